@@ -1,0 +1,87 @@
+//! Time, as it is passed in: the system's, or one that a test moves by hand.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
+
+/// A moment, in milliseconds since 1970-01-01T00:00:00Z.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Millis(pub i64);
+
+impl Millis {
+    /// The moment `by` later; the far end of time where that would overflow.
+    #[must_use]
+    pub fn plus(self, by: Duration) -> Self {
+        Self(self.0.saturating_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)))
+    }
+
+    /// How long after `earlier` this is; zero if it is not.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+}
+
+/// Tells the time of the queue, of rests and of leases.
+///
+/// The system's clock is read once, at the start, and counted on from there by the monotonic clock: when somebody sets
+/// the machine's clock back or forth, no lease ends early and no row waits for an hour that comes twice.
+#[derive(Debug, Clone)]
+pub struct Clock(Kind);
+
+#[derive(Debug, Clone)]
+enum Kind {
+    System { wall: Millis, started: Instant },
+    Manual(Arc<AtomicI64>),
+}
+
+impl Clock {
+    /// The machine's time.
+    #[must_use]
+    pub fn system() -> Self {
+        let wall = Millis(jiff::Timestamp::now().as_millisecond());
+        Self(Kind::System { wall, started: Instant::now() })
+    }
+
+    /// A clock that stands still at `now` until [`Clock::advance`] moves it. Its clones move with it.
+    #[must_use]
+    pub fn manual(now: Millis) -> Self {
+        Self(Kind::Manual(Arc::new(AtomicI64::new(now.0))))
+    }
+
+    /// The time now.
+    #[must_use]
+    pub fn now(&self) -> Millis {
+        match &self.0 {
+            Kind::System { wall, started } => wall.plus(started.elapsed()),
+            Kind::Manual(now) => Millis(now.load(Ordering::SeqCst)),
+        }
+    }
+
+    /// Moves a manual clock forward; the system's clock moves by itself and is left alone.
+    pub fn advance(&self, by: Duration) {
+        if let Kind::Manual(now) = &self.0 {
+            now.store(self.now().plus(by).0, Ordering::SeqCst);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manual_clock_moves_only_by_hand_and_with_its_clones() {
+        let clock = Clock::manual(Millis(1_000));
+        let clone = clock.clone();
+        clock.advance(Duration::from_secs(2));
+        assert_eq!(clone.now(), Millis(3_000));
+    }
+
+    #[test]
+    fn time_spans_do_not_overflow_or_go_negative() {
+        assert_eq!(Millis(5).plus(Duration::MAX), Millis(i64::MAX));
+        assert_eq!(Millis(5).since(Millis(9)), Duration::ZERO);
+        assert_eq!(Millis(9).since(Millis(5)), Duration::from_millis(4));
+    }
+}

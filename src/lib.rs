@@ -1,0 +1,51 @@
+//! Keeps a Mailmojo list in step with Sesamy.
+//!
+//! An event only says that something changed for a user. The service never applies an event: it brings the user's
+//! contact to where Sesamy's present state says that it should be. That makes an event that comes twice, late or out
+//! of order harmless, and lets a failed sync be tried again at any later time.
+//!
+//! ```text
+//!  Sesamy ──POST──▶ server ─verify─▶ event ──▶ queue ◀──lease── worker ──▶ sync
+//!                   (axum)                    (SQLite)                     │ 1 sesamy: profile, contracts, entitlements
+//!                   2xx once durable                                       │ 2 tags: the sesamy_ tags wanted     (pure)
+//!                                                                          │ 3 mailmojo: the contact now
+//!                                                                          │ 4 merge: the smallest change        (pure)
+//!                                                                          ▼ 5 mailmojo: create, subscribe, patch, or nothing
+//! ```
+//!
+//! # The map
+//!
+//! Data flows from the top of this table to its bottom; no room imports one above it.
+//!
+//! | room | knows | does not know |
+//! |---|---|---|
+//! | [`cli`] | one file per command; wires the rest together | how anything works inside |
+//! | [`config`] | every setting, its default, its check | who uses it |
+//! | [`server`] | routes, authentication, limits, problem responses, health | Mailmojo, the merge |
+//! | [`event`] | the shape of an event, the eight types | HTTP |
+//! | [`worker`] | the loop, concurrency, backoff, shutdown | HTTP details |
+//! | [`queue`] | due, lease, settle, park | what a sync is |
+//! | [`sync`] | the five steps above for one user | SQL, retries |
+//! | [`tags`], [`merge`] | pure functions over plain data | any I/O, any clock |
+//! | [`sesamy`], [`mailmojo`] | one API each: its paths, its models | each other |
+//! | [`upstream`] | what both clients share: tokens, pacing, rests, error classes | either API |
+//! | [`sandbox`] | an in-memory Sesamy and Mailmojo over real HTTP | the service |
+//! | [`telemetry`], [`personal`], [`user`], [`clock`] | the ground: logs and metrics, masking, ids, time | everything above |
+
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod event;
+pub mod mailmojo;
+pub mod merge;
+pub mod personal;
+pub mod queue;
+pub mod sandbox;
+pub mod server;
+pub mod sesamy;
+pub mod sync;
+pub mod tags;
+pub mod telemetry;
+pub mod upstream;
+pub mod user;
+pub mod worker;

@@ -1,0 +1,3 @@
+//! What the clients of both APIs share (to come).
+
+pub mod rest;
