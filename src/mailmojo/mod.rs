@@ -1,1 +1,2 @@
-//! (to come)
+//! Mailmojo.
+pub mod models;

@@ -1,1 +1,2 @@
-//! (to come)
+//! Sesamy.
+pub mod models;

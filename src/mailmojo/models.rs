@@ -1,0 +1,182 @@
+//! What Mailmojo answers and takes, as far as a sync needs it.
+//!
+//! Source: Mailmojo's developer site and its official SDKs. Any field may be null or absent; a field of another type than
+//! published is the wrong shape, and no write follows from an answer of the wrong shape.
+
+use serde::{Deserialize, Deserializer, Serialize, de};
+
+use crate::personal::{Mask, Personal};
+
+/// The account status of somebody who receives mail. Every other status means that the person has left, has been
+/// removed, or cannot be reached, and is never subscribed by us.
+pub const ACTIVE: &str = "a";
+
+/// A contact of the account, as `GET /v1/contacts/{email}/` answers it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Contact {
+    /// The address, as Mailmojo spells it.
+    pub email: Option<Personal>,
+    /// The whole name; takes precedence over first and last name where it is present.
+    pub name: Option<Personal>,
+    /// The first name.
+    pub first_name: Option<Personal>,
+    /// The last name.
+    pub last_name: Option<Personal>,
+    /// The phone number.
+    pub phone: Option<Personal>,
+    /// All tags, ours and the publisher's own.
+    pub tags: Option<Vec<String>>,
+    /// The status on the account: `a` active, `u` unsubscribed, `b` bounced, `d` deleted.
+    pub status: Option<String>,
+    /// The lists that the contact is, or has been, on. None where the answer says nothing of lists.
+    pub list_associations: Option<Vec<Association>>,
+}
+
+/// A contact's place on one list.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Association {
+    /// The list.
+    #[serde(deserialize_with = "list_id")]
+    pub list_id: u64,
+    /// The status on this list, with the same letters as the account's.
+    #[serde(default)]
+    pub status: Option<String>,
+}
+
+/// What `GET /v1/lists/{list_id}/subscribers/{email}/` answers.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Subscriber {
+    /// The address.
+    pub email: Option<Personal>,
+    /// The status on the list.
+    pub status: Option<String>,
+}
+
+/// What `GET /v1/lists/{list_id}/` answers.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct List {
+    /// The list's name.
+    pub name: Option<String>,
+}
+
+/// The data of a contact that a write carries. What is none is left out, and so left alone.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct ContactData {
+    /// The first name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_name: Option<Personal>,
+    /// The last name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_name: Option<Personal>,
+    /// The phone number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phone: Option<Personal>,
+    /// The whole list of tags, which replaces the one before (assumed).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tags: Option<Vec<String>>,
+}
+
+impl Contact {
+    /// Whether this may be the contact of `email`: it names that address, letter case aside; or it names none and is a
+    /// contact all the same, known by a status or lists. (An answer that is JSON, but not a contact, names nothing; to
+    /// take it for a contact without tags would wipe somebody's own.)
+    #[must_use]
+    pub fn may_be_of(&self, email: &str) -> bool {
+        match &self.email {
+            Some(own) => same_address(own.as_str(), email),
+            None => {
+                matches!(self.status.as_deref(), Some("a" | "u" | "b" | "d"))
+                    || self.list_associations.is_some()
+            }
+        }
+    }
+
+    /// The contact's place on `list_id`, where the contact is or was on it.
+    #[must_use]
+    pub fn association(&self, list_id: u64) -> Option<&Association> {
+        self.list_associations.iter().flatten().find(|association| association.list_id == list_id)
+    }
+
+    /// Adds everything personal in this contact to `mask`.
+    pub fn mask_into(&self, mask: &mut Mask) {
+        mask.add_personal([&self.email, &self.name, &self.first_name, &self.last_name, &self.phone]);
+    }
+}
+
+/// Whether two spellings are one address: letter case aside.
+#[must_use]
+pub fn same_address(one: &str, other: &str) -> bool {
+    one.trim().to_lowercase() == other.trim().to_lowercase()
+}
+
+/// A list's id: an integer, or a string of its digits. Anything else is the wrong shape: an association that cannot be
+/// compared with our list must not look like one with another list.
+fn list_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Id {
+        Number(u64),
+        Digits(String),
+    }
+    match Id::deserialize(deserializer)? {
+        Id::Number(id) => Ok(id),
+        Id::Digits(digits) => digits.parse().map_err(|_| de::Error::custom("list_id is no number")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_contact_of_another_address_or_of_nothing_known_is_not_this_one() {
+        for (value, expected) in [
+            (json!({"email": "Kari@Example.com"}), true),
+            (json!({"email": "ola@example.com", "status": "a"}), false),
+            (json!({"email": null, "status": "u"}), true),
+            (json!({"list_associations": []}), true),
+            (json!({"status": "ok"}), false),
+            (json!({}), false),
+        ] {
+            let contact: Contact = serde_json::from_value(value.clone()).unwrap();
+            assert_eq!(contact.may_be_of("kari@example.com"), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_list_id_is_a_number_or_its_digits_and_nothing_else() {
+        let read = |id: serde_json::Value| {
+            serde_json::from_value::<Contact>(json!({"list_associations": [{"list_id": id, "status": "a"}]}))
+        };
+        assert!(read(json!(7)).unwrap().association(7).is_some());
+        assert!(read(json!("7")).unwrap().association(7).is_some());
+        assert!(read(json!(8)).unwrap().association(7).is_none());
+        for wrong in [json!(null), json!("seven"), json!(7.5), json!(-7), json!([7])] {
+            assert!(read(wrong).is_err());
+        }
+    }
+
+    #[test]
+    fn numbers_where_strings_were_are_the_wrong_shape() {
+        for wrong in [
+            json!({"email": 5}),
+            json!({"tags": "vip"}),
+            json!({"tags": ["vip", null]}),
+            json!({"tags": {"0": "vip"}}),
+            json!({"list_associations": {}}),
+            json!({"status": 1}),
+        ] {
+            assert!(serde_json::from_value::<Contact>(wrong).is_err());
+        }
+    }
+
+    #[test]
+    fn a_write_leaves_out_what_is_left_alone() {
+        let data = ContactData { tags: Some(vec!["a".into()]), ..ContactData::default() };
+        assert_eq!(serde_json::to_value(data).unwrap(), json!({"tags": ["a"]}));
+    }
+}

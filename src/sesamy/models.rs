@@ -1,0 +1,263 @@
+//! What Sesamy's Management API answers, as far as a sync needs it.
+//!
+//! Source: the schemas published with `@sesamy/sdk` 1.22. Any field may be absent or null; a field of another type than
+//! published is the wrong shape, and no write follows from an answer of the wrong shape.
+
+use serde::Deserialize;
+
+use crate::personal::{Mask, Personal, first_present};
+use crate::user::UserId;
+
+/// A user's profile.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Profile {
+    /// The id, as the profile's own schema calls it.
+    pub user_id: Option<String>,
+    /// The id, as the list's schema calls it.
+    pub id: Option<String>,
+    /// The address.
+    pub email: Option<Personal>,
+    /// The first name.
+    pub first_name: Option<Personal>,
+    /// The last name.
+    pub last_name: Option<Personal>,
+    /// The first name in OpenID's spelling.
+    #[serde(rename = "given_name")]
+    pub given_name: Option<Personal>,
+    /// The last name in OpenID's spelling.
+    #[serde(rename = "family_name")]
+    pub family_name: Option<Personal>,
+    /// The whole name: read only to be masked; it is never split by guessing.
+    pub name: Option<Personal>,
+    /// Mobile phone.
+    pub mobile_phone: Option<Personal>,
+    /// Phone at work.
+    pub work_phone: Option<Personal>,
+    /// Phone at home.
+    pub home_phone: Option<Personal>,
+    /// The default phone in OpenID's spelling.
+    #[serde(rename = "phone_number")]
+    pub phone_number_openid: Option<Personal>,
+    /// The default phone (assumed spelling).
+    pub phone: Option<Personal>,
+    /// The default phone (assumed spelling).
+    pub phone_number: Option<Personal>,
+    /// Custom tags.
+    pub tags: Option<Vec<String>>,
+    /// Assumed mark of a guest.
+    pub is_guest: Option<serde_json::Value>,
+    /// Assumed mark of a guest.
+    pub guest: Option<serde_json::Value>,
+    /// Assumed mark of a guest, where it says `guest`.
+    #[serde(rename = "type")]
+    pub kind: Option<serde_json::Value>,
+    /// Assumed mark of a guest, where it says `guest`.
+    pub user_type: Option<serde_json::Value>,
+}
+
+impl Profile {
+    /// Whether the profile names `user` as its own. One that names nobody is no profile.
+    #[must_use]
+    pub fn is_of(&self, user: &UserId) -> bool {
+        self.user_id.as_deref().or(self.id.as_deref()) == Some(user.as_str())
+    }
+
+    /// Whether the profile is marked as a guest's: a temporary account made during a checkout.
+    ///
+    /// Source: assumed, for the marks are not published: `isGuest` or `guest` is true, or `type` or `userType` is
+    /// `guest`. Ids are judged by the setting `sesamy.guest_user_id_prefixes`.
+    #[must_use]
+    pub fn is_guest(&self) -> bool {
+        let says_so = |mark: &Option<serde_json::Value>| mark == &Some(serde_json::Value::Bool(true));
+        let is_called_so = |kind: &Option<serde_json::Value>| {
+            kind.as_ref()
+                .and_then(|kind| kind.as_str())
+                .is_some_and(|kind| kind.eq_ignore_ascii_case("guest"))
+        };
+        says_so(&self.is_guest)
+            || says_so(&self.guest)
+            || is_called_so(&self.kind)
+            || is_called_so(&self.user_type)
+    }
+
+    /// `firstName`, else `given_name`.
+    #[must_use]
+    pub fn wanted_first_name(&self) -> Option<Personal> {
+        first_present([&self.first_name, &self.given_name])
+    }
+
+    /// `lastName`, else `family_name`.
+    #[must_use]
+    pub fn wanted_last_name(&self) -> Option<Personal> {
+        first_present([&self.last_name, &self.family_name])
+    }
+
+    /// Mobile, default, work, home: the first that is not blank.
+    ///
+    /// Source: the order is the publisher's wish; that the default phone is `phone_number`, or `phone` or `phoneNumber`
+    /// where one of these is sent, is assumed.
+    #[must_use]
+    pub fn wanted_phone(&self) -> Option<Personal> {
+        first_present([
+            &self.mobile_phone,
+            &self.phone_number_openid,
+            &self.phone,
+            &self.phone_number,
+            &self.work_phone,
+            &self.home_phone,
+        ])
+    }
+
+    /// Adds everything personal in this profile to `mask`.
+    pub fn mask_into(&self, mask: &mut Mask) {
+        mask.add_personal([
+            &self.email,
+            &self.first_name,
+            &self.last_name,
+            &self.given_name,
+            &self.family_name,
+            &self.name,
+            &self.mobile_phone,
+            &self.work_phone,
+            &self.home_phone,
+            &self.phone_number_openid,
+            &self.phone,
+            &self.phone_number,
+        ]);
+    }
+}
+
+/// A contract: what a user has bought, now or ever.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Contract {
+    /// The contract's id.
+    pub id: Option<String>,
+    /// Whose contract it is.
+    pub user_id: Option<String>,
+    /// For instance `ACTIVE`, `OVERDUE`, `RETRYING`.
+    pub status: Option<String>,
+    /// Whether it is in force.
+    pub is_active: Option<bool>,
+    /// `RECURRING`, `RENEWABLE` or `PERPETUAL`.
+    pub contract_duration: Option<String>,
+    /// What it covers.
+    pub items: Option<Vec<Item>>,
+}
+
+/// One thing that a contract covers.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Item {
+    /// `SINGLE` for a one-off purchase.
+    pub purchase_type: Option<String>,
+}
+
+/// An entitlement: what a user may read.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Entitlement {
+    /// The entitlement's id.
+    pub id: Option<String>,
+    /// The product's SKU.
+    pub sku: Option<String>,
+    /// The product's title.
+    pub title: Option<String>,
+    /// The purchase option of the SKU.
+    pub purchase_option: Option<String>,
+    /// For instance `article`, `pass`, `publication`.
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+    /// Whether it gives access.
+    pub has_access: Option<bool>,
+    /// Where it came from.
+    pub origin: Option<Origin>,
+    /// When it ends, RFC 3339.
+    pub expires_at: Option<String>,
+}
+
+/// Where an entitlement came from.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Origin {
+    /// `EXTERNAL` or `PAYMENTS`.
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+    /// The contract that paid for it.
+    pub contract_id: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn profile(value: serde_json::Value) -> Profile {
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn names_come_from_sesamys_fields_then_from_openids_and_never_from_a_whole_name() {
+        for (value, first, last) in [
+            (json!({"firstName": "Kari", "given_name": "K", "lastName": " Moe "}), Some("Kari"), Some("Moe")),
+            (json!({"firstName": " ", "given_name": "K", "family_name": "M"}), Some("K"), Some("M")),
+            (json!({"name": "Kari Moe"}), None, None),
+            (json!({"firstName": null}), None, None),
+        ] {
+            let profile = profile(value);
+            assert_eq!(profile.wanted_first_name(), first.map(Personal::new));
+            assert_eq!(profile.wanted_last_name(), last.map(Personal::new));
+        }
+    }
+
+    #[test]
+    fn the_phone_is_the_first_of_mobile_default_work_home_that_is_not_blank() {
+        for (value, phone) in [
+            (json!({"mobilePhone": "1", "phone_number": "2", "workPhone": "3", "homePhone": "4"}), Some("1")),
+            (json!({"mobilePhone": " ", "phone_number": "2", "workPhone": "3", "homePhone": "4"}), Some("2")),
+            (json!({"phone": "5", "workPhone": "3"}), Some("5")),
+            (json!({"phoneNumber": "6", "workPhone": "3"}), Some("6")),
+            (json!({"mobilePhone": null, "workPhone": "3", "homePhone": "4"}), Some("3")),
+            (json!({"homePhone": "4"}), Some("4")),
+            (json!({}), None),
+        ] {
+            assert_eq!(profile(value).wanted_phone(), phone.map(Personal::new));
+        }
+    }
+
+    #[test]
+    fn guests_are_known_by_each_of_the_assumed_marks() {
+        for (value, guest) in [
+            (json!({"isGuest": true}), true),
+            (json!({"guest": true}), true),
+            (json!({"type": "guest"}), true),
+            (json!({"userType": "GUEST"}), true),
+            (json!({"isGuest": false, "type": "user"}), false),
+            (json!({"isGuest": null, "guest": {}}), false),
+            (json!({}), false),
+        ] {
+            assert_eq!(profile(value.clone()).is_guest(), guest, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_profile_that_names_another_user_or_nobody_is_not_this_users() {
+        let user = UserId::new("u1").unwrap();
+        assert!(profile(json!({"userId": "u1", "id": "row-7"})).is_of(&user));
+        assert!(profile(json!({"id": "u1"})).is_of(&user));
+        assert!(!profile(json!({"userId": "u2"})).is_of(&user));
+        assert!(!profile(json!({})).is_of(&user));
+    }
+
+    #[test]
+    fn numbers_where_strings_were_are_the_wrong_shape() {
+        for wrong in
+            [json!({"email": 5}), json!({"tags": "vip"}), json!({"tags": [1]}), json!({"firstName": {}})]
+        {
+            assert!(serde_json::from_value::<Profile>(wrong).is_err());
+        }
+        assert!(serde_json::from_value::<Contract>(json!({"isActive": "yes"})).is_err());
+        assert!(serde_json::from_value::<Entitlement>(json!({"expiresAt": 1})).is_err());
+    }
+}
