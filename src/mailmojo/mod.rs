@@ -1,2 +1,152 @@
-//! Mailmojo.
+//! The client of Mailmojo: a contact, its place on our list, and the two writes.
+//!
+//! Every path ends in a slash, for without it the API redirects. `force_subscribe` is always sent, and always false: its
+//! default would subscribe somebody again who has left.
+
 pub mod models;
+
+use reqwest::Method;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::upstream::{Answer, Api, Attempt, Body, Call, Failure, Upstream, encoded};
+use models::{Contact, ContactData, List, Subscriber, same_address};
+
+/// The scopes that this service needs of a token.
+pub const SCOPES: &str = "contacts subscribe";
+
+/// Mailmojo, as a sync uses it.
+#[derive(Debug)]
+pub struct Client {
+    upstream: Upstream,
+    list_id: u64,
+}
+
+impl Client {
+    /// A client that calls through `upstream` and knows one list.
+    #[must_use]
+    pub fn new(upstream: Upstream, list_id: u64) -> Self {
+        Self { upstream, list_id }
+    }
+
+    /// The list that contacts are put on.
+    #[must_use]
+    pub fn list_id(&self) -> u64 {
+        self.list_id
+    }
+
+    /// The contact of `email`; none where there is none.
+    ///
+    /// # Errors
+    /// [`Failure`]; a contact that names another address is the wrong shape.
+    pub async fn contact(&self, email: &str, attempt: &Attempt) -> Result<Option<Contact>, Failure> {
+        let path = format!("/v1/contacts/{}/", encoded(email));
+        match self.call(Method::GET, "/v1/contacts/{email}/", path, None, attempt).await? {
+            Answer::Found(body) => contact_of(email, &body).map(Some),
+            Answer::NotFound => Ok(None),
+        }
+    }
+
+    /// The place of `email` on the list; none where it is not there. Asked only where a contact's own answer says
+    /// nothing of lists.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn subscriber(&self, email: &str, attempt: &Attempt) -> Result<Option<Subscriber>, Failure> {
+        let path = format!("/v1/lists/{}/subscribers/{}/", self.list_id, encoded(email));
+        match self.call(Method::GET, "/v1/lists/{id}/subscribers/{email}/", path, None, attempt).await? {
+            Answer::NotFound => Ok(None),
+            Answer::Found(body) => {
+                let subscriber: Subscriber = body.read()?;
+                match &subscriber.email {
+                    Some(own) if !same_address(own.as_str(), email) => Err(another_address()),
+                    _ => Ok(Some(subscriber)),
+                }
+            }
+        }
+    }
+
+    /// Puts `email` on the list with `data`, creating the contact where there is none. The contact after it.
+    ///
+    /// # Errors
+    /// [`Failure`]; where the list itself is not there, a permanent one.
+    pub async fn subscribe(
+        &self,
+        email: &str,
+        data: &ContactData,
+        attempt: &Attempt,
+    ) -> Result<Contact, Failure> {
+        #[derive(Serialize)]
+        struct Subscribe<'a> {
+            email: &'a str,
+            #[serde(flatten)]
+            data: &'a ContactData,
+            force_subscribe: bool,
+        }
+        let body = json!(Subscribe { email, data, force_subscribe: false });
+        let path = format!("/v1/lists/{}/subscribers/", self.list_id);
+        match self.call(Method::POST, "/v1/lists/{id}/subscribers/", path, Some(body), attempt).await? {
+            Answer::Found(body) => contact_of(email, &body),
+            Answer::NotFound => Err(Failure::permanent(
+                Api::Mailmojo,
+                404,
+                &format!("there is no list {}; check mailmojo.list_id", self.list_id),
+            )),
+        }
+    }
+
+    /// Changes what `data` holds of the contact of `email`, and nothing else.
+    ///
+    /// # Errors
+    /// [`Failure`]; where the contact has gone meanwhile, a transient one.
+    pub async fn patch(
+        &self,
+        email: &str,
+        data: &ContactData,
+        attempt: &Attempt,
+    ) -> Result<Contact, Failure> {
+        let path = format!("/v1/contacts/{}/", encoded(email));
+        match self.call(Method::PATCH, "/v1/contacts/{email}/", path, Some(json!(data)), attempt).await? {
+            Answer::Found(body) => contact_of(email, &body),
+            Answer::NotFound => {
+                Err(Failure::wrong_shape(Api::Mailmojo, "the contact has gone meanwhile (404)"))
+            }
+        }
+    }
+
+    /// The list's name: one harmless call.
+    ///
+    /// # Errors
+    /// [`Failure`]; where there is no such list, a permanent one.
+    pub async fn list(&self, attempt: &Attempt) -> Result<List, Failure> {
+        let path = format!("/v1/lists/{}/", self.list_id);
+        match self.call(Method::GET, "/v1/lists/{id}/", path, None, attempt).await? {
+            Answer::Found(body) => body.read(),
+            Answer::NotFound => Err(Failure::permanent(
+                Api::Mailmojo,
+                404,
+                &format!("there is no list {}; check mailmojo.list_id", self.list_id),
+            )),
+        }
+    }
+
+    async fn call(
+        &self,
+        method: Method,
+        route: &'static str,
+        path: String,
+        body: Option<Value>,
+        attempt: &Attempt,
+    ) -> Result<Answer, Failure> {
+        self.upstream.call(&Call { method, route, path, body }, attempt).await
+    }
+}
+
+fn contact_of(email: &str, body: &Body) -> Result<Contact, Failure> {
+    let contact: Contact = body.read()?;
+    if contact.may_be_of(email) { Ok(contact) } else { Err(another_address()) }
+}
+
+fn another_address() -> Failure {
+    Failure::wrong_shape(Api::Mailmojo, "it is not the contact of the address asked for")
+}

@@ -1,2 +1,141 @@
-//! Sesamy.
+//! The client of Sesamy's Management API: a user's profile, contracts and entitlements.
+//!
+//! Every assumption about the API that its public material does not settle is a named constant or function here, in
+//! [`models`] and in `pages`, and is listed in the README.
+
 pub mod models;
+mod pages;
+
+use reqwest::Method;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::upstream::{Answer, Api, Attempt, Call, Failure, Upstream, encoded};
+use crate::user::UserId;
+use models::{Contract, Entitlement, Profile};
+use pages::{PAGE_LIMIT, Pages, Progress};
+
+/// Sesamy, as a sync asks it.
+#[derive(Debug)]
+pub struct Client {
+    upstream: Upstream,
+}
+
+impl Client {
+    /// A client that calls through `upstream`.
+    #[must_use]
+    pub fn new(upstream: Upstream) -> Self {
+        Self { upstream }
+    }
+
+    /// The profile of `user`; none where Sesamy knows no such user.
+    ///
+    /// # Errors
+    /// [`Failure`]; a profile that names another user is the wrong shape.
+    pub async fn profile(&self, user: &UserId, attempt: &Attempt) -> Result<Option<Profile>, Failure> {
+        let path = format!("/management/users/{}", encoded(user.as_str()));
+        let body = match self.get("/management/users/{id}", path, attempt).await? {
+            Answer::Found(body) => body,
+            Answer::NotFound => return Ok(None),
+        };
+        let profile: Profile = match unwrapped(body.read::<Value>()?) {
+            Some(bare) => {
+                serde_json::from_value(bare).map_err(|_| wrong_shape("a profile of other types"))?
+            }
+            None => body.read()?,
+        };
+        if !profile.is_of(user) {
+            return Err(wrong_shape("the profile names another user than the one asked for"));
+        }
+        Ok(Some(profile))
+    }
+
+    /// All contracts of `user`, running or over.
+    ///
+    /// # Errors
+    /// [`Failure`]; a contract that names another user is the wrong shape.
+    pub async fn contracts(&self, user: &UserId, attempt: &Attempt) -> Result<Vec<Contract>, Failure> {
+        let contracts: Vec<Contract> = self.list("/management/contracts", user, attempt).await?;
+        let is_own = |contract: &Contract| contract.user_id.as_deref().is_none_or(|id| id == user.as_str());
+        if contracts.iter().all(is_own) {
+            Ok(contracts)
+        } else {
+            Err(wrong_shape("a contract names another user than the one asked for"))
+        }
+    }
+
+    /// All entitlements of `user`, with access or without.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn entitlements(&self, user: &UserId, attempt: &Attempt) -> Result<Vec<Entitlement>, Failure> {
+        self.list("/management/entitlements", user, attempt).await
+    }
+
+    /// One harmless call that needs what a sync needs: the first of all users.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn probe(&self, attempt: &Attempt) -> Result<(), Failure> {
+        match self.get("/management/users", "/management/users?limit=1&offset=0".to_owned(), attempt).await? {
+            Answer::Found(body) => body.read::<Value>().map(|_| ()),
+            Answer::NotFound => Err(wrong_shape("there is no list of users at this address")),
+        }
+    }
+
+    /// All rows of a list, page by page. A 404 is an empty list.
+    async fn list<T: DeserializeOwned>(
+        &self,
+        route: &'static str,
+        user: &UserId,
+        attempt: &Attempt,
+    ) -> Result<Vec<T>, Failure> {
+        let mut pages = Pages::default();
+        loop {
+            let (user, offset) = (encoded(user.as_str()), pages.offset());
+            let path = format!("{route}?userId={user}&limit={PAGE_LIMIT}&offset={offset}");
+            let body = match self.get(route, path, attempt).await? {
+                Answer::Found(body) => body,
+                Answer::NotFound if offset == 0 => return Ok(Vec::new()),
+                Answer::NotFound => return Err(wrong_shape("a later page of a list is not there")),
+            };
+            match pages.take(body.read()?).map_err(wrong_shape)? {
+                Progress::More => {}
+                Progress::Complete => return pages.rows().map_err(wrong_shape),
+            }
+        }
+    }
+
+    async fn get(&self, route: &'static str, path: String, attempt: &Attempt) -> Result<Answer, Failure> {
+        self.upstream.call(&Call { method: Method::GET, route, path, body: None }, attempt).await
+    }
+}
+
+fn wrong_shape(what: &str) -> Failure {
+    Failure::wrong_shape(Api::Sesamy, what)
+}
+
+/// What the envelope `{"data": {…}, "meta": …}` holds; none for a bare object. A profile with an id of its own is bare,
+/// whatever other fields it has.
+///
+/// Source: the published specification answers bare objects, the guide shows the envelope.
+fn unwrapped(answer: Value) -> Option<Value> {
+    let Value::Object(mut fields) = answer else { return None };
+    let is_bare = fields.contains_key("userId") || fields.contains_key("id");
+    fields.remove("data").filter(|data| !is_bare && data.is_object())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_profile_is_found_bare_and_in_its_envelope() {
+        assert_eq!(unwrapped(json!({"data": {"userId": "u1"}, "meta": {}})), Some(json!({"userId": "u1"})));
+        assert_eq!(unwrapped(json!({"userId": "u1"})), None);
+        assert_eq!(unwrapped(json!({"userId": "u1", "data": {"userId": "u2"}})), None);
+        assert_eq!(unwrapped(json!({"data": [1]})), None);
+        assert_eq!(unwrapped(json!([1])), None);
+    }
+}

@@ -1,0 +1,205 @@
+//! What an HTTP answer means: a pure judgement of status, headers and body.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use reqwest::StatusCode;
+use reqwest::header::{HeaderMap, RETRY_AFTER};
+use serde_json::Value;
+
+/// The longest answer that is read, in bytes. A page of 100 rows is a few hundred kilobytes at the most.
+const MAX_ANSWER_BYTES: usize = 8 * 1024 * 1024;
+
+/// The longest part of an API's own message that is taken over, in characters.
+const MAX_MESSAGE_CHARS: usize = 2_000;
+
+/// What an answer means, before anybody knows what was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// 2xx.
+    Success,
+    /// 404 with a JSON object: the API knows the path, and has nothing there.
+    NotFound,
+    /// 401.
+    Unauthorized,
+    /// 403.
+    Forbidden,
+    /// A redirect, 405, 415: we ask at the wrong place.
+    WrongPlace,
+    /// 429, and for how long to stay away where that was said.
+    RateLimited(Option<Duration>),
+    /// May work later.
+    Transient,
+    /// Will not work later.
+    Permanent,
+}
+
+/// Judges an answer. `now` is needed where it names a moment.
+pub(super) fn judge(status: StatusCode, headers: &HeaderMap, body: &[u8], now: SystemTime) -> Verdict {
+    match status.as_u16() {
+        200..=299 => Verdict::Success,
+        401 => Verdict::Unauthorized,
+        403 => Verdict::Forbidden,
+        300..=399 | 405 | 415 => Verdict::WrongPlace,
+        429 => Verdict::RateLimited(rest_asked_for(headers, body, now)),
+        // A proxy's or load balancer's own page says nothing about the user.
+        404 if !is_json_object(body) => Verdict::Transient,
+        404 => Verdict::NotFound,
+        408 | 425 => Verdict::Transient,
+        400..=499 => Verdict::Permanent,
+        _ => Verdict::Transient,
+    }
+}
+
+fn is_json_object(body: &[u8]) -> bool {
+    serde_json::from_slice::<serde_json::Map<String, Value>>(body).is_ok()
+}
+
+/// For how long a 429 asks to stay away: `Retry-After` in seconds or as a date, else the body's `error.retry_after`
+/// (seconds), else `X-RateLimit-Reset` (unix seconds). What cannot be read is passed over.
+///
+/// Source: RFC 9110, 10.2.3, and Sesamy's published rate limit.
+fn rest_asked_for(headers: &HeaderMap, body: &[u8], now: SystemTime) -> Option<Duration> {
+    let header = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
+    let until = |moment: SystemTime| moment.duration_since(now).unwrap_or_default();
+    let in_header = header(RETRY_AFTER.as_str()).and_then(|value| {
+        let seconds = value.parse().ok().map(Duration::from_secs);
+        seconds.or_else(|| httpdate::parse_http_date(value).ok().map(until))
+    });
+    let in_body = || {
+        let answer: Value = serde_json::from_slice(body).ok()?;
+        let seconds = answer.get("error").and_then(|error| error.get("retry_after"));
+        let seconds = seconds.or_else(|| answer.get("retry_after"))?.as_f64()?;
+        Duration::try_from_secs_f64(seconds.ceil()).ok()
+    };
+    let at_reset = || {
+        let unix: u64 = header("x-ratelimit-reset")?.parse().ok()?;
+        UNIX_EPOCH.checked_add(Duration::from_secs(unix)).map(until)
+    };
+    in_header.or_else(in_body).or_else(at_reset)
+}
+
+/// The API's own words about an error: `title`, `detail`, `message`, `error` and `errors`, as far as they are there.
+/// None where the body is not the JSON of an error.
+pub(super) fn own_message(body: &[u8]) -> Option<String> {
+    let answer: Value = serde_json::from_slice(body).ok()?;
+    let mut words = Vec::new();
+    collect_words(&answer, &mut words);
+    let message: String = words.join("; ").chars().take(MAX_MESSAGE_CHARS).collect();
+    (!message.is_empty()).then_some(message)
+}
+
+fn collect_words(value: &Value, words: &mut Vec<String>) {
+    const KEYS: [&str; 7] = ["code", "title", "detail", "message", "error", "errors", "error_description"];
+    match value {
+        Value::String(text) if !words.contains(text) => words.push(text.clone()),
+        Value::Array(items) => items.iter().for_each(|item| collect_words(item, words)),
+        Value::Object(fields) => {
+            let known = KEYS.iter().filter_map(|key| fields.get(*key));
+            known.for_each(|field| collect_words(field, words));
+            // `errors` is often an object of field names, each with its own message.
+            if let Some(Value::Object(by_field)) = fields.get("errors") {
+                for (field, message) in by_field {
+                    let mut own = Vec::new();
+                    collect_words(message, &mut own);
+                    words.push(format!("{field}: {}", own.join(", ")));
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Reads a body, up to [`MAX_ANSWER_BYTES`].
+pub(super) async fn read_limited(mut response: reqwest::Response) -> Result<Vec<u8>, String> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| super::client::describe(&error))? {
+        if body.len() + chunk.len() > MAX_ANSWER_BYTES {
+            return Err(format!("the answer is longer than {MAX_ANSWER_BYTES} bytes"));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(status: u16, headers: &[(&'static str, &str)], body: &str) -> Verdict {
+        let headers = headers
+            .iter()
+            .map(|(name, value)| (reqwest::header::HeaderName::from_static(name), value.parse().unwrap()));
+        let now = UNIX_EPOCH + Duration::from_secs(1_000_000_000); // 2001-09-09T01:46:40Z
+        judge(StatusCode::from_u16(status).unwrap(), &headers.collect(), body.as_bytes(), now)
+    }
+
+    #[test]
+    fn every_status_has_its_class() {
+        for (status, body, expected) in [
+            (200, "{}", Verdict::Success),
+            (201, "", Verdict::Success),
+            (301, "", Verdict::WrongPlace),
+            (304, "", Verdict::WrongPlace),
+            (400, "{}", Verdict::Permanent),
+            (401, "{}", Verdict::Unauthorized),
+            (402, "{}", Verdict::Permanent),
+            (403, "{}", Verdict::Forbidden),
+            (404, r#"{"error": {"code": "not_found"}}"#, Verdict::NotFound),
+            (404, "<html>", Verdict::Transient),
+            (404, "", Verdict::Transient),
+            (404, "404", Verdict::Transient),
+            (405, "{}", Verdict::WrongPlace),
+            (408, "{}", Verdict::Transient),
+            (409, "{}", Verdict::Permanent),
+            (410, "{}", Verdict::Permanent),
+            (415, "{}", Verdict::WrongPlace),
+            (422, "{}", Verdict::Permanent),
+            (425, "{}", Verdict::Transient),
+            (429, "{}", Verdict::RateLimited(None)),
+            (500, "{}", Verdict::Transient),
+            (503, "", Verdict::Transient),
+            (599, "", Verdict::Transient),
+        ] {
+            assert_eq!(judged(status, &[], body), expected, "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn a_429_is_asked_for_its_time_in_this_order_and_what_cannot_be_read_is_passed_over() {
+        let body = r#"{"error": {"code": "rate_limit_exceeded", "retry_after": 60}}"#;
+        for (headers, body, seconds) in [
+            (vec![("retry-after", "7"), ("x-ratelimit-reset", "1000000030")], body, Some(7)),
+            (vec![("retry-after", "Sun, 09 Sep 2001 01:47:00 GMT")], body, Some(20)),
+            (vec![("retry-after", "Sun, 09 Sep 2001 01:00:00 GMT")], body, Some(0)),
+            (vec![("retry-after", "soon")], body, Some(60)),
+            (vec![("retry-after", "-5"), ("x-ratelimit-reset", "1000000030")], "", Some(30)),
+            (vec![("x-ratelimit-reset", "1000000030")], body, Some(60)),
+            (vec![("x-ratelimit-reset", "999999999")], "", Some(0)),
+            (vec![("x-ratelimit-reset", "99999999999999999999")], "{}", None),
+            (vec![], r#"{"error": {"retry_after": 1.5}}"#, Some(2)),
+            (vec![], r#"{"error": {"retry_after": -1}}"#, None),
+            (vec![], r#"{"error": {"retry_after": 1e300}}"#, None),
+            (vec![], r#"{"error": "slow down"}"#, None),
+            (vec![], "", None),
+        ] {
+            let expected = Verdict::RateLimited(seconds.map(Duration::from_secs));
+            assert_eq!(judged(429, &headers, body), expected, "{headers:?} {body}");
+        }
+    }
+
+    #[test]
+    fn an_apis_own_words_are_found_wherever_it_puts_them() {
+        for (body, expected) in [
+            (r#"{"error": {"code": "bad", "message": "no such list"}}"#, Some("bad; no such list")),
+            (r#"{"title": "Bad Request", "detail": "odd address"}"#, Some("Bad Request; odd address")),
+            (r#"{"message": "odd"}"#, Some("odd")),
+            (r#"{"errors": ["one", {"message": "two"}]}"#, Some("one; two")),
+            (r#"{"errors": {"email": ["is odd"], "phone": "too"}}"#, Some("email: is odd; phone: too")),
+            (r#"{"something": "else"}"#, None),
+            ("<html>", None),
+            ("", None),
+        ] {
+            assert_eq!(own_message(body.as_bytes()).as_deref(), expected, "{body}");
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! One call to an API, with everything that a call needs: a token, its turn, a time limit, a judgement.
+
+use std::error::Error as _;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use reqwest::header::{ACCEPT, HeaderMap};
+use reqwest::{Method, StatusCode, Url};
+use secrecy::ExposeSecret;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::answer::{Verdict, judge, own_message, read_limited};
+use super::http::{ClientError, client};
+use super::pace::Pace;
+use super::rest::{Rest, Why};
+use super::token::{Credentials, Token, Tokens};
+use super::{Api, Attempt, Class, Failure};
+use crate::personal::MASKED;
+use crate::telemetry;
+
+/// What an [`Upstream`] is made of.
+#[derive(Debug)]
+pub struct Options {
+    /// The API's address; paths are put behind it.
+    pub base: Url,
+    /// How to prove who we are.
+    pub credentials: Credentials,
+    /// Calls a minute.
+    pub requests_per_minute: std::num::NonZeroU32,
+    /// Calls at once after a quiet time.
+    pub burst: std::num::NonZeroU32,
+    /// The limit of one call, from sending to the last byte of the answer.
+    pub request_timeout: Duration,
+    /// The API's rest, which the worker looks at too.
+    pub rest: Arc<Rest>,
+}
+
+/// One of the two APIs, as its client uses it.
+#[derive(Debug)]
+pub struct Upstream {
+    api: Api,
+    base: String,
+    http: reqwest::Client,
+    tokens: Tokens,
+    pace: Pace,
+    rest: Arc<Rest>,
+    request_timeout: Duration,
+}
+
+/// What to ask.
+#[derive(Debug)]
+pub struct Call {
+    /// `GET`, `POST` or `PATCH`; all but `GET` are writes.
+    pub method: Method,
+    /// The path's template, for metrics: no id in it.
+    pub route: &'static str,
+    /// Path and query, every segment percent-encoded.
+    pub path: String,
+    /// The body of a write.
+    pub body: Option<Value>,
+}
+
+/// An answer that is no failure.
+#[derive(Debug)]
+pub enum Answer {
+    /// 2xx, with its body.
+    Found(Body),
+    /// 404 with a JSON object.
+    NotFound,
+}
+
+/// The body of an answer.
+#[derive(Debug)]
+pub struct Body {
+    api: Api,
+    bytes: Vec<u8>,
+}
+
+impl Body {
+    /// The body as a `T`.
+    ///
+    /// # Errors
+    /// A transient [`Failure`] that tells line and column, but quotes nothing, where it is no JSON or no `T`.
+    pub fn read<T: DeserializeOwned>(&self) -> Result<T, Failure> {
+        serde_json::from_slice(&self.bytes).map_err(|error| {
+            let (line, column) = (error.line(), error.column());
+            let what = if error.is_data() { "not of the published types" } else { "not JSON" };
+            Failure::wrong_shape(self.api, &format!("{what}, at line {line}, column {column}"))
+        })
+    }
+}
+
+/// A whole answer, before it is judged.
+struct Reply {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Vec<u8>,
+}
+
+impl Upstream {
+    /// Sets up the client of one API; makes no call.
+    ///
+    /// # Errors
+    /// [`ClientError`] where HTTPS cannot be set up.
+    pub fn new(options: Options) -> Result<Self, ClientError> {
+        let http = client(&options.base, options.request_timeout)?;
+        let token_http = match &options.credentials {
+            Credentials::Client { token_url, .. } => client(token_url, options.request_timeout)?,
+            Credentials::Token(_) => http.clone(),
+        };
+        Ok(Self {
+            api: options.rest.api(),
+            base: options.base.as_str().trim_end_matches('/').to_owned(),
+            http,
+            tokens: Tokens::new(
+                options.credentials,
+                token_http,
+                options.request_timeout,
+                options.rest.clone(),
+            ),
+            pace: Pace::new(options.requests_per_minute, options.burst),
+            rest: options.rest,
+            request_timeout: options.request_timeout,
+        })
+    }
+
+    /// Which API this is.
+    #[must_use]
+    pub fn api(&self) -> Api {
+        self.api
+    }
+
+    /// Makes one call; a second one with a new token where the first is answered 401 and the token can be renewed.
+    ///
+    /// # Errors
+    /// [`Failure`], whose class tells what follows. A rest that the answer asks for has begun by then.
+    pub async fn call(&self, call: &Call, attempt: &Attempt) -> Result<Answer, Failure> {
+        let mut token = self.tokens.get(None, attempt).await?;
+        let mut reply = self.exchange(call, &token, attempt).await?;
+        if reply.status == StatusCode::UNAUTHORIZED && self.tokens.renewable() {
+            token = self.tokens.get(Some(&token), attempt).await?;
+            reply = self.exchange(call, &token, attempt).await?;
+        }
+        self.conclude(call, reply, &token)
+    }
+
+    /// Waits for its turn, sends, and reads the whole answer.
+    async fn exchange(&self, call: &Call, token: &Token, attempt: &Attempt) -> Result<Reply, Failure> {
+        let transient = |text: String| Failure::new(self.api, Class::Transient, text);
+        let no_time = || transient(format!("no time is left for {} {}", call.method, call.route));
+        self.pace.wait(attempt).await.map_err(|_| no_time())?;
+        self.rest.check()?; // it may have begun while this call waited for its turn
+
+        let is_write = call.method != Method::GET;
+        let left = attempt.left();
+        if left.is_zero() || (is_write && left < self.request_timeout) {
+            return Err(no_time());
+        }
+        let mut request = self
+            .http
+            .request(call.method.clone(), format!("{}{}", self.base, call.path))
+            .bearer_auth(token.secret.expose_secret())
+            .header(ACCEPT, "application/json")
+            .timeout(self.request_timeout.min(left));
+        if let Some(body) = &call.body {
+            request = request.json(body);
+        }
+
+        let started = Instant::now();
+        attempt.set_writing(is_write);
+        let reply = send(request).await;
+        attempt.set_writing(false);
+        let status = reply.as_ref().ok().map(|reply| reply.status.as_u16());
+        telemetry::upstream_called(self.api.as_str(), call.route, status, started.elapsed());
+        reply.map_err(|text| transient(format!("{} {}: {text}", call.method, call.route)))
+    }
+
+    fn conclude(&self, call: &Call, reply: Reply, token: &Token) -> Result<Answer, Failure> {
+        let verdict = judge(reply.status, &reply.headers, &reply.body, SystemTime::now());
+        let status = reply.status.as_u16();
+        let bare = format!("{} {} was answered {status}", call.method, call.route);
+        let text = match own_message(&reply.body) {
+            Some(own) => format!("{bare}: {}", own.replace(token.secret.expose_secret(), MASKED)),
+            None => bare.clone(),
+        };
+        let class = match verdict {
+            Verdict::Success => return Ok(Answer::Found(Body { api: self.api, bytes: reply.body })),
+            Verdict::NotFound => return Ok(Answer::NotFound),
+            // A rest is logged without an API's own words, which may quote a user.
+            Verdict::Unauthorized | Verdict::Forbidden => {
+                Class::Resting(self.rest.refused(Why::Credentials, &bare))
+            }
+            Verdict::WrongPlace => Class::Resting(self.rest.refused(Why::Configuration, &bare)),
+            Verdict::RateLimited(asked) => Class::Resting(self.rest.rate_limited(asked)),
+            Verdict::Transient => Class::Transient,
+            Verdict::Permanent => Class::Permanent,
+        };
+        Err(Failure::new(self.api, class, text).with_status(status))
+    }
+}
+
+async fn send(request: reqwest::RequestBuilder) -> Result<Reply, String> {
+    let response = request.send().await.map_err(|error| describe(&error))?;
+    let (status, headers) = (response.status(), response.headers().clone());
+    let body = read_limited(response).await?;
+    Ok(Reply { status, headers, body })
+}
+
+/// What went wrong on the way, without the URL, which has the user's address in it.
+pub(super) fn describe(error: &reqwest::Error) -> String {
+    if error.is_timeout() {
+        return "no answer within the time limit".to_owned();
+    }
+    // The chain's links repeat each other; the last one is the cause. None but reqwest's own holds the URL.
+    let mut cause = error.source();
+    while let Some(deeper) = cause.and_then(std::error::Error::source) {
+        cause = Some(deeper);
+    }
+    let what = if error.is_connect() { "cannot connect" } else { "the connection failed" };
+    cause.map_or_else(|| what.to_owned(), |cause| format!("{what}: {cause}"))
+}

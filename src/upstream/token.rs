@@ -1,0 +1,171 @@
+//! Bearer tokens: fixed ones, and those that client credentials are exchanged for.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::Url;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use super::answer::read_limited;
+use super::rest::{Rest, Why};
+use super::{Attempt, Class, Failure};
+
+/// How this service proves to an API who it is.
+#[derive(Debug, Clone)]
+pub enum Credentials {
+    /// A token that somebody pasted.
+    Token(SecretString),
+    /// OAuth 2 client credentials, exchanged for a token at `token_url`.
+    Client {
+        /// Where.
+        token_url: Url,
+        /// The client's id.
+        id: String,
+        /// The client's secret.
+        secret: SecretString,
+        /// What else the form carries: Sesamy's `audience`, Mailmojo's `scope`.
+        extra: (&'static str, String),
+    },
+}
+
+/// Why there is no token. Never quotes what was sent.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct TokenError(String);
+
+/// A token in use; two of them are the same where their serial numbers are.
+#[derive(Clone)]
+pub(super) struct Token {
+    pub(super) secret: SecretString,
+    serial: u64,
+}
+
+/// Keeps one token, shared by all calls; fetched once, renewed before it ends.
+pub(super) struct Tokens {
+    credentials: Credentials,
+    http: reqwest::Client,
+    timeout: Duration,
+    rest: Arc<Rest>,
+    kept: Mutex<Kept>,
+}
+
+impl fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tokens({:?})", self.credentials)
+    }
+}
+
+#[derive(Default)]
+struct Kept {
+    current: Option<(Token, Option<Instant>)>,
+    serial: u64,
+}
+
+/// A token endpoint's answer.
+#[derive(Deserialize)]
+struct Issued {
+    access_token: SecretString,
+    expires_in: Option<u64>,
+}
+
+/// How long before its end a token is renewed, at the most; a short-lived one after nine tenths of its life.
+const RENEW_BEFORE_END: Duration = Duration::from_secs(60);
+
+impl Tokens {
+    /// Keeps tokens for the API of `rest`; `http` reaches the token endpoint, which has `timeout` to answer.
+    pub(super) fn new(
+        credentials: Credentials,
+        http: reqwest::Client,
+        timeout: Duration,
+        rest: Arc<Rest>,
+    ) -> Self {
+        Self { credentials, http, timeout, rest, kept: Mutex::default() }
+    }
+
+    /// Whether a token that was refused can be replaced.
+    pub(super) fn renewable(&self) -> bool {
+        matches!(self.credentials, Credentials::Client { .. })
+    }
+
+    /// The token, fetched if there is none or it is about to end. `refused` is one that the API answered 401 to: it is
+    /// not handed out again. Callers wait for one another, so that one fetch serves all of them, and one failure too:
+    /// any failure of a token endpoint lets the API rest.
+    pub(super) async fn get(&self, refused: Option<&Token>, attempt: &Attempt) -> Result<Token, Failure> {
+        self.rest.check()?;
+        let (token_url, id, secret, extra) = match &self.credentials {
+            Credentials::Token(secret) => return Ok(Token { secret: secret.clone(), serial: 0 }),
+            Credentials::Client { token_url, id, secret, extra } => (token_url, id, secret, extra),
+        };
+        let mut kept = self.kept.lock().await;
+        if let Some((token, renew_at)) = &kept.current
+            && renew_at.is_none_or(|at| Instant::now() < at)
+            && refused.is_none_or(|refused| refused.serial != token.serial)
+        {
+            return Ok(token.clone());
+        }
+        self.rest.check()?; // the caller before this one may have failed
+        kept.current = None;
+        let form = [
+            ("grant_type", "client_credentials"),
+            ("client_id", id),
+            ("client_secret", secret.expose_secret()),
+            (extra.0, &extra.1),
+        ];
+        let timeout = self.timeout.min(attempt.left());
+        let request = self.http.post(token_url.clone()).form(&form).timeout(timeout);
+        let issued = fetch(request).await.map_err(|error| {
+            let text = error.to_string();
+            let until = self.rest.refused(Why::Credentials, &text);
+            Failure::new(self.rest.api(), Class::Resting(until), text)
+        })?;
+        kept.serial += 1;
+        let token = Token { secret: issued.access_token, serial: kept.serial };
+        let renew_at = issued.expires_in.map(Duration::from_secs).and_then(|life| {
+            // A life longer than the clock can count never ends.
+            Instant::now().checked_add(life - RENEW_BEFORE_END.min(life / 10))
+        });
+        kept.current = Some((token.clone(), renew_at));
+        Ok(token)
+    }
+}
+
+async fn fetch(request: reqwest::RequestBuilder) -> Result<Issued, TokenError> {
+    let response = request.send().await.map_err(|error| {
+        TokenError(format!("the token endpoint did not answer: {}", super::client::describe(&error)))
+    })?;
+    let status = response.status();
+    let body = read_limited(response)
+        .await
+        .map_err(|error| TokenError(format!("the token endpoint's answer: {error}")))?;
+    if !status.is_success() {
+        return Err(TokenError(format!(
+            "the token endpoint answered {}{}",
+            status.as_u16(),
+            oauth_error(&body).map(|code| format!(" ({code})")).unwrap_or_default()
+        )));
+    }
+    let issued: Issued = serde_json::from_slice(&body).map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        TokenError(format!(
+            "the token endpoint's answer is not the JSON of a token (line {line}, column {column})"
+        ))
+    })?;
+    let sendable = |c: char| c.is_ascii_graphic();
+    if issued.access_token.expose_secret().is_empty()
+        || !issued.access_token.expose_secret().chars().all(sendable)
+    {
+        return Err(TokenError("the token endpoint's token cannot be sent in a header".to_owned()));
+    }
+    Ok(issued)
+}
+
+/// The error code of OAuth 2 (RFC 6749, 5.2), which is one of a few words; anything longer is not repeated.
+fn oauth_error(body: &[u8]) -> Option<String> {
+    let answer: serde_json::Value = serde_json::from_slice(body).ok()?;
+    let code = answer.get("error")?.as_str()?;
+    (code.len() <= 40 && code.chars().all(|c| c.is_ascii_lowercase() || c == '_')).then(|| code.to_owned())
+}
