@@ -1,0 +1,208 @@
+//! From a raw value to a typed one, one function per kind of setting.
+//!
+//! Each takes numbers and booleans as such (TOML) or as text (the environment). An error is the end of a sentence that
+//! begins with the setting's name. It shows the value where that helps, but never that of a secret, nor anything with
+//! an `@` in it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use ::config::{Value, ValueKind};
+use jiff::SignedDuration;
+use reqwest::Url;
+use secrecy::SecretString;
+
+use super::QueueUrl;
+
+/// What a parser answers.
+pub(super) type Parsed<T> = Result<T, String>;
+
+/// The longest duration that is taken: it can be added to any time of this age without a thought of overflow.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+const SHOWN_CHARACTERS: usize = 60;
+
+/// `value` in quotes as an error may show it: cut when long, and not at all where it could be an address or hold a
+/// password.
+pub(super) fn shown(value: &str) -> String {
+    if value.contains('@') {
+        return "a value with an @ in it".to_owned();
+    }
+    match value.char_indices().nth(SHOWN_CHARACTERS) {
+        Some((end, _)) => format!("{:?}…", &value[..end]),
+        None => format!("{value:?}"),
+    }
+}
+
+/// Text that is not empty, white space around it taken off.
+pub(super) fn text(value: &Value) -> Parsed<String> {
+    let text = match &value.kind {
+        ValueKind::String(text) => text.trim(),
+        other => return Err(format!("is {}, but has to be text in quotes", kind(other))),
+    };
+    if text.is_empty() { Err("is empty".to_owned()) } else { Ok(text.to_owned()) }
+}
+
+/// A list of texts, none of them empty; the list itself may be.
+pub(super) fn texts(value: &Value) -> Parsed<Vec<String>> {
+    match &value.kind {
+        ValueKind::Array(items) => items
+            .iter()
+            .enumerate()
+            .map(|(at, item)| {
+                text(item).map_err(|what| format!("has a wrong item, number {}: it {what}", at + 1))
+            })
+            .collect(),
+        ValueKind::String(text) if text.trim().is_empty() => Err("is empty".to_owned()),
+        other => Err(format!("is {}, but has to be a list: [\"one\", \"two\"]", kind(other))),
+    }
+}
+
+/// A token or a secret as it can be sent in a header and in a form: visible ASCII without white space.
+pub(super) fn secret(value: &Value) -> Parsed<SecretString> {
+    sendable(text(value)?).map(SecretString::from)
+}
+
+/// Client ids are looked at as closely as secrets, so that one pasted with a line break is found.
+pub(super) fn client_id(value: &Value) -> Parsed<String> {
+    sendable(text(value)?)
+}
+
+/// A list of tokens or secrets.
+pub(super) fn secrets(value: &Value) -> Parsed<Vec<SecretString>> {
+    let number = |(at, text)| {
+        sendable(text)
+            .map(SecretString::from)
+            .map_err(|what| format!("has a wrong item, number {}: it {what}", at + 1))
+    };
+    texts(value)?.into_iter().enumerate().map(number).collect()
+}
+
+fn sendable(text: String) -> Parsed<String> {
+    if text.chars().any(char::is_whitespace) {
+        Err("has white space inside (a line break pasted along with it?)".to_owned())
+    } else if !text.chars().all(|c| c.is_ascii_graphic()) {
+        Err("has characters that are not visible ASCII, which no header can carry".to_owned())
+    } else {
+        Ok(text)
+    }
+}
+
+/// `true` or `false`; as text also `1`, `0`, `yes`, `no`, `on` and `off`.
+pub(super) fn boolean(value: &Value) -> Parsed<bool> {
+    if let ValueKind::Boolean(value) = value.kind {
+        return Ok(value);
+    }
+    let text = text_of(value)?;
+    let trimmed = Value::new(None, text.as_str());
+    trimmed.into_bool().map_err(|_| format!("is {}, which is neither true nor false", shown(&text)))
+}
+
+/// A whole number above 0.
+pub(super) fn positive<T: FromStr>(value: &Value) -> Parsed<T> {
+    let text = text_of(value)?;
+    let digits = text.chars().all(|c| c.is_ascii_digit());
+    if !digits || text.chars().all(|c| c == '0') {
+        return Err(format!("is {}, which is not a whole number above 0", shown(&text)));
+    }
+    text.parse().map_err(|_| format!("is {}, which is too large", shown(&text)))
+}
+
+/// A duration of a millisecond to a year.
+pub(super) fn duration(value: &Value) -> Parsed<Duration> {
+    let duration = duration_or_zero(value)?;
+    if duration.is_zero() { Err("is zero, but has to be longer".to_owned()) } else { Ok(duration) }
+}
+
+/// A duration of a millisecond to a year, or none.
+pub(super) fn duration_or_zero(value: &Value) -> Parsed<Duration> {
+    let text = text_of(value)?;
+    if text.parse::<f64>().is_ok() {
+        return Err(format!("is {}, a number without a unit: {text}s, {text}m or {text}ms?", shown(&text)));
+    }
+    let signed: SignedDuration =
+        text.parse().map_err(|_| format!("is {}, which is no duration", shown(&text)))?;
+    let duration =
+        Duration::try_from(signed).map_err(|_| format!("is {}, which is below zero", shown(&text)))?;
+    if duration > LONGEST {
+        Err(format!("is {}, which is longer than a year", shown(&text)))
+    } else if !duration.is_zero() && duration < Duration::from_millis(1) {
+        Err(format!("is {}, which is shorter than a millisecond", shown(&text)))
+    } else {
+        Ok(duration)
+    }
+}
+
+/// An IP address with its port.
+pub(super) fn socket_address(value: &Value) -> Parsed<SocketAddr> {
+    let text = text(value)?;
+    text.parse().map_err(|_| format!("is {}, which is not an IP address and a port", shown(&text)))
+}
+
+/// The address of an API: http or https, with a host, and without a user, a query or a fragment.
+pub(super) fn http_url(value: &Value) -> Parsed<Url> {
+    let text = text(value)?;
+    let shown =
+        if text.contains(['?', '#']) { "an address with a ? or # in it".to_owned() } else { shown(&text) };
+    let url = Url::parse(&text).map_err(|error| format!("is {shown}, which is not a URL: {error}"))?;
+    let fault = if !matches!(url.scheme(), "http" | "https") {
+        "which does not begin with https:// or http://"
+    } else if url.host_str().is_none_or(str::is_empty) {
+        "which names no host"
+    } else if !url.username().is_empty() || url.password().is_some() {
+        "which has a user name or password in it; credentials have settings of their own"
+    } else if url.query().is_some() || url.fragment().is_some() {
+        "and takes neither"
+    } else {
+        return Ok(url);
+    };
+    Err(format!("is {shown}, {fault}"))
+}
+
+/// Where the queue is. Nothing of the value is shown: a database's address holds its password.
+pub(super) fn queue_url(value: &Value) -> Parsed<QueueUrl> {
+    let text = text(value)?;
+    if text.contains(":memory:") {
+        return Err("keeps the queue in memory, where a restart would lose events".to_owned());
+    }
+    if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+        return Err("names a Postgres database, but this version keeps its queue in SQLite only".to_owned());
+    }
+    let Some(path) = text.strip_prefix("sqlite://") else {
+        return Err("does not begin with sqlite://".to_owned());
+    };
+    if path.is_empty() || path.ends_with('/') {
+        return Err("names no file".to_owned());
+    }
+    if path.contains('?') || path.starts_with("file:") || path.chars().any(char::is_control) {
+        return Err(
+            "has more than a path after sqlite:// (parameters, file: or control characters)".to_owned()
+        );
+    }
+    Ok(QueueUrl::Sqlite(PathBuf::from(path)))
+}
+
+/// A number, a boolean or text as text.
+fn text_of(value: &Value) -> Parsed<String> {
+    match &value.kind {
+        ValueKind::I64(_) | ValueKind::U64(_) | ValueKind::Boolean(_) => Ok(value.kind.to_string()),
+        ValueKind::Float(number) => Ok(format!("{number:?}")), // 5.0 stays 5.0, and is no whole number
+        ValueKind::String(_) => text(value),
+        other => Err(format!("is {}, but has to be a single value", kind(other))),
+    }
+}
+
+fn kind(kind: &ValueKind) -> &'static str {
+    match kind {
+        ValueKind::Nil => "nothing",
+        ValueKind::Boolean(_) => "true or false without quotes",
+        ValueKind::Float(_) => "a number with a decimal point",
+        ValueKind::String(_) => "a single text",
+        ValueKind::Table(_) => "a table",
+        ValueKind::Array(_) => "a list",
+        ValueKind::I64(_) | ValueKind::I128(_) | ValueKind::U64(_) | ValueKind::U128(_) => {
+            "a number without quotes"
+        }
+    }
+}
