@@ -1,1 +1,152 @@
-//! (to come)
+//! The commands: one file each. Here they are parsed and run; [`service`] wires the rooms together.
+
+mod check;
+mod demo;
+mod healthcheck;
+mod serve;
+mod service;
+mod shutdown;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{LogFormat, Settings, SettingsError};
+use crate::telemetry::{Format, LogTarget, start_logging};
+
+/// The exit code where the settings cannot be used, as for a wrong command line.
+const WRONG_SETTINGS: u8 = 2;
+
+/// Keeps a Mailmojo list in step with Sesamy.
+#[derive(Debug, Parser)]
+#[command(name = "sesamy-mailmojo", version, about, arg_required_else_help = false)]
+struct Cli {
+    /// The settings file (TOML); the environment is read after it. Default: the file named by CONFIG_FILE, if any.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Take events and keep the list in step (the default).
+    #[command(after_help = "Example:\n  sesamy-mailmojo --config publisher.toml serve")]
+    Serve,
+    /// Show the whole service at work against a pretended Sesamy and Mailmojo on this machine: needs no account, no
+    /// network and no settings.
+    #[command(after_help = "Example:\n  sesamy-mailmojo demo --keep")]
+    Demo(demo::Options),
+    /// Check the settings, then make one harmless call to each API: credentials, scopes, the list's name.
+    #[command(after_help = "Example:\n  sesamy-mailmojo --config publisher.toml check --json")]
+    Check(Output),
+    /// Ask a running service on this machine whether it is healthy: for Docker's HEALTHCHECK.
+    #[command(after_help = "Example:\n  PORT=8080 sesamy-mailmojo healthcheck")]
+    Healthcheck,
+}
+
+/// How a command tells what it found.
+#[derive(Debug, Clone, Copy, Args)]
+struct Output {
+    /// Print JSON, for programs.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Why a command ended without doing what it is for.
+#[derive(Debug, thiserror::Error)]
+enum CommandError {
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    #[error(transparent)]
+    Logging(#[from] crate::telemetry::LoggingError),
+    #[error(transparent)]
+    Service(#[from] service::ServiceError),
+    #[error(transparent)]
+    Demo(#[from] demo::DemoError),
+    #[error("{0}")]
+    Unhealthy(String),
+    #[error("cannot listen for signals: {0}")]
+    Signals(std::io::Error),
+    #[error("cannot write the answer: {0}")]
+    Output(#[from] std::io::Error),
+    /// The answer on standard output has told of it.
+    #[error("")]
+    Told,
+}
+
+/// Parses the command line, runs the command, and tells how it went: 0 if all is well, 2 for wrong settings or a wrong
+/// command line, else 1.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            anstream::eprintln!("cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let result = runtime.block_on(run(cli));
+    // A name look-up that hangs must not keep the process from ending.
+    runtime.shutdown_background();
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(CommandError::Told) => ExitCode::FAILURE,
+        Err(error) => {
+            anstream::eprintln!("{error}");
+            ExitCode::from(if matches!(error, CommandError::Settings(_)) { WRONG_SETTINGS } else { 1 })
+        }
+    }
+}
+
+async fn run(cli: Cli) -> Result<(), CommandError> {
+    let config = cli.config.as_deref();
+    match cli.command.unwrap_or(Command::Serve) {
+        Command::Serve => serve::run(load(config, LogTarget::Stdout)?).await,
+        Command::Demo(options) => Ok(demo::run(options).await?),
+        Command::Check(output) => check::run(load(config, LogTarget::Stderr)?, output).await,
+        Command::Healthcheck => healthcheck::run(config, environment()).await,
+    }
+}
+
+/// The settings, and the log that they ask for.
+fn load(config: Option<&Path>, log: LogTarget) -> Result<Settings, CommandError> {
+    let loaded = Settings::load(config, environment())?;
+    let format = loaded.settings.log.format.map(|format| match format {
+        LogFormat::Json => Format::Json,
+        LogFormat::Pretty => Format::Pretty,
+    });
+    start_logging(&loaded.settings.log.level, format, log)?;
+    for warning in loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok(loaded.settings)
+}
+
+/// The environment; a variable that is not Unicode is no setting.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn serve_is_the_default_and_config_stands_before_or_after_the_command() {
+        let cli = |args: &[&str]| Cli::try_parse_from([&["sesamy-mailmojo"], args].concat()).unwrap();
+        assert!(cli(&[]).command.is_none());
+        for args in [["--config", "a.toml", "serve"], ["serve", "--config", "a.toml"]] {
+            assert_eq!(cli(&args).config.as_deref(), Some(Path::new("a.toml")));
+        }
+    }
+}

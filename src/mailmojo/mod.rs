@@ -130,6 +130,30 @@ impl Client {
         }
     }
 
+    /// Whether the token may read contacts: one harmless call.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn can_read_contacts(&self, attempt: &Attempt) -> Result<(), Failure> {
+        self.can_read("/v1/contacts/", "/v1/contacts/?limit=1".to_owned(), attempt).await
+    }
+
+    /// Whether the token may read the list's subscribers: one harmless call.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn can_read_subscribers(&self, attempt: &Attempt) -> Result<(), Failure> {
+        let path = format!("/v1/lists/{}/subscribers/?limit=1", self.list_id);
+        self.can_read("/v1/lists/{id}/subscribers/", path, attempt).await
+    }
+
+    async fn can_read(&self, route: &'static str, path: String, attempt: &Attempt) -> Result<(), Failure> {
+        match self.call(Method::GET, route, path, None, attempt).await? {
+            Answer::Found(body) => body.read::<Value>().map(|_| ()),
+            Answer::NotFound => Err(Failure::permanent(Api::Mailmojo, 404, "there is nothing at this path")),
+        }
+    }
+
     async fn call(
         &self,
         method: Method,

@@ -1,0 +1,42 @@
+//! `demo --keep`: what to paste.
+
+use std::io;
+
+use super::say;
+use super::stage::{Stage, WEBHOOK_SECRET, WEBHOOK_TOKEN};
+use crate::sandbox::Mailmojo;
+use crate::upstream::encoded;
+
+/// Prints curl lines that work as they stand.
+pub(super) fn print(stage: &Stage) -> io::Result<()> {
+    let service = stage.url();
+    let (sesamy, mailmojo) = (stage.sandbox.sesamy.url(), stage.sandbox.mailmojo.url());
+    let kari = encoded("kari@example.com");
+    let token = Mailmojo::FIXED_TOKEN;
+    let event = r#"{"eventType":"userVendor.1#update","vendorId":"vendor_demo","userId":"email|kari"}"#;
+    say(&format!(
+        r#"
+Everything stays as it is until Ctrl-C. The service: {service}
+
+Replay an event with the bearer token:
+  curl -i {service}/webhooks/sesamy -H 'Authorization: Bearer {WEBHOOK_TOKEN}' -d '{event}'
+
+The same, signed with HMAC-SHA256:
+  body='{event}'; curl -i {service}/webhooks/sesamy -H "X-Sesamy-Signature: sha256=$(printf %s "$body" | openssl dgst -sha256 -hmac {WEBHOOK_SECRET} -r | cut -d' ' -f1)" -d "$body"
+
+Tag Kari in Sesamy (then replay the event, and look at her contact):
+  curl -X PUT {sesamy}/sandbox/users/email%7Ckari -d '{{"tags":["Early bird"]}}'
+
+Kari's contact, as Mailmojo's API tells it:
+  curl {mailmojo}/v1/contacts/{kari}/ -H 'Authorization: Bearer {token}'
+
+All contacts, and what the sandbox objects to:
+  curl {mailmojo}/sandbox/contacts
+  curl {mailmojo}/sandbox/findings
+
+Health, readiness, metrics:
+  curl -i {service}/healthz
+  curl -i {service}/readyz
+  curl {service}/metrics"#
+    ))
+}

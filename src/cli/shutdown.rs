@@ -1,0 +1,63 @@
+//! Signals, and what happens when after one of them.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::Instant;
+
+/// SIGTERM and SIGINT, listened for from the moment this is made.
+#[derive(Debug)]
+pub(super) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// Begins to listen.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(super) fn listen() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// The next signal's name.
+    pub(super) async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+/// When the steps of a stop are, counted from its beginning.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Timetable {
+    began: Instant,
+    linger: Duration,
+    cut_off: Duration,
+}
+
+impl Timetable {
+    /// For a service that others talk to: two seconds in which load balancers notice, and all is over before Docker
+    /// kills after ten.
+    pub(super) fn graceful() -> Self {
+        Self { began: Instant::now(), linger: Duration::from_secs(2), cut_off: Duration::from_secs(8) }
+    }
+
+    /// For one that nobody else talks to.
+    pub(super) fn prompt() -> Self {
+        Self { began: Instant::now(), linger: Duration::ZERO, cut_off: Duration::from_secs(2) }
+    }
+
+    /// The time during which connections are still accepted.
+    pub(super) async fn linger(&self) {
+        tokio::time::sleep_until(self.began + self.linger).await;
+    }
+
+    /// The time that running syncs have.
+    pub(super) async fn cut_off(&self) {
+        tokio::time::sleep_until(self.began + self.cut_off).await;
+    }
+}
