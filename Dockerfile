@@ -1,0 +1,54 @@
+# The image of sesamy-mailmojo: one binary on a base without a shell, run by uid 65532, with its queue in /data.
+#
+#   docker build -t sesamy-mailmojo .
+#   docker run --rm --read-only sesamy-mailmojo demo
+#
+# The base images are named in their FROM lines, where dependabot finds them. To build on others, such as a mirror:
+#   docker build --build-context rust:1.95-bookworm=docker-image://mirror.example.com/rust:1.95-bookworm .
+
+FROM rust:1.95-bookworm AS build
+WORKDIR /build
+
+# The dependencies are built with an empty crate, so that this layer is made again only when they change. Cargo wants a
+# file for each benchmark that its manifest names; ours are not part of the image, empty ones will do.
+COPY Cargo.toml Cargo.lock ./
+RUN mkdir src benches \
+    && touch src/lib.rs && echo 'fn main() {}' >src/main.rs \
+    && awk -F'"' '/^\[/ { section = $0 } section == "[[bench]]" && /^name *=/ { print "benches/" $2 ".rs" }' Cargo.toml \
+        | xargs -r touch \
+    && cargo build --release --locked \
+    && cargo clean --release --locked -p sesamy-mailmojo
+
+# Cargo compares file times, and a checkout may be older than the layer above: that is why the empty crate is cleaned
+# away there. The last line fails the build if it were to be shipped all the same.
+COPY config config
+COPY src src
+RUN cargo build --release --locked --bin sesamy-mailmojo \
+    && mkdir -p /image/data \
+    && target/release/sesamy-mailmojo --help | grep healthcheck
+
+# Debian 12 with glibc, libgcc and CA certificates, and nothing to log in with.
+FROM gcr.io/distroless/cc-debian12:nonroot
+
+LABEL org.opencontainers.image.title="sesamy-mailmojo" \
+      org.opencontainers.image.description="Keeps a Mailmojo list in step with Sesamy: a webhook receiver with a durable queue" \
+      org.opencontainers.image.licenses="MIT"
+
+COPY LICENSE /usr/share/doc/sesamy-mailmojo/LICENSE
+COPY config/example.toml /etc/sesamy-mailmojo/example.toml
+# A named volume takes its owner from here.
+COPY --from=build --chown=65532:65532 /image/data /data
+COPY --from=build /build/target/release/sesamy-mailmojo /usr/local/bin/sesamy-mailmojo
+
+# Temporary files go to /data as well: with --read-only nothing else can be written.
+ENV QUEUE__URL=sqlite:///data/sesamy-mailmojo.db \
+    TMPDIR=/data
+VOLUME /data
+
+# As numbers, so that Kubernetes can tell that it is not root.
+USER 65532:65532
+EXPOSE 8080
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=30s --timeout=3s --start-period=5s CMD ["/usr/local/bin/sesamy-mailmojo", "healthcheck"]
+ENTRYPOINT ["/usr/local/bin/sesamy-mailmojo"]
+CMD ["serve"]
