@@ -103,6 +103,15 @@ impl Reason {
             Self::NoUserId(_) => "no_user_id",
         }
     }
+
+    /// The event's type, where it is one of the eight.
+    #[must_use]
+    pub const fn event_type(self) -> Option<EventType> {
+        match self {
+            Self::UnknownEventType => None,
+            Self::NoUserId(event_type) => Some(event_type),
+        }
+    }
 }
 
 /// Why a body is no event that can be taken. No variant and no message holds a value from the body.
