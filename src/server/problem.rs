@@ -4,7 +4,6 @@
 //! for people. No document repeats anything that the caller sent.
 
 use std::any::Any;
-use std::borrow::Cow;
 
 use axum::http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, Method, StatusCode};
@@ -21,6 +20,7 @@ pub(super) enum Kind {
     OtherVendor,
     NotFound,
     MethodNotAllowed,
+    HeadersTimeout,
     BodyTimeout,
     BodyTooLarge,
     Internal,
@@ -37,6 +37,9 @@ impl Kind {
             Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "No such path"),
             Self::MethodNotAllowed => {
                 (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Not with this method")
+            }
+            Self::HeadersTimeout => {
+                (StatusCode::REQUEST_TIMEOUT, "headers-timeout", "The headers did not come in time")
             }
             Self::BodyTimeout => {
                 (StatusCode::REQUEST_TIMEOUT, "body-timeout", "The body did not come in time")
@@ -69,19 +72,22 @@ struct Document<'a> {
 /// Seconds after which a caller may send an event again that could not be kept.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
 
-/// The answer for `kind`; `detail` says what failed and what to do.
-pub(super) fn problem(kind: Kind, detail: impl Into<Cow<'static, str>>) -> Response {
+/// What [`document`] writes.
+pub(super) const CONTENT_TYPE_OF_PROBLEMS: &str = "application/problem+json";
+
+/// The document of `kind`; `detail` says what failed and what to do.
+pub(super) fn document(kind: Kind, detail: &str) -> Vec<u8> {
     let (status, name, title) = kind.parts();
-    let detail = &*detail.into();
-    let document = Document {
-        r#type: format!("urn:sesamy-mailmojo:problem:{name}"),
-        title,
-        status: status.as_u16(),
-        detail,
-    };
-    // Four texts and a number always serialize; the empty object only keeps a panic out.
-    let body = serde_json::to_vec(&document).unwrap_or_else(|_| b"{}".to_vec());
-    let mut response = (status, [(CONTENT_TYPE, "application/problem+json")], body).into_response();
+    let r#type = format!("urn:sesamy-mailmojo:problem:{name}");
+    let document = Document { r#type, title, status: status.as_u16(), detail };
+    // Texts and a number always serialize; the empty object only keeps a panic out.
+    serde_json::to_vec(&document).unwrap_or_else(|_| b"{}".to_vec())
+}
+
+/// The answer for `kind`, with [`document`] as its body.
+pub(super) fn problem(kind: Kind, detail: &str) -> Response {
+    let body = document(kind, detail);
+    let mut response = (kind.status(), [(CONTENT_TYPE, CONTENT_TYPE_OF_PROBLEMS)], body).into_response();
     let headers = response.headers_mut();
     match kind {
         Kind::Unauthorized => drop(headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),

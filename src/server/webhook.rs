@@ -130,6 +130,6 @@ impl Refusal {
             }
             _ => tracing::warn!(method, path, status, ms = line.ms(), result, error = %self, "request"),
         }
-        problem(kind, self.to_string())
+        problem(kind, &self.to_string())
     }
 }

@@ -21,6 +21,7 @@ use tokio::time::timeout;
 use tower::Service;
 
 use super::room::{Order, Seat};
+use crate::server::problem::{self, Kind};
 
 /// How long to listen on after a last answer to somebody who is still sending.
 const LINGER: Duration = Duration::from_secs(1);
@@ -57,7 +58,7 @@ pub(super) async fn serve(http: Arc<http1::Builder>, stream: TcpStream, router: 
     let mut stream = parts.io.into_inner();
     let last_words = async {
         if error.is_timeout() && !parts.read_buf.is_empty() {
-            let _ = stream.write_all(HEADERS_TOO_SLOW).await;
+            let _ = stream.write_all(&headers_too_slow()).await;
         }
         if error.is_timeout() || error.is_parse() {
             linger(&mut stream).await;
@@ -70,11 +71,16 @@ pub(super) async fn serve(http: Arc<http1::Builder>, stream: TcpStream, router: 
     tokio::select! { () = last_words => {}, () = told_to_leave => {} }
 }
 
-/// hyper closes without a word where headers do not come whole in time.
-const HEADERS_TOO_SLOW: &[u8] = b"HTTP/1.1 408 Request Timeout\r\ncontent-type: application/problem+json\r\n\
-    connection: close\r\ncontent-length: 148\r\n\r\n\
-    {\"type\":\"urn:sesamy-mailmojo:problem:headers-timeout\",\"title\":\"The headers did not come in time\",\
-    \"status\":408,\"detail\":\"send the whole request at once\"}";
+/// The answer to headers that do not come whole in time: hyper closes without a word.
+fn headers_too_slow() -> Vec<u8> {
+    let body = problem::document(Kind::HeadersTimeout, "send the request's headers at once");
+    let head = format!(
+        "HTTP/1.1 408 Request Timeout\r\ncontent-type: {}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+        problem::CONTENT_TYPE_OF_PROBLEMS,
+        body.len()
+    );
+    [head.into_bytes(), body].concat()
+}
 
 /// Reads on for a moment: closing while bytes come in resets the connection, and its caller may never see the answer.
 async fn linger(stream: &mut TcpStream) {

@@ -56,11 +56,6 @@ impl Caller {
         self.stream.write_all(bytes).await.unwrap();
     }
 
-    /// Sends what can be sent; the server may hang up meanwhile.
-    pub async fn send_if_heard(&mut self, bytes: &[u8]) -> bool {
-        self.stream.write_all(bytes).await.is_ok()
-    }
-
     /// Closes the direction to the server; an answer can still come.
     pub async fn says_no_more(&mut self) {
         self.stream.shutdown().await.unwrap();
