@@ -1,1 +1,68 @@
-//! (to come)
+//! The service's front door: routes, authentication, limits, problem responses, health.
+//!
+//! Promises: a webhook is answered 2xx only once it is kept or needs no keeping; 4xx only for what no retry can mend;
+//! every error is a problem document; nothing personal is logged; and nobody who opens connections and leaves them
+//! keeps others from being served. Knows neither Mailmojo nor the merge. The tests speak raw bytes over a socket.
+
+mod auth;
+mod connections;
+mod ops;
+mod problem;
+mod request_log;
+#[cfg(test)]
+mod tests;
+mod webhook;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{get, post};
+use tokio_util::sync::CancellationToken;
+use tower_http::catch_panic::CatchPanicLayer;
+
+pub use auth::{AuthError, Authenticator};
+pub use connections::{Limits, serve};
+
+use crate::clock::Clock;
+use crate::queue::Queue;
+use crate::upstream::rest::Rest;
+use crate::worker::Heartbeat;
+
+/// Renders the metrics as Prometheus text.
+pub type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
+
+/// What the handlers work with.
+#[derive(Clone)]
+pub struct App {
+    /// Where events are kept.
+    pub queue: Queue,
+    /// Who may send webhooks.
+    pub auth: Arc<Authenticator>,
+    /// The only vendor whose events are taken (`sesamy.vendor_id`); all where there is none.
+    pub vendor_id: Option<Arc<str>>,
+    /// The longest body of a webhook, in bytes.
+    pub body_limit_bytes: usize,
+    /// The worker's pulse, for `/healthz`.
+    pub heartbeat: Heartbeat,
+    /// The APIs, for `/readyz`.
+    pub rests: Vec<Arc<Rest>>,
+    /// What `/metrics` answers.
+    pub metrics: RenderMetrics,
+    /// Cancelled as soon as the service is to stop: `/readyz` answers 503 from then on, webhooks are still taken.
+    pub draining: CancellationToken,
+    /// The service's time, in which `/readyz` tells when a rest ends.
+    pub clock: Clock,
+}
+
+/// The routes, complete with limits and error answers; [`serve`] puts them on a socket.
+pub fn router(app: App) -> Router {
+    Router::new()
+        .route("/webhooks/sesamy", post(webhook::receive))
+        .route("/healthz", get(ops::healthz))
+        .route("/readyz", get(ops::readyz))
+        .route("/metrics", get(ops::metrics))
+        .fallback(problem::no_such_path)
+        .method_not_allowed_fallback(problem::wrong_method)
+        .layer(CatchPanicLayer::custom(problem::panicked))
+        .with_state(Arc::new(app))
+}

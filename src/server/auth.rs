@@ -1,0 +1,166 @@
+//! Who may send webhooks: bearer tokens and HMAC-SHA256 signatures, several of each.
+//!
+//! Promises, each a test: one valid credential of either kind is enough; how long a refusal takes tells nothing about
+//! how close a guess was; no secret and no guess is in an error, a log or a `Debug` print.
+
+use std::fmt;
+
+use axum::http::header::AUTHORIZATION;
+use axum::http::{HeaderMap, HeaderName};
+use hmac::{Hmac, KeyInit, Mac};
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
+use subtle::{Choice, ConstantTimeEq};
+
+/// Checks the credentials of a request.
+pub struct Authenticator {
+    /// Tokens as digests: all of one length, so that a comparison does not tell how long a token is.
+    tokens: Vec<[u8; 32]>,
+    /// Keyed once; a request works on a clone.
+    keys: Vec<Hmac<Sha256>>,
+    signature_header: HeaderName,
+    /// Whether everybody may pass: nothing is configured, and that was asked for.
+    open: bool,
+}
+
+/// Why a request was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AuthError {
+    /// It has neither of the headers that could have let it in.
+    #[error("no credentials: send {accepted}")]
+    Missing {
+        /// What is accepted, as far as configured.
+        accepted: String,
+    },
+    /// It has such a header, but none that is right.
+    #[error(
+        "wrong credentials: no token is one of webhook.bearer_tokens, and no signature is the hex HMAC-SHA256 of the \
+         raw body under one of webhook.hmac_secrets"
+    )]
+    Wrong,
+}
+
+impl Authenticator {
+    /// Takes what is configured.
+    ///
+    /// `allow_unauthenticated` counts only where there are neither tokens nor secrets; with neither, and without it,
+    /// everybody is refused. An empty token or secret lets nobody in.
+    #[must_use]
+    pub fn new(
+        bearer_tokens: Vec<SecretString>,
+        hmac_secrets: Vec<SecretString>,
+        signature_header: HeaderName,
+        allow_unauthenticated: bool,
+    ) -> Self {
+        let open = allow_unauthenticated && bearer_tokens.is_empty() && hmac_secrets.is_empty();
+        let bytes =
+            |secrets: Vec<SecretString>| secrets.into_iter().filter(|one| !one.expose_secret().is_empty());
+        let tokens = bytes(bearer_tokens).map(|one| Sha256::digest(one.expose_secret()).into()).collect();
+        let keys = bytes(hmac_secrets)
+            .filter_map(|one| Hmac::new_from_slice(one.expose_secret().as_bytes()).ok()) // a key of any length is taken
+            .collect();
+        Self { tokens, keys, signature_header, open }
+    }
+
+    /// Checks a request before its body is parsed.
+    ///
+    /// Shapes: `body` is the raw bytes. Every line of a header that comes several times is looked at.
+    ///
+    /// # Errors
+    /// [`AuthError`], to be answered with 401.
+    pub fn check(&self, headers: &HeaderMap, body: &[u8]) -> Result<(), AuthError> {
+        if self.open {
+            return Ok(());
+        }
+        // Which *kind* let a request in is no secret, so a good token spares the work of the signature.
+        if self.has_token(headers) || self.has_signature(headers, body) {
+            return Ok(());
+        }
+        let tried = !self.tokens.is_empty() && headers.contains_key(AUTHORIZATION)
+            || !self.keys.is_empty() && headers.contains_key(&self.signature_header);
+        Err(if tried { AuthError::Wrong } else { AuthError::Missing { accepted: self.accepted() } })
+    }
+
+    fn has_token(&self, headers: &HeaderMap) -> bool {
+        let mut found = Choice::from(0);
+        if self.tokens.is_empty() {
+            return false;
+        }
+        for sent in headers.get_all(AUTHORIZATION).iter().filter_map(|line| token(line.as_bytes())) {
+            let digest: [u8; 32] = Sha256::digest(sent).into();
+            for token in &self.tokens {
+                found |= token.ct_eq(&digest);
+            }
+        }
+        found.into()
+    }
+
+    fn has_signature(&self, headers: &HeaderMap, body: &[u8]) -> bool {
+        let lines = headers.get_all(&self.signature_header);
+        let sent: Vec<[u8; 32]> = lines.iter().filter_map(|line| signature(line.as_bytes())).collect();
+        let mut found = Choice::from(0);
+        if sent.is_empty() {
+            return false;
+        }
+        // One HMAC for each secret and not for each line: a hundred lines must not cost a hundred times as much.
+        for key in &self.keys {
+            let right: [u8; 32] = key.clone().chain_update(body).finalize().into_bytes().into();
+            for signature in &sent {
+                found |= right.ct_eq(signature);
+            }
+        }
+        found.into()
+    }
+
+    fn accepted(&self) -> String {
+        let mut ways = Vec::new();
+        if !self.tokens.is_empty() {
+            ways.push("the header Authorization: Bearer with one of webhook.bearer_tokens".to_owned());
+        }
+        if !self.keys.is_empty() {
+            ways.push(format!(
+                "the header {} with the hex HMAC-SHA256 of the raw body",
+                self.signature_header
+            ));
+        }
+        if ways.is_empty() {
+            return "nothing, as neither webhook.bearer_tokens nor webhook.hmac_secrets is set".to_owned();
+        }
+        ways.join(", or ")
+    }
+}
+
+impl fmt::Debug for Authenticator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authenticator")
+            .field("tokens", &self.tokens.len())
+            .field("keys", &self.keys.len())
+            .field("signature_header", &self.signature_header)
+            .field("open", &self.open)
+            .finish()
+    }
+}
+
+/// The token of an `Authorization` line; none where its scheme is not `Bearer` (in any case) or it is empty.
+fn token(line: &[u8]) -> Option<&[u8]> {
+    let (scheme, rest) = line.split_at(line.iter().position(|byte| *byte == b' ')?);
+    let token = rest.trim_ascii();
+    (scheme.eq_ignore_ascii_case(b"bearer") && !token.is_empty()).then_some(token)
+}
+
+/// The signature of a line, `<hex>` or `sha256=<hex>` in any case; none where it is not 64 hex digits.
+///
+/// Source: assumed, as GitHub and others do it; how Sesamy would sign events is not published.
+fn signature(line: &[u8]) -> Option<[u8; 32]> {
+    const PREFIX: &[u8] = b"sha256=";
+    let line = line.trim_ascii();
+    let digits = match line.split_at_checked(PREFIX.len()) {
+        Some((prefix, digits)) if prefix.eq_ignore_ascii_case(PREFIX) => digits,
+        _ => line,
+    };
+    let mut signature = [0; 32];
+    hex::decode_to_slice(digits, &mut signature).ok().map(|()| signature)
+}
+
+#[cfg(test)]
+mod tests;

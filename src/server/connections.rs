@@ -1,0 +1,134 @@
+//! The socket: accepts connections and keeps each within limits, so that no caller can keep others out.
+//!
+//! Promises, each a test:
+//! - headers have to come within a time, and an idle connection is closed after the same time;
+//! - there are never more connections than the cap; at the cap, whoever has let us wait longest (with the next request, its
+//!   headers or its body) makes room, never a request that has come whole and is being answered;
+//! - on a stop no request that has begun is cut off before [`Limits::drain`] is over.
+//!
+//! axum's own `serve` has no such limits, hence hyper's connections here.
+
+mod caller;
+mod room;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioTimer;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use self::room::Room;
+
+/// The limits of [`serve`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// How long a request's headers may take to come, counted from the connection's start or the answer before, so this
+    /// also closes connections that stand idle. Default 10 s.
+    pub headers: Duration,
+    /// The longest headers, request line included, in bytes; beyond, 431. Default 16 KiB.
+    pub header_bytes: usize,
+    /// How many connections may be open. Default 512.
+    pub connections: usize,
+    /// How long requests in hand may still take after a stop. Default 5 s.
+    pub drain: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            headers: Duration::from_secs(10),
+            header_bytes: 16 * 1024,
+            connections: 512,
+            drain: Duration::from_secs(5),
+        }
+    }
+}
+
+/// How long to leave a listener alone that cannot accept, which mostly means too many open files.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves `router` on `listener` until `stop` is cancelled and the requests in hand are answered.
+///
+/// Dropping this future closes every connection at once.
+pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: CancellationToken) {
+    let router = router.with_state(()); // done once here, it spares each request some allocations
+    let http = http(limits);
+    let room = Room::open(limits.connections);
+    let _closed_at_the_end = room.guard();
+    let tasks = TaskTracker::new();
+    let mut listener = Listener { listener, failing: false };
+
+    let accept = async {
+        loop {
+            let stream = listener.accept().await;
+            let seat = room.admit().await;
+            tasks.spawn(caller::serve(http.clone(), stream, router.clone(), seat));
+        }
+    };
+    tokio::select! { () = stop.cancelled() => {}, () = accept => {} }
+
+    drop(listener);
+    room.ask_everybody_to_finish();
+    tasks.close();
+    if timeout(limits.drain, tasks.wait()).await.is_err() {
+        tracing::warn!(
+            left = tasks.len(),
+            "stopping with requests in hand; their callers have to send them again"
+        );
+    }
+}
+
+/// hyper's settings, shared by all connections.
+fn http(limits: Limits) -> Arc<http1::Builder> {
+    const SMALLEST_BUFFER: usize = 8 * 1024; // hyper refuses a smaller one
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(limits.headers)
+        .max_header_size(limits.header_bytes)
+        .max_buf_size(limits.header_bytes.max(SMALLEST_BUFFER))
+        // Who has said everything and closed that direction still gets an answer.
+        .half_close(true);
+    Arc::new(http)
+}
+
+struct Listener {
+    listener: TcpListener,
+    /// Whether the last try failed, so that a long trouble is logged once.
+    failing: bool,
+}
+
+impl Listener {
+    /// The next connection, however long that takes.
+    async fn accept(&mut self) -> TcpStream {
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, _)) => {
+                    self.failing = false;
+                    return stream;
+                }
+                Err(error) if is_the_callers(&error) => {}
+                Err(error) => {
+                    if !self.failing {
+                        tracing::error!(%error, "cannot accept connections; trying on (are too many files open?)");
+                    }
+                    self.failing = true;
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+}
+
+/// Whether `error` is about one connection that is gone already, and not about the listener.
+fn is_the_callers(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}

@@ -1,0 +1,103 @@
+//! What operators and their machines ask: `/healthz`, `/readyz`, `/metrics`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::App;
+use super::problem::{Kind, problem};
+use super::request_log::{Line, Path};
+use crate::clock::Millis;
+use crate::queue::Census;
+use crate::upstream::rest::Snapshot;
+
+/// The worker's loop turns at least every few seconds; after this long it hangs and a restart is the cure.
+const STALLED_AFTER: Duration = Duration::from_secs(30);
+
+/// 200 `{"status":"ok"}`; 503 where the worker's loop has not turned for 30 s.
+pub(super) async fn healthz(State(app): State<Arc<App>>, method: Method) -> Response {
+    let line = Line::begin(&method, Path::Healthz);
+    if app.heartbeat.age() > STALLED_AFTER {
+        line.end(StatusCode::SERVICE_UNAVAILABLE, "stalled");
+        return problem(
+            Kind::WorkerStalled,
+            "the worker's loop has not turned for 30 s; restart the service",
+        );
+    }
+    line.end(StatusCode::OK, "ok");
+    ([(CONTENT_TYPE, "application/json")], r#"{"status":"ok"}"#).into_response()
+}
+
+/// The answer of `/readyz`.
+#[derive(Debug, Serialize)]
+struct Readiness {
+    /// `ok`, `not_accepting` or `draining`.
+    status: &'static str,
+    /// By the service's own clock, in which `until` is told too.
+    now: Option<String>,
+    queue: QueueState,
+    apis: Vec<ApiState>,
+}
+
+#[derive(Debug, Serialize)]
+struct QueueState {
+    accepting: bool,
+    /// Null where the queue cannot be counted.
+    rows: Option<Census>,
+}
+
+#[derive(Debug, Serialize)]
+struct ApiState {
+    api: &'static str,
+    state: &'static str,
+    why: Option<&'static str>,
+    until: Option<String>,
+}
+
+impl From<Snapshot> for ApiState {
+    fn from(Snapshot { api, state, why, until }: Snapshot) -> Self {
+        Self { api, state, why, until: until.and_then(rfc3339) }
+    }
+}
+
+/// The state of the queue and of each API: 200, or 503 where events cannot be kept or the service is stopping. An API at
+/// rest is told but is no reason for 503: events are kept all the same.
+pub(super) async fn readyz(State(app): State<Arc<App>>, method: Method) -> Response {
+    let line = Line::begin(&method, Path::Readyz);
+    let accepting = app.queue.accepting();
+    let (code, status) = if app.draining.is_cancelled() {
+        (StatusCode::SERVICE_UNAVAILABLE, "draining")
+    } else if !accepting {
+        (StatusCode::SERVICE_UNAVAILABLE, "not_accepting")
+    } else {
+        (StatusCode::OK, "ok")
+    };
+    let rows =
+        app.queue.census().await.inspect_err(|error| tracing::warn!(%error, "cannot count the queue")).ok();
+    let readiness = Readiness {
+        status,
+        now: rfc3339(app.clock.now()),
+        queue: QueueState { accepting, rows },
+        apis: app.rests.iter().map(|rest| rest.snapshot().into()).collect(),
+    };
+    line.end(code, status);
+    (code, Json(readiness)).into_response()
+}
+
+/// Everything counted, as Prometheus text.
+pub(super) async fn metrics(State(app): State<Arc<App>>, method: Method) -> Response {
+    let line = Line::begin(&method, Path::Metrics);
+    let text = (app.metrics)();
+    line.end(StatusCode::OK, "ok");
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
+}
+
+fn rfc3339(moment: Millis) -> Option<String> {
+    jiff::Timestamp::from_millisecond(moment.0).ok().map(|moment| moment.to_string())
+}

@@ -1,0 +1,120 @@
+//! The one writer of error answers: problem documents as of RFC 9457.
+//!
+//! `type` is `urn:sesamy-mailmojo:problem:` and the name of the kind. These names are stable; `title` and `detail` are
+//! for people. No document repeats anything that the caller sent.
+
+use std::any::Any;
+
+use axum::http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::request_log::{Line, Path};
+
+/// The kinds of error that this server answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    InvalidEvent,
+    Unauthorized,
+    OtherVendor,
+    NotFound,
+    MethodNotAllowed,
+    HeadersTimeout,
+    BodyTimeout,
+    BodyTooLarge,
+    Internal,
+    QueueUnavailable,
+    WorkerStalled,
+}
+
+impl Kind {
+    const fn parts(self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            Self::InvalidEvent => (StatusCode::BAD_REQUEST, "invalid-event", "The body is no event"),
+            Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized", "No valid credentials"),
+            Self::OtherVendor => (StatusCode::FORBIDDEN, "other-vendor", "Another vendor's event"),
+            Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "No such path"),
+            Self::MethodNotAllowed => {
+                (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Not with this method")
+            }
+            Self::HeadersTimeout => {
+                (StatusCode::REQUEST_TIMEOUT, "headers-timeout", "The headers did not come in time")
+            }
+            Self::BodyTimeout => {
+                (StatusCode::REQUEST_TIMEOUT, "body-timeout", "The body did not come in time")
+            }
+            Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "The body is too large"),
+            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "A fault in this service"),
+            Self::QueueUnavailable => {
+                (StatusCode::SERVICE_UNAVAILABLE, "queue-unavailable", "Events cannot be kept")
+            }
+            Self::WorkerStalled => {
+                (StatusCode::SERVICE_UNAVAILABLE, "worker-stalled", "The worker stands still")
+            }
+        }
+    }
+
+    /// The status it is answered with.
+    pub const fn status(self) -> StatusCode {
+        self.parts().0
+    }
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    r#type: String,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+}
+
+/// Seconds after which a caller may send an event again that could not be kept.
+const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
+
+/// What [`document`] writes.
+pub(super) const CONTENT_TYPE_OF_PROBLEMS: &str = "application/problem+json";
+
+/// The document of `kind`; `detail` says what failed and what to do.
+pub(super) fn document(kind: Kind, detail: &str) -> Vec<u8> {
+    let (status, name, title) = kind.parts();
+    let r#type = format!("urn:sesamy-mailmojo:problem:{name}");
+    let document = Document { r#type, title, status: status.as_u16(), detail };
+    // Texts and a number always serialize; the empty object only keeps a panic out.
+    serde_json::to_vec(&document).unwrap_or_else(|_| b"{}".to_vec())
+}
+
+/// The answer for `kind`, with [`document`] as its body.
+pub(super) fn problem(kind: Kind, detail: &str) -> Response {
+    let body = document(kind, detail);
+    let mut response = (kind.status(), [(CONTENT_TYPE, CONTENT_TYPE_OF_PROBLEMS)], body).into_response();
+    let headers = response.headers_mut();
+    match kind {
+        Kind::Unauthorized => drop(headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
+        Kind::QueueUnavailable => drop(headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS)),
+        Kind::BodyTimeout => drop(headers.insert(CONNECTION, HeaderValue::from_static("close"))),
+        _ => {}
+    }
+    response
+}
+
+/// 404, for a path that is none of ours.
+pub(super) async fn no_such_path(method: Method) -> Response {
+    Line::begin(&method, Path::Unknown).end(StatusCode::NOT_FOUND, "not_found");
+    problem(Kind::NotFound, "there are /webhooks/sesamy, /healthz, /readyz and /metrics")
+}
+
+/// 405, for a known path; axum adds `Allow`.
+pub(super) async fn wrong_method(method: Method, uri: axum::http::Uri) -> Response {
+    Line::begin(&method, Path::of(uri.path())).end(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed");
+    problem(
+        Kind::MethodNotAllowed,
+        "this path does not take this method; the header Allow names those it takes",
+    )
+}
+
+/// 500, for a handler that panicked. What it panicked with is not repeated: it might hold what the caller sent.
+pub(super) fn panicked(_: Box<dyn Any + Send>) -> Response {
+    tracing::error!("a request's handler panicked: a bug in this service; it goes on serving others");
+    problem(Kind::Internal, "a bug in this service; nothing was kept of this request, so send it again")
+}
