@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::body::{Body as HttpBody, Bytes};
 use axum::http::{HeaderName, HeaderValue, Response, StatusCode, header};
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use serde_json::Value;
 
 use super::hub::InFlight;
@@ -95,9 +95,12 @@ impl Reply {
     /// The first half of the body; then the connection breaks.
     pub(super) fn broken_off(&self) -> Response<HttpBody> {
         let bytes = self.bytes();
-        let half: io::Result<Bytes> = Ok(bytes.slice(..bytes.len() / 2));
-        let broken = Err(io::Error::new(io::ErrorKind::ConnectionAborted, "cut off on purpose"));
-        self.response(HttpBody::from_stream(stream::iter([half, broken])))
+        let half = stream::once(async move { Ok(bytes.slice(..bytes.len() / 2)) });
+        let broken = stream::once(async {
+            tokio::task::yield_now().await; // hyper sends what it has only where there is no more for now
+            Err(io::Error::new(io::ErrorKind::ConnectionAborted, "cut off on purpose"))
+        });
+        self.response(HttpBody::from_stream(half.chain(broken)))
     }
 
     /// The body a byte at a time. The request counts as in flight until the last byte goes.
