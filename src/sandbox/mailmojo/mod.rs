@@ -87,6 +87,13 @@ impl Mailmojo {
         locked(&self.state).contacts.values().cloned().collect()
     }
 
+    /// How many contacts are as `wanted` wants; copies none, so that it can be asked often. Do not ask the sandbox
+    /// anything inside `wanted`: it is locked.
+    #[must_use]
+    pub fn count_contacts(&self, wanted: impl Fn(&Contact) -> bool) -> usize {
+        locked(&self.state).contacts.values().filter(|contact| wanted(contact)).count()
+    }
+
     /// The publisher's own edit of a contact; `false` where there is none. Do not ask the sandbox anything inside
     /// `edit`: it is locked.
     pub fn edit(&self, email: &str, edit: impl FnOnce(&mut Contact)) -> bool {

@@ -197,6 +197,7 @@ async fn the_publisher_can_edit_behind_the_services_back() {
     assert!(mailmojo.rename(KARI, "kn@example.com"));
     let kari = mailmojo.contact("kn@example.com").unwrap();
     assert_eq!((kari.own_tags(), kari.status.as_str(), kari.list_status(7)), (vec!["b"], "b", Some("a")));
+    assert_eq!(mailmojo.count_contacts(|contact| contact.tags == ["b"]), 1);
     assert!(mailmojo.delete("kn@example.com") && !mailmojo.delete("kn@example.com"));
     assert!(!mailmojo.add_tag(KARI, "b"));
 }
