@@ -1,0 +1,197 @@
+//! The desk in front of each pretended API: every request is logged, held at gates and spoiled by faults here, so that
+//! the APIs themselves know nothing of it.
+
+use std::future::pending;
+use std::sync::{Arc, Mutex};
+
+use axum::body::Body as HttpBody;
+use axum::http::Response;
+use serde_json::Value;
+
+use super::call::{Api, Route};
+use super::fault::{Answer, Fault, Rule, pick};
+use super::gate::{Bar, Gate, Stage};
+use super::hub::{Hub, InFlight, locked};
+use super::reply::{Body, Reply, huge};
+use super::wire::{Closed, Request};
+
+/// Where a request is addressed to, and whom it is about.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) route: Route,
+    pub(super) subject: Option<String>,
+    /// The list in the path, at Mailmojo.
+    pub(super) list: Option<i64>,
+}
+
+impl Place {
+    pub(super) fn new(route: Route, subject: Option<&str>) -> Self {
+        Self { route, subject: subject.map(str::to_owned), list: None }
+    }
+
+    /// Whether it is about `subject`, letter case aside.
+    pub(super) fn is_about(&self, subject: &str) -> bool {
+        self.subject.as_deref().is_some_and(|own| own.to_lowercase() == subject.to_lowercase())
+    }
+}
+
+/// One of the pretended APIs, as the desk sees it.
+pub(super) trait Backend: Send + Sync + 'static {
+    const API: Api;
+
+    /// Says where the request is addressed to. Changes nothing.
+    fn locate(&self, request: &Request) -> Place;
+
+    /// Checks a request that will be kept from being done by a fault.
+    fn look(&self, request: &Request, place: &Place);
+
+    /// Checks the request, does it, and answers.
+    fn answer(&self, request: &Request, place: &Place) -> Reply;
+
+    /// Takes note of what the client is told: `json` of this `status`.
+    fn told(&self, place: &Place, status: u16, json: Option<&Value>);
+
+    /// A request under `/sandbox/`.
+    fn control(&self, request: &Request) -> Reply;
+
+    /// The API's own way of telling an error.
+    fn error(status: u16, message: &str) -> Reply;
+}
+
+/// The faults and gates of one API.
+#[derive(Debug, Default)]
+pub(super) struct Trouble {
+    rules: Mutex<Vec<Rule>>,
+    bars: Mutex<Vec<Arc<Bar>>>,
+}
+
+impl Trouble {
+    pub(super) fn add(&self, rule: Rule) {
+        locked(&self.rules).push(rule);
+    }
+
+    pub(super) fn clear(&self) {
+        locked(&self.rules).clear();
+    }
+
+    pub(super) fn hold(&self, route: Route, subject: Option<&str>, stage: Stage) -> Gate {
+        let bar = Arc::new(Bar::new(route, subject.map(str::to_owned), stage));
+        locked(&self.bars).push(Arc::clone(&bar));
+        Gate(bar)
+    }
+
+    async fn pass(&self, stage: Stage, place: &Place) {
+        let closed: Vec<_> = {
+            let mut bars = locked(&self.bars);
+            bars.retain(|bar| !bar.is_open());
+            bars.iter().filter(|bar| bar.stops(stage, place)).cloned().collect()
+        };
+        for bar in closed {
+            bar.pass().await;
+        }
+    }
+}
+
+/// The desk in front of one API.
+pub(super) struct Desk<B> {
+    pub(super) hub: Arc<Hub>,
+    pub(super) trouble: Arc<Trouble>,
+    pub(super) backend: Arc<B>,
+}
+
+/// How an answer leaves the house.
+enum Delivery {
+    Whole(Reply),
+    Cut(Reply),
+    BrokenOff(Reply),
+    Dripping(Reply, std::time::Duration),
+    Huge(usize),
+    Closed,
+}
+
+impl<B: Backend> Desk<B> {
+    pub(super) async fn serve(&self, request: Request) -> Result<Response<HttpBody>, Closed> {
+        let place = self.backend.locate(&request);
+        if place.route == Route::Control {
+            let reply = self.backend.control(&request);
+            self.hub.ring();
+            return Ok(reply.whole());
+        }
+        let flight = self.hub.take_off(B::API, &place, &request);
+        self.trouble.pass(Stage::Request, &place).await;
+        if !self.hub.latency.is_zero() {
+            tokio::time::sleep(self.hub.latency).await;
+        }
+        let fault = pick(&mut locked(&self.trouble.rules), &place);
+        let delivery = self.perform(&request, &place, fault).await;
+        self.trouble.pass(Stage::Answer, &place).await;
+        self.deliver(delivery, &place, flight)
+    }
+
+    async fn perform(&self, request: &Request, place: &Place, fault: Option<Fault>) -> Delivery {
+        match fault {
+            None => Delivery::Whole(self.backend.answer(request, place)),
+            Some(Fault::Delay(by)) => {
+                tokio::time::sleep(by).await;
+                Delivery::Whole(self.backend.answer(request, place))
+            }
+            Some(undone @ (Fault::Answer(_) | Fault::Hang | Fault::Close | Fault::Huge(_))) => {
+                self.backend.look(request, place);
+                spoil::<B>(undone, None).await
+            }
+            Some(Fault::Done(fault)) => spoil::<B>(*fault, Some(self.backend.answer(request, place))).await,
+            Some(fault) => spoil::<B>(fault, Some(self.backend.answer(request, place))).await,
+        }
+    }
+
+    fn deliver(
+        &self,
+        delivery: Delivery,
+        place: &Place,
+        flight: InFlight,
+    ) -> Result<Response<HttpBody>, Closed> {
+        if let Delivery::Whole(reply) | Delivery::Dripping(reply, _) = &delivery {
+            self.backend.told(place, reply.status, reply.as_json());
+        }
+        let (status, response) = match delivery {
+            Delivery::Dripping(reply, pause) => return Ok(reply.dripping(pause, flight)),
+            Delivery::Whole(reply) => (reply.status, reply.whole()),
+            Delivery::Cut(reply) => (reply.status, reply.cut()),
+            Delivery::BrokenOff(reply) => (reply.status, reply.broken_off()),
+            Delivery::Huge(size) => (200, huge(size)),
+            Delivery::Closed => {
+                flight.answered(None);
+                return Err(Closed);
+            }
+        };
+        flight.answered(Some(status));
+        Ok(response)
+    }
+}
+
+/// What becomes of `genuine`, the answer to a request that was done, or of none.
+async fn spoil<B: Backend>(fault: Fault, genuine: Option<Reply>) -> Delivery {
+    let genuine = genuine.unwrap_or_else(|| Reply::new(200, Body::Empty));
+    match fault {
+        Fault::Answer(answer) => Delivery::Whole(Answer::reply(&answer, B::error)),
+        Fault::Hang => pending().await,
+        Fault::Close => Delivery::Closed,
+        Fault::Huge(size) => Delivery::Huge(size),
+        Fault::Delay(by) => {
+            tokio::time::sleep(by).await;
+            Delivery::Whole(genuine)
+        }
+        Fault::CutJson => Delivery::Cut(genuine),
+        Fault::CutConnection => Delivery::BrokenOff(genuine),
+        Fault::Drip(pause) => Delivery::Dripping(genuine, pause),
+        Fault::Edit(edit) => {
+            let mut edited = genuine;
+            if let Body::Json(json) = &mut edited.body {
+                (edit.0)(json);
+            }
+            Delivery::Whole(edited)
+        }
+        // Done once is done: what is inside strikes the same answer.
+        Fault::Done(fault) => Box::pin(spoil::<B>(*fault, Some(genuine))).await,
+    }
+}
