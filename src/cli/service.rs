@@ -112,6 +112,12 @@ impl Service {
         Ok(Self { address, queue, draining, stop_worker, stop_server, worker, server, upkeep })
     }
 
+    /// Waits until nothing is due and nobody is being synced.
+    pub(super) async fn idle(&self) {
+        // The sender lives as long as the queue; should it end, there is nothing to wait for.
+        let _ = self.queue.next_due().wait_for(Option::is_none).await;
+    }
+
     /// Where it listens.
     pub(super) fn address(&self) -> SocketAddr {
         self.address

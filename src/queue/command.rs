@@ -1,0 +1,144 @@
+//! What the queue sends to its writer, and the two ends of that line. The writer is the store's: it takes what waits,
+//! commits it together, and answers.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::{Job, QueueError, Settled, Settlement};
+use crate::clock::Millis;
+use crate::user::UserId;
+
+/// How many commands may wait. Beyond it, callers wait for room.
+const WAITING: usize = 4_096;
+
+/// One thing for the writer to do.
+pub(super) enum Command {
+    /// An event.
+    Push(Push),
+    /// Up to `most` leases.
+    Lease { most: usize, answer: Answer<Vec<Job>> },
+    /// The end of a lease.
+    Settle { job: Job, how: Settlement, answer: Answer<Settled> },
+    /// One attempt less for each of `users`; and who is parked with `parked_with` is due at `due`.
+    GiveBack { users: Vec<UserId>, parked_with: Option<String>, due: Millis, answer: Answer<()> },
+    /// A small write that tells whether events can be kept again.
+    Probe,
+    /// The last command: what was sent before it is still done.
+    Close,
+}
+
+/// An event to keep.
+pub(super) struct Push {
+    pub(super) user: UserId,
+    pub(super) event_type: &'static str,
+    pub(super) answer: Answer<()>,
+}
+
+impl Command {
+    /// Whether doing this tells that events can be kept.
+    pub(super) fn keeps_events(&self) -> bool {
+        matches!(self, Self::Push(_) | Self::Probe)
+    }
+
+    /// Answers, after the commit or its failure.
+    pub(super) fn reply(self, committed: Result<(), QueueError>) {
+        match self {
+            Self::Push(push) => push.answer.send(committed),
+            Self::Lease { answer, .. } => answer.send(committed),
+            Self::Settle { answer, .. } => answer.send(committed),
+            Self::GiveBack { answer, .. } => answer.send(committed),
+            Self::Probe | Self::Close => {}
+        }
+    }
+}
+
+/// Where the answer goes, and the answer itself while its commit is awaited.
+pub(super) struct Answer<T> {
+    to: oneshot::Sender<Result<T, QueueError>>,
+    value: Option<T>,
+}
+
+type AnswerTo<T> = oneshot::Receiver<Result<T, QueueError>>;
+
+impl<T> Answer<T> {
+    /// An answer that is yet to be found.
+    pub(super) fn open() -> (Self, AnswerTo<T>) {
+        let (to, receiver) = oneshot::channel();
+        (Self { to, value: None }, receiver)
+    }
+
+    /// An answer that only awaits its commit.
+    pub(super) fn holding(value: T) -> (Self, AnswerTo<T>) {
+        let (to, receiver) = oneshot::channel();
+        (Self { to, value: Some(value) }, receiver)
+    }
+
+    /// Keeps `value` until the commit. A second one, after a transaction was rolled back, takes its place.
+    pub(super) fn hold(&mut self, value: T) {
+        self.value = Some(value);
+    }
+
+    fn send(self, committed: Result<(), QueueError>) {
+        let answer = committed.and_then(|()| self.value.ok_or(QueueError::Closed));
+        // Nobody may be waiting any more, and what is done stays done.
+        let _ = self.to.send(answer);
+    }
+}
+
+/// The callers' end.
+#[derive(Debug)]
+pub(super) struct Ends {
+    commands: mpsc::Sender<Command>,
+    pub(super) next_due: watch::Receiver<Option<Millis>>,
+    accepting: Arc<AtomicBool>,
+    closed: watch::Receiver<bool>,
+}
+
+/// The writer's end. To drop it is to close the queue.
+pub(super) struct WriterEnd {
+    pub(super) commands: mpsc::Receiver<Command>,
+    /// For who must not keep the queue open: a sender that is gone with the last clone of the queue.
+    pub(super) to_self: mpsc::WeakSender<Command>,
+    pub(super) next_due: watch::Sender<Option<Millis>>,
+    pub(super) accepting: Arc<AtomicBool>,
+    /// Set to true once everything is released.
+    pub(super) closed: watch::Sender<bool>,
+}
+
+impl Ends {
+    /// A line whose next due time is `next_due` at first.
+    pub(super) fn new(next_due: Option<Millis>) -> (Self, WriterEnd) {
+        let (to_writer, commands) = mpsc::channel(WAITING);
+        let (due_sender, next_due) = watch::channel(next_due);
+        let (closed_sender, closed) = watch::channel(false);
+        let accepting = Arc::new(AtomicBool::new(true));
+        let writer = WriterEnd {
+            commands,
+            to_self: to_writer.downgrade(),
+            next_due: due_sender,
+            accepting: Arc::clone(&accepting),
+            closed: closed_sender,
+        };
+        (Self { commands: to_writer, next_due, accepting, closed }, writer)
+    }
+
+    pub(super) async fn send(&self, command: Command) -> Result<(), QueueError> {
+        self.commands.send(command).await.map_err(|_| QueueError::Closed)
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.commands.is_closed()
+    }
+
+    pub(super) fn accepting(&self) -> bool {
+        !self.is_closed() && self.accepting.load(Ordering::Relaxed)
+    }
+
+    pub(super) async fn close(&self) {
+        // An error means that it is closing already; another, that the writer ended without a word.
+        let _ = self.commands.send(Command::Close).await;
+        let _ = self.closed.clone().wait_for(|closed| *closed).await;
+    }
+}

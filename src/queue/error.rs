@@ -1,0 +1,114 @@
+//! What can go wrong with a queue: while it is opened, where an operator reads it, and later.
+
+use std::path::PathBuf;
+
+/// Why the queue could not do what it was asked.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum QueueError {
+    /// The store refused; the text is its own message.
+    #[error("the queue's store failed: {0}")]
+    Store(String),
+    /// The queue has been closed.
+    #[error("the queue is closed")]
+    Closed,
+}
+
+/// Why a queue could not be opened. Each message names the file and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The folder or a file in it cannot be made or written.
+    #[error(
+        "cannot write {}: {why}. This process runs as user id {uid}: let that user own the folder and its files \
+         (chown -R {uid} {}), mount a volume there that it may write to, or set queue.url to another place",
+        path.display(), folder.display()
+    )]
+    NotWritable {
+        /// What could not be written.
+        path: PathBuf,
+        /// The database's folder.
+        folder: PathBuf,
+        /// The user id of this process, `unknown` where the system does not tell.
+        uid: String,
+        /// The system's reason.
+        why: String,
+    },
+    /// Another process has the queue.
+    #[error(
+        "the queue {} is in use: another process holds {}. Stop that one first, or set queue.url to a file of \
+         this one's own",
+        path.display(), lock.display()
+    )]
+    InUse {
+        /// The database.
+        path: PathBuf,
+        /// The file whose lock is taken.
+        lock: PathBuf,
+    },
+    /// The system cannot lock files there.
+    #[error(
+        "cannot lock {}: {why}. The queue needs a file system with locks: a local disk, not a network share",
+        lock.display()
+    )]
+    NoLock {
+        /// The file that could not be locked.
+        lock: PathBuf,
+        /// The system's reason.
+        why: String,
+    },
+    /// The file is something else.
+    #[error(
+        "{} is not an SQLite database. It was left as it is: set queue.url to another file, or put a backup in its \
+         place",
+        path.display()
+    )]
+    NotADatabase {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is another program's database.
+    #[error(
+        "{} is a database of another program. It was left as it is: set queue.url to a file of the queue's own",
+        path.display()
+    )]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The database was damaged.
+    #[error(
+        "the queue {} is damaged: {why}. Put a backup in its place; or move it away, together with the files beside \
+         it whose names begin alike, to start with an empty queue, which forgets who was waiting for a sync",
+        path.display()
+    )]
+    Damaged {
+        /// The database.
+        path: PathBuf,
+        /// SQLite's finding.
+        why: String,
+    },
+    /// A newer version of this program has changed the schema.
+    #[error(
+        "the queue {} has schema version {found}, and this program knows none after {known}: run the version that \
+         wrote it or a later one, or put a backup of the older schema in its place",
+        path.display()
+    )]
+    Newer {
+        /// The database.
+        path: PathBuf,
+        /// The file's schema version.
+        found: u32,
+        /// The latest one known.
+        known: u32,
+    },
+    /// Anything else that SQLite says.
+    #[error("cannot open the queue {}: {why}", path.display())]
+    Store {
+        /// The database.
+        path: PathBuf,
+        /// SQLite's own message.
+        why: String,
+    },
+    /// No thread could be started.
+    #[error("cannot start the queue's thread: {0}. The limit on processes or memory may be too low")]
+    Thread(#[source] std::io::Error),
+}

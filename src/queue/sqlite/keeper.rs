@@ -1,0 +1,113 @@
+//! What is done beside the writer, so that no event waits for it: the log is copied into the database shortly after a
+//! write, and while events are refused, a small write tries again and again.
+
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use rusqlite::Connection;
+use tokio::sync::mpsc;
+
+use super::Tuning;
+use crate::queue::command::Command;
+
+/// The writer's hold on the thread, which ends when this is dropped.
+pub(super) struct Keeper {
+    duties: Arc<Duties>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Duties {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Clone, Copy, Default)]
+struct State {
+    written: bool,
+    refusing: bool,
+    stop: bool,
+}
+
+/// Starts the thread; it checkpoints on `connection` and sends its probes to `writer`.
+pub(super) fn start(
+    connection: Connection,
+    writer: mpsc::WeakSender<Command>,
+    tuning: Tuning,
+) -> io::Result<Keeper> {
+    let duties = Arc::new(Duties::default());
+    let shared = Arc::clone(&duties);
+    let thread = thread::Builder::new()
+        .name("queue-keeper".to_owned())
+        .spawn(move || run(&connection, &writer, &shared, tuning))?;
+    Ok(Keeper { duties, thread: Some(thread) })
+}
+
+impl Keeper {
+    /// Something was committed.
+    pub(super) fn written(&self) {
+        self.change(|state| state.written = true);
+    }
+
+    /// Whether events are being refused.
+    pub(super) fn refusing(&self, refusing: bool) {
+        self.change(|state| state.refusing = refusing);
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.duties.lock());
+        self.duties.changed.notify_one();
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.change(|state| state.stop = true);
+        if let Some(thread) = self.thread.take() {
+            // It can only have panicked, which the panic has told.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Duties {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until there is something to do and `tuning.checkpoint_after` has passed; none when it is time to stop.
+    fn next(&self, tuning: Tuning) -> Option<State> {
+        let idle = |state: &mut State| !(state.written || state.refusing || state.stop);
+        let state = self.changed.wait_while(self.lock(), idle).unwrap_or_else(PoisonError::into_inner);
+        let waited = self.changed.wait_timeout_while(state, tuning.checkpoint_after, |state| !state.stop);
+        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let asked = *state;
+        state.written = false;
+        (!asked.stop).then_some(asked)
+    }
+}
+
+fn run(connection: &Connection, writer: &mpsc::WeakSender<Command>, duties: &Duties, tuning: Tuning) {
+    let mut probed: Option<Instant> = None;
+    while let Some(asked) = duties.next(tuning) {
+        if asked.written {
+            checkpoint(connection);
+        }
+        if asked.refusing && probed.is_none_or(|at| at.elapsed() >= tuning.probe_every) {
+            probed = Some(Instant::now());
+            if let Some(writer) = writer.upgrade() {
+                // No room means that others' events wait, and they will tell as well.
+                let _ = writer.try_send(Command::Probe);
+            }
+        }
+    }
+}
+
+fn checkpoint(connection: &Connection) {
+    // Passive: takes what it can without keeping anybody waiting; the rest is for the next time.
+    if let Err(error) = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", (), |_| Ok(())) {
+        tracing::warn!(%error, "the queue's log could not be copied into the database; trying again with the next event");
+    }
+}

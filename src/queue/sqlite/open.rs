@@ -1,0 +1,154 @@
+//! Opening the file: folder, lock, connections, and a clear word where one of them cannot be had.
+
+use std::ffi::OsString;
+use std::fs::{File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use super::{Tuning, schema};
+use crate::queue::OpenError;
+
+/// How long to wait for somebody else's transaction: a backup, or an operator's look into the file.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// Where the database is.
+pub(super) struct Place {
+    path: PathBuf,
+    folder: PathBuf,
+}
+
+impl Place {
+    /// Makes the folder if it is missing.
+    pub(super) fn new(path: &Path) -> Result<Self, OpenError> {
+        // An absolute path is a file for SQLite too, whatever its name: never `:memory:`.
+        let path = std::path::absolute(path)
+            .map_err(|error| OpenError::Store { path: path.to_owned(), why: error.to_string() })?;
+        let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
+        let place = Self { path, folder };
+        std::fs::create_dir_all(&place.folder)
+            .map_err(|error| place.not_writable(&place.folder, error.to_string()))?;
+        Ok(place)
+    }
+
+    pub(super) fn into_path(self) -> PathBuf {
+        self.path
+    }
+
+    /// Takes the lock that keeps a second process out. It is free again when the file is dropped or the process dies.
+    pub(super) fn lock(&self) -> Result<File, OpenError> {
+        let lock = beside(&self.path, ".lock");
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&lock)
+            .map_err(|error| self.not_writable(&lock, error.to_string()))?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: self.path.clone(), lock }),
+            Err(TryLockError::Error(error)) => Err(OpenError::NoLock { lock, why: error.to_string() }),
+        }
+    }
+
+    /// The writer's connection, with the schema of this version.
+    pub(super) fn connect(&self, tuning: Tuning) -> Result<Connection, OpenError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_CREATE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut connection = self.open(flags)?;
+        // Looked at first: what is not ours stays as it is, its page size and journal included.
+        let version = schema::version(&connection).map_err(|error| self.explain(&error))?;
+        match version {
+            schema::Version::Foreign => return Err(OpenError::Foreign { path: self.path.clone() }),
+            schema::Version::Ours(found) if found > schema::KNOWN => {
+                return Err(OpenError::Newer { path: self.path.clone(), found, known: schema::KNOWN });
+            }
+            schema::Version::Ours(_) => {}
+        }
+        self.prepare(&connection, tuning).map_err(|error| self.explain(&error))?;
+        self.check(&connection)?;
+        schema::migrate(&mut connection).map_err(|error| self.explain(&error))?;
+        Ok(connection)
+    }
+
+    /// A connection beside the writer's, for checkpoints.
+    pub(super) fn second_connection(&self) -> Result<Connection, OpenError> {
+        self.open(OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+    }
+
+    fn open(&self, flags: OpenFlags) -> Result<Connection, OpenError> {
+        let opened = Connection::open_with_flags(&self.path, flags).and_then(|connection| {
+            connection.busy_timeout(BUSY)?;
+            connection.pragma_update(None, "synchronous", "FULL")?;
+            Ok(connection)
+        });
+        opened.map_err(|error| self.explain(&error))
+    }
+
+    fn prepare(&self, connection: &Connection, tuning: Tuning) -> rusqlite::Result<()> {
+        // The page size counts only while the file is empty, and only before the log exists. With small pages an
+        // event of a random user writes little more than the row itself.
+        connection.pragma_update(None, "page_size", 1_024)?;
+        connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0))?;
+        // A ceiling: while events never pause, the keeper's checkpoints alone would let the log grow without end.
+        connection.pragma_update(None, "wal_autocheckpoint", 16_384)?;
+        connection.pragma_update(None, "cache_size", -32_768)?; // in KiB
+        connection.pragma_update(None, "temp_store", "MEMORY")?;
+        if let Some(pages) = tuning.most_pages {
+            connection.pragma_update_and_check(None, "max_page_count", pages, |row| row.get::<_, i64>(0))?;
+        }
+        connection.set_prepared_statement_cache_capacity(32);
+        Ok(())
+    }
+
+    /// Refuses a damaged file now, rather than when the damaged page is met.
+    fn check(&self, connection: &Connection) -> Result<(), OpenError> {
+        let finding: String = connection
+            .query_row("PRAGMA quick_check(1)", (), |row| row.get(0))
+            .map_err(|error| self.explain(&error))?;
+        if finding == "ok" {
+            return Ok(());
+        }
+        Err(OpenError::Damaged { path: self.path.clone(), why: finding.replace('\n', " ") })
+    }
+
+    /// SQLite's error, as an operator needs it.
+    pub(super) fn explain(&self, error: &rusqlite::Error) -> OpenError {
+        let (path, why) = (self.path.clone(), error.to_string());
+        match error.sqlite_error_code() {
+            Some(ErrorCode::NotADatabase) => OpenError::NotADatabase { path },
+            Some(ErrorCode::DatabaseCorrupt) => OpenError::Damaged { path, why },
+            Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
+                self.not_writable(&self.path, why)
+            }
+            _ => OpenError::Store { path, why },
+        }
+    }
+
+    fn not_writable(&self, path: &Path, why: String) -> OpenError {
+        let uid = uid().map_or_else(|_| "unknown".to_owned(), |uid| uid.to_string());
+        OpenError::NotWritable { path: path.to_owned(), folder: self.folder.clone(), uid, why }
+    }
+}
+
+/// The file of that ending beside `path`.
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(ending);
+    PathBuf::from(name)
+}
+
+/// The user id that this process runs as.
+#[cfg(unix)]
+fn uid() -> io::Result<u32> {
+    use std::os::unix::fs::MetadataExt;
+    Ok(std::fs::metadata("/proc/self")?.uid())
+}
+
+#[cfg(not(unix))]
+fn uid() -> io::Result<u32> {
+    Err(io::ErrorKind::Unsupported.into())
+}

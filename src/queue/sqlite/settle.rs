@@ -1,0 +1,76 @@
+//! The end of a lease: one update, on the condition that the lease is still the one that is settled.
+//!
+//! In each statement `?1` is the user, `?2` the lease and `?3` the generation that was leased. Where the row's is
+//! another by now, an event came during the sync, and the row is due at `?4` whatever the sync came to.
+
+use rusqlite::{OptionalExtension, Params, Transaction, params};
+
+use crate::clock::Millis;
+use crate::queue::{Job, Settled, Settlement};
+
+const DONE: &str = "
+    UPDATE users SET lease_owner = NULL, due_at = iif(generation = ?3, NULL, ?4),
+        attempts = 0, failing_since = NULL, error = NULL, held_back = ?5
+    WHERE connection = 'default' AND user_id = ?1 AND lease_owner = ?2
+    RETURNING generation <> ?3";
+
+const RETRY: &str = "
+    UPDATE users SET lease_owner = NULL, due_at = iif(generation = ?3, ?5, ?4), error = ?8,
+        attempts = attempts + ?6, failing_since = iif(?6, coalesce(failing_since, ?7), failing_since)
+    WHERE connection = 'default' AND user_id = ?1 AND lease_owner = ?2
+    RETURNING generation <> ?3";
+
+/// A parked row is shown as it is, and the next event asks for a sync anyhow: no need to mark it as held back.
+const PARK: &str = "
+    UPDATE users SET lease_owner = NULL, due_at = iif(generation = ?3, NULL, ?4), error = ?6, held_back = 0,
+        parked_at = iif(generation = ?3, ?5, NULL),
+        answer = iif(generation = ?3, ?7, NULL),
+        attempts = iif(generation = ?3, attempts, 0),
+        failing_since = iif(generation = ?3, coalesce(failing_since, ?5), NULL)
+    WHERE connection = 'default' AND user_id = ?1 AND lease_owner = ?2
+    RETURNING generation <> ?3";
+
+/// Due at once, whatever came meanwhile.
+const RELEASE: &str = "
+    UPDATE users SET lease_owner = NULL, due_at = ?3
+    WHERE connection = 'default' AND user_id = ?1 AND lease_owner = ?2
+    RETURNING 0";
+
+const ABANDON: &str = "
+    UPDATE users SET due_at = ?3
+    WHERE connection = 'default' AND user_id = ?1 AND lease_owner = ?2
+    RETURNING 0";
+
+/// Ends the lease of `job` at the time `now`; `again` is when a user is due for whom an event came meanwhile.
+pub(super) fn settle(
+    transaction: &Transaction<'_>,
+    job: &Job,
+    how: &Settlement,
+    now: Millis,
+    again: Millis,
+) -> rusqlite::Result<Settled> {
+    let (user, owner, generation, again) = (job.user.as_str(), job.lease_owner, job.generation, again.0);
+    match how {
+        Settlement::Done { held_back } => {
+            run(transaction, DONE, params![user, owner, generation, again, held_back])
+        }
+        Settlement::Retry { at, counts, error } => {
+            run(transaction, RETRY, params![user, owner, generation, again, at.0, counts, now.0, error])
+        }
+        Settlement::Park { error, answer } => {
+            run(transaction, PARK, params![user, owner, generation, again, now.0, error, answer])
+        }
+        Settlement::Release => run(transaction, RELEASE, params![user, owner, now.0]),
+        Settlement::Abandon { until } => run(transaction, ABANDON, params![user, owner, until.0]),
+    }
+}
+
+fn run(transaction: &Transaction<'_>, sql: &str, params: impl Params) -> rusqlite::Result<Settled> {
+    let moved: Option<bool> =
+        transaction.prepare_cached(sql)?.query_row(params, |row| row.get(0)).optional()?;
+    Ok(match moved {
+        None => Settled::LeaseLost,
+        Some(false) => Settled::AsAsked,
+        Some(true) => Settled::DueAgain,
+    })
+}

@@ -1,0 +1,182 @@
+//! The statements of the queue but the settling ones: a row each, inside the writer's transaction.
+
+use rusqlite::{Connection, Row, Transaction, TransactionBehavior, params};
+
+use crate::clock::Millis;
+use crate::queue::command::Push;
+use crate::queue::{Job, Options};
+use crate::user::UserId;
+
+/// An event. A row that nobody holds is due at the earlier of what it was and `?3`; a parked one starts afresh. On a
+/// row that is held (a lease that has ended holds it until somebody takes it over) only the generation tells.
+const PUSH: &str = "
+    INSERT INTO users (connection, user_id, generation, due_at, event_type) VALUES ('default', ?1, ?2, ?3, ?4)
+    ON CONFLICT (connection, user_id) DO UPDATE SET
+        generation = generation + excluded.generation,
+        event_type = excluded.event_type,
+        due_at = iif(lease_owner IS NULL, min(coalesce(due_at, excluded.due_at), excluded.due_at), due_at),
+        attempts = iif(parked_at IS NULL, attempts, 0),
+        failing_since = iif(parked_at IS NULL, failing_since, NULL),
+        parked_at = NULL,
+        answer = NULL";
+
+const DUE: &str = "
+    SELECT user_id, event_type, attempts, failing_since, generation, lease_owner IS NOT NULL
+    FROM users INDEXED BY users_due WHERE connection = 'default' AND due_at <= ?1 ORDER BY due_at LIMIT ?2";
+
+const LEASE: &str = "
+    UPDATE users SET lease_owner = ?2, due_at = ?3, attempts = ?4, failing_since = ?5
+    WHERE connection = 'default' AND user_id = ?1";
+
+/// An id that no version of this program would have taken: kept and visible, or it would be leased for ever.
+const PARK_UNREADABLE: &str = "
+    UPDATE users SET due_at = NULL, lease_owner = NULL, parked_at = ?2, error = ?3, answer = ?3
+    WHERE connection = 'default' AND user_id = ?1";
+
+const TAKE_BACK_ATTEMPT: &str = "
+    UPDATE users SET attempts = max(attempts - 1, 0), failing_since = iif(attempts <= 1, NULL, failing_since)
+    WHERE connection = 'default' AND user_id = ?1 AND lease_owner IS NULL";
+
+const REVIVE: &str = "
+    UPDATE users SET parked_at = NULL, answer = NULL, due_at = ?2, attempts = 0, failing_since = NULL
+    WHERE parked_at IS NOT NULL AND answer = ?1";
+
+/// Whatever the process before was writing is over at `?1`.
+const END_LEASES: &str = "UPDATE users SET due_at = min(due_at, ?1) WHERE lease_owner IS NOT NULL";
+
+const WRITE_WHAT_WAS_HELD_BACK: &str = "
+    UPDATE users SET held_back = 0, due_at = iif(lease_owner IS NULL, min(coalesce(due_at, ?1), ?1), due_at)
+    WHERE held_back = 1";
+
+const NEXT_DUE: &str =
+    "SELECT due_at FROM users INDEXED BY users_due WHERE due_at IS NOT NULL ORDER BY due_at LIMIT 1";
+
+/// More than a page, so that there has to be room for one.
+const FILL: &str = "INSERT INTO probe (filler) VALUES (zeroblob(4096))";
+
+const EMPTY: &str = "DELETE FROM probe";
+
+/// Makes a store that a process left behind ready for this one; gives the next due time.
+pub(super) fn start(
+    connection: &mut Connection,
+    now: Millis,
+    options: &Options,
+) -> rusqlite::Result<Option<Millis>> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    transaction.execute(END_LEASES, [now.plus(options.request_timeout).0])?;
+    if !options.dry_run {
+        transaction.execute(WRITE_WHAT_WAS_HELD_BACK, [now.0])?;
+    }
+    let next = next_due(&transaction)?;
+    transaction.commit()?;
+    Ok(next)
+}
+
+/// Keeps `events`, due at `due`: one write per user, in the order of the key, which finds each page once.
+pub(super) fn push(
+    transaction: &Transaction<'_>,
+    mut events: Vec<&Push>,
+    due: Millis,
+) -> rusqlite::Result<()> {
+    if events.is_empty() {
+        return Ok(());
+    }
+    events.sort_by(|a, b| a.user.cmp(&b.user)); // stable: of one user's events the last stays last
+    let mut statement = transaction.prepare_cached(PUSH)?;
+    for of_one_user in events.chunk_by(|a, b| a.user == b.user) {
+        if let Some(last) = of_one_user.last() {
+            let events = i64::try_from(of_one_user.len()).unwrap_or(i64::MAX);
+            statement.execute(params![last.user.as_str(), events, due.0, last.event_type])?;
+        }
+    }
+    Ok(())
+}
+
+/// Leases up to `most` due rows until `until`, the longest due first; `name` gives each lease its name.
+///
+/// A row that is still held was leased by somebody who never settled it: that counts as an attempt, so that a user
+/// whose sync ends the process is parked one day.
+pub(super) fn lease(
+    transaction: &Transaction<'_>,
+    most: usize,
+    now: Millis,
+    until: Millis,
+    mut name: impl FnMut() -> i64,
+) -> rusqlite::Result<Vec<Job>> {
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    let rows: Vec<DueRow> = transaction
+        .prepare_cached(DUE)?
+        .query_map(params![now.0, most], DueRow::read)?
+        .collect::<rusqlite::Result<_>>()?;
+    let mut statement = transaction.prepare_cached(LEASE)?;
+    let mut jobs = Vec::with_capacity(rows.len());
+    for row in rows {
+        let user = match UserId::new(row.user_id.as_str()) {
+            Ok(user) => user,
+            Err(why) => {
+                transaction.execute(PARK_UNREADABLE, params![row.user_id, now.0, why.to_string()])?;
+                continue;
+            }
+        };
+        let attempts = row.attempts.saturating_add(u32::from(row.held));
+        let failing_since = if row.held { row.failing_since.or(Some(now)) } else { row.failing_since };
+        let lease_owner = name();
+        let since = failing_since.map(|since| since.0);
+        statement.execute(params![row.user_id, lease_owner, until.0, attempts, since])?;
+        let (event_type, generation) = (row.event_type, row.generation);
+        jobs.push(Job { user, event_type, attempts, failing_since, lease_owner, generation });
+    }
+    Ok(jobs)
+}
+
+struct DueRow {
+    user_id: String,
+    event_type: String,
+    attempts: u32,
+    failing_since: Option<Millis>,
+    generation: i64,
+    held: bool,
+}
+
+impl DueRow {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            user_id: row.get(0)?,
+            event_type: row.get(1)?,
+            attempts: row.get(2)?,
+            failing_since: row.get::<_, Option<i64>>(3)?.map(Millis),
+            generation: row.get(4)?,
+            held: row.get(5)?,
+        })
+    }
+}
+
+/// Takes one attempt from each of `users` that nobody holds, and makes due at `due` who is parked with `parked_with`.
+pub(super) fn give_back(
+    transaction: &Transaction<'_>,
+    users: &[UserId],
+    parked_with: Option<&str>,
+    due: Millis,
+) -> rusqlite::Result<()> {
+    for user in users {
+        transaction.prepare_cached(TAKE_BACK_ATTEMPT)?.execute([user.as_str()])?;
+    }
+    if let Some(answer) = parked_with {
+        transaction.prepare_cached(REVIVE)?.execute(params![answer, due.0])?;
+    }
+    Ok(())
+}
+
+/// The earliest due time of all, the ends of leases included.
+pub(super) fn next_due(connection: &Connection) -> rusqlite::Result<Option<Millis>> {
+    let mut statement = connection.prepare_cached(NEXT_DUE)?;
+    let mut rows = statement.query(())?;
+    Ok(rows.next()?.map(|row| row.get(0)).transpose()?.map(Millis))
+}
+
+/// Writes what needs room, and takes it away again.
+pub(super) fn probe(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    transaction.prepare_cached(FILL)?.execute(())?;
+    transaction.prepare_cached(EMPTY)?.execute(())?;
+    Ok(())
+}

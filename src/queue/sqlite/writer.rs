@@ -1,0 +1,164 @@
+//! The only thread that writes: it takes all commands that wait, does them in one transaction, and answers once that
+//! is committed and synced. While it waits for the disk, the next batch gathers by itself.
+
+use std::fs::File;
+use std::io;
+use std::slice;
+use std::sync::atomic::Ordering;
+use std::thread;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+
+use super::keeper::Keeper;
+use super::{settle, statements};
+use crate::clock::{Clock, Millis};
+use crate::queue::command::{Command, WriterEnd};
+use crate::queue::{Options, QueueError};
+
+/// The most commands in one transaction. Larger ones were not faster.
+const BATCH: usize = 1_024;
+
+pub(super) struct Writer {
+    connection: Connection,
+    end: WriterEnd,
+    keeper: Keeper,
+    hand: Hand,
+}
+
+/// What a statement needs beside the transaction.
+struct Hand {
+    options: Options,
+    clock: Clock,
+    names: StdRng,
+}
+
+/// Starts the thread. `lock` is let go when all else is closed.
+pub(super) fn start(writer: Writer, lock: File) -> io::Result<()> {
+    thread::Builder::new().name("queue-writer".to_owned()).spawn(move || writer.run(lock)).map(drop)
+}
+
+impl Writer {
+    pub(super) fn new(
+        connection: Connection,
+        end: WriterEnd,
+        keeper: Keeper,
+        options: Options,
+        clock: Clock,
+        seed: u64,
+    ) -> Self {
+        let hand = Hand { options, clock, names: StdRng::seed_from_u64(seed) };
+        Self { connection, end, keeper, hand }
+    }
+
+    fn run(mut self, lock: File) {
+        let mut batch = Vec::with_capacity(BATCH);
+        while self.end.commands.blocking_recv_many(&mut batch, BATCH) > 0 {
+            if batch.iter().any(|command| matches!(command, Command::Close)) {
+                self.end.commands.close(); // what has been sent is still received
+            }
+            self.carry_out(&mut batch);
+        }
+        self.finish(lock);
+    }
+
+    /// All commands in one transaction; where that fails each in its own, so that none fails for another's fault.
+    fn carry_out(&mut self, batch: &mut Vec<Command>) {
+        let together = self.commit(batch);
+        if together.is_err() && batch.len() > 1 {
+            for mut command in batch.drain(..) {
+                let alone = self.commit(slice::from_mut(&mut command));
+                self.answer(command, alone);
+            }
+        } else {
+            for command in batch.drain(..) {
+                self.answer(command, together.clone());
+            }
+        }
+    }
+
+    fn commit(&mut self, commands: &mut [Command]) -> Result<(), QueueError> {
+        let next_due =
+            self.hand.commit(&mut self.connection, commands).map_err(|error| store_error(&error))?;
+        self.end.next_due.send_if_modified(|known| std::mem::replace(known, next_due) != next_due);
+        self.keeper.written();
+        Ok(())
+    }
+
+    fn answer(&self, command: Command, committed: Result<(), QueueError>) {
+        if command.keeps_events() {
+            let before = self.end.accepting.swap(committed.is_ok(), Ordering::Relaxed);
+            match &committed {
+                Err(error) if before => {
+                    tracing::error!(%error, "events cannot be kept and are refused; trying again every 2 s");
+                }
+                Ok(()) if !before => tracing::info!("events can be kept again"),
+                _ => {}
+            }
+            if before != committed.is_ok() {
+                self.keeper.refusing(before);
+            }
+        }
+        command.reply(committed);
+    }
+
+    /// The log goes into the database, so that the one file is all there is.
+    fn finish(self, lock: File) {
+        let Self { connection, end, keeper, .. } = self;
+        drop(keeper);
+        if let Err(error) = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |_| Ok(())) {
+            tracing::warn!(%error, "the queue's log stays beside the database until the next start");
+        }
+        drop(connection);
+        drop(lock);
+        end.closed.send_replace(true);
+    }
+}
+
+impl Hand {
+    /// Gives the next due time.
+    fn commit(
+        &mut self,
+        connection: &mut Connection,
+        commands: &mut [Command],
+    ) -> rusqlite::Result<Option<Millis>> {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        self.apply(&transaction, commands)?;
+        let next_due = statements::next_due(&transaction)?;
+        transaction.commit()?;
+        Ok(next_due)
+    }
+
+    fn apply(&mut self, transaction: &Transaction<'_>, commands: &mut [Command]) -> rusqlite::Result<()> {
+        let now = self.clock.now();
+        let debounced = now.plus(self.options.debounce);
+        let events = commands.iter().filter_map(|command| match command {
+            Command::Push(push) => Some(push),
+            _ => None,
+        });
+        statements::push(transaction, events.collect(), debounced)?;
+        for command in commands {
+            match command {
+                Command::Lease { most, answer } => {
+                    let until = now.plus(self.options.lease);
+                    let names = || self.names.random();
+                    answer.hold(statements::lease(transaction, *most, now, until, names)?);
+                }
+                Command::Settle { job, how, answer } => {
+                    answer.hold(settle::settle(transaction, job, how, now, debounced)?);
+                }
+                Command::GiveBack { users, parked_with, due, .. } => {
+                    statements::give_back(transaction, users, parked_with.as_deref(), *due)?;
+                }
+                Command::Probe => statements::probe(transaction)?,
+                Command::Push(_) | Command::Close => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn store_error(error: &rusqlite::Error) -> QueueError {
+    QueueError::Store(error.to_string())
+}

@@ -1,0 +1,97 @@
+//! What any store has to do, told against [`Queue`] alone. Each story runs on a [`Shop`] of every kind of store.
+
+mod events;
+mod leases;
+mod life;
+mod model;
+
+use std::time::Duration;
+
+use super::{Job, Options, Queue, Settlement};
+use crate::clock::{Clock, Millis};
+use crate::user::UserId;
+
+pub(super) const DEBOUNCE: Duration = Duration::from_secs(2);
+pub(super) const LEASE: Duration = Duration::from_secs(110);
+pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const OPTIONS: Options =
+    Options { debounce: DEBOUNCE, lease: LEASE, request_timeout: REQUEST_TIMEOUT, dry_run: false };
+pub(super) const UPDATE: &str = "contract.1#update";
+pub(super) const DONE: Settlement = Settlement::Done { held_back: false };
+
+/// Where queues are opened, one after the other, on one store and one clock that is moved by hand.
+pub(super) struct Shop {
+    pub(super) clock: Clock,
+    open: Box<dyn Fn(Options, Clock) -> Queue>,
+}
+
+impl Shop {
+    pub(super) fn sqlite() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let open = move |options, clock| {
+            Queue::open_sqlite(&folder.path().join("queue.db"), options, clock, 7).unwrap()
+        };
+        Self { clock: Clock::manual(Millis(1_000_000)), open: Box::new(open) }
+    }
+
+    pub(super) fn opens(&self) -> Queue {
+        (self.open)(OPTIONS, self.clock.clone())
+    }
+
+    pub(super) fn opens_with(&self, dry_run: bool) -> Queue {
+        (self.open)(Options { dry_run, ..OPTIONS }, self.clock.clone())
+    }
+
+    pub(super) async fn restarts(&self, queue: Queue) -> Queue {
+        queue.close().await;
+        self.opens()
+    }
+
+    /// So many milliseconds from now.
+    pub(super) fn later(&self, by: Duration) -> Option<Millis> {
+        Some(self.clock.now().plus(by))
+    }
+}
+
+/// Makes a test of each story, once for every kind of store.
+macro_rules! stories {
+    ($($story:ident),* $(,)?) => {
+        mod on_sqlite {
+            $(#[tokio::test]
+            async fn $story() {
+                super::$story(crate::queue::tests::Shop::sqlite()).await;
+            })*
+        }
+    };
+}
+pub(super) use stories;
+
+pub(super) fn user(name: &str) -> UserId {
+    UserId::new(format!("email|{name}")).unwrap()
+}
+
+pub(super) fn next_due(queue: &Queue) -> Option<Millis> {
+    *queue.next_due().borrow()
+}
+
+/// Leases the only user that is due.
+pub(super) async fn only_job(queue: &Queue) -> Job {
+    let mut jobs = queue.lease(10).await.unwrap();
+    assert_eq!(jobs.len(), 1, "{jobs:?}");
+    jobs.remove(0)
+}
+
+/// Makes `name` due and leases it.
+pub(super) async fn leased(shop: &Shop, queue: &Queue, name: &str) -> Job {
+    queue.push(&user(name), UPDATE).await.unwrap();
+    shop.clock.advance(DEBOUNCE);
+    only_job(queue).await
+}
+
+pub(super) fn retry(at: Millis, counts: bool) -> Settlement {
+    Settlement::Retry { at, counts, error: "503 from an API".to_owned() }
+}
+
+pub(super) fn park(answer: &str) -> Settlement {
+    Settlement::Park { error: "400 from an API".to_owned(), answer: answer.to_owned() }
+}

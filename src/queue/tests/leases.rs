@@ -1,0 +1,175 @@
+//! What leases and their ends do.
+
+use std::time::Duration;
+
+use super::{DEBOUNCE, DONE, LEASE, Shop, UPDATE, leased, next_due, only_job, park, retry, stories, user};
+use crate::queue::{Settled, Settlement};
+
+stories! {
+    the_longest_due_are_leased_first,
+    two_leases_of_one_user_never_overlap,
+    a_lease_that_nobody_settled_counts_as_an_attempt,
+    a_late_settlement_changes_nothing,
+    a_settlement_counts_until_somebody_takes_the_user_over,
+    an_event_after_a_lease_ended_leaves_the_takeover_where_it_is,
+    a_failure_counts_only_where_it_is_the_users,
+    a_sync_that_ends_well_forgets_the_failures,
+    a_released_user_is_due_at_once,
+    a_lease_that_was_abandoned_in_a_write_holds_until_the_write_is_over,
+    an_outage_is_given_back,
+    nobody_is_given_back_who_is_under_lease,
+}
+
+async fn the_longest_due_are_leased_first(shop: Shop) {
+    let queue = shop.opens();
+    for name in ["c", "a", "b"] {
+        queue.push(&user(name), UPDATE).await.unwrap();
+        shop.clock.advance(Duration::from_secs(1));
+    }
+    shop.clock.advance(DEBOUNCE);
+    let first = queue.lease(2).await.unwrap();
+    assert_eq!([&first[0].user, &first[1].user], [&user("c"), &user("a")]);
+    assert_ne!(first[0].lease_owner, first[1].lease_owner);
+    assert_eq!(only_job(&queue).await.user, user("b"));
+}
+
+async fn two_leases_of_one_user_never_overlap(shop: Shop) {
+    let queue = shop.opens();
+    leased(&shop, &queue, "kari").await;
+    assert_eq!(next_due(&queue), shop.later(LEASE));
+    shop.clock.advance(LEASE - Duration::from_millis(1));
+    assert!(queue.lease(10).await.unwrap().is_empty());
+    shop.clock.advance(Duration::from_millis(1));
+    assert_eq!(only_job(&queue).await.user, user("kari"));
+}
+
+async fn a_lease_that_nobody_settled_counts_as_an_attempt(shop: Shop) {
+    let queue = shop.opens();
+    leased(&shop, &queue, "kari").await;
+    shop.clock.advance(LEASE);
+    let found_at = shop.clock.now();
+    let job = only_job(&queue).await;
+    assert_eq!((job.attempts, job.failing_since), (1, Some(found_at)));
+    shop.clock.advance(LEASE);
+    let job = only_job(&queue).await;
+    assert_eq!((job.attempts, job.failing_since), (2, Some(found_at)));
+}
+
+async fn a_late_settlement_changes_nothing(shop: Shop) {
+    let queue = shop.opens();
+    let late = leased(&shop, &queue, "kari").await;
+    shop.clock.advance(LEASE);
+    let current = only_job(&queue).await;
+    let end = next_due(&queue);
+
+    let until = shop.clock.now();
+    for how in [DONE, retry(until, true), park("400"), Settlement::Release, Settlement::Abandon { until }] {
+        assert_eq!(queue.settle(&late, how).await.unwrap(), Settled::LeaseLost);
+        assert_eq!(next_due(&queue), end);
+    }
+    assert_eq!(queue.settle(&current, DONE).await.unwrap(), Settled::AsAsked);
+    assert_eq!(queue.settle(&current, DONE).await.unwrap(), Settled::LeaseLost, "a second time");
+}
+
+async fn a_settlement_counts_until_somebody_takes_the_user_over(shop: Shop) {
+    let queue = shop.opens();
+    let job = leased(&shop, &queue, "kari").await;
+    shop.clock.advance(LEASE * 2);
+    assert_eq!(queue.settle(&job, DONE).await.unwrap(), Settled::AsAsked);
+    assert_eq!(next_due(&queue), None);
+}
+
+async fn an_event_after_a_lease_ended_leaves_the_takeover_where_it_is(shop: Shop) {
+    let queue = shop.opens();
+    let job = leased(&shop, &queue, "kari").await;
+    let end = next_due(&queue);
+    shop.clock.advance(LEASE * 2);
+    queue.push(&user("kari"), UPDATE).await.unwrap();
+    assert_eq!(next_due(&queue), end);
+    let next = only_job(&queue).await;
+    assert_eq!((next.generation, next.attempts), (job.generation + 1, 1));
+}
+
+async fn a_failure_counts_only_where_it_is_the_users(shop: Shop) {
+    let queue = shop.opens();
+    let job = leased(&shop, &queue, "kari").await;
+    let failed_at = shop.clock.now();
+    queue.settle(&job, retry(failed_at, true)).await.unwrap();
+    shop.clock.advance(Duration::from_secs(1));
+    let job = only_job(&queue).await;
+    queue.settle(&job, retry(shop.clock.now(), true)).await.unwrap();
+    let job = only_job(&queue).await;
+    assert_eq!((job.attempts, job.failing_since), (2, Some(failed_at)));
+
+    let at = shop.clock.now().plus(Duration::from_secs(60));
+    assert_eq!(queue.settle(&job, retry(at, false)).await.unwrap(), Settled::AsAsked);
+    assert_eq!(next_due(&queue), Some(at));
+    shop.clock.advance(Duration::from_secs(60));
+    let job = only_job(&queue).await;
+    assert_eq!((job.attempts, job.failing_since), (2, Some(failed_at)));
+}
+
+async fn a_sync_that_ends_well_forgets_the_failures(shop: Shop) {
+    let queue = shop.opens();
+    let job = leased(&shop, &queue, "kari").await;
+    queue.settle(&job, retry(shop.clock.now(), true)).await.unwrap();
+    let job = only_job(&queue).await;
+    queue.settle(&job, DONE).await.unwrap();
+    let job = leased(&shop, &queue, "kari").await;
+    assert_eq!((job.attempts, job.failing_since), (0, None));
+}
+
+async fn a_released_user_is_due_at_once(shop: Shop) {
+    let queue = shop.opens();
+    let job = leased(&shop, &queue, "kari").await;
+    queue.push(&user("kari"), UPDATE).await.unwrap();
+    assert_eq!(queue.settle(&job, Settlement::Release).await.unwrap(), Settled::AsAsked);
+    assert_eq!(next_due(&queue), Some(shop.clock.now()));
+    assert_eq!(only_job(&queue).await.attempts, 0);
+}
+
+async fn a_lease_that_was_abandoned_in_a_write_holds_until_the_write_is_over(shop: Shop) {
+    let queue = shop.opens();
+    let job = leased(&shop, &queue, "kari").await;
+    let until = shop.clock.now().plus(Duration::from_secs(10));
+    assert_eq!(queue.settle(&job, Settlement::Abandon { until }).await.unwrap(), Settled::AsAsked);
+    queue.push(&user("kari"), UPDATE).await.unwrap();
+    assert_eq!(next_due(&queue), Some(until));
+    shop.clock.advance(Duration::from_secs(9));
+    assert!(queue.lease(10).await.unwrap().is_empty());
+    shop.clock.advance(Duration::from_secs(1));
+    assert_eq!(only_job(&queue).await.user, user("kari"));
+}
+
+async fn an_outage_is_given_back(shop: Shop) {
+    let queue = shop.opens();
+    let job = leased(&shop, &queue, "once").await;
+    let later = shop.clock.now().plus(Duration::from_secs(600));
+    queue.settle(&job, retry(later, true)).await.unwrap();
+    for (name, answer) in [("same", "list not found"), ("other", "address refused")] {
+        let job = leased(&shop, &queue, name).await;
+        queue.settle(&job, park(answer)).await.unwrap();
+    }
+
+    let due = shop.clock.now().plus(Duration::from_secs(60));
+    queue.give_back(&[user("once"), user("nobody")], Some("list not found"), due).await.unwrap();
+    assert_eq!(next_due(&queue), Some(due));
+    assert_eq!(queue.census().await.unwrap().parked, 1, "the other answer is no part of the outage");
+    shop.clock.advance(Duration::from_secs(60));
+    let job = only_job(&queue).await;
+    assert_eq!((job.user, job.attempts, job.failing_since), (user("same"), 0, None));
+    shop.clock.advance(Duration::from_secs(540));
+    let jobs = queue.lease(10).await.unwrap();
+    let once = jobs.iter().find(|job| job.user == user("once")).unwrap();
+    assert_eq!((once.attempts, once.failing_since), (0, None));
+}
+
+async fn nobody_is_given_back_who_is_under_lease(shop: Shop) {
+    let queue = shop.opens();
+    let job = leased(&shop, &queue, "kari").await;
+    queue.settle(&job, retry(shop.clock.now(), true)).await.unwrap();
+    let job = only_job(&queue).await;
+    queue.give_back(&[user("kari")], None, shop.clock.now()).await.unwrap();
+    queue.settle(&job, retry(shop.clock.now(), true)).await.unwrap();
+    assert_eq!(only_job(&queue).await.attempts, 2);
+}

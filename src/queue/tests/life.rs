@@ -1,0 +1,148 @@
+//! What outlives a process, and how a queue ends.
+
+use std::time::Duration;
+
+use futures_util::FutureExt;
+
+use super::{
+    DEBOUNCE, DONE, LEASE, REQUEST_TIMEOUT, Shop, UPDATE, leased, next_due, only_job, park, retry, stories,
+    user,
+};
+use crate::queue::{Census, QueueError, Settlement};
+
+stories! {
+    what_was_pushed_is_still_there_after_a_restart,
+    a_restart_ends_a_lease_once_its_last_write_is_over,
+    a_restart_never_makes_a_lease_longer,
+    what_dry_run_held_back_is_due_at_the_first_start_without_it,
+    a_later_sync_without_a_change_takes_the_mark_away,
+    the_rows_are_counted_by_state_and_not_too_often,
+    a_closed_queue_says_so,
+    what_was_sent_before_the_close_is_still_done,
+    a_caller_that_goes_away_harms_nobody,
+}
+
+async fn what_was_pushed_is_still_there_after_a_restart(shop: Shop) {
+    let queue = shop.opens();
+    let job = leased(&shop, &queue, "parked").await;
+    queue.settle(&job, park("400")).await.unwrap();
+    let job = leased(&shop, &queue, "failed").await;
+    let failed_at = shop.clock.now();
+    let at = failed_at.plus(Duration::from_secs(1));
+    queue.settle(&job, retry(at, true)).await.unwrap();
+    queue.push(&user("new"), UPDATE).await.unwrap();
+
+    let queue = shop.restarts(queue).await;
+    assert_eq!(next_due(&queue), Some(at));
+    assert_eq!(queue.census().await.unwrap().parked, 1);
+    shop.clock.advance(Duration::from_secs(1));
+    let job = only_job(&queue).await;
+    assert_eq!((job.user, job.attempts, job.failing_since), (user("failed"), 1, Some(failed_at)));
+    shop.clock.advance(Duration::from_secs(1));
+    assert_eq!(only_job(&queue).await.user, user("new"));
+}
+
+async fn a_restart_ends_a_lease_once_its_last_write_is_over(shop: Shop) {
+    let queue = shop.opens();
+    leased(&shop, &queue, "kari").await;
+    shop.clock.advance(Duration::from_secs(5));
+    let queue = shop.restarts(queue).await;
+
+    assert_eq!(next_due(&queue), shop.later(REQUEST_TIMEOUT));
+    queue.push(&user("kari"), UPDATE).await.unwrap();
+    shop.clock.advance(REQUEST_TIMEOUT - Duration::from_millis(1));
+    assert!(queue.lease(10).await.unwrap().is_empty());
+    shop.clock.advance(Duration::from_millis(1));
+    assert_eq!(only_job(&queue).await.attempts, 1);
+}
+
+async fn a_restart_never_makes_a_lease_longer(shop: Shop) {
+    let queue = shop.opens();
+    let job = leased(&shop, &queue, "kari").await;
+    let until = shop.clock.now().plus(Duration::from_secs(3));
+    queue.settle(&job, Settlement::Abandon { until }).await.unwrap();
+    let queue = shop.restarts(queue).await;
+    assert_eq!(next_due(&queue), Some(until));
+}
+
+async fn what_dry_run_held_back_is_due_at_the_first_start_without_it(shop: Shop) {
+    let queue = shop.opens_with(true);
+    let job = leased(&shop, &queue, "kari").await;
+    queue.settle(&job, Settlement::Done { held_back: true }).await.unwrap();
+    queue.close().await;
+    let queue = shop.opens_with(true);
+    assert_eq!(next_due(&queue), None);
+
+    let queue = shop.restarts(queue).await;
+    assert_eq!(next_due(&queue), Some(shop.clock.now()));
+    let job = only_job(&queue).await;
+    assert_eq!(job.user, user("kari"));
+    queue.settle(&job, DONE).await.unwrap();
+    let queue = shop.restarts(queue).await;
+    assert_eq!(next_due(&queue), None);
+}
+
+async fn a_later_sync_without_a_change_takes_the_mark_away(shop: Shop) {
+    let queue = shop.opens_with(true);
+    let job = leased(&shop, &queue, "kari").await;
+    queue.settle(&job, Settlement::Done { held_back: true }).await.unwrap();
+    let job = leased(&shop, &queue, "kari").await;
+    queue.settle(&job, DONE).await.unwrap();
+    let queue = shop.restarts(queue).await;
+    assert_eq!(next_due(&queue), None);
+}
+
+async fn the_rows_are_counted_by_state_and_not_too_often(shop: Shop) {
+    let queue = shop.opens();
+    assert_eq!(queue.census().await.unwrap(), Census::default());
+    let job = leased(&shop, &queue, "scheduled").await;
+    let in_an_hour = shop.clock.now().plus(Duration::from_secs(3_600));
+    queue.settle(&job, retry(in_an_hour, true)).await.unwrap();
+    let job = leased(&shop, &queue, "parked").await;
+    queue.settle(&job, park("400")).await.unwrap();
+    leased(&shop, &queue, "leased").await;
+    queue.push(&user("due"), UPDATE).await.unwrap();
+
+    shop.clock.advance(Duration::from_secs(8));
+    assert_eq!(queue.census().await.unwrap(), Census::default(), "within 15 s the last answer stands");
+    shop.clock.advance(Duration::from_secs(1));
+    let expected = Census { due: 1, leased: 1, scheduled: 1, parked: 1, oldest_due_ms: 7_000 };
+    assert_eq!(queue.census().await.unwrap(), expected);
+    shop.clock.advance(LEASE);
+    let expected = Census { due: 2, leased: 0, scheduled: 1, parked: 1, oldest_due_ms: 117_000 };
+    assert_eq!(queue.census().await.unwrap(), expected, "a lease that has ended can be taken over");
+}
+
+async fn a_closed_queue_says_so(shop: Shop) {
+    let queue = shop.opens();
+    assert!(queue.accepting());
+    queue.close().await;
+    queue.close().await;
+    assert!(!queue.accepting());
+    assert!(matches!(queue.push(&user("kari"), UPDATE).await, Err(QueueError::Closed)));
+    assert!(matches!(queue.lease(1).await, Err(QueueError::Closed)));
+    assert!(matches!(queue.census().await, Err(QueueError::Closed)));
+}
+
+async fn what_was_sent_before_the_close_is_still_done(shop: Shop) {
+    let queue = shop.opens();
+    let users: Vec<_> = (0..100).map(|number| user(&number.to_string())).collect();
+    let pushes = futures_util::future::join_all(users.iter().map(|user| queue.push(user, UPDATE)));
+    let (kept, ()) = futures_util::future::join(pushes, queue.close()).await;
+    assert!(kept.iter().all(Result::is_ok), "{kept:?}");
+
+    let queue = shop.opens();
+    shop.clock.advance(DEBOUNCE);
+    assert_eq!(queue.lease(1_000).await.unwrap().len(), 100);
+}
+
+async fn a_caller_that_goes_away_harms_nobody(shop: Shop) {
+    let queue = shop.opens();
+    // Polled once, so that the command is on its way, and dropped.
+    assert!(queue.push(&user("gone"), UPDATE).now_or_never().is_none());
+    assert!(queue.lease(1).now_or_never().is_none());
+    queue.push(&user("kari"), UPDATE).await.unwrap();
+    shop.clock.advance(DEBOUNCE);
+    let users: Vec<_> = queue.lease(10).await.unwrap().into_iter().map(|job| job.user).collect();
+    assert_eq!(users, [user("gone"), user("kari")]);
+}
