@@ -1,7 +1,5 @@
 //! What follows from a sync that failed: a pure decision.
 
-use std::time::Duration;
-
 use crate::clock::Millis;
 use crate::queue::{Job, Settlement};
 use crate::sync::SyncError;
@@ -83,6 +81,7 @@ mod tests {
     use super::*;
     use crate::clock::Clock;
     use crate::upstream::Api;
+    use std::time::Duration;
 
     const NOW: Millis = Millis(1_000_000);
     const SECOND: Duration = Duration::from_secs(1);
