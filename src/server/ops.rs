@@ -15,6 +15,7 @@ use super::problem::{Kind, problem};
 use super::request_log::{Line, Path};
 use crate::clock::Millis;
 use crate::queue::Census;
+use crate::telemetry;
 use crate::upstream::rest::Snapshot;
 
 /// The worker's loop turns at least every few seconds; after this long it hangs and a restart is the cure.
@@ -78,8 +79,7 @@ pub(super) async fn readyz(State(app): State<Arc<App>>, method: Method) -> Respo
     } else {
         (StatusCode::OK, "ok")
     };
-    let rows =
-        app.queue.census().await.inspect_err(|error| tracing::warn!(%error, "cannot count the queue")).ok();
+    let rows = counted(&app).await;
     let readiness = Readiness {
         status,
         now: rfc3339(app.clock.now()),
@@ -93,9 +93,20 @@ pub(super) async fn readyz(State(app): State<Arc<App>>, method: Method) -> Respo
 /// Everything counted, as Prometheus text.
 pub(super) async fn metrics(State(app): State<Arc<App>>, method: Method) -> Response {
     let line = Line::begin(&method, Path::Metrics);
+    if let Some(rows) = counted(&app).await {
+        telemetry::queue_counted(
+            [("due", rows.due), ("leased", rows.leased), ("scheduled", rows.scheduled), ("parked", rows.parked)],
+            Duration::from_millis(rows.oldest_due_ms),
+        );
+    }
     let text = (app.metrics)();
     line.end(StatusCode::OK, "ok");
     ([(CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
+}
+
+/// The queue's rows by state, not older than [`Census::EVERY`]; none where they cannot be counted.
+async fn counted(app: &App) -> Option<Census> {
+    app.queue.census().await.inspect_err(|error| tracing::warn!(%error, "cannot count the queue")).ok()
 }
 
 fn rfc3339(moment: Millis) -> Option<String> {
