@@ -15,7 +15,7 @@
 //! `a_late_settlement_changes_nothing`, `the_queue_does_what_the_model_does`.
 //!
 //! Behind [`Queue`] is one writer that takes whatever waits, puts it into one transaction, and answers once that is
-//! committed ([`command`] is what it is sent). Times are the [`Clock`]'s, in milliseconds.
+//! committed (`command.rs` is what it is sent). Times are the [`Clock`]'s, in milliseconds.
 
 mod command;
 mod error;

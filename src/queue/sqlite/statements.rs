@@ -7,14 +7,19 @@ use crate::queue::command::Push;
 use crate::queue::{Job, Options};
 use crate::user::UserId;
 
-/// An event. A row that nobody holds is due at the earlier of what it was and `?3`; a parked one starts afresh. On a
-/// row that is held (a lease that has ended holds it until somebody takes it over) only the generation tells.
+/// An event of a user who is due soon enough, or held (a lease that has ended holds until somebody takes it over): only
+/// the generation tells. A statement of its own, as one that could move `due_at` would rewrite its index each time.
+const PUSH_ONTO: &str = "
+    UPDATE users SET generation = generation + ?2, event_type = ?4
+    WHERE connection = 'default' AND user_id = ?1 AND (lease_owner IS NOT NULL OR due_at <= ?3)";
+
+/// An event of any other user: new, due later, or with nothing to do. One that is parked starts afresh.
 const PUSH: &str = "
     INSERT INTO users (connection, user_id, generation, due_at, event_type) VALUES ('default', ?1, ?2, ?3, ?4)
     ON CONFLICT (connection, user_id) DO UPDATE SET
         generation = generation + excluded.generation,
         event_type = excluded.event_type,
-        due_at = iif(lease_owner IS NULL, min(coalesce(due_at, excluded.due_at), excluded.due_at), due_at),
+        due_at = excluded.due_at,
         attempts = iif(parked_at IS NULL, attempts, 0),
         failing_since = iif(parked_at IS NULL, failing_since, NULL),
         parked_at = NULL,
@@ -72,7 +77,7 @@ pub(super) fn start(
     Ok(next)
 }
 
-/// Keeps `events`, due at `due`: one write per user, in the order of the key, which finds each page once.
+/// Keeps `events`, due at `due` or sooner: one write per user, in the order of the key, which finds each page once.
 pub(super) fn push(
     transaction: &Transaction<'_>,
     mut events: Vec<&Push>,
@@ -82,11 +87,15 @@ pub(super) fn push(
         return Ok(());
     }
     events.sort_by(|a, b| a.user.cmp(&b.user)); // stable: of one user's events the last stays last
-    let mut statement = transaction.prepare_cached(PUSH)?;
+    let mut onto = transaction.prepare_cached(PUSH_ONTO)?;
+    let mut anew = transaction.prepare_cached(PUSH)?;
     for of_one_user in events.chunk_by(|a, b| a.user == b.user) {
         if let Some(last) = of_one_user.last() {
             let events = i64::try_from(of_one_user.len()).unwrap_or(i64::MAX);
-            statement.execute(params![last.user.as_str(), events, due.0, last.event_type])?;
+            let row = params![last.user.as_str(), events, due.0, last.event_type];
+            if onto.execute(row)? == 0 {
+                anew.execute(row)?;
+            }
         }
     }
     Ok(())
