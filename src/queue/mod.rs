@@ -118,12 +118,7 @@ impl Queue {
     }
     /// Takes back what an outage did to users: one attempt each from `users`; and whoever of all rows is parked with
     /// `answer` is due at `due` again.
-    pub async fn give_back(
-        &self,
-        _users: &[UserId],
-        _answer: Option<&str>,
-        _due: Millis,
-    ) -> Result<(), QueueError> {
+    pub async fn give_back(&self, _users: &[UserId], _answer: Option<&str>, _due: Millis) -> Result<(), QueueError> {
         Err(QueueError::Closed)
     }
     /// When the next row is due (or a lease ends); none where nothing is. Changes as soon as that becomes sooner.
