@@ -17,17 +17,17 @@ const TOKEN: &str = "a-token-of-some-length";
 const EVENT: &str =
     r#"{"eventType":"contract.1#purchased","vendorId":"vendor_1","userId":"email|kari@example.com"}"#;
 
-/// A queue that keeps nothing.
-fn queue() -> Queue {
+/// A queue that is closed and keeps nothing.
+async fn closed_queue() -> Queue {
     Queue {}
 }
 
-fn app() -> App {
+async fn app() -> App {
     let header = HeaderName::from_static("x-sesamy-signature");
     let auth =
         Authenticator::new(vec![SecretString::from(TOKEN)], vec![SecretString::from("s")], header, false);
     App {
-        queue: queue(),
+        queue: closed_queue().await,
         auth: Arc::new(auth),
         vendor_id: Some(Arc::from("vendor_1")),
         body_limit_bytes: 1_000,
@@ -40,7 +40,7 @@ fn app() -> App {
 }
 
 async fn server() -> Server {
-    Server::start(router(app()), Limits::default()).await
+    Server::start(router(app().await), Limits::default()).await
 }
 
 /// A webhook with the right token and this body.
@@ -263,7 +263,7 @@ async fn health_and_metrics_are_answered_also_to_head() {
 
 #[tokio::test]
 async fn readiness_tells_the_state_also_where_it_is_bad() {
-    let app = app();
+    let app = app().await;
     let server = Server::start(router(app.clone()), Limits::default()).await;
     let not_accepting = server.ask(&get("/readyz")).await;
     assert_eq!(not_accepting.status, 503);
@@ -281,7 +281,7 @@ async fn readiness_tells_the_state_also_where_it_is_bad() {
 
 #[tokio::test]
 async fn a_panic_is_answered_500_and_the_next_request_is_served() {
-    let mut app = app();
+    let mut app = app().await;
     app.metrics = Arc::new(|| panic!("kari"));
     let server = Server::start(router(app), Limits::default()).await;
     assert_problem(&server.ask(&get("/metrics")).await, 500, "internal");
