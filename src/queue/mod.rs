@@ -1,15 +1,72 @@
 //! The work queue: one row per user, due or not.
+//!
+//! A row is a user that is known, not a message: an event only makes the user due, so a user whose event came twice,
+//! late or in a burst is synced once. What is done at a due time, and when to try again, is the worker's business.
+//!
+//! ```text
+//!            push                    lease                    settle
+//!  nothing ───────▶ due at now+debounce ──▶ leased until the lease's end ──▶ nothing to do, due later, or parked
+//!  to do            (or sooner)      ▲                       │
+//!                                    └── nobody settled it ──┘  taken over: one attempt
+//! ```
+//!
+//! Promises, each a test of that name: `what_was_pushed_is_still_there_after_a_restart`,
+//! `an_event_during_a_sync_makes_the_user_due_again`, `two_leases_of_one_user_never_overlap`,
+//! `a_late_settlement_changes_nothing`, `the_queue_does_what_the_model_does`.
+//!
+//! Behind [`Queue`] is one writer that takes whatever waits, puts it into one transaction, and answers once that is
+//! committed (`command.rs` is what it is sent). Times are the [`Clock`]'s, in milliseconds.
 
+mod command;
+mod error;
+mod sqlite;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Mutex, oneshot, watch};
 
-use crate::clock::Millis;
+use crate::clock::{Clock, Millis};
 use crate::user::UserId;
 
-/// The queue of users. Clones share one store.
+use command::{Answer, Command, Ends, Push};
+pub use error::{OpenError, QueueError};
+
+/// The queue of users. Clones share one store; when the last is dropped, the store finishes what waits and closes.
 #[derive(Debug, Clone)]
-pub struct Queue {}
+pub struct Queue(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    ends: Ends,
+    counter: Counter,
+    clock: Clock,
+    last_census: Mutex<Option<(Millis, Census)>>,
+}
+
+/// The store, as it is counted: beside the writer, so that counting never holds up an event.
+#[derive(Debug, Clone)]
+enum Counter {
+    Sqlite(sqlite::Counter),
+}
+
+/// What the queue has to know of the settings.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// How long a burst of events is collected before the user is due (`sync.debounce`).
+    pub debounce: Duration,
+    /// How long a lease lasts: longer than any sync can take.
+    pub lease: Duration,
+    /// The longest that one call to an API takes (`sync.request_timeout`): so long after a start, no write of the
+    /// process before can still be on its way.
+    pub request_timeout: Duration,
+    /// Whether syncs only tell what they would write (`sync.dry_run`). A start without it makes the users due whose
+    /// change was held back.
+    pub dry_run: bool,
+}
 
 /// A user under lease: nobody else syncs this user until the lease is settled or ends.
 #[derive(Debug, Clone)]
@@ -18,7 +75,7 @@ pub struct Job {
     pub user: UserId,
     /// The type of the event that came last, for the log.
     pub event_type: String,
-    /// Failures counted since the last sync that ended well.
+    /// Failures counted since the last sync that ended well. A lease that nobody settled is one of them.
     pub attempts: u32,
     /// When the first of these failures was; none where there is none.
     pub failing_since: Option<Millis>,
@@ -52,9 +109,10 @@ pub enum Settlement {
         /// What is the same for all who fail for this reason (see [`Queue::give_back`]).
         answer: String,
     },
-    /// Not done, and nobody's fault (shutdown): due at once.
+    /// Not done, and nobody's fault (shutdown): due at once, whether or not an event came meanwhile.
     Release,
     /// Cut off in the middle of a write: keep the lease until `until`, when the write is over one way or the other.
+    /// Who takes it over then counts an attempt.
     Abandon {
         /// When the lease ends.
         until: Millis,
@@ -75,9 +133,9 @@ pub enum Settled {
 /// How many rows are in which state, each counted to [`Census::LIMIT`] at the most.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Census {
-    /// Due now and not leased.
+    /// Due now: what a lease would take, leases that ended among it.
     pub due: u64,
-    /// Under lease.
+    /// Under a lease that has not ended.
     pub leased: u64,
     /// Due later: debounce, backoff, a rest.
     pub scheduled: u64,
@@ -90,51 +148,132 @@ pub struct Census {
 impl Census {
     /// The highest number that is counted.
     pub const LIMIT: u64 = 10_000;
-}
-
-/// Why the queue could not do what it was asked.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum QueueError {
-    /// The store refused; the text is its own message.
-    #[error("the queue's store failed: {0}")]
-    Store(String),
-    /// The queue has been closed.
-    #[error("the queue is closed")]
-    Closed,
+    /// The rows are counted no more often than this.
+    pub const EVERY: Duration = Duration::from_secs(15);
 }
 
 impl Queue {
+    /// Opens the SQLite file at `path`, making it and its folder where they are missing, and ends the leases of the
+    /// process before at the latest one `request_timeout` from now.
+    ///
+    /// Blocks: for the length of a few file operations, and longer where a schema change is due.
+    /// `seed` names the leases; two processes should not have the same.
+    ///
+    /// # Errors
+    /// [`OpenError`] tells what is wrong with the file and what to do. Nothing is replaced, ever.
+    pub fn open_sqlite(path: &Path, options: Options, clock: Clock, seed: u64) -> Result<Self, OpenError> {
+        Self::open_sqlite_tuned(path, options, clock, seed, sqlite::Tuning::default())
+    }
+
+    fn open_sqlite_tuned(
+        path: &Path,
+        options: Options,
+        clock: Clock,
+        seed: u64,
+        tuning: sqlite::Tuning,
+    ) -> Result<Self, OpenError> {
+        let (ends, counter) = sqlite::open(path, options, clock.clone(), seed, tuning)?;
+        let last_census = Mutex::new(None);
+        Ok(Self(Arc::new(Inner { ends, counter: Counter::Sqlite(counter), clock, last_census })))
+    }
+
     /// Keeps that something changed for `user`; returns once that is committed and synced to disk.
-    pub async fn push(&self, _user: &UserId, _event_type: &'static str) -> Result<(), QueueError> {
-        Err(QueueError::Closed)
+    ///
+    /// A caller that goes away before the answer leaves it open whether the event was kept.
+    ///
+    /// # Errors
+    /// The event was not kept, as far as the store can tell.
+    pub async fn push(&self, user: &UserId, event_type: &'static str) -> Result<(), QueueError> {
+        let (answer, receiver) = Answer::holding(());
+        self.ask(Command::Push(Push { user: user.clone(), event_type, answer }), receiver).await
     }
+
     /// Leases up to `most` users that are due, the longest due first.
-    pub async fn lease(&self, _most: usize) -> Result<Vec<Job>, QueueError> {
-        Err(QueueError::Closed)
+    ///
+    /// # Errors
+    /// The store failed; nothing is leased.
+    pub async fn lease(&self, most: usize) -> Result<Vec<Job>, QueueError> {
+        let (answer, receiver) = Answer::open();
+        self.ask(Command::Lease { most, answer }, receiver).await
     }
+
     /// Ends a lease.
-    pub async fn settle(&self, _job: &Job, _how: Settlement) -> Result<Settled, QueueError> {
-        Err(QueueError::Closed)
+    ///
+    /// # Errors
+    /// The store failed; the lease stands until its end.
+    pub async fn settle(&self, job: &Job, how: Settlement) -> Result<Settled, QueueError> {
+        let (answer, receiver) = Answer::open();
+        self.ask(Command::Settle { job: job.clone(), how, answer }, receiver).await
     }
-    /// Takes back what an outage did to users: one attempt each from `users`; and whoever of all rows is parked with
-    /// `answer` is due at `due` again.
-    pub async fn give_back(&self, _users: &[UserId], _answer: Option<&str>, _due: Millis) -> Result<(), QueueError> {
-        Err(QueueError::Closed)
+
+    /// Takes back what an outage did to users: one attempt each from those of `users` that nobody leases; and whoever
+    /// of all rows is parked with `answer` is due at `due` again, with no attempts counted.
+    ///
+    /// # Errors
+    /// The store failed; nothing was changed.
+    pub async fn give_back(
+        &self,
+        users: &[UserId],
+        answer: Option<&str>,
+        due: Millis,
+    ) -> Result<(), QueueError> {
+        let (users, parked_with) = (users.to_vec(), answer.map(str::to_owned));
+        let (answer, receiver) = Answer::holding(());
+        self.ask(Command::GiveBack { users, parked_with, due, answer }, receiver).await
     }
-    /// When the next row is due (or a lease ends); none where nothing is. Changes as soon as that becomes sooner.
+
+    /// When the next row is due (or a lease ends); none where nothing is. Up to date before a call is answered.
+    #[must_use]
     pub fn next_due(&self) -> watch::Receiver<Option<Millis>> {
-        watch::channel(None).1
+        self.0.ends.next_due.clone()
     }
-    /// Counts the rows, at most once in 15 s; between, the last answer.
+
+    /// Counts the rows, at most once in [`Census::EVERY`]; between, the last answer.
+    ///
+    /// # Errors
+    /// The store could not be read.
     pub async fn census(&self) -> Result<Census, QueueError> {
-        Err(QueueError::Closed)
+        if self.0.ends.is_closed() {
+            return Err(QueueError::Closed);
+        }
+        let mut last = self.0.last_census.lock().await;
+        let now = self.0.clock.now();
+        if let Some((at, census)) = *last
+            && now.since(at) < Census::EVERY
+        {
+            return Ok(census);
+        }
+        let census = self.0.counter.count(now).await?;
+        *last = Some((now, census));
+        Ok(census)
     }
+
     /// Whether the last event could be kept. While not, a small write every 2 s tries whether events can be again.
+    #[must_use]
     pub fn accepting(&self) -> bool {
-        false
+        self.0.ends.accepting()
     }
-    /// Finishes what waits and closes the store.
+
+    /// Finishes what waits and closes the store: the file is whole, and another process may open it.
     pub async fn close(&self) {
-        let _ = Duration::ZERO;
+        self.0.ends.close().await;
+    }
+
+    async fn ask<T>(
+        &self,
+        command: Command,
+        receiver: oneshot::Receiver<Result<T, QueueError>>,
+    ) -> Result<T, QueueError> {
+        self.0.ends.send(command).await?;
+        // The writer answers everything that it takes; if it does not, it is gone.
+        receiver.await.unwrap_or(Err(QueueError::Closed))
+    }
+}
+
+impl Counter {
+    async fn count(&self, now: Millis) -> Result<Census, QueueError> {
+        match self {
+            Self::Sqlite(counter) => counter.count(now).await,
+        }
     }
 }

@@ -95,7 +95,12 @@ pub(super) async fn metrics(State(app): State<Arc<App>>, method: Method) -> Resp
     let line = Line::begin(&method, Path::Metrics);
     if let Some(rows) = counted(&app).await {
         telemetry::queue_counted(
-            [("due", rows.due), ("leased", rows.leased), ("scheduled", rows.scheduled), ("parked", rows.parked)],
+            [
+                ("due", rows.due),
+                ("leased", rows.leased),
+                ("scheduled", rows.scheduled),
+                ("parked", rows.parked),
+            ],
             Duration::from_millis(rows.oldest_due_ms),
         );
     }

@@ -4,6 +4,7 @@ pub(crate) mod client;
 mod log;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::http::HeaderName;
 use secrecy::SecretString;
@@ -12,6 +13,7 @@ use tokio::net::TcpListener;
 use self::client::{Answer, Server};
 use super::*;
 use crate::clock::Millis;
+use crate::queue::Options;
 
 const TOKEN: &str = "a-token-of-some-length";
 const EVENT: &str =
@@ -19,7 +21,12 @@ const EVENT: &str =
 
 /// A queue that is closed and keeps nothing.
 async fn closed_queue() -> Queue {
-    Queue {}
+    let folder = tempfile::tempdir().unwrap();
+    let second = Duration::from_secs(1);
+    let options = Options { debounce: second, lease: second, request_timeout: second, dry_run: false };
+    let queue = Queue::open_sqlite(&folder.path().join("queue.db"), options, Clock::system(), 1).unwrap();
+    queue.close().await;
+    queue
 }
 
 async fn app() -> App {

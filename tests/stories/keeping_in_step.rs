@@ -33,10 +33,12 @@ async fn a_purchase_makes_a_contact_with_names_phone_and_tags() {
 #[tokio::test]
 async fn the_newsrooms_own_edits_are_left_alone() {
     let town = Town::start().await;
-    town.sandbox.sesamy.put_user(user("u1").email("kari@example.com").first_name("Kari").contract(contract("c1")));
     town.sandbox
-        .mailmojo
-        .put_contact(contact("kari@example.com").first_name("K.").tags(["vip", "sesamy_old", "abc"]).on_list(LIST));
+        .sesamy
+        .put_user(user("u1").email("kari@example.com").first_name("Kari").contract(contract("c1")));
+    town.sandbox.mailmojo.put_contact(
+        contact("kari@example.com").first_name("K.").tags(["vip", "sesamy_old", "abc"]).on_list(LIST),
+    );
     town.sync("u1").await;
 
     let kari = town.contact("kari@example.com");

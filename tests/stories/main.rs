@@ -1,5 +1,7 @@
 //! Stories: the real service in its own process, over real sockets, against the sandbox. One file per story; each test
 //! is a sentence of it.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a story that cannot go on has failed")]
+
 mod keeping_in_step;
 mod town;

@@ -118,8 +118,10 @@ impl Town {
 
     /// Waits until so many users are parked.
     pub async fn parked(&self, users: i64) {
-        self.wait_for_queue("SELECT count(*) FROM users WHERE parked_at IS NOT NULL", |parked| parked == users)
-            .await;
+        self.wait_for_queue("SELECT count(*) FROM users WHERE parked_at IS NOT NULL", |parked| {
+            parked == users
+        })
+        .await;
     }
 
     /// Waits until a count that `sql` takes from the queue's file satisfies `condition`.
@@ -130,7 +132,11 @@ impl Town {
             }
         });
         if waited.await.is_err() {
-            panic!("{sql} is {:?} after {PATIENCE:?}; the log:\n{}", self.query(sql), self.service.output.tail());
+            panic!(
+                "{sql} is {:?} after {PATIENCE:?}; the log:\n{}",
+                self.query(sql),
+                self.service.output.tail()
+            );
         }
     }
 
@@ -214,7 +220,10 @@ impl Service {
 
 impl Output {
     /// Collects the lines of both streams; what is no JSON becomes a JSON string.
-    pub fn read(stdout: impl AsyncRead + Unpin + Send + 'static, stderr: impl AsyncRead + Unpin + Send + 'static) -> Self {
+    pub fn read(
+        stdout: impl AsyncRead + Unpin + Send + 'static,
+        stderr: impl AsyncRead + Unpin + Send + 'static,
+    ) -> Self {
         let lines = Arc::new(Mutex::new(Vec::new()));
         let (sender, count) = watch::channel(0);
         let sender = Arc::new(sender);
@@ -250,7 +259,10 @@ impl Output {
 
     /// The lines that tell of a sync of `user`, in order.
     pub fn syncs_of(&self, user: &str) -> Vec<Value> {
-        self.lines().into_iter().filter(|line| line["user_id"] == user && line["outcome"].is_string()).collect()
+        self.lines()
+            .into_iter()
+            .filter(|line| line["user_id"] == user && line["outcome"].is_string())
+            .collect()
     }
 
     /// Waits for the first line, of those printed and those to come, that `matches`.
