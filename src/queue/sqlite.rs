@@ -33,6 +33,8 @@ pub(super) struct Tuning {
     pub(super) checkpoint_after: Duration,
     /// How often a small write tries whether events can be kept again.
     pub(super) probe_every: Duration,
+    /// How long to wait for somebody else's transaction: a backup, or an operator's look into the file.
+    pub(super) busy: Duration,
     /// A limit on the file's size, in pages.
     pub(super) most_pages: Option<u32>,
 }
@@ -42,6 +44,7 @@ impl Default for Tuning {
         Self {
             checkpoint_after: Duration::from_millis(100),
             probe_every: Duration::from_secs(2),
+            busy: Duration::from_secs(2), // a sender waits a few seconds for its answer
             most_pages: None,
         }
     }
@@ -60,7 +63,7 @@ pub(super) fn open(
     let mut connection = place.connect(tuning)?;
     let next_due =
         statements::start(&mut connection, clock.now(), &options).map_err(|error| place.explain(&error))?;
-    let second = place.second_connection()?;
+    let second = place.second_connection(tuning)?;
 
     let (ends, writer_end) = Ends::new(next_due);
     let keeper = keeper::start(second, writer_end.to_self.clone(), tuning).map_err(OpenError::Thread)?;

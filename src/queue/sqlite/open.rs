@@ -4,15 +4,11 @@ use std::ffi::OsString;
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::{Tuning, schema};
 use crate::queue::OpenError;
-
-/// How long to wait for somebody else's transaction: a backup, or an operator's look into the file.
-const BUSY: Duration = Duration::from_secs(5);
 
 /// Where the database is.
 pub(super) struct Place {
@@ -58,7 +54,7 @@ impl Place {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let mut connection = self.open(flags)?;
+        let mut connection = self.open(flags, tuning)?;
         // Looked at first: what is not ours stays as it is, its page size and journal included.
         let version = schema::version(&connection).map_err(|error| self.explain(&error))?;
         match version {
@@ -68,40 +64,28 @@ impl Place {
             }
             schema::Version::Ours(_) => {}
         }
-        self.prepare(&connection, tuning).map_err(|error| self.explain(&error))?;
+        let journal = prepare(&connection, tuning).map_err(|error| self.explain(&error))?;
+        if journal != "wal" {
+            let why = "its file system has no shared memory; the queue needs a local disk".to_owned();
+            return Err(OpenError::Store { path: self.path.clone(), why });
+        }
         self.check(&connection)?;
         schema::migrate(&mut connection).map_err(|error| self.explain(&error))?;
         Ok(connection)
     }
 
     /// A connection beside the writer's, for checkpoints.
-    pub(super) fn second_connection(&self) -> Result<Connection, OpenError> {
-        self.open(OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+    pub(super) fn second_connection(&self, tuning: Tuning) -> Result<Connection, OpenError> {
+        self.open(OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX, tuning)
     }
 
-    fn open(&self, flags: OpenFlags) -> Result<Connection, OpenError> {
+    fn open(&self, flags: OpenFlags, tuning: Tuning) -> Result<Connection, OpenError> {
         let opened = Connection::open_with_flags(&self.path, flags).and_then(|connection| {
-            connection.busy_timeout(BUSY)?;
+            connection.busy_timeout(tuning.busy)?;
             connection.pragma_update(None, "synchronous", "FULL")?;
             Ok(connection)
         });
         opened.map_err(|error| self.explain(&error))
-    }
-
-    fn prepare(&self, connection: &Connection, tuning: Tuning) -> rusqlite::Result<()> {
-        // The page size counts only while the file is empty, and only before the log exists. With small pages an
-        // event of a random user writes little more than the row itself.
-        connection.pragma_update(None, "page_size", 1_024)?;
-        connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0))?;
-        // A ceiling: while events never pause, the keeper's checkpoints alone would let the log grow without end.
-        connection.pragma_update(None, "wal_autocheckpoint", 16_384)?;
-        connection.pragma_update(None, "cache_size", -32_768)?; // in KiB
-        connection.pragma_update(None, "temp_store", "MEMORY")?;
-        if let Some(pages) = tuning.most_pages {
-            connection.pragma_update_and_check(None, "max_page_count", pages, |row| row.get::<_, i64>(0))?;
-        }
-        connection.set_prepared_statement_cache_capacity(32);
-        Ok(())
     }
 
     /// Refuses a damaged file now, rather than when the damaged page is met.
@@ -132,6 +116,23 @@ impl Place {
         let uid = uid().map_or_else(|_| "unknown".to_owned(), |uid| uid.to_string());
         OpenError::NotWritable { path: path.to_owned(), folder: self.folder.clone(), uid, why }
     }
+}
+
+/// Sets the connection up; gives the kind of journal that the file system allows.
+fn prepare(connection: &Connection, tuning: Tuning) -> rusqlite::Result<String> {
+    // The page size counts only while the file is empty, and only before the log exists. With small pages an event of
+    // a random user writes little more than the row itself.
+    connection.pragma_update(None, "page_size", 1_024)?;
+    let journal = connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
+    // A ceiling: while events never pause, the keeper's checkpoints alone would let the log grow without end.
+    connection.pragma_update(None, "wal_autocheckpoint", 16_384)?;
+    connection.pragma_update(None, "cache_size", -32_768)?; // in KiB
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    if let Some(pages) = tuning.most_pages {
+        connection.pragma_update_and_check(None, "max_page_count", pages, |row| row.get::<_, i64>(0))?;
+    }
+    connection.set_prepared_statement_cache_capacity(32);
+    Ok(journal)
 }
 
 /// The file of that ending beside `path`.

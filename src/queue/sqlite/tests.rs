@@ -180,6 +180,26 @@ async fn a_row_that_the_store_refuses_fails_alone() {
 }
 
 #[tokio::test]
+async fn somebody_elses_transaction_is_waited_for_once_and_not_by_each_event() {
+    let (_folder, path) = folder();
+    let busy = Duration::from_millis(100);
+    let queue =
+        Queue::open_sqlite_tuned(&path, OPTIONS, clock(), 7, Tuning { busy, ..Tuning::default() }).unwrap();
+    let other = Connection::open(&path).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+
+    let names: Vec<_> = (0..1_000).map(|number| user(&number.to_string())).collect();
+    let push_all = || futures_util::future::join_all(names.iter().map(|user| queue.push(user, UPDATE)));
+    let kept = tokio::time::timeout(busy * 100, push_all()).await.unwrap();
+    assert!(kept.iter().all(|kept| matches!(kept, Err(QueueError::Store(why)) if why.contains("locked"))));
+    assert!(!queue.accepting());
+
+    other.execute_batch("ROLLBACK").unwrap();
+    assert!(push_all().await.iter().all(Result::is_ok));
+    assert!(queue.accepting());
+}
+
+#[tokio::test]
 async fn a_full_disk_is_told_and_events_are_taken_again_once_there_is_room() {
     let (_folder, path) = folder();
     open(&path).unwrap().close().await;

@@ -9,7 +9,7 @@ use std::thread;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 
 use super::keeper::Keeper;
 use super::{settle, statements};
@@ -66,21 +66,20 @@ impl Writer {
     /// All commands in one transaction; where that fails each in its own, so that none fails for another's fault.
     fn carry_out(&mut self, batch: &mut Vec<Command>) {
         let together = self.commit(batch);
-        if together.is_err() && batch.len() > 1 {
-            for mut command in batch.drain(..) {
-                let alone = self.commit(slice::from_mut(&mut command));
-                self.answer(command, alone);
-            }
-        } else {
-            for command in batch.drain(..) {
-                self.answer(command, together.clone());
-            }
+        let each_alone = together.as_ref().is_err_and(may_be_anothers_fault) && batch.len() > 1;
+        let together = together.map_err(|error| store_error(&error));
+        for mut command in batch.drain(..) {
+            let committed = if each_alone {
+                self.commit(slice::from_mut(&mut command)).map_err(|error| store_error(&error))
+            } else {
+                together.clone()
+            };
+            self.answer(command, committed);
         }
     }
 
-    fn commit(&mut self, commands: &mut [Command]) -> Result<(), QueueError> {
-        let next_due =
-            self.hand.commit(&mut self.connection, commands).map_err(|error| store_error(&error))?;
+    fn commit(&mut self, commands: &mut [Command]) -> rusqlite::Result<()> {
+        let next_due = self.hand.commit(&mut self.connection, commands)?;
         self.end.next_due.send_if_modified(|known| std::mem::replace(known, next_due) != next_due);
         self.keeper.written();
         Ok(())
@@ -157,6 +156,12 @@ impl Hand {
         }
         Ok(())
     }
+}
+
+/// A row that is refused or a disk that is full may fail one command and not the next. Somebody else's transaction
+/// fails all alike, each after the whole wait for it.
+fn may_be_anothers_fault(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() != Some(ErrorCode::DatabaseBusy)
 }
 
 pub(super) fn store_error(error: &rusqlite::Error) -> QueueError {
