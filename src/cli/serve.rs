@@ -1,5 +1,7 @@
 //! `serve`: the service, until a signal.
 
+use std::panic::PanicHookInfo;
+
 use super::service::Service;
 use super::shutdown::{Signals, Timetable};
 use super::{CommandError, log_as};
@@ -10,6 +12,7 @@ use crate::telemetry::LogTarget;
 pub(super) async fn run(loaded: Loaded) -> Result<(), CommandError> {
     let Loaded { settings, warnings } = loaded;
     log_as(&settings.log, LogTarget::Stdout)?;
+    std::panic::set_hook(Box::new(tell_where));
     for warning in warnings {
         tracing::warn!("{warning}");
     }
@@ -38,4 +41,10 @@ pub(super) async fn run(loaded: Loaded) -> Result<(), CommandError> {
         signal = signals.next() => tracing::warn!(signal, "stopping at once; leases end by themselves"),
     }
     Ok(())
+}
+
+/// Tells where something panicked, and not with what: that may hold what somebody sent.
+fn tell_where(panic: &PanicHookInfo<'_>) {
+    let place = panic.location().map(ToString::to_string).unwrap_or_default();
+    tracing::error!(place, "a panic: a fault of this service; please report it");
 }
