@@ -200,14 +200,19 @@ impl Rest {
     /// Begins a 429's rest: for as long as the API asks, or by backoff where it says nothing. The end of the rest.
     pub(super) fn rate_limited(&self, asked: Option<Duration>) -> Millis {
         let mut state = self.lock();
-        let pause = asked.map_or_else(
-            || self.policy.doubled(state.unspecified),
-            |asked| asked.clamp(SHORTEST_ASKED, LONGEST_ASKED),
-        );
-        if asked.is_none() {
-            state.unspecified = state.unspecified.saturating_add(1);
-        }
-        self.begin(&mut state, Why::RateLimit, self.clock.now().plus(pause), "the API answered 429")
+        let now = self.clock.now();
+        let is_under_way = state.pause.is_some_and(|pause| now < pause.until);
+        let pause = match asked {
+            Some(asked) => asked.clamp(SHORTEST_ASKED, LONGEST_ASKED),
+            // The call was on its way before the rest began: the same refusal once more, not the next one.
+            None if is_under_way => Duration::ZERO,
+            None => {
+                let times = state.unspecified;
+                state.unspecified = times.saturating_add(1);
+                self.policy.doubled(times)
+            }
+        };
+        self.begin(&mut state, Why::RateLimit, now.plus(pause), "the API answered 429")
     }
 
     /// Begins, or goes on with, a rest for credentials or configuration. The end of the rest.
@@ -486,7 +491,10 @@ mod tests {
             it.clock.advance(MINUTE);
         }
         it.rest.succeeded(&id("a"));
-        assert_eq!(it.rest.rate_limited(None), it.in_(2));
+        let end = it.in_(2);
+        assert_eq!(it.rest.rate_limited(None), end);
+        it.clock.advance(Duration::from_secs(1));
+        assert_eq!(it.rest.rate_limited(None), end, "a call that was under way");
     }
 
     #[test]
