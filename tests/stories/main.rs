@@ -4,4 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a story that cannot go on has failed")]
 
 mod keeping_in_step;
+mod rate_limits;
 mod town;
+mod trouble;
+mod trying_again;
