@@ -119,8 +119,8 @@ impl Tokens {
         let request = self.http.post(token_url.clone()).form(&form).timeout(timeout);
         let issued = fetch(request).await.map_err(|error| {
             let text = error.to_string();
-            let until = self.rest.refused(Why::Credentials, &text);
-            Failure::new(self.rest.api(), Class::Resting(until), text)
+            self.rest.refused(Why::Credentials, &text);
+            Failure::new(self.rest.api(), Class::Resting, text)
         })?;
         kept.serial += 1;
         let token = Token { secret: issued.access_token, serial: kept.serial };
