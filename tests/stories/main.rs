@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a story that cannot go on has failed")]
 
+mod credentials;
 mod keeping_in_step;
 mod rate_limits;
 mod town;
