@@ -20,7 +20,6 @@ pub use client::{Answer, Body, Call, Options, Upstream};
 pub use http::{ClientError, client as http_client};
 pub use token::Credentials;
 
-use crate::clock::Millis;
 use crate::personal::Mask;
 
 /// One of the two APIs.
@@ -63,8 +62,8 @@ pub fn encoded(value: &str) -> String {
 pub enum Class {
     /// May well work later: network, time limit, 408, 425, 5xx, an answer of the wrong shape.
     Transient,
-    /// The API rests, for everybody, until then; never a user's fault.
-    Resting(Millis),
+    /// The API rests, for everybody; never a user's fault.
+    Resting,
     /// No retry can mend it: 400, 409, 422 and other 4xx.
     Permanent,
 }

@@ -133,11 +133,11 @@ pub enum Settled {
 /// How many rows are in which state, each counted to [`Census::LIMIT`] at the most.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Census {
-    /// Due now: what a lease would take, leases that ended among it.
+    /// Due now: what a lease would take, leases that ended among it; while an API rests, who waits for its end.
     pub due: u64,
     /// Under a lease that has not ended.
     pub leased: u64,
-    /// Due later: debounce, backoff, a rest.
+    /// Due later: debounce, backoff.
     pub scheduled: u64,
     /// Parked.
     pub parked: u64,

@@ -189,10 +189,17 @@ impl Upstream {
             Verdict::NotFound => return Ok(Answer::NotFound),
             // A rest is logged without an API's own words, which may quote a user.
             Verdict::Unauthorized | Verdict::Forbidden => {
-                Class::Resting(self.rest.refused(Why::Credentials, &bare))
+                self.rest.refused(Why::Credentials, &bare);
+                Class::Resting
             }
-            Verdict::WrongPlace => Class::Resting(self.rest.refused(Why::Configuration, &bare)),
-            Verdict::RateLimited(asked) => Class::Resting(self.rest.rate_limited(asked)),
+            Verdict::WrongPlace => {
+                self.rest.refused(Why::Configuration, &bare);
+                Class::Resting
+            }
+            Verdict::RateLimited(asked) => {
+                self.rest.rate_limited(asked);
+                Class::Resting
+            }
             Verdict::Transient => Class::Transient,
             Verdict::Permanent => Class::Permanent,
         };

@@ -103,10 +103,8 @@ pub enum Admission {
 pub enum Blame {
     /// The user's: it counts as an attempt.
     User,
-    /// The API's: try again then, at no cost.
+    /// The API's, which rests now: try again after it, at no cost.
     Api {
-        /// When.
-        retry_at: Millis,
         /// The users of the same outage whose failure was counted before it was known as one.
         give_back: Vec<UserId>,
     },
@@ -190,9 +188,7 @@ impl Rest {
     /// Refuses a call while the API rests.
     pub(super) fn check(&self) -> Result<(), Failure> {
         match self.admission() {
-            Admission::NotBefore(until) => {
-                Err(Failure::new(self.api, Class::Resting(until), "the API rests"))
-            }
+            Admission::NotBefore(_) => Err(Failure::new(self.api, Class::Resting, "the API rests")),
             Admission::Open | Admission::OneProbe => Ok(()),
         }
     }
@@ -200,14 +196,19 @@ impl Rest {
     /// Begins a 429's rest: for as long as the API asks, or by backoff where it says nothing. The end of the rest.
     pub(super) fn rate_limited(&self, asked: Option<Duration>) -> Millis {
         let mut state = self.lock();
-        let pause = asked.map_or_else(
-            || self.policy.doubled(state.unspecified),
-            |asked| asked.clamp(SHORTEST_ASKED, LONGEST_ASKED),
-        );
-        if asked.is_none() {
-            state.unspecified = state.unspecified.saturating_add(1);
-        }
-        self.begin(&mut state, Why::RateLimit, self.clock.now().plus(pause), "the API answered 429")
+        let now = self.clock.now();
+        let is_under_way = state.pause.is_some_and(|pause| now < pause.until);
+        let pause = match asked {
+            Some(asked) => asked.clamp(SHORTEST_ASKED, LONGEST_ASKED),
+            // The call was on its way before the rest began: the same refusal once more, not the next one.
+            None if is_under_way => Duration::ZERO,
+            None => {
+                let times = state.unspecified;
+                state.unspecified = times.saturating_add(1);
+                self.policy.doubled(times)
+            }
+        };
+        self.begin(&mut state, Why::RateLimit, now.plus(pause), "the API answered 429")
     }
 
     /// Begins, or goes on with, a rest for credentials or configuration. The end of the rest.
@@ -234,7 +235,7 @@ impl Rest {
         let kind = match class {
             Class::Transient => Kind::Transient,
             Class::Permanent => Kind::Permanent(answer.to_owned()),
-            Class::Resting(retry_at) => return Blame::Api { retry_at, give_back: Vec::new() },
+            Class::Resting => return Blame::Api { give_back: Vec::new() },
         };
         let mut state = self.lock();
         if let Some(outage) = state.outage.clone() {
@@ -242,7 +243,8 @@ impl Rest {
                 // The API is there again, and has something against this user alone.
                 self.end(&mut state);
             } else {
-                return Blame::Api { retry_at: self.prolong(&mut state), give_back: Vec::new() };
+                self.prolong(&mut state);
+                return Blame::Api { give_back: Vec::new() };
             }
         }
         let users = alike(state.streak.take(), &kind, user);
@@ -253,8 +255,8 @@ impl Rest {
         state.outage = Some(kind);
         let until = self.clock.now().plus(self.policy.doubled(0));
         let detail = format!("{OUTAGE_USERS} different users in a row failed alike: {answer}");
-        let retry_at = self.begin(&mut state, Why::Outage, until, &detail);
-        Blame::Api { retry_at, give_back: users.into_iter().filter(|it| it != user).collect() }
+        self.begin(&mut state, Why::Outage, until, &detail);
+        Blame::Api { give_back: users.into_iter().filter(|it| it != user).collect() }
     }
 
     /// Whether anybody but `user` has succeeded after `since`: only then is a user who keeps failing at fault.
@@ -311,14 +313,12 @@ impl Rest {
     }
 
     /// Doubles an outage's rest where a probe has failed; a call that was under way when the rest began changes nothing.
-    fn prolong(&self, state: &mut State) -> Millis {
+    fn prolong(&self, state: &mut State) {
         let now = self.clock.now();
-        let Some(pause) = &mut state.pause else { return now };
-        if now >= pause.until {
+        if let Some(pause) = state.pause.as_mut().filter(|pause| now >= pause.until) {
             pause.doublings = pause.doublings.saturating_add(1);
             pause.until = now.plus(self.policy.doubled(pause.doublings));
         }
-        pause.until
     }
 
     fn end(&self, state: &mut State) {
@@ -390,7 +390,7 @@ mod tests {
             assert_eq!(it.transient(user), Blame::User);
         }
         let give_back = ["a", "b", "c", "d"].map(id).to_vec();
-        assert_eq!(it.transient("e"), Blame::Api { retry_at: it.in_(2), give_back });
+        assert_eq!(it.transient("e"), Blame::Api { give_back });
         assert_eq!(it.rest.admission(), Admission::NotBefore(it.in_(2)));
         assert_eq!(it.rest.snapshot().why, Some("outage"));
     }
@@ -433,11 +433,13 @@ mod tests {
             it.transient(user);
         }
         let first_end = it.in_(2);
-        assert_eq!(it.transient("under way"), Blame::Api { retry_at: first_end, give_back: vec![] });
+        assert_eq!(it.transient("under way"), Blame::Api { give_back: vec![] });
+        assert_eq!(it.rest.admission(), Admission::NotBefore(first_end));
         for (probe, rest) in [("f", 4), ("g", 8), ("h", 16)] {
             it.clock.advance(15 * MINUTE);
             assert_eq!(it.rest.admission(), Admission::OneProbe);
-            assert_eq!(it.transient(probe), Blame::Api { retry_at: it.in_(rest), give_back: vec![] });
+            assert_eq!(it.transient(probe), Blame::Api { give_back: vec![] });
+            assert_eq!(it.rest.admission(), Admission::NotBefore(it.in_(rest)));
         }
         it.clock.advance(15 * MINUTE);
         it.rest.succeeded(&id("i"));
@@ -503,7 +505,10 @@ mod tests {
             it.clock.advance(MINUTE);
         }
         it.rest.succeeded(&id("a"));
-        assert_eq!(it.rest.rate_limited(None), it.in_(2));
+        let end = it.in_(2);
+        assert_eq!(it.rest.rate_limited(None), end);
+        it.clock.advance(Duration::from_secs(1));
+        assert_eq!(it.rest.rate_limited(None), end, "a call that was under way");
     }
 
     #[test]

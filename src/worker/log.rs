@@ -48,7 +48,7 @@ pub(super) fn sync_ended(
             let reason = match error.class {
                 Class::Transient => "transient",
                 Class::Permanent => "permanent",
-                Class::Resting(_) => "resting",
+                Class::Resting => "resting",
             };
             macro_rules! line {
                 ($level:ident) => {

@@ -53,10 +53,12 @@ pub(super) fn of(
     draw: f64,
 ) -> Verdict {
     let message = error.message.clone();
-    if let Blame::Api { retry_at, give_back } = blame {
-        let settlement = Settlement::Retry { at: retry_at, counts: false, error: message };
+    if let Blame::Api { give_back } = blame {
+        // Due at once: nothing is leased before the rest is over, and a start that ends the rest then finds the user
+        // due. Whoever has been due for longer comes first, so that the next probe is another user's.
+        let settlement = Settlement::Retry { at: now, counts: false, error: message };
         let answer = (error.class == Class::Permanent).then(|| error.answer.clone());
-        let outage = (!give_back.is_empty()).then_some(Outage { users: give_back, answer, due: retry_at });
+        let outage = (!give_back.is_empty()).then_some(Outage { users: give_back, answer, due: now });
         return Verdict { settlement, outage };
     }
     let failures = job.attempts.saturating_add(1);
@@ -66,7 +68,7 @@ pub(super) fn of(
     let gives_up = match error.class {
         Class::Permanent => true,
         Class::Transient => failures >= patience.max_attempts && others_succeed(),
-        Class::Resting(_) => false,
+        Class::Resting => false,
     };
     let settlement = if gives_up {
         Settlement::Park { error: message, answer: error.answer.clone() }
@@ -165,11 +167,10 @@ mod tests {
     #[test]
     fn an_apis_fault_costs_the_user_nothing_and_gives_others_back_what_it_cost_them() {
         let rest = Rest::new(Api::Sesamy, patience().backoff, Clock::manual(NOW));
-        let at = NOW.plus(SECOND);
-        let blame = Blame::Api { retry_at: at, give_back: vec![user("b")] };
+        let blame = Blame::Api { give_back: vec![user("b")] };
         let verdict = of(&job(49, Some(NOW)), &error(Class::Permanent), blame, &rest, &patience(), NOW, 0.5);
-        assert_eq!(verdict.settlement, Settlement::Retry { at, counts: false, error: "odd".to_owned() });
+        assert_eq!(verdict.settlement, Settlement::Retry { at: NOW, counts: false, error: "odd".to_owned() });
         let answer = Some("400 odd".to_owned());
-        assert_eq!(verdict.outage, Some(Outage { users: vec![user("b")], answer, due: at }));
+        assert_eq!(verdict.outage, Some(Outage { users: vec![user("b")], answer, due: NOW }));
     }
 }

@@ -3,5 +3,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a story that cannot go on has failed")]
 
+mod configuration;
+mod credentials;
 mod keeping_in_step;
+mod permanent;
+mod rate_limits;
 mod town;
+mod trouble;
+mod trying_again;
