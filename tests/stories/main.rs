@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a story that cannot go on has failed")]
 
 mod bursts;
+mod crash;
 mod keeping_in_step;
 mod shell;
 mod town;
