@@ -6,5 +6,7 @@
 mod bursts;
 mod crash;
 mod keeping_in_step;
+mod one_at_a_time;
 mod shell;
+mod stopping;
 mod town;

@@ -167,7 +167,12 @@ impl Drop for Town {
 impl Service {
     /// Starts a service with this environment, and waits until it takes events.
     pub async fn start(environment: &BTreeMap<String, String>) -> Self {
-        let mut child = command().envs(environment).spawn().unwrap();
+        Self::spawn(command().envs(environment)).await
+    }
+
+    /// Runs `command`, which has to be a service, and waits until it takes events.
+    pub async fn spawn(command: &mut Command) -> Self {
+        let mut child = command.spawn().unwrap();
         let output = Output::read(child.stdout.take().unwrap(), child.stderr.take().unwrap());
         let line = output.wait_for("its address", |line| line["address"].is_string()).await;
         let address = line["address"].as_str().unwrap().parse().unwrap();
