@@ -5,6 +5,7 @@
 
 mod bursts;
 mod crash;
+mod demo;
 mod keeping_in_step;
 mod one_at_a_time;
 mod shell;
