@@ -5,6 +5,7 @@
 
 mod bursts;
 mod checking;
+mod commands;
 mod crash;
 mod demo;
 mod keeping_in_step;
