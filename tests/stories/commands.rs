@@ -103,7 +103,9 @@ async fn settings_come_from_a_file_then_from_the_environment_and_secrets_from_fi
         ),
         (&[], changed(&Settings::new(), &[("PORT", "0"), ("CONFIG_FILE", &file)])),
     ] {
-        let mut service = Service::spawn(command().args(arguments).envs(&environment)).await;
+        let mut serve = command();
+        serve.args(arguments);
+        let mut service = Service::start_by(serve, &environment).await;
         assert_ne!(service.address.port(), 1, "PORT overrides the port");
         assert_eq!(answers(&service, ["from-the-settings-file", "from-a-secrets-file-1"]).await, [200, 401]);
         service.kill().await; // the queue is free for the next
@@ -119,7 +121,7 @@ async fn settings_come_from_a_file_then_from_the_environment_and_secrets_from_fi
             ("MAILMOJO__LISTID", &Mailmojo::LIST.to_string()),
         ],
     );
-    let service = Service::spawn(command().envs(&environment)).await;
+    let service = Service::start(&environment).await;
     let tokens = ["from-the-settings-file", "from-a-secrets-file-1", "from-a-secrets-file-2"];
     assert_eq!(answers(&service, tokens).await, [401, 200, 200]);
 

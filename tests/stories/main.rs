@@ -9,6 +9,7 @@ mod commands;
 mod crash;
 mod demo;
 mod keeping_in_step;
+mod logs;
 mod one_at_a_time;
 mod shell;
 mod stopping;

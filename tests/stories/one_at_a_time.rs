@@ -52,7 +52,9 @@ async fn a_missing_folder_is_made() {
 
     // The default is a folder in the working directory.
     let settings = changed(town.settings(), &[("QUEUE__URL", "")]);
-    let service = Service::spawn(command().envs(settings).current_dir(&town.folder)).await;
+    let mut serve = command();
+    serve.current_dir(&town.folder);
+    let service = Service::start_by(serve, &settings).await;
     assert_eq!(service.get("/readyz").await.0, StatusCode::OK);
     assert!(town.folder.path().join("data/sesamy-mailmojo.db").is_file());
 }
