@@ -6,7 +6,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::shell::{Ended, Settings, run};
+use crate::shell::{Ended, Settings, not_tried, run};
 use crate::town::{Output, PATIENCE, command};
 
 const CHAPTERS: [&str; 7] = [
@@ -57,7 +57,7 @@ async fn the_demo_that_is_kept_running_prints_lines_that_work_when_pasted() {
 
     let lines: Vec<String> = output.lines().iter().filter(|line| is_pasted(line)).map(text).collect();
     if pasted("curl --version && openssl version").await.is_none() {
-        println!("the printed lines are not tried: there is no curl, or no openssl, on this machine");
+        not_tried("the printed lines, for there is no curl, or no openssl, on this machine");
     } else {
         the_lines_work(&lines).await;
     }

@@ -4,9 +4,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a story that cannot go on has failed")]
 
 mod bursts;
+mod canary;
 mod checking;
 mod commands;
 mod crash;
+mod deadline;
 mod demo;
 mod keeping_in_step;
 mod logs;

@@ -5,7 +5,7 @@ use std::path::Path;
 use reqwest::StatusCode;
 use sesamy_mailmojo::sandbox::{Route, user};
 
-use crate::shell::{Ended, Settings, changed, run};
+use crate::shell::{Ended, Settings, changed, not_tried, run};
 use crate::town::{Service, Town, command};
 
 const EVENT: &str = "userVendor.1#update";
@@ -74,7 +74,7 @@ async fn a_place_that_cannot_be_written_is_told_with_path_user_and_mend() {
     is_told(&refused(&at(town.settings(), &in_the_way.join("queue.db"))).await, &in_the_way, uid);
 
     if uid == 0 {
-        println!("not tried as root, who may write everywhere: a folder without write permission");
+        not_tried("a folder without write permission, for root may write everywhere");
         return;
     }
     use std::os::unix::fs::PermissionsExt;

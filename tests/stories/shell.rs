@@ -35,3 +35,9 @@ pub fn changed(settings: &Settings, changes: &[(&str, &str)]) -> Settings {
     }
     changed
 }
+
+/// Tells what is not tried on this machine, and why.
+#[expect(clippy::print_stdout, reason = "for whoever reads the tests' output")]
+pub fn not_tried(what: &str) {
+    println!("not tried: {what}");
+}
