@@ -130,6 +130,8 @@ impl Town {
             while !self.query(sql).is_ok_and(&condition) {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
+            // What the service told before is in its pipe by now: a turn for whoever reads it.
+            tokio::time::sleep(Duration::from_millis(1)).await;
         });
         if waited.await.is_err() {
             panic!(
@@ -167,7 +169,12 @@ impl Drop for Town {
 impl Service {
     /// Starts a service with this environment, and waits until it takes events.
     pub async fn start(environment: &BTreeMap<String, String>) -> Self {
-        let mut child = command().envs(environment).spawn().unwrap();
+        Self::start_by(command(), environment).await
+    }
+
+    /// Starts a service by a command that makes way for it (`exec`), and waits until it takes events.
+    pub async fn start_by(mut command: Command, environment: &BTreeMap<String, String>) -> Self {
+        let mut child = command.envs(environment).spawn().unwrap();
         let output = Output::read(child.stdout.take().unwrap(), child.stderr.take().unwrap());
         let line = output.wait_for("its address", |line| line["address"].is_string()).await;
         let address = line["address"].as_str().unwrap().parse().unwrap();
