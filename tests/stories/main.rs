@@ -5,3 +5,4 @@
 
 mod keeping_in_step;
 mod town;
+mod who_is_skipped;
