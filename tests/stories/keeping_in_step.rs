@@ -128,7 +128,12 @@ async fn an_unchanged_contact_costs_no_write_and_one_call_to_each_place() {
         contact("kari@example.com")
             .first_name("K.")
             .phone("22334455")
-            .tags(["sesamy_active_subscriber", "vip", "sesamy_active_sku_plus", "sesamy_active_entitlement_plus"])
+            .tags([
+                "sesamy_active_subscriber",
+                "vip",
+                "sesamy_active_sku_plus",
+                "sesamy_active_entitlement_plus",
+            ])
             .on_list(LIST),
     );
     let before = town.contact("kari@example.com");
@@ -159,7 +164,12 @@ async fn names_are_taken_where_sesamy_has_them_and_given_only_where_the_contact_
     let stories = [
         // Sesamy's own fields, else OpenID's, trimmed; a whole name is never split.
         (kari("a").first_name("Kari").given_name("K").last_name("Moe").family_name("M"), None, "Kari", "Moe"),
-        (kari("b").first_name(" ").given_name(" Kari ").last_name("").family_name("Moe"), None, "Kari", "Moe"),
+        (
+            kari("b").first_name(" ").given_name(" Kari ").last_name("").family_name("Moe"),
+            None,
+            "Kari",
+            "Moe",
+        ),
         (kari("c").field("firstName", Value::Null).given_name("Kari"), None, "Kari", ""),
         (kari("d").full_name("Kari Moe"), None, "", ""),
         (kari("e").full_name("Kari Moe").last_name("Hansen"), None, "", "Hansen"),

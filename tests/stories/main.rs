@@ -4,5 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a story that cannot go on has failed")]
 
 mod keeping_in_step;
+mod letter_case;
+mod never_against_their_will;
 mod town;
 mod who_is_skipped;
