@@ -3,8 +3,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a story that cannot go on has failed")]
 
+mod dry_run;
 mod keeping_in_step;
 mod letter_case;
 mod never_against_their_will;
+mod tags_over_the_wire;
 mod town;
 mod who_is_skipped;
