@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a story that cannot go on has failed")]
 
+mod between_look_and_write;
 mod dry_run;
 mod keeping_in_step;
 mod letter_case;
@@ -10,3 +11,4 @@ mod never_against_their_will;
 mod tags_over_the_wire;
 mod town;
 mod who_is_skipped;
+mod wrong_answers;
