@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a story that cannot go on has failed")]
 
+mod between_look_and_write;
 mod bursts;
 mod canary;
 mod checking;
@@ -12,13 +13,19 @@ mod crash;
 mod credentials;
 mod deadline;
 mod demo;
+mod dry_run;
 mod keeping_in_step;
+mod letter_case;
 mod logs;
+mod never_against_their_will;
 mod one_at_a_time;
 mod permanent;
 mod rate_limits;
 mod shell;
 mod stopping;
+mod tags_over_the_wire;
 mod town;
 mod trouble;
 mod trying_again;
+mod who_is_skipped;
+mod wrong_answers;

@@ -155,6 +155,28 @@ impl Town {
     pub fn contact(&self, email: &str) -> Contact {
         self.sandbox.mailmojo.contact(email).unwrap_or_else(|| panic!("there is no contact {email}"))
     }
+
+    /// Sends an event of each of `users`, and waits until the queue has nothing left to do.
+    pub async fn sync_all(&self, users: impl IntoIterator<Item = impl AsRef<str>>) {
+        for user in users {
+            assert_eq!(self.event("userVendor.1#update", user.as_ref()).await, StatusCode::ACCEPTED);
+        }
+        self.settled().await;
+    }
+
+    /// Syncs as [`Town::sync`] does, and gives the log's line of how it ended.
+    pub async fn sync_told(&self, user: &str) -> Value {
+        let before = self.service.output.syncs_of(user).iter().filter(|line| has_ended(line)).count();
+        self.sync(user).await;
+        self.end_of_sync(user, before + 1).await
+    }
+
+    /// The log's line of how the `nth` sync of `user` ended, tries that failed not counted. It is printed before the
+    /// queue tells the end, but it may be read after it.
+    pub async fn end_of_sync(&self, user: &str, nth: usize) -> Value {
+        let is_it = |line: &Value| line["user_id"] == user && has_ended(line);
+        self.service.output.wait_for_nth(nth, &format!("the end of sync {nth} of {user}"), is_it).await
+    }
 }
 
 impl Drop for Town {
@@ -308,6 +330,11 @@ pub fn signature(secret: &str, body: &[u8]) -> String {
     let mut mac = Hmac::<sha2::Sha256>::new_from_slice(secret.as_bytes()).unwrap();
     mac.update(body);
     hex::encode(mac.finalize().into_bytes())
+}
+
+/// Whether a line tells that a sync is over, and not only a try of it.
+fn has_ended(line: &Value) -> bool {
+    line["outcome"].as_str().is_some_and(|outcome| !["failed", "postponed"].contains(&outcome))
 }
 
 fn override_with(all: &mut BTreeMap<String, String>, settings: &[(&str, &str)]) {
