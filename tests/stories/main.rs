@@ -3,5 +3,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a story that cannot go on has failed")]
 
+mod accepted_events;
+mod bad_input;
+mod credentials;
 mod keeping_in_step;
+mod order_of_checks;
 mod town;
+mod wire;

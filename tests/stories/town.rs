@@ -51,7 +51,11 @@ pub struct Output {
 
 /// The binary under test, with an environment of its own and nothing inherited.
 pub fn command() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sesamy-mailmojo"));
+    alone(Command::new(env!("CARGO_BIN_EXE_sesamy-mailmojo")))
+}
+
+/// The same for any command that runs it.
+pub fn alone(mut command: Command) -> Command {
     command.env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     command
 }
@@ -167,7 +171,12 @@ impl Drop for Town {
 impl Service {
     /// Starts a service with this environment, and waits until it takes events.
     pub async fn start(environment: &BTreeMap<String, String>) -> Self {
-        let mut child = command().envs(environment).spawn().unwrap();
+        Self::start_by(command(), environment).await
+    }
+
+    /// Starts a service by a command that makes way for it (`exec`), and waits until it takes events.
+    pub async fn start_by(mut command: Command, environment: &BTreeMap<String, String>) -> Self {
+        let mut child = command.envs(environment).spawn().unwrap();
         let output = Output::read(child.stdout.take().unwrap(), child.stderr.take().unwrap());
         let line = output.wait_for("its address", |line| line["address"].is_string()).await;
         let address = line["address"].as_str().unwrap().parse().unwrap();
