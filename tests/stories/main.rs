@@ -6,7 +6,11 @@
 mod accepted_events;
 mod bad_input;
 mod credentials;
+mod durable;
+mod figures;
+mod health;
 mod keeping_in_step;
 mod order_of_checks;
+mod slow_callers;
 mod town;
 mod wire;
