@@ -51,7 +51,11 @@ pub struct Output {
 
 /// The binary under test, with an environment of its own and nothing inherited.
 pub fn command() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sesamy-mailmojo"));
+    alone(Command::new(env!("CARGO_BIN_EXE_sesamy-mailmojo")))
+}
+
+/// The same for any command that runs it.
+pub fn alone(mut command: Command) -> Command {
     command.env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     command
 }
