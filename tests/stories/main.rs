@@ -6,6 +6,7 @@
 mod configuration;
 mod credentials;
 mod keeping_in_step;
+mod outage;
 mod permanent;
 mod rate_limits;
 mod town;
