@@ -1,9 +1,9 @@
-# The image of sesamy-mailmojo: one binary on a base without a shell, run by uid 65532, with its queue in /data.
+# The image of sesamy-mailmojo: one binary and what it loads, run by uid 65532, with its queue in /data.
 #
 #   docker build -t sesamy-mailmojo .
 #   docker run --rm --read-only sesamy-mailmojo demo
 #
-# The base images are named in their FROM lines, where dependabot finds them. To build on others, such as a mirror:
+# The base image is named in its FROM line, where dependabot finds it. To build on another, such as a mirror's:
 #   docker build --build-context rust:1.95-bookworm=docker-image://mirror.example.com/rust:1.95-bookworm .
 
 FROM rust:1.95-bookworm AS build
@@ -20,25 +20,29 @@ RUN mkdir src benches \
     && cargo clean --release --locked -p sesamy-mailmojo
 
 # Cargo compares file times, and a checkout may be older than the layer above: that is why the empty crate is cleaned
-# away there. The last line fails the build if it were to be shipped all the same.
+# away there. The grep fails the build if it were to be shipped all the same. Then what the binary loads is gathered:
+# glibc and libgcc, how names are looked up, and whom to trust for HTTPS.
 COPY config config
 COPY src src
 RUN cargo build --release --locked --bin sesamy-mailmojo \
-    && mkdir -p /image/data \
-    && target/release/sesamy-mailmojo --help | grep healthcheck
+    && target/release/sesamy-mailmojo --help | grep healthcheck \
+    && mkdir -p /data /image/usr/local/bin \
+    && cp target/release/sesamy-mailmojo /image/usr/local/bin/ \
+    && ldd target/release/sesamy-mailmojo | grep -o '/[^ ]*' | xargs -I '{}' cp --parents --dereference '{}' /image \
+    && cp --parents --dereference /etc/nsswitch.conf /etc/ssl/certs/ca-certificates.crt /image
 
-# Debian 12 with glibc, libgcc and CA certificates, and nothing to log in with.
-FROM gcr.io/distroless/cc-debian12:nonroot
+# Nothing else is in the image: no shell, no package manager, nothing to log in with.
+FROM scratch
 
 LABEL org.opencontainers.image.title="sesamy-mailmojo" \
       org.opencontainers.image.description="Keeps a Mailmojo list in step with Sesamy: a webhook receiver with a durable queue" \
       org.opencontainers.image.licenses="MIT"
 
+COPY --from=build /image /
 COPY LICENSE /usr/share/doc/sesamy-mailmojo/LICENSE
 COPY config/example.toml /etc/sesamy-mailmojo/example.toml
 # A named volume takes its owner from here.
-COPY --from=build --chown=65532:65532 /image/data /data
-COPY --from=build /build/target/release/sesamy-mailmojo /usr/local/bin/sesamy-mailmojo
+COPY --from=build --chown=65532:65532 /data /data
 
 # Temporary files go to /data as well: with --read-only nothing else can be written.
 ENV QUEUE__URL=sqlite:///data/sesamy-mailmojo.db \

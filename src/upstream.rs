@@ -7,6 +7,7 @@ mod answer;
 mod attempt;
 mod client;
 mod http;
+mod object;
 mod pace;
 pub mod rest;
 mod token;
@@ -18,6 +19,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 pub use attempt::Attempt;
 pub use client::{Answer, Body, Call, Options, Upstream};
 pub use http::{ClientError, client as http_client};
+pub use object::{Object, object, objects};
 pub use token::Credentials;
 
 use crate::personal::Mask;

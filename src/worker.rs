@@ -16,7 +16,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::queue::{Job, Queue, Settlement};
+use crate::queue::{Job, Queue, QueueError, Settlement};
 use crate::sync::{SyncError, Syncer};
 use crate::upstream::rest::{Admission, Rest};
 use crate::upstream::{Api, Attempt};
@@ -127,6 +127,7 @@ impl Worker {
             let is_idle = matches!(wake, Wake::WhenDue);
             let sleep = match wake {
                 Wake::Now => continue,
+                Wake::Never => return,
                 Wake::After(wait) => wait.min(LONGEST_SLEEP),
                 Wake::WhenOneEnds => LONGEST_SLEEP,
                 Wake::WhenDue => {
@@ -166,6 +167,12 @@ impl Worker {
                     running.jobs.insert(id, (job, attempt));
                 }
                 if all { Wake::Now } else { Wake::WhenDue }
+            }
+            Err(QueueError::Closed) => {
+                tracing::error!(
+                    "the queue has closed by itself: no event can be kept and nobody synced any more"
+                );
+                Wake::Never
             }
             Err(error) => {
                 tracing::error!(%error, "cannot lease users from the queue; trying again");
@@ -280,4 +287,5 @@ enum Wake {
     After(Duration),
     WhenOneEnds,
     WhenDue,
+    Never,
 }

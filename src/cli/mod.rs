@@ -7,13 +7,13 @@ mod serve;
 mod service;
 mod shutdown;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{LogFormat, Settings, SettingsError};
-use crate::telemetry::{Format, LogTarget, start_logging};
+use crate::config::{Log, LogFormat, Settings, SettingsError};
+use crate::telemetry::{Format, LogTarget, LoggingError, start_logging};
 
 /// The exit code where the settings cannot be used, as for a wrong command line.
 const WRONG_SETTINGS: u8 = 2;
@@ -60,7 +60,7 @@ enum CommandError {
     #[error(transparent)]
     Settings(#[from] SettingsError),
     #[error(transparent)]
-    Logging(#[from] crate::telemetry::LoggingError),
+    Logging(#[from] LoggingError),
     #[error(transparent)]
     Service(#[from] service::ServiceError),
     #[error(transparent)]
@@ -104,25 +104,20 @@ pub fn main() -> ExitCode {
 async fn run(cli: Cli) -> Result<(), CommandError> {
     let config = cli.config.as_deref();
     match cli.command.unwrap_or(Command::Serve) {
-        Command::Serve => serve::run(load(config, LogTarget::Stdout)?).await,
+        Command::Serve => serve::run(Settings::load(config, environment())?).await,
         Command::Demo(options) => Ok(demo::run(options).await?),
-        Command::Check(output) => check::run(load(config, LogTarget::Stderr)?, output).await,
+        Command::Check(output) => check::run(Settings::load(config, environment())?, output).await,
         Command::Healthcheck => healthcheck::run(config, environment()).await,
     }
 }
 
-/// The settings, and the log that they ask for.
-fn load(config: Option<&Path>, log: LogTarget) -> Result<Settings, CommandError> {
-    let loaded = Settings::load(config, environment())?;
-    let format = loaded.settings.log.format.map(|format| match format {
+/// Begins to log as the settings say.
+fn log_as(log: &Log, target: LogTarget) -> Result<(), CommandError> {
+    let format = log.format.map(|format| match format {
         LogFormat::Json => Format::Json,
         LogFormat::Pretty => Format::Pretty,
     });
-    start_logging(&loaded.settings.log.level, format, log)?;
-    for warning in loaded.warnings {
-        tracing::warn!("{warning}");
-    }
-    Ok(loaded.settings)
+    Ok(start_logging(&log.level, format, target)?)
 }
 
 /// The environment; a variable that is not Unicode is no setting.
@@ -134,6 +129,7 @@ fn environment() -> impl Iterator<Item = (String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
 
     #[test]
     fn the_command_line_is_well_formed() {

@@ -1,12 +1,21 @@
 //! `serve`: the service, until a signal.
 
-use super::CommandError;
+use std::panic::PanicHookInfo;
+
 use super::service::Service;
 use super::shutdown::{Signals, Timetable};
-use crate::config::Settings;
+use super::{CommandError, log_as};
+use crate::config::Loaded;
+use crate::telemetry::LogTarget;
 
 /// Runs the service until SIGTERM or SIGINT; a second signal ends the process at once.
-pub(super) async fn run(settings: Settings) -> Result<(), CommandError> {
+pub(super) async fn run(loaded: Loaded) -> Result<(), CommandError> {
+    let Loaded { settings, warnings } = loaded;
+    log_as(&settings.log, LogTarget::Stdout)?;
+    std::panic::set_hook(Box::new(tell_where));
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
     let mut signals = Signals::listen().map_err(CommandError::Signals)?;
     let (list_id, dry_run) = (settings.mailmojo.list_id, settings.sync.dry_run);
     let mut service = Service::start(settings).await.inspect_err(|error| tracing::error!("{error}"))?;
@@ -32,4 +41,10 @@ pub(super) async fn run(settings: Settings) -> Result<(), CommandError> {
         signal = signals.next() => tracing::warn!(signal, "stopping at once; leases end by themselves"),
     }
     Ok(())
+}
+
+/// Tells where something panicked, and not with what: that may hold what somebody sent.
+fn tell_where(panic: &PanicHookInfo<'_>) {
+    let place = panic.location().map(ToString::to_string).unwrap_or_default();
+    tracing::error!(place, "a panic: a fault of this service; please report it");
 }

@@ -38,6 +38,10 @@ pub(super) enum ServiceError {
     Metrics(#[from] BuildError),
     #[error("webhook.signature_header is not the name of a header")]
     SignatureHeader,
+    #[error(
+        "the queue, the worker or the server has ended by itself; the log tells why. Start the service again"
+    )]
+    Ended,
     #[error("a part of the service ended with a fault: {0}")]
     Part(#[from] tokio::task::JoinError),
 }
@@ -131,10 +135,7 @@ impl Service {
         };
         match ended {
             Err(error) => ServiceError::Part(error),
-            Ok(()) => ServiceError::Listen {
-                address: self.address,
-                error: io::Error::other("the server or the worker stopped by itself"),
-            },
+            Ok(()) => ServiceError::Ended,
         }
     }
 

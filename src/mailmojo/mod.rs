@@ -9,8 +9,8 @@ use reqwest::Method;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::upstream::{Answer, Api, Attempt, Body, Call, Failure, Upstream, encoded};
-use models::{Contact, ContactData, List, Subscriber, same_address};
+use crate::upstream::{Answer, Api, Attempt, Body, Call, Failure, Object, Upstream, encoded};
+use models::{Contact, ContactData, List, Subscriber};
 
 /// The scopes that this service needs of a token.
 pub const SCOPES: &str = "contacts subscribe";
@@ -57,11 +57,8 @@ impl Client {
         match self.call(Method::GET, "/v1/lists/{id}/subscribers/{email}/", path, None, attempt).await? {
             Answer::NotFound => Ok(None),
             Answer::Found(body) => {
-                let subscriber: Subscriber = body.read()?;
-                match &subscriber.email {
-                    Some(own) if !same_address(own.as_str(), email) => Err(another_address()),
-                    _ => Ok(Some(subscriber)),
-                }
+                let Object(subscriber) = body.read::<Object<Subscriber>>()?;
+                if subscriber.may_be_of(email) { Ok(Some(subscriber)) } else { Err(another_address()) }
             }
         }
     }
@@ -121,7 +118,7 @@ impl Client {
     pub async fn list(&self, attempt: &Attempt) -> Result<List, Failure> {
         let path = format!("/v1/lists/{}/", self.list_id);
         match self.call(Method::GET, "/v1/lists/{id}/", path, None, attempt).await? {
-            Answer::Found(body) => body.read(),
+            Answer::Found(body) => body.read::<Object<List>>().map(|it| it.0),
             Answer::NotFound => Err(Failure::permanent(
                 Api::Mailmojo,
                 404,
@@ -167,7 +164,7 @@ impl Client {
 }
 
 fn contact_of(email: &str, body: &Body) -> Result<Contact, Failure> {
-    let contact: Contact = body.read()?;
+    let Object(contact) = body.read::<Object<Contact>>()?;
     if contact.may_be_of(email) { Ok(contact) } else { Err(another_address()) }
 }
 

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 use crate::personal::{Mask, Personal};
+use crate::upstream::objects;
 
 /// The account status of somebody who receives mail. Every other status means that the person has left, has been
 /// removed, or cannot be reached, and is never subscribed by us.
@@ -30,6 +31,7 @@ pub struct Contact {
     /// The status on the account: `a` active, `u` unsubscribed, `b` bounced, `d` deleted.
     pub status: Option<String>,
     /// The lists that the contact is, or has been, on. None where the answer says nothing of lists.
+    #[serde(deserialize_with = "objects")]
     pub list_associations: Option<Vec<Association>>,
 }
 
@@ -87,10 +89,7 @@ impl Contact {
     pub fn may_be_of(&self, email: &str) -> bool {
         match &self.email {
             Some(own) => same_address(own.as_str(), email),
-            None => {
-                matches!(self.status.as_deref(), Some("a" | "u" | "b" | "d"))
-                    || self.list_associations.is_some()
-            }
+            None => is_known(self.status.as_deref()) || self.list_associations.is_some(),
         }
     }
 
@@ -104,6 +103,22 @@ impl Contact {
     pub fn mask_into(&self, mask: &mut Mask) {
         mask.add_personal([&self.email, &self.name, &self.first_name, &self.last_name, &self.phone]);
     }
+}
+
+impl Subscriber {
+    /// Whether this may be the subscriber of `email`: judged as [`Contact::may_be_of`] judges.
+    #[must_use]
+    pub fn may_be_of(&self, email: &str) -> bool {
+        match &self.email {
+            Some(own) => same_address(own.as_str(), email),
+            None => is_known(self.status.as_deref()),
+        }
+    }
+}
+
+/// Whether a status is one of those that are published.
+fn is_known(status: Option<&str>) -> bool {
+    matches!(status, Some("a" | "u" | "b" | "d"))
 }
 
 /// Whether two spellings are one address: letter case aside.
@@ -148,6 +163,20 @@ mod tests {
     }
 
     #[test]
+    fn a_subscriber_of_another_address_or_of_nothing_known_is_not_this_one() {
+        for (value, expected) in [
+            (json!({"email": "Kari@Example.com"}), true),
+            (json!({"status": "u"}), true),
+            (json!({"email": "ola@example.com", "status": "a"}), false),
+            (json!({"status": "ok"}), false),
+            (json!({}), false),
+        ] {
+            let subscriber: Subscriber = serde_json::from_value(value.clone()).unwrap();
+            assert_eq!(subscriber.may_be_of("kari@example.com"), expected, "{value}");
+        }
+    }
+
+    #[test]
     fn a_list_id_is_a_number_or_its_digits_and_nothing_else() {
         let read = |id: serde_json::Value| {
             serde_json::from_value::<Contact>(json!({"list_associations": [{"list_id": id, "status": "a"}]}))
@@ -168,6 +197,7 @@ mod tests {
             json!({"tags": ["vip", null]}),
             json!({"tags": {"0": "vip"}}),
             json!({"list_associations": {}}),
+            json!({"list_associations": [[8, "a"]]}),
             json!({"status": 1}),
         ] {
             assert!(serde_json::from_value::<Contact>(wrong).is_err());

@@ -10,7 +10,7 @@ use reqwest::Method;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::upstream::{Answer, Api, Attempt, Call, Failure, Upstream, encoded};
+use crate::upstream::{Answer, Api, Attempt, Call, Failure, Object, Upstream, encoded};
 use crate::user::UserId;
 use models::{Contract, Entitlement, Profile};
 use pages::{PAGE_LIMIT, Pages, Progress};
@@ -42,7 +42,7 @@ impl Client {
             Some(bare) => {
                 serde_json::from_value(bare).map_err(|_| wrong_shape("a profile of other types"))?
             }
-            None => body.read()?,
+            None => body.read::<Object<Profile>>()?.0,
         };
         if !profile.is_of(user) {
             return Err(wrong_shape("the profile names another user than the one asked for"));

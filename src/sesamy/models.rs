@@ -6,6 +6,7 @@
 use serde::Deserialize;
 
 use crate::personal::{Mask, Personal, first_present};
+use crate::upstream::{object, objects};
 use crate::user::UserId;
 
 /// A user's profile.
@@ -143,6 +144,7 @@ pub struct Contract {
     /// `RECURRING`, `RENEWABLE` or `PERPETUAL`.
     pub contract_duration: Option<String>,
     /// What it covers.
+    #[serde(deserialize_with = "objects")]
     pub items: Option<Vec<Item>>,
 }
 
@@ -172,6 +174,7 @@ pub struct Entitlement {
     /// Whether it gives access.
     pub has_access: Option<bool>,
     /// Where it came from.
+    #[serde(deserialize_with = "object")]
     pub origin: Option<Origin>,
     /// When it ends, RFC 3339.
     pub expires_at: Option<String>,

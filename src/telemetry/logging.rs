@@ -64,13 +64,10 @@ pub fn start_logging(level: &str, format: Option<Format>, target: LogTarget) -> 
     let format = format.unwrap_or(if is_terminal { Format::Pretty } else { Format::Json });
     let builder = tracing_subscriber::fmt().with_env_filter(filter(level)?).with_writer(writer);
     match format {
-        Format::Json => builder
-            .json()
-            .flatten_event(true)
-            .with_current_span(false)
-            .with_span_list(false)
-            .finish()
-            .try_init()?,
+        Format::Json => {
+            let json = builder.json().flatten_event(true).with_current_span(false).with_span_list(false);
+            json.finish().try_init()?;
+        }
         Format::Pretty => builder.with_ansi(is_terminal).with_target(false).finish().try_init()?,
     }
     Ok(())

@@ -305,6 +305,9 @@ impl Rest {
             self.gauge(before.why).set(0.0);
         }
         self.gauge(why).set(1.0);
+        if why != Why::Outage {
+            state.outage = None; // it answers, if only to send us away
+        }
         state.pause = Some(Pause { why, until, doublings: 0 });
 
         let (api, word, seconds) = (self.api.as_str(), why.as_str(), until.since(now).as_secs());
@@ -467,6 +470,20 @@ mod tests {
         it.clock.advance(MINUTE);
         assert_eq!(it.permanent("h", "422 odd address"), Blame::User);
         assert_eq!(it.rest.admission(), Admission::Open);
+    }
+
+    #[test]
+    fn an_answer_that_sends_us_away_ends_an_outage_and_begins_its_own_rest() {
+        let it = story();
+        for user in ["a", "b", "c", "d", "e"] {
+            it.transient(user);
+        }
+        it.clock.advance(MINUTE);
+        it.rest.rate_limited(Some(MINUTE));
+        assert_eq!(it.rest.snapshot().why, Some("rate_limit"));
+        it.clock.advance(MINUTE);
+        assert_eq!(it.rest.admission(), Admission::Open);
+        assert_eq!(it.transient("f"), Blame::User);
     }
 
     #[test]

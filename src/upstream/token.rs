@@ -108,6 +108,10 @@ impl Tokens {
             return Ok(token.clone());
         }
         self.rest.check()?; // the caller before this one may have failed
+        if attempt.left() < self.timeout {
+            // A fetch cut short would look like a token endpoint that is down, and let the whole API rest.
+            return Err(Failure::new(self.rest.api(), Class::Transient, "no time is left to fetch a token"));
+        }
         kept.current = None;
         let form = [
             ("grant_type", "client_credentials"),
@@ -115,8 +119,7 @@ impl Tokens {
             ("client_secret", secret.expose_secret()),
             (extra.0, &extra.1),
         ];
-        let timeout = self.timeout.min(attempt.left());
-        let request = self.http.post(token_url.clone()).form(&form).timeout(timeout);
+        let request = self.http.post(token_url.clone()).form(&form).timeout(self.timeout);
         let issued = fetch(request).await.map_err(|error| {
             if attempt.left().is_zero() {
                 // It was not given the time that it may take: that says nothing about the endpoint.

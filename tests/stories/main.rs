@@ -3,12 +3,38 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a story that cannot go on has failed")]
 
+mod accepted_events;
+mod bad_input;
+mod between_look_and_write;
+mod bursts;
+mod canary;
+mod checking;
+mod commands;
 mod configuration;
+mod crash;
 mod credentials;
+mod deadline;
+mod demo;
+mod dry_run;
+mod durable;
+mod figures;
+mod health;
 mod keeping_in_step;
+mod letter_case;
+mod logs;
+mod never_against_their_will;
+mod one_at_a_time;
+mod order_of_checks;
 mod outage;
 mod permanent;
 mod rate_limits;
+mod shell;
+mod slow_callers;
+mod stopping;
+mod tags_over_the_wire;
 mod town;
 mod trouble;
 mod trying_again;
+mod who_is_skipped;
+mod who_may_send;
+mod wire;

@@ -51,7 +51,11 @@ pub struct Output {
 
 /// The binary under test, with an environment of its own and nothing inherited.
 pub fn command() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sesamy-mailmojo"));
+    alone(Command::new(env!("CARGO_BIN_EXE_sesamy-mailmojo")))
+}
+
+/// The same for any command that runs it.
+pub fn alone(mut command: Command) -> Command {
     command.env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     command
 }
@@ -130,6 +134,8 @@ impl Town {
             while !self.query(sql).is_ok_and(&condition) {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
+            // What the service told before is in its pipe by now: a turn for whoever reads it.
+            tokio::time::sleep(Duration::from_millis(1)).await;
         });
         if waited.await.is_err() {
             panic!(
@@ -153,6 +159,28 @@ impl Town {
     pub fn contact(&self, email: &str) -> Contact {
         self.sandbox.mailmojo.contact(email).unwrap_or_else(|| panic!("there is no contact {email}"))
     }
+
+    /// Sends an event of each of `users`, and waits until the queue has nothing left to do.
+    pub async fn sync_all(&self, users: impl IntoIterator<Item = impl AsRef<str>>) {
+        for user in users {
+            assert_eq!(self.event("userVendor.1#update", user.as_ref()).await, StatusCode::ACCEPTED);
+        }
+        self.settled().await;
+    }
+
+    /// Syncs as [`Town::sync`] does, and gives the log's line of how it ended.
+    pub async fn sync_told(&self, user: &str) -> Value {
+        let before = self.service.output.syncs_of(user).iter().filter(|line| has_ended(line)).count();
+        self.sync(user).await;
+        self.end_of_sync(user, before + 1).await
+    }
+
+    /// The log's line of how the `nth` sync of `user` ended, tries that failed not counted. It is printed before the
+    /// queue tells the end, but it may be read after it.
+    pub async fn end_of_sync(&self, user: &str, nth: usize) -> Value {
+        let is_it = |line: &Value| line["user_id"] == user && has_ended(line);
+        self.service.output.wait_for_nth(nth, &format!("the end of sync {nth} of {user}"), is_it).await
+    }
 }
 
 impl Drop for Town {
@@ -167,7 +195,12 @@ impl Drop for Town {
 impl Service {
     /// Starts a service with this environment, and waits until it takes events.
     pub async fn start(environment: &BTreeMap<String, String>) -> Self {
-        let mut child = command().envs(environment).spawn().unwrap();
+        Self::start_by(command(), environment).await
+    }
+
+    /// Starts a service by a command that makes way for it (`exec`), and waits until it takes events.
+    pub async fn start_by(mut command: Command, environment: &BTreeMap<String, String>) -> Self {
+        let mut child = command.envs(environment).spawn().unwrap();
         let output = Output::read(child.stdout.take().unwrap(), child.stderr.take().unwrap());
         let line = output.wait_for("its address", |line| line["address"].is_string()).await;
         let address = line["address"].as_str().unwrap().parse().unwrap();
@@ -301,6 +334,11 @@ pub fn signature(secret: &str, body: &[u8]) -> String {
     let mut mac = Hmac::<sha2::Sha256>::new_from_slice(secret.as_bytes()).unwrap();
     mac.update(body);
     hex::encode(mac.finalize().into_bytes())
+}
+
+/// Whether a line tells that a sync is over, and not only a try of it.
+fn has_ended(line: &Value) -> bool {
+    line["outcome"].as_str().is_some_and(|outcome| !["failed", "postponed"].contains(&outcome))
 }
 
 fn override_with(all: &mut BTreeMap<String, String>, settings: &[(&str, &str)]) {

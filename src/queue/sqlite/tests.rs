@@ -92,6 +92,24 @@ async fn what_was_answered_is_in_the_files_though_nobody_closed_them() {
     assert_eq!(queue.lease(1).await.unwrap()[0].user, user("kari"));
 }
 
+#[tokio::test]
+async fn the_log_goes_into_the_database_by_itself() {
+    let (folder, path) = folder();
+    let queue = open(&path).unwrap();
+    queue.push(&user("kari"), UPDATE).await.unwrap();
+    let copy = folder.path().join("copy.db"); // without the log beside it
+    let patience = tokio::time::Instant::now() + Duration::from_secs(20);
+    loop {
+        fs::copy(&path, &copy).unwrap();
+        let found = Connection::open(&copy).unwrap().query_row("SELECT 1 FROM users", (), |_| Ok(()));
+        if found.is_ok() {
+            break;
+        }
+        assert!(tokio::time::Instant::now() < patience, "{found:?}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 #[test]
 fn a_folder_that_cannot_be_made_is_told_with_the_user_id_and_the_mend() {
     let (folder, _) = folder();

@@ -1,0 +1,115 @@
+//! `demo`: the whole service at work on a machine that has nothing but the binary.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::shell::{Ended, Settings, not_tried, run};
+use crate::town::{Output, PATIENCE, command};
+
+const CHAPTERS: [&str; 7] = [
+    "A new subscriber",
+    "Somebody whom the publisher knows",
+    "Somebody who has left",
+    "A guest",
+    "A purchase's burst",
+    "An outage",
+    "A cancelled contract",
+];
+const ESCAPE: char = '\u{1b}';
+
+#[tokio::test]
+async fn the_demo_needs_nothing_and_tells_a_story_of_contacts_before_and_after() {
+    let Ended { code, stdout, stderr } = run(&["demo"], &Settings::new()).await;
+    assert_eq!((code, &*stderr), (Some(0), ""), "{stdout}");
+
+    let mut rest = stdout.as_str();
+    for chapter in CHAPTERS {
+        let at = rest.find(chapter).unwrap_or_else(|| panic!("{chapter} is not in its place in\n{stdout}"));
+        rest = &rest[at..];
+    }
+    for told in [
+        "+ sesamy_active_subscriber", // a new subscriber's tag
+        "- sesamy_active_sku_old",    // one that no longer holds
+        "  vip",                      // the publisher's own
+        "unsubscribed",               // somebody who has left stays so
+        "no such contact",            // a guest
+        "4 events made ",
+        "It took 4 tries", // two answers of 503 and a lost write
+        "- sesamy_overdue_contract",
+        "objected to no write",
+    ] {
+        assert!(stdout.contains(told), "{told} is not in\n{stdout}");
+    }
+    assert!(!stdout.contains(ESCAPE), "colours in a pipe:\n{stdout}");
+}
+
+#[tokio::test]
+async fn the_demo_that_is_kept_running_prints_lines_that_work_when_pasted() {
+    let mut demo = command().args(["demo", "--keep"]).env("CLICOLOR_FORCE", "1").spawn().unwrap();
+    let output = Output::read(demo.stdout.take().unwrap(), demo.stderr.take().unwrap());
+    output.wait_for("its last curl line", |line| is_pasted(line) && text(line).ends_with("/metrics")).await;
+    let story = output.text();
+    assert!(story.contains("\u{1b}[32m+ sesamy_active_subscriber\u{1b}[0m"), "no green:\n{story}");
+    assert!(story.contains("\u{1b}[31m- sesamy_active_sku_old\u{1b}[0m"), "no red:\n{story}");
+
+    let lines: Vec<String> = output.lines().iter().filter(|line| is_pasted(line)).map(text).collect();
+    if pasted("curl --version && openssl version").await.is_none() {
+        not_tried("the printed lines, for there is no curl, or no openssl, on this machine");
+    } else {
+        the_lines_work(&lines).await;
+    }
+
+    kill_process(Pid::from_raw(demo.id().unwrap().try_into().unwrap()).unwrap(), Signal::INT).unwrap();
+    let ended = tokio::time::timeout(PATIENCE, demo.wait()).await.expect("the demo does not end").unwrap();
+    assert_eq!(ended.code(), Some(0), "{}", output.tail());
+}
+
+async fn the_lines_work(lines: &[String]) {
+    let [bearer, signed, tag, contact, contacts, findings, health, ready, metrics] = lines else {
+        panic!("other lines than expected: {lines:#?}");
+    };
+    assert!(bearer.contains("Authorization: Bearer") && signed.contains("openssl dgst -sha256"));
+    for (line, expected) in [
+        (bearer, "202 Accepted"),
+        (signed, "202 Accepted"),
+        (tag, "Early bird"),
+        (contact, "kari@example.com"),
+        (contacts, "ola@example.com"),
+        (findings, "[]"),
+        (health, r#"{"status":"ok"}"#),
+        (ready, r#""status":"ok""#),
+        (metrics, "sesamy_mailmojo_webhook_requests_total"),
+    ] {
+        let told = pasted(line).await.unwrap_or_else(|| panic!("{line} failed"));
+        assert!(told.contains(expected), "{line}\n{told}");
+    }
+    // As the text around the lines says: tag, replay, look.
+    assert!(pasted(bearer).await.is_some());
+    let tagged = async {
+        while !pasted(contact).await.unwrap_or_default().contains("sesamy_tag_early-bird") {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, tagged).await.expect("the tag does not come to the contact");
+    assert_eq!(pasted(findings).await.unwrap().trim(), "[]");
+}
+
+/// Whether it is a line to paste into a shell.
+fn is_pasted(line: &Value) -> bool {
+    text(line).starts_with("  curl ") || text(line).starts_with("  body=")
+}
+
+fn text(line: &Value) -> String {
+    line.as_str().unwrap_or_default().to_owned()
+}
+
+/// What a shell prints when `line` is pasted into it; none where it fails.
+async fn pasted(line: &str) -> Option<String> {
+    let mut shell = tokio::process::Command::new("sh");
+    shell.args(["-c", line]).stdin(Stdio::null()).env_remove("http_proxy").env("no_proxy", "*");
+    let ended = shell.output().await.ok()?;
+    ended.status.success().then(|| String::from_utf8_lossy(&ended.stdout).into_owned())
+}

@@ -1,0 +1,43 @@
+//! Commands that are run to their end, as in a shell.
+
+use std::collections::BTreeMap;
+
+use crate::town::{PATIENCE, command};
+
+/// The environment of a command.
+pub type Settings = BTreeMap<String, String>;
+
+/// What a command has left behind.
+#[derive(Debug)]
+pub struct Ended {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// Runs the binary with these arguments and this environment until it ends.
+pub async fn run(arguments: &[&str], environment: &Settings) -> Ended {
+    let child = command().args(arguments).envs(environment).spawn().unwrap();
+    let output = tokio::time::timeout(PATIENCE, child.wait_with_output());
+    let output = output.await.unwrap_or_else(|_| panic!("{arguments:?} does not end")).unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Ended { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+/// `settings` with changes; an empty value takes a setting away.
+pub fn changed(settings: &Settings, changes: &[(&str, &str)]) -> Settings {
+    let mut changed = settings.clone();
+    for (name, value) in changes {
+        changed.remove(*name);
+        if !value.is_empty() {
+            changed.insert((*name).to_owned(), (*value).to_owned());
+        }
+    }
+    changed
+}
+
+/// Tells what is not tried on this machine, and why.
+#[expect(clippy::print_stdout, reason = "for whoever reads the tests' output")]
+pub fn not_tried(what: &str) {
+    println!("not tried: {what}");
+}
