@@ -186,6 +186,11 @@ impl Worker {
         let started = Instant::now();
         let result = self.syncer.sync(&job.user, &attempt).await;
         let took = started.elapsed();
+        // Held until it is settled: what is not settled yet, an outage could not give back.
+        let _turn = match &result {
+            Ok(_) => None,
+            Err(error) => Some(self.rests.of(error.api).turn().await),
+        };
         let settlement = match &result {
             Ok(report) => {
                 report.reached.iter().for_each(|api| self.rests.of(*api).succeeded(&job.user));

@@ -206,8 +206,9 @@ impl Queue {
         self.ask(Command::Settle { job: job.clone(), how, answer }, receiver).await
     }
 
-    /// Takes back what an outage did to users: one attempt each from those of `users` that nobody leases; and whoever
-    /// of all rows is parked with `answer` is due at `due` again, with no attempts counted.
+    /// Takes back what an outage did to users: one attempt for each time that `users` names somebody, whether under lease
+    /// again by now or not; and whoever of all rows is parked with `answer` is due at `due` again, with no attempts
+    /// counted.
     ///
     /// # Errors
     /// The store failed; nothing was changed.

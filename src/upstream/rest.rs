@@ -7,6 +7,7 @@
 //! Time is passed in with the clock; there is no randomness here.
 
 use std::fmt;
+use std::iter::repeat_n;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -105,7 +106,7 @@ pub enum Blame {
     User,
     /// The API's, which rests now: try again after it, at no cost.
     Api {
-        /// The users of the same outage whose failure was counted before it was known as one.
+        /// The users of the same outage whose failures were counted before it was known as one, each as often as that.
         give_back: Vec<UserId>,
     },
 }
@@ -130,6 +131,7 @@ pub struct Rest {
     policy: Policy,
     clock: Clock,
     state: Mutex<State>,
+    turn: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -137,8 +139,8 @@ struct State {
     pause: Option<Pause>,
     /// How users fail in the outage that the API rests for.
     outage: Option<Kind>,
-    /// The users that failed alike since the last success, and how.
-    streak: Option<(Kind, Vec<UserId>)>,
+    /// The users that failed alike since the last success, how often each of them, and how.
+    streak: Option<(Kind, Vec<(UserId, u32)>)>,
     /// 429s without a time of their own since the last success.
     unspecified: u32,
     /// The last success, and whose.
@@ -164,7 +166,7 @@ impl Rest {
     /// An API that does not rest.
     #[must_use]
     pub fn new(api: Api, policy: Policy, clock: Clock) -> Self {
-        Self { api, policy, clock, state: Mutex::default() }
+        Self { api, policy, clock, state: Mutex::default(), turn: tokio::sync::Mutex::default() }
     }
 
     /// Which API this is.
@@ -230,6 +232,12 @@ impl Rest {
         }
     }
 
+    /// Failures are taken in one after the other: whoever calls [`Rest::failed`] holds this from before until what
+    /// followed for the user is settled. So an outage finds what it has to give back.
+    pub async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.turn.lock().await
+    }
+
     /// Takes in that a sync of `user` failed on this API, with `answer` (see [`Failure::answer`]): whose fault it is.
     pub fn failed(&self, user: &UserId, class: Class, answer: &str) -> Blame {
         let kind = match class {
@@ -256,7 +264,8 @@ impl Rest {
         let until = self.clock.now().plus(self.policy.doubled(0));
         let detail = format!("{OUTAGE_USERS} different users in a row failed alike: {answer}");
         self.begin(&mut state, Why::Outage, until, &detail);
-        Blame::Api { give_back: users.into_iter().filter(|it| it != user).collect() }
+        let others = users.into_iter().filter(|(it, _)| it != user);
+        Blame::Api { give_back: others.flat_map(|(it, times)| repeat_n(it, times as usize)).collect() }
     }
 
     /// Whether anybody but `user` has succeeded after `since`: only then is a user who keeps failing at fault.
@@ -340,10 +349,11 @@ impl Rest {
 }
 
 /// The different users of `streak` and `user`, where they failed in the same way; else `user` alone.
-fn alike(streak: Option<(Kind, Vec<UserId>)>, kind: &Kind, user: &UserId) -> Vec<UserId> {
+fn alike(streak: Option<(Kind, Vec<(UserId, u32)>)>, kind: &Kind, user: &UserId) -> Vec<(UserId, u32)> {
     let mut users = streak.filter(|(known, _)| known == kind).map(|(_, users)| users).unwrap_or_default();
-    if !users.contains(user) {
-        users.push(user.clone());
+    match users.iter_mut().find(|(known, _)| known == user) {
+        Some((_, times)) => *times = times.saturating_add(1),
+        None => users.push((user.clone(), 1)),
     }
     users
 }
@@ -386,10 +396,10 @@ mod tests {
     #[test]
     fn five_different_users_in_a_row_are_an_outage_and_get_their_attempts_back() {
         let it = story();
-        for user in ["a", "b", "c", "d"] {
+        for user in ["a", "b", "a", "c", "d"] {
             assert_eq!(it.transient(user), Blame::User);
         }
-        let give_back = ["a", "b", "c", "d"].map(id).to_vec();
+        let give_back = ["a", "a", "b", "c", "d"].map(id).to_vec();
         assert_eq!(it.transient("e"), Blame::Api { give_back });
         assert_eq!(it.rest.admission(), Admission::NotBefore(it.in_(2)));
         assert_eq!(it.rest.snapshot().why, Some("outage"));

@@ -25,6 +25,7 @@ mod logs;
 mod never_against_their_will;
 mod one_at_a_time;
 mod order_of_checks;
+mod outage;
 mod permanent;
 mod rate_limits;
 mod shell;

@@ -40,7 +40,7 @@ const PARK_UNREADABLE: &str = "
 
 const TAKE_BACK_ATTEMPT: &str = "
     UPDATE users SET attempts = max(attempts - 1, 0), failing_since = iif(attempts <= 1, NULL, failing_since)
-    WHERE connection = 'default' AND user_id = ?1 AND lease_owner IS NULL";
+    WHERE connection = 'default' AND user_id = ?1";
 
 const REVIVE: &str = "
     UPDATE users SET parked_at = NULL, answer = NULL, due_at = ?2, attempts = 0, failing_since = NULL
@@ -160,7 +160,7 @@ impl DueRow {
     }
 }
 
-/// Takes one attempt from each of `users` that nobody holds, and makes due at `due` who is parked with `parked_with`.
+/// Takes one attempt from each of `users`, and makes due at `due` who is parked with `parked_with`.
 pub(super) fn give_back(
     transaction: &Transaction<'_>,
     users: &[UserId],

@@ -163,7 +163,7 @@ impl Model {
 
     fn give_back(&mut self, users: &[UserId], answer: Option<&str>, due: Millis) {
         for user in users {
-            if let Some(row) = self.0.get_mut(user).filter(|row| row.owner.is_none()) {
+            if let Some(row) = self.0.get_mut(user) {
                 row.attempts = row.attempts.saturating_sub(1);
                 row.failing_since = row.failing_since.filter(|_| row.attempts > 0);
             }
