@@ -158,6 +158,7 @@ async fn a_wrong_list_of_contracts_or_entitlements_causes_no_write() {
     contracts.extend([
         ("somebody else's", with_row("userId", json!("u2"))),
         ("isActive as a string", with_row("isActive", json!("yes"))),
+        ("isActive as null", with_row("isActive", Value::Null)),
         ("a status that is a number", with_row("status", json!(1))),
         ("items that are an object", with_row("items", json!({}))),
         ("items that are numbers", with_row("items", json!([1]))),
@@ -169,6 +170,7 @@ async fn a_wrong_list_of_contracts_or_entitlements_causes_no_write() {
     entitlements.extend([
         ("hasAccess as a string", with_row("hasAccess", json!("true"))),
         ("hasAccess as a number", with_row("hasAccess", json!(0))),
+        ("hasAccess as null", with_row("hasAccess", Value::Null)),
         ("a title that is a number", with_row("title", json!(1))),
         ("an sku that is an object", with_row("sku", json!({}))),
         ("an end that is a number", with_row("expiresAt", json!(1_577_836_800))),
