@@ -27,6 +27,7 @@ pub(super) async fn run(settings: Settings) -> Result<(), CommandError> {
             return Err(broken.into());
         }
     };
+    service.announce_stop();
     tracing::info!(signal, "stopping: running syncs have 8 s to end");
     tokio::select! {
         () = service.stop(Timetable::graceful()) => {

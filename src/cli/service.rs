@@ -139,10 +139,15 @@ impl Service {
         }
     }
 
+    /// `/readyz` tells of the stop from now on.
+    pub(super) fn announce_stop(&self) {
+        self.draining.cancel();
+    }
+
     /// Stops by `timetable`: `/readyz` tells of it at once, then no new connections, then running syncs are cut off and
     /// given back to the queue.
     pub(super) async fn stop(self, timetable: Timetable) {
-        self.draining.cancel();
+        self.announce_stop();
         self.stop_worker.leasing.cancel();
         let cut = async {
             timetable.cut_off().await;
