@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use axum::http::HeaderName;
 use secrecy::SecretString;
-use tokio::net::TcpListener;
 
 use self::client::{Answer, Server};
 use super::*;
