@@ -60,12 +60,13 @@ pub(super) async fn run(options: Options) -> Result<(), DemoError> {
         told = story::tell(&stage) => told,
         signal = signals.next() => Err(io::Error::other(format!("{signal} before the story was over")).into()),
     };
+    // Taken before anybody plays: what is read or written by hand beside a sync looks like a second sync.
+    let findings: Vec<String> = stage.sandbox.findings().iter().map(ToString::to_string).collect();
     if told.is_ok() && options.keep {
         keep::print(&stage)?;
         signals.next().await;
         say("\nStopping.")?;
     }
-    let findings: Vec<String> = stage.sandbox.findings().iter().map(ToString::to_string).collect();
     stage.service.stop(Timetable::prompt()).await;
     told?;
     if !findings.is_empty() {
