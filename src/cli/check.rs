@@ -6,12 +6,11 @@ use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
 use super::service::{Clients, clients};
-use super::{CommandError, Output, log_as};
+use super::{CommandError, Output};
 use crate::clock::Clock;
-use crate::config::Loaded;
+use crate::config::Settings;
 use crate::mailmojo;
 use crate::personal::Mask;
-use crate::telemetry::LogTarget;
 use crate::upstream::{Attempt, Failure};
 
 /// One thing that was checked.
@@ -32,15 +31,12 @@ struct Answer {
 }
 
 /// Makes one call that reads users, and three that need what the service needs of a Mailmojo token; writes nothing.
-pub(super) async fn run(loaded: Loaded, output: Output) -> Result<(), CommandError> {
-    let Loaded { settings, warnings } = loaded;
-    log_as(&settings.log, LogTarget::Stderr)?;
+pub(super) async fn run(settings: Settings, output: Output) -> Result<(), CommandError> {
     let Clients { sesamy, mailmojo, .. } =
         clients(&settings, &Clock::system()).map_err(|error| CommandError::Service(error.into()))?;
     let attempt = Attempt::within(settings.sync.deadline);
 
     let mut checks = vec![Check { what: "settings", ok: true, detail: "complete".to_owned() }];
-    checks.extend(warnings.into_iter().map(|detail| Check { what: "settings", ok: true, detail }));
     let users = sesamy.probe(&attempt).await;
     checks.push(check("sesamy", users.map(|()| "the credentials are good for reading users".to_owned())));
     checks.extend(of_mailmojo(&mailmojo, &attempt).await);

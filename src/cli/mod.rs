@@ -7,12 +7,12 @@ mod serve;
 mod service;
 mod shutdown;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Log, LogFormat, Settings, SettingsError};
+use crate::config::{Loaded, LogFormat, Settings, SettingsError};
 use crate::telemetry::{Format, LogTarget, LoggingError, start_logging};
 
 /// The exit code where the settings cannot be used, as for a wrong command line.
@@ -104,20 +104,25 @@ pub fn main() -> ExitCode {
 async fn run(cli: Cli) -> Result<(), CommandError> {
     let config = cli.config.as_deref();
     match cli.command.unwrap_or(Command::Serve) {
-        Command::Serve => serve::run(Settings::load(config, environment())?).await,
+        Command::Serve => serve::run(load(config, LogTarget::Stdout)?).await,
         Command::Demo(options) => Ok(demo::run(options).await?),
-        Command::Check(output) => check::run(Settings::load(config, environment())?, output).await,
+        Command::Check(output) => check::run(load(config, LogTarget::Stderr)?, output).await,
         Command::Healthcheck => healthcheck::run(config, environment()).await,
     }
 }
 
-/// Begins to log as the settings say.
-fn log_as(log: &Log, target: LogTarget) -> Result<(), CommandError> {
-    let format = log.format.map(|format| match format {
+/// The settings, and the log that they ask for, in which their warnings come first.
+fn load(config: Option<&Path>, target: LogTarget) -> Result<Settings, CommandError> {
+    let Loaded { settings, warnings } = Settings::load(config, environment())?;
+    let format = settings.log.format.map(|format| match format {
         LogFormat::Json => Format::Json,
         LogFormat::Pretty => Format::Pretty,
     });
-    Ok(start_logging(&log.level, format, target)?)
+    start_logging(&settings.log.level, format, target)?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok(settings)
 }
 
 /// The environment; a variable that is not Unicode is no setting.
@@ -129,7 +134,6 @@ fn environment() -> impl Iterator<Item = (String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
 
     #[test]
     fn the_command_line_is_well_formed() {

@@ -2,20 +2,14 @@
 
 use std::panic::PanicHookInfo;
 
+use super::CommandError;
 use super::service::Service;
 use super::shutdown::{Signals, Timetable};
-use super::{CommandError, log_as};
-use crate::config::Loaded;
-use crate::telemetry::LogTarget;
+use crate::config::Settings;
 
 /// Runs the service until SIGTERM or SIGINT; a second signal ends the process at once.
-pub(super) async fn run(loaded: Loaded) -> Result<(), CommandError> {
-    let Loaded { settings, warnings } = loaded;
-    log_as(&settings.log, LogTarget::Stdout)?;
+pub(super) async fn run(settings: Settings) -> Result<(), CommandError> {
     std::panic::set_hook(Box::new(tell_where));
-    for warning in warnings {
-        tracing::warn!("{warning}");
-    }
     let mut signals = Signals::listen().map_err(CommandError::Signals)?;
     let (list_id, dry_run) = (settings.mailmojo.list_id, settings.sync.dry_run);
     let mut service = Service::start(settings).await.inspect_err(|error| tracing::error!("{error}"))?;
@@ -33,6 +27,7 @@ pub(super) async fn run(loaded: Loaded) -> Result<(), CommandError> {
             return Err(broken.into());
         }
     };
+    service.announce_stop();
     tracing::info!(signal, "stopping: running syncs have 8 s to end");
     tokio::select! {
         () = service.stop(Timetable::graceful()) => {

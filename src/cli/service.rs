@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::{BuildError, PrometheusHandle};
-use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -15,7 +14,7 @@ use crate::clock::Clock;
 use crate::config::{self, QueueUrl, Settings};
 use crate::merge::{KeepTags, Rules};
 use crate::queue::{OpenError, Options as QueueOptions, Queue};
-use crate::server::{App, Authenticator, Limits, router, serve};
+use crate::server::{App, Authenticator, Limits, listen, router, serve};
 use crate::sync::Syncer;
 use crate::upstream::rest::{Policy, Rest};
 use crate::upstream::{Api, ClientError, Credentials, Options as UpstreamOptions, Upstream};
@@ -77,8 +76,7 @@ impl Service {
         let clients = clients(&settings, &clock)?;
         let queue = open_queue(&settings, &clock)?;
         let address = settings.server.listen;
-        let listener =
-            TcpListener::bind(address).await.map_err(|error| ServiceError::Listen { address, error })?;
+        let listener = listen(address).map_err(|error| ServiceError::Listen { address, error })?;
         let address = listener.local_addr().map_err(|error| ServiceError::Listen { address, error })?;
 
         let heartbeat = Heartbeat::default();
@@ -139,10 +137,15 @@ impl Service {
         }
     }
 
+    /// `/readyz` tells of the stop from now on.
+    pub(super) fn announce_stop(&self) {
+        self.draining.cancel();
+    }
+
     /// Stops by `timetable`: `/readyz` tells of it at once, then no new connections, then running syncs are cut off and
     /// given back to the queue.
     pub(super) async fn stop(self, timetable: Timetable) {
-        self.draining.cancel();
+        self.announce_stop();
         self.stop_worker.leasing.cancel();
         let cut = async {
             timetable.cut_off().await;

@@ -14,13 +14,14 @@ mod room;
 mod tests;
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioTimer;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -52,8 +53,24 @@ impl Default for Limits {
     }
 }
 
+/// How many connections the system holds until they are accepted: more than the cap. With the usual 128 a burst is
+/// dropped, and who is dropped tries again only a second later.
+const BACKLOG: u32 = 1_024;
+
 /// How long to leave a listener alone that cannot accept, which mostly means too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Listens on `address`, also where a process before has only just ended.
+///
+/// # Errors
+/// The system's.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    #[cfg(unix)] // on Windows it would mean that two processes may listen on one port
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
 
 /// Serves `router` on `listener` until `stop` is cancelled and the requests in hand are answered.
 ///

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
 pub use auth::{AuthError, Authenticator};
-pub use connections::{Limits, serve};
+pub use connections::{Limits, listen, serve};
 
 use crate::clock::Clock;
 use crate::queue::Queue;

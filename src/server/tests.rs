@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use axum::http::HeaderName;
 use secrecy::SecretString;
-use tokio::net::TcpListener;
 
 use self::client::{Answer, Server};
 use super::*;
@@ -266,6 +265,15 @@ async fn health_and_metrics_are_answered_also_to_head() {
         assert_eq!(head.status, 200);
         assert_ne!(head.header("content-length"), Some("0"));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn health_is_503_once_the_workers_loop_has_not_turned_for_thirty_seconds() {
+    let server = server().await;
+    tokio::time::advance(Duration::from_secs(29)).await;
+    assert_eq!(server.ask(&get("/healthz")).await.status, 200);
+    tokio::time::advance(Duration::from_secs(2)).await;
+    assert_problem(&server.ask(&get("/healthz")).await, 503, "worker-stalled");
 }
 
 #[tokio::test]

@@ -1,9 +1,10 @@
 //! What Sesamy's Management API answers, as far as a sync needs it.
 //!
-//! Source: the schemas published with `@sesamy/sdk` 1.22. Any field may be absent or null; a field of another type than
-//! published is the wrong shape, and no write follows from an answer of the wrong shape.
+//! Source: the schemas published with `@sesamy/sdk` 1.22. Any field may be absent, and all but the two that say whether
+//! something is in force may be null; a field of another type than published is the wrong shape, and no write follows
+//! from an answer of the wrong shape.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use crate::personal::{Mask, Personal, first_present};
 use crate::upstream::{object, objects};
@@ -140,6 +141,7 @@ pub struct Contract {
     /// For instance `ACTIVE`, `OVERDUE`, `RETRYING`.
     pub status: Option<String>,
     /// Whether it is in force.
+    #[serde(deserialize_with = "not_null")]
     pub is_active: Option<bool>,
     /// `RECURRING`, `RENEWABLE` or `PERPETUAL`.
     pub contract_duration: Option<String>,
@@ -172,6 +174,7 @@ pub struct Entitlement {
     #[serde(rename = "type")]
     pub kind: Option<String>,
     /// Whether it gives access.
+    #[serde(deserialize_with = "not_null")]
     pub has_access: Option<bool>,
     /// Where it came from.
     #[serde(deserialize_with = "object")]
@@ -189,6 +192,11 @@ pub struct Origin {
     pub kind: Option<String>,
     /// The contract that paid for it.
     pub contract_id: Option<String>,
+}
+
+/// For a field that is absent or has a value: to read null as "no" would take tags away upon an answer that says neither.
+fn not_null<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 #[cfg(test)]
@@ -261,6 +269,9 @@ mod tests {
             assert!(serde_json::from_value::<Profile>(wrong).is_err());
         }
         assert!(serde_json::from_value::<Contract>(json!({"isActive": "yes"})).is_err());
+        assert!(serde_json::from_value::<Contract>(json!({"isActive": null})).is_err());
+        assert!(serde_json::from_value::<Contract>(json!({})).is_ok());
+        assert!(serde_json::from_value::<Entitlement>(json!({"hasAccess": null})).is_err());
         assert!(serde_json::from_value::<Entitlement>(json!({"expiresAt": 1})).is_err());
     }
 }

@@ -32,7 +32,7 @@ fn an_active_subscriber_has_a_contract_in_force_that_is_a_subscription() {
         ),
         (json!({"isActive": false, "contractDuration": "RECURRING"}), false),
         (json!({"contractDuration": "RECURRING"}), false),
-        (json!({"isActive": null, "contractDuration": "RECURRING"}), false),
+        (json!({"contractDuration": "RECURRING"}), false),
         (json!({"isActive": true, "contractDuration": "PERPETUAL"}), false),
         (json!({"isActive": true, "contractDuration": "PERPETUAL", "items": [{"sku": "a"}]}), false),
         (json!({"isActive": true, "items": [{"sku": "a"}]}), true),

@@ -93,7 +93,7 @@ impl Tokens {
 
     /// The token, fetched if there is none or it is about to end. `refused` is one that the API answered 401 to: it is
     /// not handed out again. Callers wait for one another, so that one fetch serves all of them, and one failure too:
-    /// any failure of a token endpoint lets the API rest, but not that a sync's own time was up before it answered.
+    /// any failure of a token endpoint lets the API rest, but none is begun without the time that it may take.
     pub(super) async fn get(&self, refused: Option<&Token>, attempt: &Attempt) -> Result<Token, Failure> {
         self.rest.check()?;
         let (token_url, id, secret, extra) = match &self.credentials {
@@ -121,10 +121,6 @@ impl Tokens {
         ];
         let request = self.http.post(token_url.clone()).form(&form).timeout(self.timeout);
         let issued = fetch(request).await.map_err(|error| {
-            if attempt.left().is_zero() {
-                // It was not given the time that it may take: that says nothing about the endpoint.
-                return Failure::new(self.rest.api(), Class::Transient, "no time is left to fetch a token");
-            }
             let text = error.to_string();
             self.rest.refused(Why::Credentials, &text);
             Failure::new(self.rest.api(), Class::Resting, text)

@@ -30,10 +30,11 @@ async fn every_one_of_the_eight_event_types_makes_a_sync() {
     }
     town.settled().await;
     for (number, event_type) in EIGHT.into_iter().enumerate() {
-        let syncs = town.service.output.syncs_of(&format!("u{number}"));
-        assert_eq!(syncs.len(), 1, "{syncs:?}");
-        assert_eq!(syncs[0]["event_type"], event_type);
-        assert_eq!(syncs[0]["outcome"], "created");
+        // The queue's file is faster than the log's line, which has to be waited for too.
+        let user = format!("u{number}");
+        let is_its = |line: &serde_json::Value| line["user_id"] == user && line["outcome"].is_string();
+        let sync = town.service.output.wait_for("of the sync", is_its).await;
+        assert_eq!((&sync["event_type"], &sync["outcome"]), (&event_type.into(), &"created".into()));
         town.contact(&format!("u{number}@example.com"));
     }
 }

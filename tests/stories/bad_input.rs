@@ -108,6 +108,7 @@ async fn a_body_that_is_no_event_is_answered_400_and_nothing_of_it_is_kept_or_re
     town.settled().await;
     town.contact("ola@example.com");
     assert_eq!(town.query("SELECT count(*) FROM users"), Ok(1));
+    town.service.output.wait_for("of the last sync", |line| line["outcome"] == "created").await;
     let log = town.service.output.text();
     assert!(!log.contains("kari") && !log.contains("nordmann") && !log.contains("panic"), "{log}");
 }
@@ -179,7 +180,9 @@ async fn what_is_no_proper_request_is_refused_and_stops_nobody() {
     drop_after(&town, &webhook(event("contract.1#update", "u1"))).await;
     ask(&town.service, webhook(event("contract.1#update", "u2"))).await.is_accepted();
     assert_eq!(town.query("SELECT count(*) FROM users WHERE user_id = 'u2'"), Ok(1));
-    assert!(!town.service.output.text().contains("panic"));
+    let output = &town.service.output;
+    output.wait_for("of the last request", |line| line["status"] == 202 && line["user_id"] == "u2").await;
+    assert!(!output.text().contains("panic"));
 }
 
 async fn drop_after(town: &Town, bytes: &[u8]) {
@@ -223,5 +226,7 @@ async fn unknown_paths_and_wrong_methods_are_problems_too() {
         assert_eq!(answer.status, status, "{request}");
         assert_ne!(answer.header("content-length"), Some("0"), "{request}");
     }
+    let is_last = |line: &serde_json::Value| line["method"] == "HEAD" && line["status"] == 404;
+    town.service.output.wait_for("of the last request", is_last).await;
     assert!(!town.service.output.text().contains("kari"));
 }

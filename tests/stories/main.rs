@@ -40,3 +40,4 @@ mod trying_again;
 mod who_is_skipped;
 mod who_may_send;
 mod wire;
+mod wrong_answers;

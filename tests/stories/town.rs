@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -40,6 +41,7 @@ pub struct Service {
     child: Child,
     pub address: SocketAddr,
     pub output: Output,
+    marks: AtomicUsize,
 }
 
 /// What a process has printed so far, line by line.
@@ -134,8 +136,6 @@ impl Town {
             while !self.query(sql).is_ok_and(&condition) {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
-            // What the service told before is in its pipe by now: a turn for whoever reads it.
-            tokio::time::sleep(Duration::from_millis(1)).await;
         });
         if waited.await.is_err() {
             panic!(
@@ -143,6 +143,10 @@ impl Town {
                 self.query(sql),
                 self.service.output.tail()
             );
+        }
+        let is = |name: &str, value: Option<&str>| self.settings.get(name).map(String::as_str) == value;
+        if is("LOG__LEVEL", Some("debug")) && is("LOG__FORMAT", None) {
+            self.service.catch_up().await;
         }
     }
 
@@ -204,7 +208,7 @@ impl Service {
         let output = Output::read(child.stdout.take().unwrap(), child.stderr.take().unwrap());
         let line = output.wait_for("its address", |line| line["address"].is_string()).await;
         let address = line["address"].as_str().unwrap().parse().unwrap();
-        Self { child, address, output }
+        Self { child, address, output, marks: AtomicUsize::new(0) }
     }
 
     /// The service's base URL.
@@ -227,6 +231,15 @@ impl Service {
     /// The text of `/metrics`.
     pub async fn metrics(&self) -> String {
         http().get(self.url("/metrics")).send().await.unwrap().text().await.unwrap()
+    }
+
+    /// Waits until all is read that the service has printed so far: a request's own line comes after it.
+    async fn catch_up(&self) {
+        if http().head(self.url("/healthz")).send().await.is_ok() {
+            let mark = self.marks.fetch_add(1, Ordering::SeqCst) + 1;
+            let is_mark = |line: &Value| line["method"] == "HEAD" && line["path"] == "/healthz";
+            self.output.wait_for_nth(mark, "a look at its health", is_mark).await;
+        }
     }
 
     /// The process id.

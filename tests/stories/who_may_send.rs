@@ -95,6 +95,7 @@ async fn a_wrong_or_missing_credential_is_answered_401_and_nothing_is_kept_or_to
     let odd = [b"X-Newsroom: bl\xe5b\xe6r \xff\r\n", bearer(TOKEN).as_bytes()].concat();
     ask(&town.service, post(odd, event("contract.1#update", "u2"))).await.is_accepted();
     assert_eq!(town.query("SELECT count(*) FROM users"), Ok(1));
+    town.service.output.wait_for("of the last request", |line| line["result"] == "accepted").await;
     let log = town.service.output.text();
     for secret in ["guess", TOKEN, SECRET, &hex[..16]] {
         assert!(!log.contains(secret), "{secret} is in the log");

@@ -9,8 +9,8 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::Limits;
 use super::room::{Order, Room, Seat};
+use super::{Limits, listen};
 use crate::server::tests::client::{Caller, Server};
 
 const QUICK: &[u8] = b"GET /quick HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -107,6 +107,20 @@ async fn an_answer_may_take_longer_than_headers_may() {
     tokio::time::sleep(Duration::from_secs(60)).await;
     inn.may_end.add_permits(1);
     assert_eq!(caller.answer().await.body, "done");
+}
+
+/// Linux alone: others may allow fewer, and say so nowhere.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn hundreds_who_come_before_anybody_is_let_in_are_not_dropped() {
+    let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut callers = Vec::new();
+    for number in 0..600 {
+        // Who is dropped is only let in when somebody accepts, and nobody does.
+        let caller = tokio::time::timeout(Duration::from_secs(10), TcpStream::connect(address)).await;
+        callers.push(caller.unwrap_or_else(|_| panic!("caller {number} was dropped")).unwrap());
+    }
 }
 
 #[tokio::test]

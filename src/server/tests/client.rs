@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
-use super::{CancellationToken, Limits, Router, TcpListener, serve};
+use super::{CancellationToken, Limits, Router, listen, serve};
 
 pub(crate) struct Server {
     pub address: SocketAddr,
@@ -16,7 +16,7 @@ pub(crate) struct Server {
 
 impl Server {
     pub async fn start(router: Router, limits: Limits) -> Self {
-        let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+        let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
         let running = tokio::spawn(serve(listener, router, limits, stop.clone()));
