@@ -5,6 +5,7 @@
 //! messages come in, together with every word that holds an `@`.
 
 use std::fmt;
+use std::ops::Range;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
@@ -70,6 +71,20 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'
 /// The same, as encoders of form data and lenient encoders of paths leave it.
 const ENCODED_LENIENT: &AsciiSet = &ENCODED.remove(b'@').remove(b'+').remove(b'\'');
 
+/// A message as it is read: each character with its place in the message as it came.
+type View = Vec<(char, Range<usize>)>;
+
+/// A message can have been escaped by one program, and once more by the next.
+const ESCAPED_TIMES: usize = 2;
+/// The longest escape of one character, in characters: a surrogate pair.
+const LONGEST_ESCAPE: usize = 12;
+/// HTML's names of the letters `à` to `ÿ` (and of `÷` among them), whose capitals are named alike.
+const LATIN_LETTERS: [&str; 32] = [
+    "agrave", "aacute", "acirc", "atilde", "auml", "aring", "aelig", "ccedil", "egrave", "eacute", "ecirc",
+    "euml", "igrave", "iacute", "icirc", "iuml", "eth", "ntilde", "ograve", "oacute", "ocirc", "otilde",
+    "ouml", "divide", "oslash", "ugrave", "uacute", "ucirc", "uuml", "yacute", "thorn", "yuml",
+];
+
 /// A number of which so many last digits are seen counts as the number.
 const TELLING_DIGITS: usize = 7;
 /// Shorter values are taken out only as whole words: a first name `Bo` must not eat half of every message.
@@ -97,7 +112,7 @@ impl Mask {
             html_escaped(value, |c| format!("&#{};", c as u32)),
             html_escaped(value, |c| format!("&#x{:x};", c as u32)),
         ] {
-            let spelling: Vec<char> = folded(&spelling).map(|(c, _)| c).collect();
+            let spelling: Vec<char> = spelling.chars().flat_map(char::to_lowercase).collect();
             if !self.spellings.iter().any(|(known, _)| *known == spelling) {
                 let only_whole = spelling.len() < SHORTEST_INSIDE_A_WORD;
                 self.spellings.push((spelling, only_whole));
@@ -121,7 +136,11 @@ impl Mask {
     pub fn apply(&self, message: &str) -> String {
         let chars: Vec<char> = message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         let mut hidden = vec![false; chars.len()];
-        self.hide_spellings(&chars, &mut hidden);
+        let mut view: View = chars.iter().enumerate().map(|(at, c)| (*c, at..at + 1)).collect();
+        for _ in 0..=ESCAPED_TIMES {
+            self.hide_spellings(&view, &mut hidden);
+            view = unescaped(&view);
+        }
         self.hide_numbers(&chars, &mut hidden);
         hide_addresses(&chars, &mut hidden);
 
@@ -139,9 +158,12 @@ impl Mask {
         }
     }
 
-    fn hide_spellings(&self, chars: &[char], hidden: &mut [bool]) {
-        let text: String = chars.iter().collect();
-        let folded: Vec<(char, usize)> = folded(&text).collect();
+    fn hide_spellings(&self, view: &View, hidden: &mut [bool]) {
+        let lower = |(c, place): &(char, Range<usize>)| {
+            let place = place.clone();
+            c.to_lowercase().map(move |lower| (lower, place.clone()))
+        };
+        let folded: View = view.iter().flat_map(lower).collect();
         let word =
             |at: Option<usize>| at.and_then(|at| folded.get(at)).is_some_and(|(c, _)| c.is_alphanumeric());
         for (spelling, only_whole) in &self.spellings {
@@ -153,7 +175,7 @@ impl Mask {
                 if *only_whole && (word(start.checked_sub(1)) || word(Some(end))) {
                     continue;
                 }
-                hidden[folded[start].1..=folded[end - 1].1].fill(true);
+                hidden[folded[start].1.start..folded[end - 1].1.end].fill(true);
             }
         }
     }
@@ -188,9 +210,63 @@ fn hide_addresses(chars: &[char], hidden: &mut [bool]) {
     }
 }
 
-/// The characters of `text` in lower case, each with the place of the character that it came from.
-fn folded(text: &str) -> impl Iterator<Item = (char, usize)> + '_ {
-    text.chars().enumerate().flat_map(|(at, c)| c.to_lowercase().map(move |lower| (lower, at)))
+/// The message with one layer of escapes taken back: HTML's, URLs' and JSON's, in any mixture.
+fn unescaped(view: &View) -> View {
+    let mut plain = View::with_capacity(view.len());
+    let mut at = 0;
+    while let Some((first, place)) = view.get(at) {
+        let text: String = view[at..].iter().take(LONGEST_ESCAPE).map(|(c, _)| *c).collect();
+        let (c, length) = match first {
+            '&' => html_character(&text),
+            '%' => percent_character(&text),
+            '\\' => json_character(&text),
+            _ => None,
+        }
+        .unwrap_or((*first, 1));
+        let end = view.get(at + length - 1).map_or(place.end, |(_, last)| last.end);
+        plain.push((c, place.start..end));
+        at += length;
+    }
+    plain
+}
+
+/// The character that `text` begins with as a reference, and how many characters that takes.
+fn html_character(text: &str) -> Option<(char, usize)> {
+    let (name, _) = text.strip_prefix('&')?.split_once(';')?;
+    let lower = name.to_ascii_lowercase();
+    let c = match (lower.strip_prefix("#x"), lower.strip_prefix('#')) {
+        (Some(hex), _) => char::from_u32(u32::from_str_radix(hex, 16).ok()?)?,
+        (_, Some(decimal)) => char::from_u32(decimal.parse().ok()?)?,
+        _ => match lower.as_str() {
+            "amp" => '&',
+            "apos" => '\'',
+            "quot" => '"',
+            "commat" => '@',
+            "szlig" => 'ß',
+            letter => ('à'..='ÿ').zip(LATIN_LETTERS).find(|(_, name)| *name == letter)?.0,
+        },
+    };
+    Some((c, name.chars().count() + 2))
+}
+
+/// The same, percent-encoded UTF-8.
+fn percent_character(text: &str) -> Option<(char, usize)> {
+    let bytes: Vec<u8> = percent_encoding::percent_decode_str(text).take(4).collect();
+    let (c, length) = (1..=bytes.len()).find_map(|length| {
+        let c = std::str::from_utf8(&bytes[..length]).ok()?.chars().next()?;
+        Some((c, length))
+    })?;
+    let is_encoded = |(at, c): (usize, char)| if at % 3 == 0 { c == '%' } else { c.is_ascii_hexdigit() };
+    let encoded = text.chars().enumerate().take_while(|it| is_encoded(*it)).count();
+    (encoded >= 3 * length).then_some((c, 3 * length))
+}
+
+/// The same, as `\u` and its UTF-16.
+fn json_character(text: &str) -> Option<(char, usize)> {
+    let unit = |at: usize| u16::from_str_radix(text.get(at..)?.strip_prefix("\\u")?.get(..4)?, 16).ok();
+    let units = [unit(0)?, unit(6).unwrap_or_default()];
+    let c = char::decode_utf16(units).next()?.ok()?;
+    Some((c, 6 * c.len_utf16()))
 }
 
 fn json_escaped(value: &str) -> String {
@@ -246,6 +322,12 @@ mod tests {
             (r"name K\u00e5ri is odd", "name [masked] is odd"),
             ("name O&#39;N&#230;ss is odd", "name [masked] is odd"),
             ("name O&#x27;N&#xE6;ss is odd", "name [masked] is odd"),
+            ("name O&#039;Næss is odd", "name [masked] is odd"),
+            ("name O&apos;N&AElig;SS is odd", "name [masked] is odd"),
+            ("name O%27Næss is odd", "name [masked] is odd"),
+            ("name O%2527N%25C3%25A6ss is odd", "name [masked] is odd"),
+            (r"name O\u0027Næss is odd", "name [masked] is odd"),
+            ("100 % of &c; \\ and \\u12 %", "100 % of &c; \\ and \\u12 %"),
             ("phone 4799988777 taken", "phone [masked] taken"),
             ("phone 999-88-777!", "phone [masked]!"),
             ("a plain word", "a plain word"),

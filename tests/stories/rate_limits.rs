@@ -47,6 +47,28 @@ async fn a_429_keeps_everybody_away_from_that_api_and_costs_no_attempt() {
     assert!(lines_at(&town, "ERROR").is_empty());
 }
 
+#[tokio::test]
+async fn a_call_that_waits_for_its_turn_when_the_rest_begins_is_not_made() {
+    // A call every half second: of two users who come at once, the second still waits when the first is refused.
+    let slow = [AT_ONCE, ("MAILMOJO__REQUESTS_PER_MINUTE", "120"), ("MAILMOJO__BURST", "1")];
+    let town = Town::with(&slow).await;
+    people(&town, &["a", "b"]);
+    let refusal = Fault::too_many_requests(ComeAgain::Seconds(1));
+    town.sandbox.mailmojo.inject(Rule::on(Route::ContactGet, refusal).times(1));
+    let together = town.sandbox.sesamy.hold(Route::Profile);
+    events(&town, &["a", "b"]).await;
+    together.arrivals(2).await;
+    together.release();
+    let asked = calls(&town, 2, |call| call.route == Route::ContactGet).await;
+    let waited = asked[1].came.saturating_sub(asked[0].ended);
+    assert!(waited >= Duration::from_millis(990), "it was made {waited:?} after a 429 for a second");
+    town.settled().await;
+    for user in ["a", "b"] {
+        assert_eq!(told(&town, user, "outcome"), ["postponed", "created"]);
+        assert_eq!(told(&town, user, "attempt"), [1, 1]);
+    }
+}
+
 /// A rest that lasts as long as the answer's `hint` says, told by `/readyz`.
 async fn rest_for(hint: ComeAgain, seconds: std::ops::RangeInclusive<f64>) {
     let settings = [AT_ONCE, ("SYNC__BACKOFF_BASE", "7m"), ("SYNC__BACKOFF_CAP", "15m")];
