@@ -294,6 +294,10 @@ impl Rest {
     /// Begins a rest, or lengthens the one under way. One line tells it, however often a probe fails.
     fn begin(&self, state: &mut State, why: Why, until: Millis, detail: &str) -> Millis {
         let now = self.clock.now();
+        // Who is sent away at the door has not shown that the credentials or the place are right.
+        let unsettled =
+            state.pause.filter(|pause| matches!(pause.why, Why::Credentials | Why::Configuration));
+        let why = unsettled.filter(|_| why == Why::RateLimit).map_or(why, |pause| pause.why);
         let under_way = state.pause.filter(|pause| now < pause.until);
         if let Some(pause) = under_way.filter(|pause| pause.until >= until) {
             return pause.until; // several calls were under way when the rest began

@@ -178,6 +178,17 @@ fn refused_credentials_rest_for_the_cap_and_are_probed_until_they_work() {
 }
 
 #[test]
+fn a_429_on_the_way_of_a_probe_does_not_clear_the_credentials() {
+    let it = story();
+    it.rest.refused(Why::Credentials, "403");
+    it.clock.advance(15 * MINUTE);
+    assert_eq!(it.rest.rate_limited(Some(MINUTE)), it.in_(60));
+    it.clock.advance(MINUTE);
+    assert_eq!(it.rest.admission(), Admission::OneProbe);
+    assert_eq!(it.rest.snapshot().why, Some("credentials"));
+}
+
+#[test]
 fn a_user_is_at_fault_only_if_others_got_through_meanwhile() {
     let it = story();
     let since = it.clock.now();
