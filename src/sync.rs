@@ -286,7 +286,17 @@ impl Syncer {
                 after.mask_into(mask);
                 // Somebody may have made the contact between our look and our write. What is theirs stays; what is
                 // still missing is added once.
-                let rest = merge::change(&source.person, &source.tags, &after, &self.options.rules.keep_tags);
+                let rest_of = |after: &Contact| {
+                    merge::change(&source.person, &source.tags, after, &self.options.rules.keep_tags)
+                };
+                let mut rest = rest_of(&after);
+                if !after.tells_of(&rest.data) {
+                    // To take an answer that leaves out tags or a name for a contact without would wipe them.
+                    let seen = self.mailmojo.contact(&email, attempt).await?;
+                    let seen = seen.ok_or_else(mailmojo::gone_meanwhile)?;
+                    seen.mask_into(mask);
+                    rest = rest_of(&seen);
+                }
                 if !rest.is_empty() {
                     self.mailmojo.patch(&email, &rest.data, attempt).await?;
                 }

@@ -105,9 +105,7 @@ impl Client {
         let path = format!("/v1/contacts/{}/", encoded(email));
         match self.call(Method::PATCH, "/v1/contacts/{email}/", path, Some(json!(data)), attempt).await? {
             Answer::Found(body) => contact_of(email, &body),
-            Answer::NotFound => {
-                Err(Failure::wrong_shape(Api::Mailmojo, "the contact has gone meanwhile (404)"))
-            }
+            Answer::NotFound => Err(gone_meanwhile()),
         }
     }
 
@@ -166,6 +164,12 @@ impl Client {
 fn contact_of(email: &str, body: &Body) -> Result<Contact, Failure> {
     let Object(contact) = body.read::<Object<Contact>>()?;
     if contact.may_be_of(email) { Ok(contact) } else { Err(another_address()) }
+}
+
+/// A contact that was there a moment ago is not: a transient failure, for the next look finds what to do.
+#[must_use]
+pub fn gone_meanwhile() -> Failure {
+    Failure::wrong_shape(Api::Mailmojo, "the contact has gone meanwhile (404)")
 }
 
 fn another_address() -> Failure {

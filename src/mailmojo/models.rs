@@ -93,6 +93,16 @@ impl Contact {
         }
     }
 
+    /// Whether this answer has a value for each field that `data` writes. What it leaves out, or has as null, may be
+    /// there all the same.
+    #[must_use]
+    pub fn tells_of(&self, data: &ContactData) -> bool {
+        (data.first_name.is_none() || self.first_name.is_some())
+            && (data.last_name.is_none() || self.last_name.is_some())
+            && (data.phone.is_none() || self.phone.is_some())
+            && (data.tags.is_none() || self.tags.is_some())
+    }
+
     /// The contact's place on `list_id`, where the contact is or was on it.
     #[must_use]
     pub fn association(&self, list_id: u64) -> Option<&Association> {
@@ -201,6 +211,21 @@ mod tests {
             json!({"status": 1}),
         ] {
             assert!(serde_json::from_value::<Contact>(wrong).is_err());
+        }
+    }
+
+    #[test]
+    fn an_answer_tells_of_a_field_where_it_has_a_value_for_it() {
+        let both =
+            ContactData { phone: Some(Personal::new("1")), tags: Some(vec![]), ..ContactData::default() };
+        for (answer, data, expected) in [
+            (json!({"phone": "", "tags": []}), &both, true),
+            (json!({"phone": null, "tags": []}), &both, false),
+            (json!({"phone": "2"}), &both, false),
+            (json!({}), &ContactData::default(), true),
+        ] {
+            let contact: Contact = serde_json::from_value(answer.clone()).unwrap();
+            assert_eq!(contact.tells_of(data), expected, "{answer}");
         }
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
+use serde_json::Value;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
@@ -69,7 +70,20 @@ struct Kept {
 #[derive(Deserialize)]
 struct Issued {
     access_token: SecretString,
-    expires_in: Option<u64>,
+    #[serde(default)]
+    expires_in: Value,
+}
+
+impl Issued {
+    /// For how long the token is good; none where that is not told as a number above 0, or as its digits: such a token
+    /// is used until it is refused.
+    fn life(&self) -> Option<Duration> {
+        let seconds = match &self.expires_in {
+            Value::String(text) => text.trim().parse().ok(),
+            other => other.as_f64(),
+        };
+        seconds.filter(|it| *it > 0.0).and_then(|it| Duration::try_from_secs_f64(it).ok())
+    }
 }
 
 /// How long before its end a token is renewed, at the most; a short-lived one after nine tenths of its life.
@@ -126,11 +140,11 @@ impl Tokens {
             Failure::new(self.rest.api(), Class::Resting, text)
         })?;
         kept.serial += 1;
-        let token = Token { secret: issued.access_token, serial: kept.serial };
-        let renew_at = issued.expires_in.map(Duration::from_secs).and_then(|life| {
+        let renew_at = issued.life().and_then(|life| {
             // A life longer than the clock can count never ends.
             Instant::now().checked_add(life - RENEW_BEFORE_END.min(life / 10))
         });
+        let token = Token { secret: issued.access_token, serial: kept.serial };
         kept.current = Some((token.clone(), renew_at));
         Ok(token)
     }
@@ -168,7 +182,7 @@ async fn fetch(request: reqwest::RequestBuilder) -> Result<Issued, TokenError> {
 
 /// The error code of OAuth 2 (RFC 6749, 5.2), which is one of a few words; anything longer is not repeated.
 fn oauth_error(body: &[u8]) -> Option<String> {
-    let answer: serde_json::Value = serde_json::from_slice(body).ok()?;
+    let answer: Value = serde_json::from_slice(body).ok()?;
     let code = answer.get("error")?.as_str()?;
     (code.len() <= 40 && code.chars().all(|c| c.is_ascii_lowercase() || c == '_')).then(|| code.to_owned())
 }

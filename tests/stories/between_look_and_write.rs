@@ -90,6 +90,37 @@ async fn a_whole_name_that_has_appeared_meanwhile_stays_alone() {
 }
 
 #[tokio::test]
+async fn an_answer_that_leaves_fields_out_takes_nothing_away() {
+    for (is_there, absent) in [(true, false), (true, true), (false, true)] {
+        let town = town_with_kari().await;
+        if is_there {
+            town.sandbox.mailmojo.put_contact(
+                contact("kari@example.com").first_name("K.").phone("+4711122333").tags(["vip", "festival"]),
+            );
+        }
+        let sparse = Fault::edit(move |answer| {
+            let fields = answer.as_object_mut().unwrap();
+            for field in ["first_name", "last_name", "phone", "tags"] {
+                match absent {
+                    true => drop(fields.remove(field)),
+                    false => drop(fields.insert(field.to_owned(), Value::Null)),
+                }
+            }
+        });
+        town.sandbox.mailmojo.inject(Rule::on(Route::Subscribe, sparse));
+        let told = town.sync_told("u1").await;
+        assert_eq!(told["outcome"], if is_there { "subscribed" } else { "created" });
+        // All was as it should be after the first write, so there is no second one.
+        assert_eq!(town.sandbox.writes(), 1);
+        let kari = town.contact("kari@example.com");
+        let (first_name, phone) = if is_there { ("K.", "+4711122333") } else { ("Kari", "+4799988777") };
+        assert_eq!((kari.first_name.as_deref(), kari.phone.as_deref()), (Some(first_name), Some(phone)));
+        let own: &[&str] = if is_there { &["vip", "festival"] } else { &[] };
+        assert_eq!(kari.tags, [own, &["sesamy_active_subscriber"]].concat());
+    }
+}
+
+#[tokio::test]
 async fn a_write_whose_answer_is_lost_is_looked_after_and_not_done_twice() {
     for lost in [Fault::Close, Fault::CutConnection, Fault::CutJson, Fault::status(500).into()] {
         let town = town_with_kari().await;

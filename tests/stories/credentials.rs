@@ -73,6 +73,27 @@ async fn a_token_is_renewed_before_it_ends() {
 }
 
 #[tokio::test]
+async fn a_token_whose_life_is_told_oddly_is_good_until_it_is_refused() {
+    let town = Town::with(&[AT_ONCE]).await;
+    people(&town, &["a"]);
+    town.sync("a").await;
+    for life in
+        [json!("86400"), json!(86400.5), json!(0), json!(-1), json!("soon"), json!(1e300), json!(null)]
+    {
+        let before = town.sandbox.sesamy.tokens_issued();
+        town.sandbox.sesamy.revoke_issued_tokens();
+        let told = life.clone();
+        let odd = Fault::edit(move |token| token["expires_in"] = told.clone());
+        town.sandbox.sesamy.inject(Rule::on(Route::Token, odd).times(1));
+        for _ in 0..2 {
+            assert_eq!(town.sync_told("a").await["outcome"], "unchanged", "{life}");
+        }
+        assert_eq!(town.sandbox.sesamy.tokens_issued(), before + 1, "{life}");
+    }
+    assert!(town.service.output.lines().iter().all(|line| !is_rest(line)));
+}
+
+#[tokio::test]
 async fn a_403_rests_with_one_probe_at_a_time_each_with_another_user_and_heals_by_itself() {
     let four = ["a", "b", "c", "d"];
     let town = Town::with(&[AT_ONCE, ("SYNC__BACKOFF_CAP", "300ms"), ("SYNC__MAX_ATTEMPTS", "1")]).await;

@@ -12,6 +12,7 @@ fn each_kind_of_setting_takes_what_it_should() {
         ("SESAMY__API_URL", "http://127.0.0.1:9/base/"),
         ("SESAMY__VENDOR_ID", " vendor_1 "),
         ("SESAMY__DERIVE_TAGS", "FALSE"),
+        ("SESAMY__REQUESTS_PER_MINUTE", "6000"),
         ("SESAMY__GUEST_USER_ID_PREFIXES", "g|, anon_"),
         ("MAILMOJO__LIST_ID", " 00042 "),
         ("QUEUE__URL", "sqlite:///var/lib/q.db"),
@@ -217,6 +218,8 @@ fn what_works_but_should_be_looked_at_is_a_warning() {
         ("SESAMY__API_URL", "http://localhost:80", None),
         ("SYNC__KEEP_TAGS", "vip", Some("only sesamy_ tags are ever removed")),
         ("SYNC__KEEP_TAGS", "sesamy_*_x", Some("only at the end")),
+        ("SYNC__CONCURRENCY", "47", None),
+        ("SYNC__CONCURRENCY", "48", Some("sync.concurrency is 48: more than sesamy.requests_per_minute")),
         ("LOG__LEVEL", "warning", Some("taken for a target")),
         ("LOG__LEVEL", "DEBUG", None),
     ] {
