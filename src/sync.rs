@@ -181,12 +181,16 @@ impl Syncer {
         if user.for_log() != user.as_str() {
             mask.add(user.as_str());
         }
-        let masked = |failure: upstream::Failure, mask: &Mask, reached: &[Api]| SyncError {
-            api: failure.api,
-            class: failure.class,
-            message: failure.message(mask),
-            answer: failure.answer(mask),
-            reached: reached.to_vec(),
+        let masked = |failure: upstream::Failure, mask: &Mask, reached: &[Api]| {
+            let mut of_nobody = mask.clone();
+            of_nobody.add(user.as_str());
+            SyncError {
+                api: failure.api,
+                class: failure.class,
+                message: failure.message(mask),
+                answer: failure.answer(&of_nobody),
+                reached: reached.to_vec(),
+            }
         };
         let source = match self.ask_sesamy(user, attempt, &mut mask).await {
             Ok(Ok(source)) => source,

@@ -38,6 +38,7 @@ pub fn start_metrics() -> Result<PrometheusHandle, BuildError> {
     let handle = recorder.handle();
     if metrics::set_global_recorder(recorder).is_ok() {
         describe();
+        begin_at_zero();
     }
     Ok(handle)
 }
@@ -52,6 +53,19 @@ fn describe() {
     describe_histogram!(UPSTREAM_DURATION, Unit::Seconds, "How long a call to an API took");
     describe_gauge!(UPSTREAM_RESTING, "1 while an API rests, by the reason");
     describe_counter!(SUBSCRIBE_WITHHELD, "Syncs of contacts whom their status keeps from being subscribed");
+}
+
+/// What an alert is built on has to be there before it first happens.
+fn begin_at_zero() {
+    for api in ["sesamy", "mailmojo"] {
+        for why in ["rate_limit", "credentials", "configuration", "outage"] {
+            gauge!(UPSTREAM_RESTING, "api" => api, "why" => why).set(0.0);
+        }
+    }
+    for status in ["u", "b", "d", "other"] {
+        counter!(SUBSCRIBE_WITHHELD, "status" => status).absolute(0);
+    }
+    counter!(WEBHOOK_REQUESTS, "result" => "unauthorized", "event_type" => "none").absolute(0);
 }
 
 /// Counts a webhook request: `result` is `accepted`, `ignored`, or the problem's short name; `event_type` is one of the

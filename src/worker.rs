@@ -149,7 +149,8 @@ impl Worker {
     /// Leases as many users as may start now, and starts them; tells when to look again.
     async fn lease(self: &Arc<Self>, running: &mut Running) -> Wake {
         let free = self.options.concurrency - running.tasks.len();
-        let most = match self.rests.admission() {
+        let admission = self.rests.admission();
+        let most = match admission {
             Admission::Open => free,
             Admission::OneProbe => usize::from(running.tasks.is_empty()),
             Admission::NotBefore(until) => return Wake::After(until.since(self.clock.now())),
@@ -157,7 +158,11 @@ impl Worker {
         if most == 0 {
             return Wake::WhenOneEnds;
         }
-        match self.queue.lease(most).await {
+        let leased = match admission {
+            Admission::OneProbe => self.queue.lease_probe().await,
+            _ => self.queue.lease(most).await,
+        };
+        match leased {
             Ok(jobs) => {
                 let all = jobs.len() == most;
                 for job in jobs {
@@ -186,6 +191,10 @@ impl Worker {
         let started = Instant::now();
         let result = self.syncer.sync(&job.user, &attempt).await;
         let took = started.elapsed();
+        if attempt.is_writing() {
+            // A write without an answer may still take effect: it must not meet the next one.
+            tokio::time::sleep(self.options.request_timeout).await;
+        }
         // Held until it is settled: what is not settled yet, an outage could not give back.
         let _turn = match &result {
             Ok(_) => None,

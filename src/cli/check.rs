@@ -41,16 +41,27 @@ pub(super) async fn run(settings: Settings, output: Output) -> Result<(), Comman
     checks.push(check("sesamy", users.map(|()| "the credentials are good for reading users".to_owned())));
     checks.extend(of_mailmojo(&mailmojo, &attempt).await);
 
-    let answer = Answer { ok: checks.iter().all(|check| check.ok), checks };
+    let ok = checks.iter().all(|check| check.ok);
     if output.json {
-        let json = serde_json::to_string_pretty(&answer).map_err(std::io::Error::other)?;
-        writeln!(anstream::stdout(), "{json}")?;
+        print_json(checks)?;
     } else {
-        for check in &answer.checks {
-            print(check)?;
-        }
+        checks.iter().try_for_each(print)?;
     }
-    if answer.ok { Ok(()) } else { Err(CommandError::Told) }
+    if ok { Ok(()) } else { Err(CommandError::Told) }
+}
+
+/// For programs, wrong settings are an answer as well; for people, the error says it all. Gives the error on.
+pub(super) fn without_settings(error: CommandError, output: Output) -> std::io::Result<CommandError> {
+    if output.json {
+        print_json(vec![Check { what: "settings", ok: false, detail: error.to_string() }])?;
+    }
+    Ok(error)
+}
+
+fn print_json(checks: Vec<Check>) -> std::io::Result<()> {
+    let answer = Answer { ok: checks.iter().all(|check| check.ok), checks };
+    let json = serde_json::to_string_pretty(&answer).map_err(std::io::Error::other)?;
+    writeln!(anstream::stdout(), "{json}")
 }
 
 /// One call after the other, up to the first that fails: after a refusal the API rests, and later ones would only say so.

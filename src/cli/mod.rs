@@ -106,7 +106,10 @@ async fn run(cli: Cli) -> Result<(), CommandError> {
     match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => serve::run(load(config, LogTarget::Stdout)?).await,
         Command::Demo(options) => Ok(demo::run(options).await?),
-        Command::Check(output) => check::run(load(config, LogTarget::Stderr)?, output).await,
+        Command::Check(output) => match load(config, LogTarget::Stderr) {
+            Ok(settings) => check::run(settings, output).await,
+            Err(error) => Err(check::without_settings(error, output)?),
+        },
         Command::Healthcheck => healthcheck::run(config, environment()).await,
     }
 }

@@ -17,8 +17,8 @@ const WAITING: usize = 4_096;
 pub(super) enum Command {
     /// An event.
     Push(Push),
-    /// Up to `most` leases.
-    Lease { most: usize, answer: Answer<Vec<Job>> },
+    /// Up to `most` leases; where `untried_first`, of users whose last sync failed only if there are no others.
+    Lease { most: usize, untried_first: bool, answer: Answer<Vec<Job>> },
     /// The end of a lease.
     Settle { job: Job, how: Settlement, answer: Answer<Settled> },
     /// One attempt less for each of `users`; and who is parked with `parked_with` is due at `due`.

@@ -8,6 +8,9 @@ pub enum QueueError {
     /// The store refused; the text is its own message.
     #[error("the queue's store failed: {0}")]
     Store(String),
+    /// The store did not answer in the time that the caller has.
+    #[error("the queue's store does not answer; does its disk hang?")]
+    Late,
     /// The queue has been closed.
     #[error("the queue is closed")]
     Closed,

@@ -194,7 +194,17 @@ impl Queue {
     /// The store failed; nothing is leased.
     pub async fn lease(&self, most: usize) -> Result<Vec<Job>, QueueError> {
         let (answer, receiver) = Answer::open();
-        self.ask(Command::Lease { most, answer }, receiver).await
+        self.ask(Command::Lease { most, untried_first: false, answer }, receiver).await
+    }
+
+    /// Leases one user that is due, as a probe of an API that may be back: one whose last sync did not fail, if there is
+    /// such a one, so that users who fail by themselves do not stand for the API.
+    ///
+    /// # Errors
+    /// The store failed; nothing is leased.
+    pub async fn lease_probe(&self) -> Result<Vec<Job>, QueueError> {
+        let (answer, receiver) = Answer::open();
+        self.ask(Command::Lease { most: 1, untried_first: true, answer }, receiver).await
     }
 
     /// Ends a lease.

@@ -3,11 +3,13 @@
 mod body;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
+use tokio::time::timeout;
 
 use self::body::BodyError;
 use super::App;
@@ -18,6 +20,10 @@ use crate::event::{self, EventError, EventType, Reading, Reason};
 use crate::queue::QueueError;
 use crate::telemetry;
 use crate::user::UserId;
+
+/// How long keeping an event may take. Sesamy waits a few seconds for an answer, and a disk that hangs must not fill the
+/// service with callers who wait for it.
+const KEEPING: Duration = Duration::from_secs(5);
 
 /// A webhook that was answered 2xx.
 enum Taken {
@@ -57,10 +63,13 @@ async fn take(app: &App, request: Request) -> Result<Taken, Refusal> {
     app.auth.check(&head.headers, &body)?;
     match event::read(&body, app.vendor_id.as_deref())? {
         Reading::Ignored(reason) => Ok(Taken::Ignored(reason)),
-        Reading::Event { user, event_type } => match app.queue.push(&user, event_type.as_str()).await {
-            Ok(()) => Ok(Taken::Accepted { user, event_type }),
-            Err(source) => Err(Refusal::Unavailable { user, event_type, source }),
-        },
+        Reading::Event { user, event_type } => {
+            let kept = timeout(KEEPING, app.queue.push(&user, event_type.as_str())).await;
+            match kept.unwrap_or(Err(QueueError::Late)) {
+                Ok(()) => Ok(Taken::Accepted { user, event_type }),
+                Err(source) => Err(Refusal::Unavailable { user, event_type, source }),
+            }
+        }
     }
 }
 

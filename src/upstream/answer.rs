@@ -17,7 +17,7 @@ const MAX_MESSAGE_CHARS: usize = 2_000;
 pub(super) enum Verdict {
     /// 2xx.
     Success,
-    /// 404 with a JSON object: the API knows the path, and has nothing there.
+    /// 404 with JSON: the API knows the path, and has nothing there.
     NotFound,
     /// 401.
     Unauthorized,
@@ -42,7 +42,7 @@ pub(super) fn judge(status: StatusCode, headers: &HeaderMap, body: &[u8], now: S
         300..=399 | 405 | 415 => Verdict::WrongPlace,
         429 => Verdict::RateLimited(rest_asked_for(headers, body, now)),
         // A proxy's or load balancer's own page says nothing about the user.
-        404 if !is_json_object(body) => Verdict::Transient,
+        404 if !is_json(body) => Verdict::Transient,
         404 => Verdict::NotFound,
         408 | 425 => Verdict::Transient,
         400..=499 => Verdict::Permanent,
@@ -50,8 +50,9 @@ pub(super) fn judge(status: StatusCode, headers: &HeaderMap, body: &[u8], now: S
     }
 }
 
-fn is_json_object(body: &[u8]) -> bool {
-    serde_json::from_slice::<serde_json::Map<String, Value>>(body).is_ok()
+/// Whether `body` is JSON. A number alone is not taken for it: a plain `404` is some proxy's text.
+fn is_json(body: &[u8]) -> bool {
+    serde_json::from_slice::<Value>(body).is_ok_and(|value| !value.is_number())
 }
 
 /// For how long a 429 asks to stay away: `Retry-After` in seconds or as a date, else the body's `error.retry_after`
@@ -145,6 +146,8 @@ mod tests {
             (402, "{}", Verdict::Permanent),
             (403, "{}", Verdict::Forbidden),
             (404, r#"{"error": {"code": "not_found"}}"#, Verdict::NotFound),
+            (404, r#""not found""#, Verdict::NotFound),
+            (404, "null", Verdict::NotFound),
             (404, "<html>", Verdict::Transient),
             (404, "", Verdict::Transient),
             (404, "404", Verdict::Transient),

@@ -38,7 +38,7 @@ impl Attempt {
         self.writing.load(Ordering::SeqCst)
     }
 
-    /// Marks that a write is under way, or over.
+    /// Marks that a write is under way, or has been answered.
     pub(super) fn set_writing(&self, writing: bool) {
         self.writing.store(writing, Ordering::SeqCst);
     }

@@ -66,7 +66,7 @@ pub struct Call {
 pub enum Answer {
     /// 2xx, with its body.
     Found(Body),
-    /// 404 with a JSON object.
+    /// 404 with JSON.
     NotFound,
 }
 
@@ -170,10 +170,10 @@ impl Upstream {
         let started = Instant::now();
         attempt.set_writing(is_write);
         let reply = send(request).await;
-        attempt.set_writing(false);
+        attempt.set_writing(is_write && reply.as_ref().is_err_and(|error| error.may_have_arrived));
         let status = reply.as_ref().ok().map(|reply| reply.status.as_u16());
         telemetry::upstream_called(self.api.as_str(), call.route, status, started.elapsed());
-        reply.map_err(|text| transient(format!("{} {}: {text}", call.method, call.route)))
+        reply.map_err(|error| transient(format!("{} {}: {}", call.method, call.route, error.text)))
     }
 
     fn conclude(&self, call: &Call, reply: Reply, token: &Token) -> Result<Answer, Failure> {
@@ -207,11 +207,24 @@ impl Upstream {
     }
 }
 
-async fn send(request: reqwest::RequestBuilder) -> Result<Reply, String> {
-    let response = request.send().await.map_err(|error| describe(&error))?;
+/// Why there is no reply.
+struct NoReply {
+    text: String,
+    /// Whether the request may have got there all the same.
+    may_have_arrived: bool,
+}
+
+async fn send(request: reqwest::RequestBuilder) -> Result<Reply, NoReply> {
+    let response = request
+        .send()
+        .await
+        .map_err(|error| NoReply { text: describe(&error), may_have_arrived: !error.is_connect() })?;
     let (status, headers) = (response.status(), response.headers().clone());
-    let body = read_limited(response).await?;
-    Ok(Reply { status, headers, body })
+    match read_limited(response).await {
+        Ok(body) => Ok(Reply { status, headers, body }),
+        // It was answered, so whatever it did is done.
+        Err(text) => Err(NoReply { text, may_have_arrived: false }),
+    }
 }
 
 /// What went wrong on the way, without the URL, which has the user's address in it.

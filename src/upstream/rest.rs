@@ -4,8 +4,12 @@
 //! leased and no call is made until the rest is over, and no user pays for it with an attempt. After any rest but a 429's
 //! the worker sends one user at a time (a probe) until one of them gets through.
 //!
+//! That may still leave odd users who are alike: if an outage ends with the success of somebody who did not fail in it,
+//! and those who did go on failing alike, they are at fault after all. So a handful of them cannot hold up the others.
+//!
 //! Time is passed in with the clock; there is no randomness here.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::iter::repeat_n;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -137,8 +141,11 @@ pub struct Rest {
 #[derive(Debug, Default)]
 struct State {
     pause: Option<Pause>,
-    /// How users fail in the outage that the API rests for.
-    outage: Option<Kind>,
+    /// The outage that the API rests for.
+    outage: Option<Outage>,
+    /// Who failed in the last outage, which ended with somebody else's success: if they go on failing alike, it was
+    /// them, and not the API.
+    suspects: Option<Outage>,
     /// The users that failed alike since the last success, how often each of them, and how.
     streak: Option<(Kind, Vec<(UserId, u32)>)>,
     /// 429s without a time of their own since the last success.
@@ -153,6 +160,13 @@ struct Pause {
     until: Millis,
     /// How often an outage's rest has been doubled.
     doublings: u32,
+}
+
+/// Users who fail alike.
+#[derive(Debug)]
+struct Outage {
+    kind: Kind,
+    users: HashSet<UserId>,
 }
 
 /// What makes two failures alike.
@@ -227,7 +241,12 @@ impl Rest {
         state.streak = None;
         state.unspecified = 0;
         state.success = Some((now, user.clone()));
+        if let Some(suspects) = &mut state.suspects {
+            suspects.users.remove(user);
+        }
         if state.pause.is_some_and(|pause| now >= pause.until || pause.why == Why::Outage) {
+            let outage = state.outage.take().filter(|outage| !outage.users.contains(user));
+            state.suspects = outage.or(state.suspects.take());
             self.end(&mut state);
         }
     }
@@ -246,21 +265,25 @@ impl Rest {
             Class::Resting => return Blame::Api { give_back: Vec::new() },
         };
         let mut state = self.lock();
-        if let Some(outage) = state.outage.clone() {
-            if matches!(kind, Kind::Permanent(_)) && kind != outage {
+        if let Some(outage) = &mut state.outage {
+            if matches!(kind, Kind::Permanent(_)) && kind != outage.kind {
                 // The API is there again, and has something against this user alone.
                 self.end(&mut state);
             } else {
+                outage.users.insert(user.clone());
                 self.prolong(&mut state);
                 return Blame::Api { give_back: Vec::new() };
             }
+        }
+        if state.suspects.as_ref().is_some_and(|it| it.kind == kind && it.users.contains(user)) {
+            return Blame::User;
         }
         let users = alike(state.streak.take(), &kind, user);
         if users.len() < OUTAGE_USERS {
             state.streak = Some((kind, users));
             return Blame::User;
         }
-        state.outage = Some(kind);
+        state.outage = Some(Outage { kind, users: users.iter().map(|(it, _)| it.clone()).collect() });
         let until = self.clock.now().plus(self.policy.doubled(0));
         let detail = format!("{OUTAGE_USERS} different users in a row failed alike: {answer}");
         self.begin(&mut state, Why::Outage, until, &detail);

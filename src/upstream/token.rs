@@ -13,7 +13,8 @@ use tokio::time::Instant;
 
 use super::answer::read_limited;
 use super::rest::{Rest, Why};
-use super::{Attempt, Class, Failure};
+use super::{Api, Attempt, Class, Failure};
+use crate::telemetry;
 
 /// How this service proves to an API who it is.
 #[derive(Debug, Clone)]
@@ -134,7 +135,7 @@ impl Tokens {
             (extra.0, &extra.1),
         ];
         let request = self.http.post(token_url.clone()).form(&form).timeout(self.timeout);
-        let issued = fetch(request).await.map_err(|error| {
+        let issued = fetch(request, self.rest.api()).await.map_err(|error| {
             let text = error.to_string();
             self.rest.refused(Why::Credentials, &text);
             Failure::new(self.rest.api(), Class::Resting, text)
@@ -150,8 +151,12 @@ impl Tokens {
     }
 }
 
-async fn fetch(request: reqwest::RequestBuilder) -> Result<Issued, TokenError> {
-    let response = request.send().await.map_err(|error| {
+async fn fetch(request: reqwest::RequestBuilder, api: Api) -> Result<Issued, TokenError> {
+    let started = Instant::now();
+    let response = request.send().await;
+    let status = response.as_ref().ok().map(|response| response.status().as_u16());
+    telemetry::upstream_called(api.as_str(), "token", status, started.elapsed());
+    let response = response.map_err(|error| {
         TokenError(format!("the token endpoint did not answer: {}", super::client::describe(&error)))
     })?;
     let status = response.status();

@@ -23,9 +23,14 @@ impl Place {
         let path = std::path::absolute(path)
             .map_err(|error| OpenError::Store { path: path.to_owned(), why: error.to_string() })?;
         let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
-        let place = Self { path, folder };
+        let mut place = Self { path, folder };
         std::fs::create_dir_all(&place.folder)
             .map_err(|error| place.not_writable(&place.folder, error.to_string()))?;
+        // Two links to one file are one queue, and one lock.
+        if let Ok(file) = place.path.canonicalize() {
+            place.folder = file.parent().unwrap_or(Path::new("/")).to_owned();
+            place.path = file;
+        }
         Ok(place)
     }
 

@@ -29,6 +29,12 @@ const DUE: &str = "
     SELECT user_id, event_type, attempts, failing_since, generation, lease_owner IS NOT NULL
     FROM users INDEXED BY users_due WHERE connection = 'default' AND due_at <= ?1 ORDER BY due_at LIMIT ?2";
 
+/// The same, of users whose last sync did not fail.
+const DUE_AND_UNTRIED: &str = "
+    SELECT user_id, event_type, attempts, failing_since, generation, lease_owner IS NOT NULL
+    FROM users INDEXED BY users_due WHERE connection = 'default' AND due_at <= ?1 AND error IS NULL
+    ORDER BY due_at LIMIT ?2";
+
 const LEASE: &str = "
     UPDATE users SET lease_owner = ?2, due_at = ?3, attempts = ?4, failing_since = ?5
     WHERE connection = 'default' AND user_id = ?1";
@@ -107,6 +113,7 @@ pub(super) fn push(
 /// whose sync ends the process is parked one day.
 pub(super) fn lease(
     transaction: &Transaction<'_>,
+    which: Which,
     most: usize,
     now: Millis,
     until: Millis,
@@ -114,7 +121,7 @@ pub(super) fn lease(
 ) -> rusqlite::Result<Vec<Job>> {
     let most = i64::try_from(most).unwrap_or(i64::MAX);
     let rows: Vec<DueRow> = transaction
-        .prepare_cached(DUE)?
+        .prepare_cached(which.sql())?
         .query_map(params![now.0, most], DueRow::read)?
         .collect::<rusqlite::Result<_>>()?;
     let mut statement = transaction.prepare_cached(LEASE)?;
@@ -136,6 +143,24 @@ pub(super) fn lease(
         jobs.push(Job { user, event_type, attempts, failing_since, lease_owner, generation });
     }
     Ok(jobs)
+}
+
+/// Which of the due rows a lease may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Which {
+    /// All.
+    Any,
+    /// Those whose last sync did not fail.
+    Untried,
+}
+
+impl Which {
+    const fn sql(self) -> &'static str {
+        match self {
+            Self::Any => DUE,
+            Self::Untried => DUE_AND_UNTRIED,
+        }
+    }
 }
 
 struct DueRow {

@@ -64,6 +64,17 @@ async fn a_second_process_is_refused_until_the_first_has_closed() {
     open(&path).unwrap().close().await;
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn a_link_to_the_file_is_the_same_queue_and_has_the_same_lock() {
+    let (folder, path) = folder();
+    let first = open(&path).unwrap();
+    let link = folder.path().join("another-name.db");
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    assert!(matches!(open(&link), Err(OpenError::InUse { .. })));
+    first.close().await;
+}
+
 #[tokio::test]
 async fn a_queue_whose_last_clone_is_dropped_closes_by_itself() {
     let (_folder, path) = folder();

@@ -12,6 +12,7 @@ use rand::{RngExt, SeedableRng};
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 
 use super::keeper::Keeper;
+use super::statements::Which;
 use super::{settle, statements};
 use crate::clock::{Clock, Millis};
 use crate::queue::command::{Command, WriterEnd};
@@ -139,10 +140,17 @@ impl Hand {
         statements::push(transaction, events.collect(), debounced)?;
         for command in commands {
             match command {
-                Command::Lease { most, answer } => {
+                Command::Lease { most, untried_first, answer } => {
                     let until = now.plus(self.options.lease);
-                    let names = || self.names.random();
-                    answer.hold(statements::lease(transaction, *most, now, until, names)?);
+                    let mut names = || self.names.random();
+                    let mut jobs = Vec::new();
+                    if *untried_first {
+                        jobs = statements::lease(transaction, Which::Untried, *most, now, until, &mut names)?;
+                    }
+                    if jobs.is_empty() {
+                        jobs = statements::lease(transaction, Which::Any, *most, now, until, names)?;
+                    }
+                    answer.hold(jobs);
                 }
                 Command::Settle { job, how, answer } => {
                     answer.hold(settle::settle(transaction, job, how, now, debounced)?);

@@ -17,6 +17,7 @@ stories! {
     a_released_user_is_due_at_once,
     a_lease_that_was_abandoned_in_a_write_holds_until_the_write_is_over,
     an_outage_is_given_back,
+    a_probe_is_a_user_who_has_not_failed_if_there_is_one,
     who_is_under_lease_again_is_given_back_too,
 }
 
@@ -174,4 +175,20 @@ async fn who_is_under_lease_again_is_given_back_too(shop: Shop) {
     queue.give_back(&[user("kari"), user("kari")], None, shop.clock.now()).await.unwrap();
     queue.settle(&job, retry(shop.clock.now(), true)).await.unwrap();
     assert_eq!(only_job(&queue).await.attempts, 1);
+}
+
+async fn a_probe_is_a_user_who_has_not_failed_if_there_is_one(shop: Shop) {
+    let queue = shop.opens();
+    for failed in ["kari", "ola"] {
+        queue.push(&user(failed), UPDATE).await.unwrap();
+    }
+    shop.clock.advance(DEBOUNCE);
+    for job in queue.lease(2).await.unwrap() {
+        queue.settle(&job, retry(shop.clock.now(), false)).await.unwrap();
+    }
+    queue.push(&user("liv"), UPDATE).await.unwrap();
+    shop.clock.advance(DEBOUNCE);
+    let probes = [queue.lease_probe().await.unwrap(), queue.lease_probe().await.unwrap()].concat();
+    let users: Vec<&str> = probes.iter().map(|job| job.user.as_str()).collect();
+    assert_eq!((users.len(), users[0]), (2, "email|liv"), "then whoever is left");
 }

@@ -127,6 +127,41 @@ fn an_answer_that_sends_us_away_ends_an_outage_and_begins_its_own_rest() {
 }
 
 #[test]
+fn users_who_go_on_failing_alike_while_somebody_else_succeeds_are_at_fault_after_all() {
+    let it = story();
+    for user in ["a", "b", "c", "d", "e"] {
+        it.permanent(user, "422 odd address");
+    }
+    it.clock.advance(MINUTE);
+    it.permanent("probe", "422 odd address");
+    it.clock.advance(MINUTE);
+    it.rest.succeeded(&id("somebody else"));
+    for user in ["a", "b", "c", "d", "e", "probe"] {
+        assert_eq!(it.permanent(user, "422 odd address"), Blame::User);
+    }
+    assert_eq!(it.rest.admission(), Admission::Open);
+    it.rest.succeeded(&id("a"));
+    for user in ["a", "f", "g", "h"] {
+        assert_eq!(it.permanent(user, "422 odd address"), Blame::User);
+    }
+    assert!(matches!(it.permanent("i", "422 odd address"), Blame::Api { .. }), "another outage");
+}
+
+#[test]
+fn users_who_fail_again_after_one_of_them_has_succeeded_are_another_outage() {
+    let it = story();
+    for user in ["a", "b", "c", "d", "e"] {
+        it.transient(user);
+    }
+    it.clock.advance(MINUTE);
+    it.rest.succeeded(&id("a"));
+    for user in ["b", "c", "d", "e"] {
+        assert_eq!(it.transient(user), Blame::User);
+    }
+    assert!(matches!(it.transient("a"), Blame::Api { .. }));
+}
+
+#[test]
 fn a_429_rests_for_as_long_as_asked_and_then_opens_for_everybody() {
     for (asked, rest) in [(60, 60), (0, 1), (86_400, 3_600)] {
         let it = story();
