@@ -1,7 +1,7 @@
 //! The worker: takes due users from the queue, has them synced, and settles what came of it.
 //!
 //! At most `sync.concurrency` users at a time, each of them under a lease, so that no user is ever synced twice at once.
-//! Nothing is leased while an API rests. What fails is tried again by [`verdict`]; what no retry can mend is parked.
+//! Nothing is leased while an API rests. What fails is tried again by `verdict`; what no retry can mend is parked.
 //! Tests: `tests/stories`, in which the real process is stopped, killed and failed upon.
 
 mod heartbeat;

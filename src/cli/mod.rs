@@ -1,4 +1,4 @@
-//! The commands: one file each. Here they are parsed and run; [`service`] wires the rooms together.
+//! The commands: one file each. Here they are parsed and run; `service` wires the rooms together.
 
 mod check;
 mod demo;

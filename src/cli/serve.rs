@@ -12,7 +12,14 @@ pub(super) async fn run(settings: Settings) -> Result<(), CommandError> {
     std::panic::set_hook(Box::new(tell_where));
     let mut signals = Signals::listen().map_err(CommandError::Signals)?;
     let (list_id, dry_run) = (settings.mailmojo.list_id, settings.sync.dry_run);
-    let mut service = Service::start(settings).await.inspect_err(|error| tracing::error!("{error}"))?;
+    let started = tokio::select! {
+        started = Service::start(settings) => started,
+        signal = signals.next() => {
+            tracing::info!(signal, "stopping before the service has begun");
+            return Ok(());
+        }
+    };
+    let mut service = started.inspect_err(|error| tracing::error!("{error}"))?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         address = %service.address(),

@@ -66,7 +66,8 @@ pub(super) struct Clients {
 }
 
 impl Service {
-    /// Opens the queue, listens, and begins to work.
+    /// Opens the queue, listens, and begins to work. A caller that gives up waiting may do so: nothing runs yet then but,
+    /// for a moment, the opening.
     ///
     /// # Errors
     /// [`ServiceError`]; nothing runs then.
@@ -74,7 +75,7 @@ impl Service {
         let clock = Clock::system();
         let metrics = telemetry::start_metrics()?;
         let clients = clients(&settings, &clock)?;
-        let queue = open_queue(&settings, &clock)?;
+        let queue = open_queue(&settings, &clock).await?;
         let address = settings.server.listen;
         let listener = listen(address).map_err(|error| ServiceError::Listen { address, error })?;
         let address = listener.local_addr().map_err(|error| ServiceError::Listen { address, error })?;
@@ -221,7 +222,8 @@ fn credentials(
     }
 }
 
-fn open_queue(settings: &Settings, clock: &Clock) -> Result<Queue, OpenError> {
+/// Opens the queue on a thread of its own: checking a large file takes a while, and so does waiting for a backup of it.
+async fn open_queue(settings: &Settings, clock: &Clock) -> Result<Queue, ServiceError> {
     let sync = &settings.sync;
     let options = QueueOptions {
         debounce: sync.debounce,
@@ -230,9 +232,11 @@ fn open_queue(settings: &Settings, clock: &Clock) -> Result<Queue, OpenError> {
         request_timeout: sync.request_timeout,
         dry_run: sync.dry_run,
     };
-    match &settings.queue.url {
-        QueueUrl::Sqlite(path) => Queue::open_sqlite(path, options, clock.clone(), rand::random()),
-    }
+    let (url, clock) = (settings.queue.url.clone(), clock.clone());
+    let opened = tokio::task::spawn_blocking(move || match url {
+        QueueUrl::Sqlite(path) => Queue::open_sqlite(&path, options, clock, rand::random()),
+    });
+    Ok(opened.await??)
 }
 
 fn authenticator(webhook: &config::Webhook) -> Result<Authenticator, ServiceError> {

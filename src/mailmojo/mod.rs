@@ -84,11 +84,7 @@ impl Client {
         let path = format!("/v1/lists/{}/subscribers/", self.list_id);
         match self.call(Method::POST, "/v1/lists/{id}/subscribers/", path, Some(body), attempt).await? {
             Answer::Found(body) => contact_of(email, &body),
-            Answer::NotFound => Err(Failure::permanent(
-                Api::Mailmojo,
-                404,
-                &format!("there is no list {}; check mailmojo.list_id", self.list_id),
-            )),
+            Answer::NotFound => Err(self.no_such_list()),
         }
     }
 
@@ -117,11 +113,7 @@ impl Client {
         let path = format!("/v1/lists/{}/", self.list_id);
         match self.call(Method::GET, "/v1/lists/{id}/", path, None, attempt).await? {
             Answer::Found(body) => body.read::<Object<List>>().map(|it| it.0),
-            Answer::NotFound => Err(Failure::permanent(
-                Api::Mailmojo,
-                404,
-                &format!("there is no list {}; check mailmojo.list_id", self.list_id),
-            )),
+            Answer::NotFound => Err(self.no_such_list()),
         }
     }
 
@@ -147,6 +139,11 @@ impl Client {
             Answer::Found(body) => body.read::<Value>().map(|_| ()),
             Answer::NotFound => Err(Failure::permanent(Api::Mailmojo, 404, "there is nothing at this path")),
         }
+    }
+
+    fn no_such_list(&self) -> Failure {
+        let text = format!("there is no list {}; check mailmojo.list_id", self.list_id);
+        Failure::permanent(Api::Mailmojo, 404, &text)
     }
 
     async fn call(

@@ -48,7 +48,7 @@ impl Line {
     }
 
     /// Milliseconds since the request began, to the microsecond.
-    #[allow(clippy::cast_precision_loss, reason = "exact for 285 years of microseconds")]
+    #[expect(clippy::cast_precision_loss, reason = "exact for 285 years of microseconds")]
     pub fn ms(&self) -> f64 {
         self.began.elapsed().as_micros() as f64 / 1_000.0
     }

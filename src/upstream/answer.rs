@@ -12,6 +12,13 @@ const MAX_ANSWER_BYTES: usize = 8 * 1024 * 1024;
 /// The longest part of an API's own message that is taken over, in characters.
 const MAX_MESSAGE_CHARS: usize = 2_000;
 
+/// The most separate texts that such a message is made of.
+const MAX_TEXTS: usize = 100;
+
+/// How deep inside an error's body its texts are looked for. What is below `errors` is looked at twice, so without an
+/// end the work would double with every few levels.
+const MAX_LEVELS: u32 = 8;
+
 /// What an answer means, before anybody knows what was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -79,29 +86,33 @@ fn rest_asked_for(headers: &HeaderMap, body: &[u8], now: SystemTime) -> Option<D
     in_header.or_else(in_body).or_else(at_reset)
 }
 
-/// The API's own words about an error: `title`, `detail`, `message`, `error` and `errors`, as far as they are there.
-/// None where the body is not the JSON of an error.
+/// The API's own words about an error: `code`, `title`, `detail`, `message`, `error`, `errors` and `error_description`, as
+/// far as they are there. None where the body is not the JSON of an error.
 pub(super) fn own_message(body: &[u8]) -> Option<String> {
     let answer: Value = serde_json::from_slice(body).ok()?;
     let mut words = Vec::new();
-    collect_words(&answer, &mut words);
+    collect_words(&answer, MAX_LEVELS, &mut words);
     let message: String = words.join("; ").chars().take(MAX_MESSAGE_CHARS).collect();
     (!message.is_empty()).then_some(message)
 }
 
-fn collect_words(value: &Value, words: &mut Vec<String>) {
+fn collect_words(value: &Value, levels: u32, words: &mut Vec<String>) {
     const KEYS: [&str; 7] = ["code", "title", "detail", "message", "error", "errors", "error_description"];
+    let Some(below) = levels.checked_sub(1) else { return };
+    if words.len() >= MAX_TEXTS {
+        return;
+    }
     match value {
         Value::String(text) if !words.contains(text) => words.push(text.clone()),
-        Value::Array(items) => items.iter().for_each(|item| collect_words(item, words)),
+        Value::Array(items) => items.iter().for_each(|item| collect_words(item, below, words)),
         Value::Object(fields) => {
             let known = KEYS.iter().filter_map(|key| fields.get(*key));
-            known.for_each(|field| collect_words(field, words));
+            known.for_each(|field| collect_words(field, below, words));
             // `errors` is often an object of field names, each with its own message.
             if let Some(Value::Object(by_field)) = fields.get("errors") {
-                for (field, message) in by_field {
+                for (field, message) in by_field.iter().take(MAX_TEXTS) {
                     let mut own = Vec::new();
-                    collect_words(message, &mut own);
+                    collect_words(message, below, &mut own);
                     words.push(format!("{field}: {}", own.join(", ")));
                 }
             }
@@ -204,5 +215,19 @@ mod tests {
         ] {
             assert_eq!(own_message(body.as_bytes()).as_deref(), expected, "{body}");
         }
+    }
+
+    #[test]
+    fn an_error_that_is_nested_deep_or_has_many_texts_is_read_in_no_time() {
+        let deep = format!(r#"{}"odd"{}"#, r#"{"errors":"#.repeat(120), "}".repeat(120));
+        let all = |one: &dyn Fn(u32) -> String| (0..200_000).map(one).collect::<Vec<_>>().join(",");
+        let many = format!("[{}]", all(&|n| format!(r#""{n}""#)));
+        let fields = format!(r#"{{"errors":{{{}}}}}"#, all(&|n| format!(r#""{n}":["odd"]"#)));
+        let started = std::time::Instant::now();
+        for body in [deep, many, fields] {
+            let chars = own_message(body.as_bytes()).map_or(0, |message| message.chars().count());
+            assert!(chars <= MAX_MESSAGE_CHARS);
+        }
+        assert!(started.elapsed() < Duration::from_secs(10));
     }
 }

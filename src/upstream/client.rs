@@ -125,12 +125,6 @@ impl Upstream {
         })
     }
 
-    /// Which API this is.
-    #[must_use]
-    pub fn api(&self) -> Api {
-        self.api
-    }
-
     /// Makes one call; a second one with a new token where the first is answered 401 and the token can be renewed.
     ///
     /// # Errors
@@ -180,10 +174,6 @@ impl Upstream {
         let verdict = judge(reply.status, &reply.headers, &reply.body, SystemTime::now());
         let status = reply.status.as_u16();
         let bare = format!("{} {} was answered {status}", call.method, call.route);
-        let text = match own_message(&reply.body) {
-            Some(own) => format!("{bare}: {}", own.replace(token.secret.expose_secret(), MASKED)),
-            None => bare.clone(),
-        };
         let class = match verdict {
             Verdict::Success => return Ok(Answer::Found(Body { api: self.api, bytes: reply.body })),
             Verdict::NotFound => return Ok(Answer::NotFound),
@@ -202,6 +192,10 @@ impl Upstream {
             }
             Verdict::Transient => Class::Transient,
             Verdict::Permanent => Class::Permanent,
+        };
+        let text = match own_message(&reply.body) {
+            Some(own) => format!("{bare}: {}", own.replace(token.secret.expose_secret(), MASKED)),
+            None => bare,
         };
         Err(Failure::new(self.api, class, text).with_status(status))
     }

@@ -10,7 +10,7 @@ use sesamy_mailmojo::sandbox::{Route, contact, contract, user};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::town::{LIST, Output, PATIENCE, TOKEN, Town, http};
+use crate::town::{LIST, Output, PATIENCE, TOKEN, Town, command, http};
 
 const EVENT: &str = "userVendor.1#update";
 /// Docker kills ten seconds after SIGTERM.
@@ -168,6 +168,26 @@ async fn a_second_signal_ends_at_once_and_loses_nothing() {
     town.restart(&[("SYNC__REQUEST_TIMEOUT", "500ms"), ("SYNC__DEADLINE", "20s")]).await;
     town.settled().await;
     town.contact("kari@example.com");
+}
+
+#[tokio::test]
+async fn a_signal_while_the_queue_is_being_opened_ends_at_once_with_exit_code_0() {
+    let mut town = Town::start().await;
+    town.service.kill().await;
+    let lock = town.folder.path().join("queue.db.lock");
+    std::fs::remove_file(&lock).unwrap();
+    // The service waits two seconds for somebody else's transaction, and then ends with exit code 1.
+    let queue = rusqlite::Connection::open(town.queue_file()).unwrap();
+    queue.execute_batch("BEGIN IMMEDIATE").unwrap();
+
+    let mut child = command().envs(town.settings()).spawn().unwrap();
+    while !lock.exists() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let id = child.id().unwrap().try_into().unwrap();
+    kill_process(rustix::process::Pid::from_raw(id).unwrap(), Signal::TERM).unwrap();
+    let ended = tokio::time::timeout(PATIENCE, child.wait()).await.expect("it does not end").unwrap();
+    assert_eq!(ended.code(), Some(0));
 }
 
 fn email(name: &str) -> String {
