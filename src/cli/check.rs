@@ -90,7 +90,12 @@ async fn of_mailmojo(mailmojo: &mailmojo::Client, attempt: &Attempt) -> Vec<Chec
 fn check(what: &'static str, result: Result<String, Failure>) -> Check {
     match result {
         Ok(detail) => Check { what, ok: true, detail },
-        Err(failure) => Check { what, ok: false, detail: failure.message(&Mask::default()) },
+        Err(failure) => {
+            let message = failure.message(&Mask::default());
+            let detail =
+                message.strip_prefix(what).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(&message);
+            Check { what, ok: false, detail: detail.to_owned() }
+        }
     }
 }
 

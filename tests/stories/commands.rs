@@ -52,7 +52,14 @@ async fn everything_that_is_wrong_with_the_settings_is_told_at_once_and_no_secre
     for arguments in [&["serve"][..], &["check"], &["check", "--json"], &[]] {
         let ended = run(arguments, &wrong).await;
         assert_eq!(ended.code, Some(2), "{arguments:?}: {ended:?}");
-        assert_eq!(ended.stdout, "");
+        if arguments.contains(&"--json") {
+            let answer: serde_json::Value =
+                serde_json::from_str(&ended.stdout).expect("an answer for programs");
+            assert_eq!((&answer["ok"], &answer["checks"][0]["what"]), (&false.into(), &"settings".into()));
+        } else {
+            assert_eq!(ended.stdout, "");
+        }
+        assert!(!ended.stdout.contains("canary"), "{}", ended.stdout);
         for at_fault in [
             "mailmojo.list_id",
             "MAILMOJO__LIST_ID",

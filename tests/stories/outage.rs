@@ -205,3 +205,25 @@ async fn one_user_who_fails_alone_is_parked_only_when_others_succeed() {
     town.settled().await;
     assert_eq!(told(&town, "odd", "outcome").last().unwrap(), "created");
 }
+
+#[tokio::test]
+async fn a_handful_of_odd_users_who_are_alike_do_not_hold_up_the_others_for_long() {
+    let times = [("SYNC__BACKOFF_BASE", "50ms"), ("SYNC__BACKOFF_CAP", "400ms")];
+    let town = Town::with(&[&[AT_ONCE][..], &times].concat()).await;
+    let odd = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    people(&town, &odd);
+    people(&town, &["good"]);
+    for user in odd {
+        let refused = Fault::status(422).message("this address is refused");
+        town.sandbox.mailmojo.inject(Rule::on(Route::Subscribe, refused).about(&address(user)));
+    }
+    events(&town, &odd).await;
+    rests(&town, "mailmojo", "outage").await;
+
+    // Somebody who gets through ends it, goes before those who have failed, and shows whose fault it was.
+    events(&town, &["good"]).await;
+    synced(&town, "good", "created", 1).await;
+    town.parked(8).await;
+    town.settled().await;
+    assert_eq!(api(&town, "mailmojo").await["state"], "ok");
+}
