@@ -192,7 +192,7 @@ impl Worker {
         let result = self.syncer.sync(&job.user, &attempt).await;
         let took = started.elapsed();
         if attempt.is_writing() {
-            // A write without an answer may still take effect: it must not meet the next one.
+            // A write that was not answered in time may still take effect: it must not meet the next one.
             tokio::time::sleep(self.options.request_timeout).await;
         }
         // Held until it is settled: what is not settled yet, an outage could not give back.

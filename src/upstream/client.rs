@@ -164,7 +164,7 @@ impl Upstream {
         let started = Instant::now();
         attempt.set_writing(is_write);
         let reply = send(request).await;
-        attempt.set_writing(is_write && reply.as_ref().is_err_and(|error| error.may_have_arrived));
+        attempt.set_writing(is_write && reply.as_ref().is_err_and(|error| error.is_late));
         let status = reply.as_ref().ok().map(|reply| reply.status.as_u16());
         telemetry::upstream_called(self.api.as_str(), call.route, status, started.elapsed());
         reply.map_err(|error| transient(format!("{} {}: {}", call.method, call.route, error.text)))
@@ -204,20 +204,20 @@ impl Upstream {
 /// Why there is no reply.
 struct NoReply {
     text: String,
-    /// Whether the request may have got there all the same.
-    may_have_arrived: bool,
+    /// Whether time was up while the API had the request: it may be at it still.
+    is_late: bool,
 }
 
 async fn send(request: reqwest::RequestBuilder) -> Result<Reply, NoReply> {
-    let response = request
-        .send()
-        .await
-        .map_err(|error| NoReply { text: describe(&error), may_have_arrived: !error.is_connect() })?;
+    let response = request.send().await.map_err(|error| NoReply {
+        text: describe(&error),
+        is_late: error.is_timeout() && !error.is_connect(),
+    })?;
     let (status, headers) = (response.status(), response.headers().clone());
     match read_limited(response).await {
         Ok(body) => Ok(Reply { status, headers, body }),
         // It was answered, so whatever it did is done.
-        Err(text) => Err(NoReply { text, may_have_arrived: false }),
+        Err(text) => Err(NoReply { text, is_late: false }),
     }
 }
 

@@ -192,8 +192,12 @@ impl Rest {
     /// Whether a sync may start now.
     #[must_use]
     pub fn admission(&self) -> Admission {
+        self.admission_in(self.lock().pause)
+    }
+
+    fn admission_in(&self, pause: Option<Pause>) -> Admission {
         let now = self.clock.now();
-        match self.lock().pause {
+        match pause {
             None => Admission::Open,
             Some(pause) if now < pause.until => Admission::NotBefore(pause.until),
             Some(Pause { why: Why::RateLimit, .. }) => Admission::Open,
@@ -301,7 +305,7 @@ impl Rest {
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         let pause = self.lock().pause;
-        let (state, pause) = match self.admission() {
+        let (state, pause) = match self.admission_in(pause) {
             Admission::Open => ("ok", None),
             Admission::OneProbe => ("probing", pause),
             Admission::NotBefore(_) => ("resting", pause),

@@ -171,3 +171,24 @@ async fn retries_are_spread_at_random_and_an_event_cuts_the_wait_short() {
         assert_eq!(told(&town, user, "attempt"), [1, 2], "an event takes no attempt back");
     }
 }
+
+#[tokio::test]
+async fn a_write_that_was_not_answered_in_time_does_not_meet_the_next_one() {
+    let limit = Duration::from_millis(400);
+    let town = Town::with(&[AT_ONCE, ("SYNC__REQUEST_TIMEOUT", "400ms")]).await;
+    people(&town, &["late"]);
+    town.sandbox.sesamy.set_field("late", "tags", json!(["vip"]));
+    town.sandbox.mailmojo.put_contact(contact(&address("late")).on_list(LIST));
+    town.sandbox.mailmojo.inject(Rule::on(Route::ContactPatch, Fault::Hang).times(1));
+    let patch = town.sandbox.mailmojo.hold(Route::ContactPatch);
+    events(&town, &["late"]).await;
+    patch.arrived().await;
+    patch.release();
+    events(&town, &["late"]).await; // which would be due at once
+    town.settled().await;
+
+    assert_eq!(town.contact(&address("late")).tags, ["sesamy_tag_vip"]);
+    let hung = town.sandbox.calls_to(Route::ContactPatch)[0].came;
+    let next = town.sandbox.calls_to(Route::Profile)[1].came;
+    assert!(next - hung >= 2 * limit, "the next sync began {:?} after the write", next - hung);
+}

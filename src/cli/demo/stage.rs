@@ -105,7 +105,6 @@ fn environment(sandbox: &Sandbox, folder: &TempDir, port: u16) -> Vec<(String, S
         ("MAILMOJO__LIST_ID", Mailmojo::LIST.to_string()),
         ("QUEUE__URL", queue),
         ("SYNC__DEBOUNCE", "300ms".to_owned()),
-        ("SYNC__REQUEST_TIMEOUT", "1s".to_owned()),
         ("SYNC__BACKOFF_BASE", "200ms".to_owned()),
         ("SYNC__BACKOFF_CAP", "1s".to_owned()),
     ]
