@@ -217,3 +217,24 @@ async fn leases_of_the_process_before_end_at_the_latest_a_request_timeout_after_
 fn now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis().try_into().unwrap()
 }
+
+#[tokio::test]
+async fn a_user_whose_sync_ends_the_process_time_and_again_is_parked_and_comes_back_with_an_event() {
+    let mut town = Town::with(&[("SYNC__REQUEST_TIMEOUT", "1s"), ("SYNC__MAX_ATTEMPTS", "2")]).await;
+    town.sandbox.sesamy.put_user(user("kari").email("kari@example.com"));
+    let gate = town.sandbox.sesamy.hold(Route::Profile);
+    assert_eq!(town.event(EVENT, "kari").await, StatusCode::ACCEPTED);
+    for times in 1..=2 {
+        gate.arrivals(times).await;
+        town.crash_and_restart(&[]).await;
+    }
+    drop(gate);
+    town.sandbox.wait_until(Duration::from_secs(10), |sandbox| sandbox.in_flight() == 0).await.unwrap();
+    town.sandbox.clear_calls();
+    town.parked(1).await;
+    assert_eq!(town.sandbox.count(Route::Profile), 0, "a third try would be a third end");
+    assert_eq!(town.service.output.syncs_of("kari")[0]["reason"], "poison");
+
+    town.sync("kari").await;
+    assert_eq!(town.contact("kari@example.com").list_status(LIST), Some("a"));
+}

@@ -139,8 +139,8 @@ pub(super) fn lease(
         let lease_owner = name();
         let since = failing_since.map(|since| since.0);
         statement.execute(params![row.user_id, lease_owner, until.0, attempts, since])?;
-        let (event_type, generation) = (row.event_type, row.generation);
-        jobs.push(Job { user, event_type, attempts, failing_since, lease_owner, generation });
+        let (event_type, generation, taken_over) = (row.event_type, row.generation, row.held);
+        jobs.push(Job { user, event_type, attempts, failing_since, taken_over, lease_owner, generation });
     }
     Ok(jobs)
 }
