@@ -189,7 +189,7 @@ impl Worker {
     /// One sync, from lease to settlement.
     async fn work(self: Arc<Self>, job: Job, attempt: Attempt) {
         if let Some(parked) = verdict::of_a_poison_pill(&job, &self.options.patience) {
-            tracing::error!(user_id = %job.user, attempt = job.attempts, outcome = "parked", reason = "poison",
+            tracing::error!(user_id = %job.user, attempt = job.unsettled, outcome = "parked", reason = "poison",
                 "parked without a sync: the service has ended in the middle of this user's sync time and again");
             self.settle(&job, parked).await;
             return;

@@ -79,8 +79,8 @@ pub struct Job {
     pub attempts: u32,
     /// When the first of these failures was; none where there is none.
     pub failing_since: Option<Millis>,
-    /// Whether the lease before this one was never settled: its process ended, or hung, in the middle of it.
-    pub taken_over: bool,
+    /// How many leases in a row before this one were never settled: their process ended, or hung, in the middle.
+    pub unsettled: u32,
     /// The random name of this lease.
     pub lease_owner: i64,
     /// The row's generation when it was leased.

@@ -30,7 +30,7 @@ impl Patience {
 /// The settlement of `job` without a sync, where its sync has ended the process time and again: to try once more would
 /// end it once more, and everybody else's syncs with it.
 pub(super) fn of_a_poison_pill(job: &Job, patience: &Patience) -> Option<Settlement> {
-    (job.taken_over && job.attempts >= patience.max_attempts).then(|| {
+    (job.unsettled >= patience.max_attempts).then(|| {
         let error = "the service ended, or hung, in the middle of this user's sync time and again".to_owned();
         Settlement::Park { answer: error.clone(), error }
     })
@@ -111,7 +111,7 @@ mod tests {
             event_type: "userVendor.1#update".to_owned(),
             attempts,
             failing_since,
-            taken_over: false,
+            unsettled: 0,
             lease_owner: 1,
             generation: 1,
         }
@@ -176,9 +176,11 @@ mod tests {
 
     #[test]
     fn who_ends_the_process_time_and_again_is_parked_without_a_sync() {
-        for (taken_over, attempts, parks) in [(true, 50, true), (true, 49, false), (false, 50, false)] {
-            let job = Job { taken_over, ..job(attempts, Some(NOW)) };
-            assert_eq!(of_a_poison_pill(&job, &patience()).is_some(), parks, "{taken_over} {attempts}");
+        // A long outage and then one kill is no such thing.
+        for (unsettled, attempts, parks) in [(50, 50, true), (49, 80, false), (1, 80, false), (0, 50, false)]
+        {
+            let job = Job { unsettled, ..job(attempts, Some(NOW)) };
+            assert_eq!(of_a_poison_pill(&job, &patience()).is_some(), parks, "{unsettled} {attempts}");
         }
     }
 

@@ -9,20 +9,20 @@ use crate::clock::Millis;
 use crate::queue::{Job, Settled, Settlement};
 
 const DONE: &str = "
-    UPDATE users SET lease_owner = NULL, due_at = iif(generation = ?3, NULL, ?4),
+    UPDATE users SET lease_owner = NULL, unsettled = 0, due_at = iif(generation = ?3, NULL, ?4),
         attempts = 0, failing_since = NULL, error = NULL, held_back = ?5
     WHERE connection = 'default' AND user_id = ?1 AND lease_owner = ?2
     RETURNING generation <> ?3";
 
 const RETRY: &str = "
-    UPDATE users SET lease_owner = NULL, due_at = iif(generation = ?3, ?5, ?4), error = ?8,
+    UPDATE users SET lease_owner = NULL, unsettled = 0, due_at = iif(generation = ?3, ?5, ?4), error = ?8,
         attempts = attempts + ?6, failing_since = iif(?6, coalesce(failing_since, ?7), failing_since)
     WHERE connection = 'default' AND user_id = ?1 AND lease_owner = ?2
     RETURNING generation <> ?3";
 
 /// A parked row is shown as it is, and the next event asks for a sync anyhow: no need to mark it as held back.
 const PARK: &str = "
-    UPDATE users SET lease_owner = NULL, due_at = iif(generation = ?3, NULL, ?4), error = ?6, held_back = 0,
+    UPDATE users SET lease_owner = NULL, unsettled = 0, due_at = iif(generation = ?3, NULL, ?4), error = ?6, held_back = 0,
         parked_at = iif(generation = ?3, ?5, NULL),
         answer = iif(generation = ?3, ?7, NULL),
         attempts = iif(generation = ?3, attempts, 0),
@@ -32,7 +32,7 @@ const PARK: &str = "
 
 /// Due at once, whatever came meanwhile.
 const RELEASE: &str = "
-    UPDATE users SET lease_owner = NULL, due_at = ?3
+    UPDATE users SET lease_owner = NULL, unsettled = 0, due_at = ?3
     WHERE connection = 'default' AND user_id = ?1 AND lease_owner = ?2
     RETURNING 0";
 

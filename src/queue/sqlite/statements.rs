@@ -26,17 +26,17 @@ const PUSH: &str = "
         answer = NULL";
 
 const DUE: &str = "
-    SELECT user_id, event_type, attempts, failing_since, generation, lease_owner IS NOT NULL
+    SELECT user_id, event_type, attempts, failing_since, generation, lease_owner IS NOT NULL, unsettled
     FROM users INDEXED BY users_due WHERE connection = 'default' AND due_at <= ?1 ORDER BY due_at LIMIT ?2";
 
 /// The same, of users whose last sync did not fail.
 const DUE_AND_UNTRIED: &str = "
-    SELECT user_id, event_type, attempts, failing_since, generation, lease_owner IS NOT NULL
+    SELECT user_id, event_type, attempts, failing_since, generation, lease_owner IS NOT NULL, unsettled
     FROM users INDEXED BY users_due WHERE connection = 'default' AND due_at <= ?1 AND error IS NULL
     ORDER BY due_at LIMIT ?2";
 
 const LEASE: &str = "
-    UPDATE users SET lease_owner = ?2, due_at = ?3, attempts = ?4, failing_since = ?5
+    UPDATE users SET lease_owner = ?2, due_at = ?3, attempts = ?4, failing_since = ?5, unsettled = ?6
     WHERE connection = 'default' AND user_id = ?1";
 
 /// An id that no version of this program would have taken: kept and visible, or it would be leased for ever.
@@ -109,8 +109,8 @@ pub(super) fn push(
 
 /// Leases up to `most` due rows until `until`, the longest due first; `name` gives each lease its name.
 ///
-/// A row that is still held was leased by somebody who never settled it: that counts as an attempt, so that a user
-/// whose sync ends the process is parked one day.
+/// A row that is still held was leased by somebody who never settled it: that counts as an attempt, and how often
+/// it happens in a row is counted by itself, so that a user whose sync ends the process can be told from an outage.
 pub(super) fn lease(
     transaction: &Transaction<'_>,
     which: Which,
@@ -135,12 +135,13 @@ pub(super) fn lease(
             }
         };
         let attempts = row.attempts.saturating_add(u32::from(row.held));
+        let unsettled = row.unsettled.saturating_add(u32::from(row.held));
         let failing_since = if row.held { row.failing_since.or(Some(now)) } else { row.failing_since };
         let lease_owner = name();
         let since = failing_since.map(|since| since.0);
-        statement.execute(params![row.user_id, lease_owner, until.0, attempts, since])?;
-        let (event_type, generation, taken_over) = (row.event_type, row.generation, row.held);
-        jobs.push(Job { user, event_type, attempts, failing_since, taken_over, lease_owner, generation });
+        statement.execute(params![row.user_id, lease_owner, until.0, attempts, since, unsettled])?;
+        let (event_type, generation) = (row.event_type, row.generation);
+        jobs.push(Job { user, event_type, attempts, failing_since, unsettled, lease_owner, generation });
     }
     Ok(jobs)
 }
@@ -170,6 +171,7 @@ struct DueRow {
     failing_since: Option<Millis>,
     generation: i64,
     held: bool,
+    unsettled: u32,
 }
 
 impl DueRow {
@@ -181,6 +183,7 @@ impl DueRow {
             failing_since: row.get::<_, Option<i64>>(3)?.map(Millis),
             generation: row.get(4)?,
             held: row.get(5)?,
+            unsettled: row.get(6)?,
         })
     }
 }

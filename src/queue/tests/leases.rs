@@ -17,6 +17,7 @@ stories! {
     a_released_user_is_due_at_once,
     a_lease_that_was_abandoned_in_a_write_holds_until_the_write_is_over,
     an_outage_is_given_back,
+    leases_that_nobody_settles_are_counted_in_a_row,
     a_probe_is_a_user_who_has_not_failed_if_there_is_one,
     who_is_under_lease_again_is_given_back_too,
 }
@@ -191,4 +192,17 @@ async fn a_probe_is_a_user_who_has_not_failed_if_there_is_one(shop: Shop) {
     let probes = [queue.lease_probe().await.unwrap(), queue.lease_probe().await.unwrap()].concat();
     let users: Vec<&str> = probes.iter().map(|job| job.user.as_str()).collect();
     assert_eq!((users.len(), users[0]), (2, "email|liv"), "then whoever is left");
+}
+
+async fn leases_that_nobody_settles_are_counted_in_a_row(shop: Shop) {
+    let queue = shop.opens();
+    let mut job = leased(&shop, &queue, "kari").await;
+    for unsettled in 1..=2 {
+        shop.clock.advance(LEASE);
+        job = only_job(&queue).await;
+        assert_eq!(job.unsettled, unsettled);
+    }
+    queue.settle(&job, retry(shop.clock.now(), true)).await.unwrap();
+    let job = only_job(&queue).await;
+    assert_eq!((job.unsettled, job.attempts), (0, 3), "an end, however it was, begins the row anew");
 }

@@ -7,6 +7,7 @@ CREATE TABLE users (
     due_at        INTEGER,                    -- under a lease: when the lease ends; none: nothing to do, or parked
     lease_owner   INTEGER,                    -- random; stays until the lease is settled or taken over
     attempts      INTEGER NOT NULL DEFAULT 0, -- failures since the last sync that ended well
+    unsettled     INTEGER NOT NULL DEFAULT 0, -- leases in a row that nobody settled
     failing_since INTEGER,                    -- the first of them
     error         TEXT,                       -- the last of them, personal data masked
     parked_at     INTEGER,
