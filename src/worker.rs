@@ -255,15 +255,13 @@ impl Worker {
         if let (Some((job, _)), Err(error)) = (job, ended)
             && error.is_panic()
         {
-            let attempts = job.attempts.saturating_add(1);
             tracing::error!(user_id = %job.user, "a sync panicked: a fault of this service; please report it");
-            let at = self.options.patience.retry_at(attempts, self.clock.now(), rand::random::<f64>());
-            let error = "a fault of this service: the sync panicked".to_owned();
-            let settlement = if attempts >= self.options.patience.max_attempts {
-                Settlement::Park { answer: error.clone(), error }
-            } else {
-                Settlement::Retry { at, counts: true, error }
-            };
+            // As if the process had ended: the lease stands for a while, for the panic may have been in a write, and who
+            // takes it over counts it.
+            let failures = job.attempts.saturating_add(1);
+            let now = self.clock.now();
+            let at = self.options.patience.retry_at(failures, now, rand::random::<f64>());
+            let settlement = Settlement::Abandon { until: at.max(now.plus(self.options.request_timeout)) };
             self.settle(&job, settlement).await;
         }
     }
