@@ -34,9 +34,12 @@ pub(super) struct Wake {
 }
 
 /// Begins to listen and to tell on `channel`; `me` marks the own words, which are not heard.
-pub(super) fn start(pool: PgPool, channel: String, me: u64, due: Due) -> Wake {
+///
+/// Where there is no listening at first, it is tried again and again.
+pub(super) async fn start(pool: PgPool, channel: String, me: u64, due: Due) -> Wake {
     let (sender, words) = mpsc::unbounded_channel();
-    let listens = tokio::spawn(listen(pool.clone(), channel.clone(), me, due));
+    let first = listener(&pool, &channel).await;
+    let listens = tokio::spawn(listen(first, pool.clone(), channel.clone(), me, due));
     let tells = tokio::spawn(tell(pool.clone(), channel, me, words));
     Wake { pool, teller: Teller(sender), tasks: [listens, tells].map(AbortOnDropHandle::new) }
 }
@@ -53,23 +56,36 @@ impl Wake {
     }
 }
 
-async fn listen(pool: PgPool, channel: String, me: u64, due: Due) {
+async fn listen(first: sqlx::Result<PgListener>, pool: PgPool, channel: String, me: u64, due: Due) {
+    let mut listening = first;
     loop {
-        let ended = listen_once(&pool, &channel, me, &due).await;
-        tracing::debug!(error = ended.err().map(tracing::field::display), "not listening to other replicas for a moment");
+        let ended = match listening {
+            Ok(listener) => hear(listener, me, &due).await,
+            Err(error) => error,
+        };
+        tracing::debug!(error = %ended, "not listening to other replicas for a moment");
         sleep(AFTER_FAULT).await;
+        listening = listener(&pool, &channel).await;
     }
 }
 
-async fn listen_once(pool: &PgPool, channel: &str, me: u64, due: &Due) -> sqlx::Result<()> {
+async fn listener(pool: &PgPool, channel: &str) -> sqlx::Result<PgListener> {
     let mut listener = PgListener::connect_with(pool).await?;
     listener.listen(channel).await?;
+    Ok(listener)
+}
+
+/// Hears until there is no connection to be had; why not.
+async fn hear(mut listener: PgListener, me: u64, due: &Due) -> sqlx::Error {
     loop {
-        // None: a lost connection was made anew.
-        if let Some(word) = listener.try_recv().await?
-            && let Some(at) = anothers(&word, me)
-        {
-            due.at(at);
+        match listener.try_recv().await {
+            Ok(Some(word)) => {
+                if let Some(at) = anothers(&word, me) {
+                    due.at(at);
+                }
+            }
+            Ok(None) => {} // a lost connection was made anew
+            Err(error) => return error,
         }
     }
 }
