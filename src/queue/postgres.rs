@@ -30,7 +30,7 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use sqlx::ConnectOptions;
-use sqlx::postgres::PgPoolOptions;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -80,7 +80,7 @@ pub(super) async fn open(
 ) -> Result<(Ends, Counter), PostgresError> {
     let opened = open::open(url, &options, &clock).await?;
 
-    let connect = url.options.clone().disable_statement_logging();
+    let connect = PgConnectOptions::clone(&url.options).disable_statement_logging();
     let connect = match connect.get_application_name() {
         Some(_) => connect,
         None => connect.application_name(env!("CARGO_PKG_NAME")),

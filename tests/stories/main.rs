@@ -30,6 +30,7 @@ mod outage;
 mod pacing;
 mod permanent;
 mod rate_limits;
+mod replicas;
 mod shell;
 mod slow_callers;
 mod stopping;

@@ -15,7 +15,7 @@ const PARAMETERS: [&str; 8] =
 #[derive(Clone)]
 pub struct PostgresUrl {
     text: SecretString,
-    pub(super) options: PgConnectOptions,
+    pub(super) options: Box<PgConnectOptions>,
 }
 
 impl PostgresUrl {
@@ -49,7 +49,7 @@ impl PostgresUrl {
              percent-encoded"
                 .to_owned()
         })?;
-        Ok(Self { text: SecretString::from(text), options })
+        Ok(Self { text: SecretString::from(text), options: Box::new(options) })
     }
 
     /// How to connect, password and all.
