@@ -14,12 +14,14 @@ use super::fault::Fault;
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 
 /// What every session needs: one schema, so that no name is ever found in another; commits that are on disk when they
-/// are answered; and an end to what hangs, so that no other replica waits for it.
+/// are answered; no compiling of statements that are done sooner than compiled; and an end to what hangs, so that no other
+/// replica waits for it.
 const SET_UP: &str = "
     SELECT set_config('search_path', coalesce(quote_ident(current_schema()), ''), false),
         set_config('synchronous_commit',
             CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on'
                 ELSE current_setting('synchronous_commit') END, false),
+        set_config('jit', 'off', false),
         set_config('statement_timeout', $1, false),
         set_config('idle_in_transaction_session_timeout', $1, false)";
 
