@@ -10,6 +10,7 @@ mod bursts;
 mod canary;
 mod checking;
 mod commands;
+mod compose;
 mod configuration;
 mod crash;
 mod credentials;
