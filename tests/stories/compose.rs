@@ -128,7 +128,7 @@ async fn every_setting_in_the_compose_file_is_one_that_the_service_takes() {
     let ended = run(&["check", "--json"], &settings).await;
     let answer: Value = serde_json::from_str(&ended.stdout).unwrap();
     let told = answer["checks"][0]["detail"].as_str().unwrap_or_else(|| panic!("{answer}"));
-    assert!(told.contains("1 thing is wrong") && told.contains("mailmojo.list_id"), "{told}");
+    assert!(told.contains("one thing is wrong") && told.contains("mailmojo.list_id"), "{told}");
 }
 
 fn sample(folder: &Path, name: &str, value: &str) -> String {
