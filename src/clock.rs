@@ -25,13 +25,14 @@ impl Millis {
 /// Tells the time of the queue, of rests and of leases.
 ///
 /// The system's clock is read once, at the start, and counted on from there by the monotonic clock: when somebody sets
-/// the machine's clock back or forth, no lease ends early and no row waits for an hour that comes twice.
+/// the machine's clock back or forth, no lease ends early and no row waits for an hour that comes twice. Where the queue
+/// is in a database that several machines use, that database's time is kept to instead ([`Clock::keep_to`]).
 #[derive(Debug, Clone)]
 pub struct Clock(Kind);
 
 #[derive(Debug, Clone)]
 enum Kind {
-    System { wall: Millis, started: Instant },
+    System { wall: Millis, started: Instant, ahead: Arc<AtomicI64> },
     Manual(Arc<AtomicI64>),
 }
 
@@ -40,7 +41,7 @@ impl Clock {
     #[must_use]
     pub fn system() -> Self {
         let wall = Millis(jiff::Timestamp::now().as_millisecond());
-        Self(Kind::System { wall, started: Instant::now() })
+        Self(Kind::System { wall, started: Instant::now(), ahead: Arc::default() })
     }
 
     /// A clock that stands still at `now` until [`Clock::advance`] moves it. Its clones move with it.
@@ -53,8 +54,31 @@ impl Clock {
     #[must_use]
     pub fn now(&self) -> Millis {
         match &self.0 {
-            Kind::System { wall, started } => wall.plus(started.elapsed()),
+            Kind::System { wall, started, ahead } => {
+                let now = wall.plus(started.elapsed());
+                Millis(now.0.saturating_add(ahead.load(Ordering::Relaxed)))
+            }
             Kind::Manual(now) => Millis(now.load(Ordering::SeqCst)),
+        }
+    }
+
+    /// The time that is given by hand; none where it passes by itself.
+    #[must_use]
+    pub fn given(&self) -> Option<Millis> {
+        match &self.0 {
+            Kind::System { .. } => None,
+            Kind::Manual(_) => Some(self.now()),
+        }
+    }
+
+    /// Keeps this clock and its clones on the time of somebody else, who was asked at `asked` by this clock and has just
+    /// told `told`: no further than the two can be shown to differ, for the answer may have taken its time. A clock that
+    /// is moved by hand stays as it is.
+    pub fn keep_to(&self, asked: Millis, told: Millis) {
+        if let Kind::System { ahead, .. } = &self.0 {
+            let answered = self.now();
+            let nearest = told.clamp(asked, answered.max(asked));
+            ahead.fetch_add(told.0.saturating_sub(nearest.0), Ordering::Relaxed);
         }
     }
 
@@ -76,6 +100,25 @@ mod tests {
         let clone = clock.clone();
         clock.advance(Duration::from_secs(2));
         assert_eq!(clone.now(), Millis(3_000));
+    }
+
+    #[test]
+    fn a_clock_keeps_to_the_time_that_it_is_told() {
+        let clock = Clock::system();
+        let clone = clock.clone();
+        for hour in [3_600_000, -7_200_000] {
+            let asked = clock.now();
+            let theirs = Millis(asked.0 + hour);
+            clock.keep_to(asked, theirs);
+            assert!(clone.now() >= theirs && clone.now().since(theirs) < Duration::from_secs(60));
+        }
+        let before = Millis(clock.now().0 - 5_000);
+        clock.keep_to(before, Millis(before.0 + 3_000));
+        assert!(clock.now() >= before.plus(Duration::from_secs(5)), "told while it was asked: that may well be right");
+
+        let manual = Clock::manual(Millis(7));
+        manual.keep_to(Millis(7), Millis(9));
+        assert_eq!((manual.now(), manual.given(), clock.given()), (Millis(7), Some(Millis(7)), None));
     }
 
     #[test]

@@ -27,6 +27,8 @@ use secrecy::SecretString;
 
 pub use self::error::{Problem, SettingsError};
 
+use crate::queue::PostgresUrl;
+
 use self::environment::Variables;
 use self::reader::Reader;
 
@@ -130,6 +132,8 @@ pub struct Mailmojo {
 pub enum QueueUrl {
     /// The path of an SQLite file; relative to the working directory, or absolute.
     Sqlite(PathBuf),
+    /// A Postgres database.
+    Postgres(PostgresUrl),
 }
 
 /// `[queue]`

@@ -222,20 +222,24 @@ fn credentials(
     }
 }
 
-/// Opens the queue on a thread of its own: checking a large file takes a while, and so does waiting for a backup of it.
+/// Opens the queue; an SQLite file on a thread of its own: checking a large file takes a while, and so does waiting for a backup of it.
 async fn open_queue(settings: &Settings, clock: &Clock) -> Result<Queue, ServiceError> {
     let sync = &settings.sync;
+    // A sync that has used up its deadline may still be waiting for the answer to its last write.
+    let lease = sync.deadline + 2 * sync.request_timeout;
     let options = QueueOptions {
         debounce: sync.debounce,
-        // A sync that has used up its deadline may still be waiting for the answer to its last write.
-        lease: sync.deadline + 2 * sync.request_timeout,
+        lease,
         request_timeout: sync.request_timeout,
+        furthest_due: sync.backoff_cap.max(lease),
         dry_run: sync.dry_run,
     };
     let (url, clock) = (settings.queue.url.clone(), clock.clone());
-    let opened = tokio::task::spawn_blocking(move || match url {
-        QueueUrl::Sqlite(path) => Queue::open_sqlite(&path, options, clock, rand::random()),
-    });
+    let path = match url {
+        QueueUrl::Sqlite(path) => path,
+        QueueUrl::Postgres(url) => return Ok(Queue::open_postgres(&url, options, clock, rand::random()).await?),
+    };
+    let opened = tokio::task::spawn_blocking(move || Queue::open_sqlite(&path, options, clock, rand::random()));
     Ok(opened.await??)
 }
 

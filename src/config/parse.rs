@@ -15,6 +15,7 @@ use reqwest::Url;
 use secrecy::SecretString;
 
 use super::QueueUrl;
+use crate::queue::PostgresUrl;
 
 /// What a parser answers.
 pub(super) type Parsed<T> = Result<T, String>;
@@ -167,10 +168,10 @@ pub(super) fn queue_url(value: &Value) -> Parsed<QueueUrl> {
         return Err("keeps the queue in memory, where a restart would lose events".to_owned());
     }
     if text.starts_with("postgres://") || text.starts_with("postgresql://") {
-        return Err("names a Postgres database, but this version keeps its queue in SQLite only".to_owned());
+        return PostgresUrl::parse(&text).map(QueueUrl::Postgres);
     }
     let Some(path) = text.strip_prefix("sqlite://") else {
-        return Err("does not begin with sqlite://".to_owned());
+        return Err("does not begin with sqlite:// or postgres://".to_owned());
     };
     if path.is_empty() || path.ends_with('/') {
         return Err("names no file".to_owned());

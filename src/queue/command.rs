@@ -80,7 +80,8 @@ impl<T> Answer<T> {
         self.value = Some(value);
     }
 
-    fn send(self, committed: Result<(), QueueError>) {
+    /// Sends what is held, or why there is nothing.
+    pub(super) fn send(self, committed: Result<(), QueueError>) {
         let answer = committed.and_then(|()| self.value.ok_or(QueueError::Closed));
         // Nobody may be waiting any more, and what is done stays done.
         let _ = self.to.send(answer);

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use super::PostgresError;
+
 /// Why the queue could not do what it was asked.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum QueueError {
@@ -111,6 +113,9 @@ pub enum OpenError {
         /// SQLite's own message.
         why: String,
     },
+    /// What is wrong with a Postgres database.
+    #[error(transparent)]
+    Postgres(#[from] PostgresError),
     /// No thread could be started.
     #[error("cannot start the queue's thread: {0}. The limit on processes or memory may be too low")]
     Thread(#[source] std::io::Error),

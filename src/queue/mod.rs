@@ -14,11 +14,13 @@
 //! `an_event_during_a_sync_makes_the_user_due_again`, `two_leases_of_one_user_never_overlap`,
 //! `a_late_settlement_changes_nothing`, `the_queue_does_what_the_model_does`.
 //!
-//! Behind [`Queue`] is one writer that takes whatever waits, puts it into one transaction, and answers once that is
-//! committed (`command.rs` is what it is sent). Times are the [`Clock`]'s, in milliseconds.
+//! Behind [`Queue`] is one writer that takes whatever waits, commits it together, and answers once that is done
+//! (`command.rs` is what it is sent): a file's for one process, or a database's for several. Times are the [`Clock`]'s,
+//! in milliseconds.
 
 mod command;
 mod error;
+mod postgres;
 mod sqlite;
 #[cfg(test)]
 mod tests;
@@ -34,6 +36,7 @@ use crate::user::UserId;
 
 use command::{Answer, Command, Ends, Push};
 pub use error::{OpenError, QueueError};
+pub use postgres::{Place, PostgresError, PostgresUrl};
 
 /// The queue of users. Clones share one store; when the last is dropped, the store finishes what waits and closes.
 #[derive(Debug, Clone)]
@@ -51,6 +54,7 @@ struct Inner {
 #[derive(Debug, Clone)]
 enum Counter {
     Sqlite(sqlite::Counter),
+    Postgres(postgres::Counter),
 }
 
 /// What the queue has to know of the settings.
@@ -63,6 +67,9 @@ pub struct Options {
     /// The longest that one call to an API takes (`sync.request_timeout`): so long after a start, no write of the
     /// process before can still be on its way.
     pub request_timeout: Duration,
+    /// The furthest that a row may be due from now: the longest wait after a failure, or the lease if that is longer. A
+    /// start brings back to it whatever is due later, which a clock that was wrong must have written.
+    pub furthest_due: Duration,
     /// Whether syncs only tell what they would write (`sync.dry_run`). A start without it makes the users due whose
     /// change was held back.
     pub dry_run: bool,
@@ -179,6 +186,34 @@ impl Queue {
         Ok(Self(Arc::new(Inner { ends, counter: Counter::Sqlite(counter), clock, last_census })))
     }
 
+    /// Opens the Postgres database at `url`, making the queue's tables where they are missing. Others may have it open: their
+    /// leases are left alone, and `clock` keeps to the database's time from now on.
+    ///
+    /// `seed` names the leases; two processes should not have the same.
+    ///
+    /// # Errors
+    /// [`OpenError`] tells what is wrong with the database and what to do.
+    pub async fn open_postgres(
+        url: &PostgresUrl,
+        options: Options,
+        clock: Clock,
+        seed: u64,
+    ) -> Result<Self, OpenError> {
+        Self::open_postgres_tuned(url, options, clock, seed, postgres::Tuning::default()).await
+    }
+
+    async fn open_postgres_tuned(
+        url: &PostgresUrl,
+        options: Options,
+        clock: Clock,
+        seed: u64,
+        tuning: postgres::Tuning,
+    ) -> Result<Self, OpenError> {
+        let (ends, counter) = postgres::open(url, options, clock.clone(), seed, tuning).await?;
+        let last_census = Mutex::new(None);
+        Ok(Self(Arc::new(Inner { ends, counter: Counter::Postgres(counter), clock, last_census })))
+    }
+
     /// Keeps that something changed for `user`; returns once that is committed and synced to disk.
     ///
     /// A caller that goes away before the answer leaves it open whether the event was kept.
@@ -287,6 +322,7 @@ impl Counter {
     async fn count(&self, now: Millis) -> Result<Census, QueueError> {
         match self {
             Self::Sqlite(counter) => counter.count(now).await,
+            Self::Postgres(counter) => counter.count(now).await,
         }
     }
 }

@@ -4,6 +4,7 @@ mod events;
 mod leases;
 mod life;
 mod model;
+pub(super) mod server;
 
 use std::time::Duration;
 
@@ -14,8 +15,15 @@ use crate::user::UserId;
 pub(super) const DEBOUNCE: Duration = Duration::from_secs(2);
 pub(super) const LEASE: Duration = Duration::from_secs(110);
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const FURTHEST: Duration = Duration::from_secs(2 * 3_600);
 pub(super) const OPTIONS: Options =
-    Options { debounce: DEBOUNCE, lease: LEASE, request_timeout: REQUEST_TIMEOUT, dry_run: false };
+    Options {
+        debounce: DEBOUNCE,
+        lease: LEASE,
+        request_timeout: REQUEST_TIMEOUT,
+        furthest_due: FURTHEST,
+        dry_run: false,
+    };
 pub(super) const UPDATE: &str = "contract.1#update";
 pub(super) const DONE: Settlement = Settlement::Done { held_back: false };
 
@@ -32,6 +40,15 @@ impl Shop {
             Queue::open_sqlite(&folder.path().join("queue.db"), options, clock, 7).unwrap()
         };
         Self { clock: Clock::manual(Millis(1_000_000)), open: Box::new(open) }
+    }
+
+    /// None where there is no Postgres server to test with.
+    pub(super) fn postgres() -> Option<Self> {
+        let ground = server::Ground::new()?;
+        let open = move |options, clock| {
+            ground.wait_for(Queue::open_postgres(&ground.url, options, clock, rand::random())).unwrap()
+        };
+        Some(Self { clock: Clock::manual(Millis(1_000_000)), open: Box::new(open) })
     }
 
     pub(super) fn opens(&self) -> Queue {
@@ -60,6 +77,15 @@ macro_rules! stories {
             $(#[tokio::test]
             async fn $story() {
                 super::$story(crate::queue::tests::Shop::sqlite()).await;
+            })*
+        }
+
+        mod on_postgres {
+            $(#[tokio::test]
+            async fn $story() {
+                if let Some(shop) = crate::queue::tests::Shop::postgres() {
+                    super::$story(shop).await;
+                }
             })*
         }
     };

@@ -59,6 +59,9 @@ const WRITE_WHAT_WAS_HELD_BACK: &str = "
     UPDATE users SET held_back = 0, due_at = iif(lease_owner IS NULL, min(coalesce(due_at, ?1), ?1), due_at)
     WHERE held_back = 1";
 
+/// What is due later than anything may be was written under a clock that was wrong.
+const BRING_BACK: &str = "UPDATE users SET due_at = ?1 WHERE due_at > ?1";
+
 const NEXT_DUE: &str =
     "SELECT due_at FROM users INDEXED BY users_due WHERE due_at IS NOT NULL ORDER BY due_at LIMIT 1";
 
@@ -78,6 +81,7 @@ pub(super) fn start(
     if !options.dry_run {
         transaction.execute(WRITE_WHAT_WAS_HELD_BACK, [now.0])?;
     }
+    transaction.execute(BRING_BACK, [now.plus(options.furthest_due).0])?;
     let next = next_due(&transaction)?;
     transaction.commit()?;
     Ok(next)

@@ -1,0 +1,125 @@
+//! The queue in a Postgres database, for any number of processes.
+//!
+//! One task keeps events ([`writer`]), another leases and settles ([`desk`]), each on a connection of its own that is
+//! made anew when it is lost ([`line`]). Replicas wake each other ([`wake`]); rows are counted on a connection beside
+//! ([`census`]). The time is the database's own.
+//!
+//! What made it fast, measured: one statement for all events that wait, so that many commits are one; and an event of
+//! a user who is due already changes no index.
+
+mod census;
+mod desk;
+mod due;
+mod fault;
+mod line;
+mod open;
+mod schema;
+mod settle;
+mod statements;
+#[cfg(test)]
+mod tests;
+mod tries;
+mod url;
+mod wake;
+mod writer;
+
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use sqlx::ConnectOptions;
+use sqlx::postgres::PgPoolOptions;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use self::desk::Desk;
+use self::due::Due;
+use self::line::Line;
+use self::writer::Writer;
+use super::Options;
+use super::command::Ends;
+use crate::clock::Clock;
+
+pub(super) use census::Counter;
+pub use open::PostgresError;
+pub use url::{Place, PostgresUrl};
+
+/// What only tests set otherwise. The times are the machine's, not the queue's clock's.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tuning {
+    /// How long a statement may take.
+    pub(super) answer: Duration,
+    /// How long a connection may take that is made anew.
+    pub(super) connect: Duration,
+    /// How often a small write tries whether events can be kept again.
+    pub(super) probe_every: Duration,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            answer: Duration::from_secs(4), // a sender waits a few seconds for its answer
+            connect: Duration::from_secs(2),
+            probe_every: Duration::from_secs(2),
+        }
+    }
+}
+
+/// Makes the database at `url` ready and starts the tasks.
+pub(super) async fn open(
+    url: &PostgresUrl,
+    options: Options,
+    clock: Clock,
+    seed: u64,
+    tuning: Tuning,
+) -> Result<(Ends, Counter), PostgresError> {
+    let opened = open::open(url, &options, &clock).await?;
+
+    let connect = url.options.clone().disable_statement_logging();
+    let connect = match connect.get_application_name() {
+        Some(_) => connect,
+        None => connect.application_name(env!("CARGO_PKG_NAME")),
+    };
+    // For listening, telling and counting: what may wait.
+    let pool = PgPoolOptions::new()
+        .max_connections(3)
+        .acquire_timeout(tuning.connect)
+        .idle_timeout(Duration::from_secs(60))
+        .after_connect(move |connection, _| Box::pin(line::set_up(connection, tuning.answer)))
+        .connect_lazy_with(connect.clone());
+
+    let (ends, end) = Ends::new(opened.next_due);
+    let due = Due::new(end.next_due);
+    let mut names = StdRng::seed_from_u64(seed);
+    let wake = wake::start(pool.clone(), opened.channel, names.random(), due.clone());
+    let closing = CancellationToken::new();
+    let (to_desk, commands) = mpsc::unbounded_channel();
+    let desk = Desk {
+        commands,
+        line: Line::new(connect.clone(), tuning),
+        due: due.clone(),
+        teller: wake.teller.clone(),
+        closing: closing.clone(),
+        names,
+        doubtful: Vec::new(),
+        options,
+        clock: clock.clone(),
+        tuning,
+    };
+    let writer = Writer {
+        commands: end.commands,
+        accepting: end.accepting,
+        closed: end.closed,
+        line: Line::new(connect, tuning),
+        desk: to_desk,
+        desk_ended: tokio::spawn(desk.run()),
+        closing,
+        due,
+        wake,
+        options,
+        clock,
+        tuning,
+    };
+    tokio::spawn(writer.run());
+    Ok((ends, Counter { pool, tuning }))
+}

@@ -1,0 +1,124 @@
+//! One connection that is made anew after it was lost: not at every call, so that a database that is away is not
+//! stormed, and a caller meanwhile is told at once rather than kept waiting.
+
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{ConnectOptions, Connection};
+use tokio::time::{Instant, timeout};
+
+use super::Tuning;
+use super::fault::Fault;
+
+/// The wait after the first connection that failed; it doubles.
+const FIRST_WAIT: Duration = Duration::from_millis(50);
+/// The longest wait.
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+
+/// What every session needs: one schema, so that no name is ever found in another; commits that are on disk when they
+/// are answered; and an end to what hangs, so that no other replica waits for it.
+const SET_UP: &str = "
+    SELECT set_config('search_path', coalesce(quote_ident(current_schema()), ''), false),
+        set_config('synchronous_commit',
+            CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on'
+                ELSE current_setting('synchronous_commit') END, false),
+        set_config('statement_timeout', $1, false),
+        set_config('idle_in_transaction_session_timeout', $1, false)";
+
+/// Sets a new session up; `limit` is the longest that a statement may take on the server.
+pub(super) async fn set_up(connection: &mut PgConnection, limit: Duration) -> Result<(), sqlx::Error> {
+    let limit = format!("{}ms", limit.as_millis());
+    sqlx::query(SET_UP).bind(limit).persistent(false).execute(connection).await.map(drop)
+}
+
+/// A connection, there or not.
+pub(super) struct Line {
+    options: PgConnectOptions,
+    tuning: Tuning,
+    connection: Option<PgConnection>,
+    failures: u32,
+    not_before: Instant,
+    lost_at: Instant,
+    why: String,
+}
+
+impl Line {
+    /// A line that connects when it is first used.
+    pub(super) fn new(options: PgConnectOptions, tuning: Tuning) -> Self {
+        let now = Instant::now();
+        Self { options, tuning, connection: None, failures: 0, not_before: now, lost_at: now, why: String::new() }
+    }
+
+    /// The connection; where there is none and the time for another has come, a new one.
+    pub(super) async fn connection(&mut self) -> Result<&mut PgConnection, Fault> {
+        let connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => self.connect().await?,
+        };
+        Ok(self.connection.insert(connection))
+    }
+
+    /// Notes what came of a statement: a connection that it ended is closed.
+    pub(super) fn after<T>(&mut self, came: Result<T, Fault>) -> Result<T, Fault> {
+        if let Err(fault) = &came
+            && fault.ends_connection()
+            && self.connection.take().is_some()
+        {
+            self.lost_at = Instant::now();
+            if matches!(fault, Fault::Late) {
+                // A server that hangs would make each caller wait in turn.
+                self.put_off(LONGEST_WAIT, "the database does not answer".to_owned());
+            }
+        }
+        came
+    }
+
+    /// How long there has been no connection.
+    pub(super) fn away(&self) -> Duration {
+        if self.connection.is_some() { Duration::ZERO } else { self.lost_at.elapsed() }
+    }
+
+    /// When another connection may be tried.
+    pub(super) fn not_before(&self) -> Instant {
+        self.not_before
+    }
+
+    /// Says goodbye, so that the server logs no broken connection.
+    pub(super) async fn close(self) {
+        if let Some(connection) = self.connection {
+            // A server that does not answer has been told all the same.
+            let _ = timeout(Duration::from_secs(1), connection.close()).await;
+        }
+    }
+
+    async fn connect(&mut self) -> Result<PgConnection, Fault> {
+        if Instant::now() < self.not_before {
+            return Err(Fault::Lost(self.why.clone()));
+        }
+        let connect = async {
+            let mut connection = self.options.connect().await?;
+            set_up(&mut connection, self.tuning.answer).await?;
+            Ok::<_, sqlx::Error>(connection)
+        };
+        let why = match timeout(self.tuning.connect, connect).await {
+            Ok(Ok(connection)) => {
+                if self.failures > 0 {
+                    tracing::info!("connected to the queue's database again");
+                }
+                self.failures = 0;
+                return Ok(connection);
+            }
+            Ok(Err(error)) => format!("no connection to the database: {error}"),
+            Err(_) => "no connection to the database: it does not answer".to_owned(),
+        };
+        let wait = FIRST_WAIT.saturating_mul(2_u32.saturating_pow(self.failures)).min(LONGEST_WAIT);
+        self.failures = self.failures.saturating_add(1);
+        self.put_off(wait, why.clone());
+        Err(Fault::Lost(why))
+    }
+
+    fn put_off(&mut self, wait: Duration, why: String) {
+        self.not_before = Instant::now() + wait;
+        self.why = why;
+    }
+}

@@ -1,0 +1,219 @@
+//! The start: a connection, the schema, the database's time; and a clear word where one of them cannot be had.
+
+use std::io::ErrorKind;
+use std::time::Duration;
+
+use sqlx::postgres::PgConnection;
+use sqlx::{ConnectOptions, Connection, Error};
+use tokio::time::timeout;
+
+use super::fault::Fault;
+use super::line;
+use super::schema::{self, Version};
+use super::statements;
+use super::tries::Tries;
+use super::url::{Place, PostgresUrl};
+use crate::clock::{Clock, Millis};
+use crate::queue::Options;
+
+/// How long the start waits for a connection.
+const CONNECTING: Duration = Duration::from_secs(10);
+/// How long a single step of the start may take: a schema change of a large queue, or waiting for one.
+const STEP: Duration = Duration::from_secs(120);
+
+/// Why a Postgres queue could not be opened. Each message names server, database and user, never the password.
+#[derive(Debug, thiserror::Error)]
+pub enum PostgresError {
+    /// The name of the host leads nowhere.
+    #[error("cannot reach {place}: there is no such host ({why}). Look at the host in queue.url, and at DNS")]
+    HostNotFound {
+        /// Which database.
+        place: Place,
+        /// The system's reason.
+        why: String,
+    },
+    /// The host answers, but not Postgres.
+    #[error(
+        "cannot reach {0}: nothing listens there. Is the server running, is the port in queue.url right, and does it \
+         listen on that address (listen_addresses)?"
+    )]
+    Refused(Place),
+    /// Nothing comes back.
+    #[error("cannot reach {place}: {why}. Look at host and port in queue.url, and at firewalls between")]
+    Unreachable {
+        /// Which database.
+        place: Place,
+        /// The system's reason.
+        why: String,
+    },
+    /// The server does not let that user in.
+    #[error(
+        "{place} refuses the login: {why}. Look at user and password in queue.url (special characters \
+         percent-encoded), and at the server's pg_hba.conf"
+    )]
+    Login {
+        /// Which database.
+        place: Place,
+        /// The server's reason.
+        why: String,
+    },
+    /// The server has no such database.
+    #[error("{0} does not exist. Create it (CREATE DATABASE), or correct its name in queue.url")]
+    NoDatabase(Place),
+    /// No encrypted connection came about.
+    #[error(
+        "cannot speak TLS with {place}: {why}. Look at sslmode and sslrootcert in queue.url; sslmode=verify-full needs \
+         the certificate of the server's CA"
+    )]
+    Tls {
+        /// Which database.
+        place: Place,
+        /// What was wrong.
+        why: String,
+    },
+    /// The user may not do what the queue needs.
+    #[error(
+        "in {place} something is not allowed: {why}. The user has to own the queue's tables or may create them: GRANT \
+         CREATE, USAGE ON SCHEMA …"
+    )]
+    NotAllowed {
+        /// Which database.
+        place: Place,
+        /// The server's reason.
+        why: String,
+    },
+    /// No schema of the search path exists.
+    #[error(
+        "{0} has none of the schemas in the search path. Create one (CREATE SCHEMA), or name another at the end of \
+         queue.url: ?options=-c%20search_path%3Dname"
+    )]
+    NoSchema(Place),
+    /// The schema is another program's.
+    #[error(
+        "{place} has tables of another program in the schema {schema:?}. They were left as they are: CREATE SCHEMA \
+         sesamy_mailmojo, and end queue.url with ?options=-c%20search_path%3Dsesamy_mailmojo"
+    )]
+    Foreign {
+        /// Which database.
+        place: Place,
+        /// The schema.
+        schema: String,
+    },
+    /// A newer version of this program has changed the schema.
+    #[error(
+        "the queue in {place} has schema version {found}, and this program knows none after {known}: run the version \
+         that wrote it or a later one"
+    )]
+    Newer {
+        /// Which database.
+        place: Place,
+        /// The version there.
+        found: u32,
+        /// The latest one known.
+        known: u32,
+    },
+    /// Anything else that the server says.
+    #[error("cannot open the queue in {place}: {why}")]
+    Store {
+        /// Which database.
+        place: Place,
+        /// The server's own message.
+        why: String,
+    },
+}
+
+/// What the start found out.
+pub(super) struct Opened {
+    pub(super) next_due: Option<Millis>,
+    /// Where replicas of this queue tell each other that somebody is due.
+    pub(super) channel: String,
+}
+
+/// Makes the database ready, and `clock` keep its time.
+pub(super) async fn open(
+    url: &PostgresUrl,
+    options: &Options,
+    clock: &Clock,
+) -> Result<Opened, PostgresError> {
+    let place = url.place();
+    let mut connection = connect(url, &place).await?;
+    let opened = prepare(&mut connection, &place, options, clock).await;
+    // What is open is closed by the server in any case.
+    let _ = timeout(Duration::from_secs(1), connection.close()).await;
+    opened
+}
+
+async fn connect(url: &PostgresUrl, place: &Place) -> Result<PgConnection, PostgresError> {
+    let connecting = async {
+        let mut connection = url.options.connect().await?;
+        line::set_up(&mut connection, STEP).await?;
+        Ok(connection)
+    };
+    match timeout(CONNECTING, connecting).await {
+        Ok(connected) => connected.map_err(|error| explain(place, &error)),
+        Err(_) => {
+            let why = format!("it does not answer within {CONNECTING:?}");
+            Err(PostgresError::Unreachable { place: place.clone(), why })
+        }
+    }
+}
+
+async fn prepare(
+    connection: &mut PgConnection,
+    place: &Place,
+    options: &Options,
+    clock: &Clock,
+) -> Result<Opened, PostgresError> {
+    let told = |error: Error| explain(place, &error);
+    let version = schema::migrate(connection).await.map_err(told)?;
+    match version {
+        Version::Nowhere => return Err(PostgresError::NoSchema(place.clone())),
+        Version::Foreign(schema) => return Err(PostgresError::Foreign { place: place.clone(), schema }),
+        Version::Ours(found) if found > schema::KNOWN => {
+            return Err(PostgresError::Newer { place: place.clone(), found, known: schema::KNOWN });
+        }
+        Version::Ours(_) => {}
+    }
+    let began = clock.now();
+    let now = statements::now(connection, clock.given()).await.map_err(told)?;
+    clock.keep_to(began, now);
+    let channel = sqlx::query_scalar(
+        "SELECT 'sesamy_mailmojo_' || oid::bigint FROM pg_namespace WHERE nspname = current_schema()",
+    );
+    let channel = channel.fetch_one(&mut *connection).await.map_err(told)?;
+    let mut tries = Tries::default();
+    loop {
+        match statements::start(connection, now, options).await {
+            Ok(next_due) => return Ok(Opened { next_due, channel }),
+            Err(error) => {
+                let fault = Fault::from(&error);
+                if fault.ends_connection() || !tries.another(&fault) {
+                    return Err(told(error));
+                }
+            }
+        }
+    }
+}
+
+/// The error, as an operator needs it.
+fn explain(place: &Place, error: &Error) -> PostgresError {
+    let place = place.clone();
+    match error {
+        Error::Io(io) if io.kind() == ErrorKind::ConnectionRefused => PostgresError::Refused(place),
+        Error::Io(io) if io.to_string().contains("lookup") => {
+            PostgresError::HostNotFound { place, why: io.to_string() }
+        }
+        Error::Io(io) => PostgresError::Unreachable { place, why: io.to_string() },
+        Error::Tls(why) => PostgresError::Tls { place, why: why.to_string() },
+        Error::Database(refusal) => {
+            let why = refusal.message().to_owned();
+            match refusal.code().as_deref() {
+                Some("28P01" | "28000") => PostgresError::Login { place, why },
+                Some("3D000") => PostgresError::NoDatabase(place),
+                Some("42501") => PostgresError::NotAllowed { place, why },
+                _ => PostgresError::Store { place, why },
+            }
+        }
+        other => PostgresError::Store { place, why: other.to_string() },
+    }
+}

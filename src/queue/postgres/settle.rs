@@ -1,0 +1,133 @@
+//! The ends of leases: one statement for all that wait, each row on the condition that its lease is still the one that
+//! is settled. Where the row's generation is not the leased one, an event came during the sync, and the row is due
+//! after the debounce whatever the sync came to.
+
+use std::collections::HashMap;
+
+use sqlx::Row;
+use sqlx::postgres::PgConnection;
+
+use super::statements::{millis, server_time, storable};
+use crate::clock::Millis;
+use crate::queue::{Job, Options, Settled, Settlement};
+
+const DONE: i16 = 0;
+const RETRY: i16 = 1;
+const PARK: i16 = 2;
+const RELEASE: i16 = 3;
+const ABANDON: i16 = 4;
+
+/// The kinds are those above. `came` tells whether an event came that this kind of end gives way to. A parked row is
+/// shown as it is, and the next event asks for a sync anyhow: no need to mark it as held back.
+const SETTLE: &str = concat!(
+    "WITH times AS MATERIALIZED (SELECT ",
+    server_time!(),
+    " AS now),
+    ends AS (
+        SELECT * FROM unnest($3::text[], $4::bigint[], $5::bigint[], $6::smallint[], $7::bigint[], $8::boolean[],
+                $9::text[], $10::text[])
+            AS e (user_id, lease_owner, generation, kind, at, flag, error, answer)),
+    held AS MATERIALIZED (
+        SELECT user_id FROM users WHERE connection = 'default' AND user_id = ANY ($3)
+        ORDER BY user_id FOR NO KEY UPDATE)
+    UPDATE users AS u SET
+        lease_owner = CASE e.kind WHEN 4 THEN u.lease_owner END,
+        unsettled = CASE e.kind WHEN 4 THEN u.unsettled ELSE 0 END,
+        due_at = CASE WHEN e.kind IN (0, 1, 2) AND u.generation <> e.generation THEN now + $2
+            WHEN e.kind IN (1, 4) THEN e.at
+            WHEN e.kind = 3 THEN now END,
+        attempts = CASE WHEN e.kind = 0 OR (e.kind = 2 AND u.generation <> e.generation) THEN 0
+            WHEN e.kind = 1 THEN u.attempts + e.flag::integer
+            ELSE u.attempts END,
+        failing_since = CASE WHEN e.kind = 0 OR (e.kind = 2 AND u.generation <> e.generation) THEN NULL
+            WHEN (e.kind = 1 AND e.flag) OR e.kind = 2 THEN coalesce(u.failing_since, now)
+            ELSE u.failing_since END,
+        error = CASE WHEN e.kind IN (0, 1, 2) THEN e.error ELSE u.error END,
+        parked_at = CASE WHEN e.kind = 2 AND u.generation = e.generation THEN now END,
+        answer = CASE WHEN e.kind = 2 AND u.generation = e.generation THEN e.answer END,
+        held_back = CASE e.kind WHEN 0 THEN e.flag WHEN 2 THEN false ELSE u.held_back END
+    FROM ends AS e JOIN held USING (user_id) CROSS JOIN times
+    WHERE u.connection = 'default' AND u.user_id = held.user_id AND u.lease_owner = e.lease_owner
+    RETURNING u.user_id, e.kind IN (0, 1, 2) AND u.generation <> e.generation AS came"
+);
+
+/// The end of one lease.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct End<'a> {
+    pub(super) job: &'a Job,
+    pub(super) how: &'a Settlement,
+}
+
+impl End<'_> {
+    fn kind(&self) -> i16 {
+        match self.how {
+            Settlement::Done { .. } => DONE,
+            Settlement::Retry { .. } => RETRY,
+            Settlement::Park { .. } => PARK,
+            Settlement::Release => RELEASE,
+            Settlement::Abandon { .. } => ABANDON,
+        }
+    }
+
+    fn at(&self) -> Option<i64> {
+        match self.how {
+            Settlement::Retry { at, .. } | Settlement::Abandon { until: at } => Some(at.0),
+            _ => None,
+        }
+    }
+
+    fn flag(&self) -> bool {
+        match self.how {
+            Settlement::Done { held_back } => *held_back,
+            Settlement::Retry { counts, .. } => *counts,
+            _ => false,
+        }
+    }
+
+    fn error(&self) -> Option<String> {
+        match self.how {
+            Settlement::Retry { error, .. } | Settlement::Park { error, .. } => Some(storable(error)),
+            _ => None,
+        }
+    }
+
+    fn answer(&self) -> Option<String> {
+        match self.how {
+            Settlement::Park { answer, .. } => Some(storable(answer)),
+            _ => None,
+        }
+    }
+}
+
+/// Ends leases, each of another user; what came of each, in the order of `ends`.
+pub(super) async fn settle(
+    connection: &mut PgConnection,
+    ends: &[End<'_>],
+    given: Option<Millis>,
+    options: &Options,
+) -> sqlx::Result<Vec<Settled>> {
+    let each = || ends.iter();
+    let rows = sqlx::query(SETTLE)
+        .bind(given.map(|now| now.0))
+        .bind(millis(options.debounce))
+        .bind(each().map(|end| end.job.user.as_str()).collect::<Vec<_>>())
+        .bind(each().map(|end| end.job.lease_owner).collect::<Vec<_>>())
+        .bind(each().map(|end| end.job.generation).collect::<Vec<_>>())
+        .bind(each().map(End::kind).collect::<Vec<_>>())
+        .bind(each().map(End::at).collect::<Vec<_>>())
+        .bind(each().map(End::flag).collect::<Vec<_>>())
+        .bind(each().map(End::error).collect::<Vec<_>>())
+        .bind(each().map(End::answer).collect::<Vec<_>>())
+        .fetch_all(connection)
+        .await?;
+    let mut came = HashMap::with_capacity(rows.len());
+    for row in &rows {
+        came.insert(row.try_get::<String, _>(0)?, row.try_get::<bool, _>(1)?);
+    }
+    let settled = |end: &End<'_>| match came.get(end.job.user.as_str()) {
+        None => Settled::LeaseLost,
+        Some(false) => Settled::AsAsked,
+        Some(true) => Settled::DueAgain,
+    };
+    Ok(each().map(settled).collect())
+}

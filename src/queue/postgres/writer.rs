@@ -1,0 +1,180 @@
+//! The one who takes what is sent to the queue: keeps all events that wait by one statement, and hands the rest on to
+//! the [`desk`](super::desk), which has a connection of its own, so that no event waits for a lease.
+
+use std::mem;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::due::Due;
+use super::fault::Fault;
+use super::line::Line;
+use super::statements::{self, Event};
+use super::tries::{Tries, within};
+use super::wake::Wake;
+use super::Tuning;
+use crate::clock::Clock;
+use crate::queue::command::{Command, Push};
+use crate::queue::{Options, QueueError};
+
+/// The most commands that are taken at once.
+const BATCH: usize = 1_024;
+
+pub(super) struct Writer {
+    pub(super) commands: mpsc::Receiver<Command>,
+    pub(super) accepting: Arc<AtomicBool>,
+    /// Set to true once everything is released.
+    pub(super) closed: watch::Sender<bool>,
+    pub(super) line: Line,
+    pub(super) desk: mpsc::UnboundedSender<Command>,
+    pub(super) desk_ended: JoinHandle<()>,
+    /// Tells the desk to wait for nothing any more.
+    pub(super) closing: CancellationToken,
+    pub(super) due: Due,
+    pub(super) wake: Wake,
+    pub(super) options: Options,
+    pub(super) clock: Clock,
+    pub(super) tuning: Tuning,
+}
+
+impl Writer {
+    /// Works until the queue is closed or its last clone is gone.
+    pub(super) async fn run(mut self) {
+        let mut batch = Vec::with_capacity(BATCH);
+        let mut probe_at = Instant::now();
+        loop {
+            let refuses = !self.accepting.load(Ordering::Relaxed);
+            tokio::select! {
+                biased;
+                () = sleep_until(probe_at), if refuses => self.probe().await,
+                taken = self.commands.recv_many(&mut batch, BATCH) => {
+                    if taken == 0 {
+                        break;
+                    }
+                    self.carry_out(&mut batch).await;
+                }
+            }
+            if !refuses || Instant::now() >= probe_at {
+                probe_at = Instant::now() + self.tuning.probe_every;
+            }
+        }
+        self.finish().await;
+    }
+
+    async fn carry_out(&mut self, batch: &mut Vec<Command>) {
+        let mut pushes = Vec::with_capacity(batch.len());
+        for command in batch.drain(..) {
+            match command {
+                Command::Push(push) => pushes.push(push),
+                Command::Close => {
+                    self.commands.close(); // what has been sent is still received
+                    self.closing.cancel();
+                }
+                // Where the desk is gone, the caller is told that the queue is closed.
+                other => drop(self.desk.send(other)),
+            }
+        }
+        if !pushes.is_empty() {
+            pushes.sort_by(|a, b| a.user.cmp(&b.user)); // stable: of one user's events the last stays last
+            self.keep(pushes).await;
+        }
+    }
+
+    /// All events by one statement; where that fails each user's alone, so that none fails for another's fault.
+    async fn keep(&mut self, mut pushes: Vec<Push>) {
+        let together = self.write(&coalesced(&pushes)).await;
+        if !matches!(together, Err(Fault::Row(_))) {
+            return self.answer(pushes, together);
+        }
+        while let Some(first) = pushes.first() {
+            let others = pushes.partition_point(|push| push.user <= first.user);
+            let rest = pushes.split_off(others);
+            let of_one_user = mem::replace(&mut pushes, rest);
+            let alone = self.write(&coalesced(&of_one_user)).await;
+            self.answer(of_one_user, alone);
+        }
+    }
+
+    fn answer(&mut self, pushes: Vec<Push>, kept: Result<(), Fault>) {
+        let kept = kept.map_err(QueueError::from);
+        self.can_keep(&kept);
+        for push in pushes {
+            push.answer.send(kept.clone());
+        }
+    }
+
+    /// An event that may have been kept, though its answer was lost, is written again: to be due twice is to be due.
+    async fn write(&mut self, events: &[Event<'_>]) -> Result<(), Fault> {
+        let mut tries = Tries::default();
+        loop {
+            match self.write_once(events).await {
+                Err(fault) if tries.another(&fault) => {}
+                came => return came,
+            }
+        }
+    }
+
+    async fn write_once(&mut self, events: &[Event<'_>]) -> Result<(), Fault> {
+        let given = self.clock.given();
+        let came = match self.line.connection().await {
+            Ok(connection) => {
+                within(self.tuning, statements::push(connection, events, given, &self.options)).await
+            }
+            Err(fault) => Err(fault),
+        };
+        if let Some(at) = self.line.after(came)?
+            && self.due.at(at)
+        {
+            self.wake.tell(at);
+        }
+        Ok(())
+    }
+
+    async fn probe(&mut self) {
+        let came = match self.line.connection().await {
+            Ok(connection) => within(self.tuning, statements::probe(connection)).await,
+            Err(fault) => Err(fault),
+        };
+        let came = self.line.after(came).map_err(QueueError::from);
+        self.can_keep(&came);
+    }
+
+    fn can_keep(&self, came: &Result<(), QueueError>) {
+        let before = self.accepting.swap(came.is_ok(), Ordering::Relaxed);
+        match came {
+            Err(error) if before => {
+                tracing::error!(%error, "events cannot be kept and are refused; trying again every 2 s");
+            }
+            Ok(()) if !before => tracing::info!("events can be kept again"),
+            _ => {}
+        }
+    }
+
+    async fn finish(self) {
+        drop(self.desk);
+        self.closing.cancel();
+        if let Err(error) = self.desk_ended.await {
+            tracing::error!(%error, "a part of the queue ended with a fault");
+        }
+        self.wake.close().await;
+        self.line.close().await;
+        self.closed.send_replace(true);
+    }
+}
+
+/// One event per user, in the order of the users.
+fn coalesced(sorted: &[Push]) -> Vec<Event<'_>> {
+    let of_one_user = |pushes: &'_ [Push]| (pushes.len(), pushes.last().map(|push| push.event_type));
+    sorted
+        .chunk_by(|a, b| a.user == b.user)
+        .filter_map(|pushes| {
+            let (events, last) = of_one_user(pushes);
+            let user = pushes.first()?.user.as_str();
+            Some(Event { user, events: i64::try_from(events).unwrap_or(i64::MAX), event_type: last? })
+        })
+        .collect()
+}
