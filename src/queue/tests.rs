@@ -16,14 +16,13 @@ pub(super) const DEBOUNCE: Duration = Duration::from_secs(2);
 pub(super) const LEASE: Duration = Duration::from_secs(110);
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) const FURTHEST: Duration = Duration::from_secs(2 * 3_600);
-pub(super) const OPTIONS: Options =
-    Options {
-        debounce: DEBOUNCE,
-        lease: LEASE,
-        request_timeout: REQUEST_TIMEOUT,
-        furthest_due: FURTHEST,
-        dry_run: false,
-    };
+pub(super) const OPTIONS: Options = Options {
+    debounce: DEBOUNCE,
+    lease: LEASE,
+    request_timeout: REQUEST_TIMEOUT,
+    furthest_due: FURTHEST,
+    dry_run: false,
+};
 pub(super) const UPDATE: &str = "contract.1#update";
 pub(super) const DONE: Settlement = Settlement::Done { held_back: false };
 

@@ -22,7 +22,13 @@ const EVENT: &str =
 async fn closed_queue() -> Queue {
     let folder = tempfile::tempdir().unwrap();
     let second = Duration::from_secs(1);
-    let options = Options { debounce: second, lease: second, request_timeout: second, furthest_due: second, dry_run: false };
+    let options = Options {
+        debounce: second,
+        lease: second,
+        request_timeout: second,
+        furthest_due: second,
+        dry_run: false,
+    };
     let queue = Queue::open_sqlite(&folder.path().join("queue.db"), options, Clock::system(), 1).unwrap();
     queue.close().await;
     queue
