@@ -7,10 +7,12 @@
 //! What made it fast, measured: one statement for all events that wait, so that many commits are one; and an event of
 //! a user who is due already changes no index.
 
+mod apis;
 mod census;
 mod desk;
 mod due;
 mod fault;
+mod lease;
 mod line;
 mod open;
 mod schema;

@@ -8,8 +8,6 @@ use std::time::Duration;
 
 use rand::RngExt;
 use rand::rngs::StdRng;
-use sqlx::Connection;
-use sqlx::postgres::PgConnection;
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
@@ -17,14 +15,16 @@ use tokio_util::sync::CancellationToken;
 use super::Tuning;
 use super::due::Due;
 use super::fault::Fault;
+use super::lease::{self, Request};
 use super::line::Line;
-use super::settle::{self, End};
-use super::statements::{self, Which};
+use super::settle::End;
 use super::tries::{Tries, within};
 use super::wake::Teller;
+use super::{apis, statements};
 use crate::clock::{Clock, Millis};
+use crate::queue::apis::Apis;
 use crate::queue::command::{Answer, Command};
-use crate::queue::{Job, Options, QueueError, Settled, Settlement};
+use crate::queue::{Job, Leased, Options, QueueError, Rates, Settled, Settlement};
 use crate::user::UserId;
 
 /// The most commands that are taken at once.
@@ -53,13 +53,6 @@ struct Waiting {
     answer: Answer<Settled>,
 }
 
-/// What one transaction found and leased.
-struct Leased {
-    jobs: Vec<Job>,
-    now: Millis,
-    next_due: Option<Millis>,
-}
-
 impl Desk {
     /// Works until the writer lets go of its end of the line.
     pub(super) async fn run(mut self) {
@@ -71,11 +64,12 @@ impl Desk {
     }
 
     async fn carry_out(&mut self, batch: &mut Vec<Command>) {
-        let (mut ends, mut done, mut leases) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut ends, mut done, mut asks, mut leases) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for command in batch.drain(..) {
             match command {
                 Command::Settle { job, how, answer } => ends.push(Waiting { job, how, answer }),
-                Command::Lease { most, untried_first, answer } => leases.push((most, untried_first, answer)),
+                Command::Lease { most, answer } => leases.push((most, answer)),
+                Command::TakeCall { .. } | Command::Rests { .. } => asks.push(command),
                 Command::GiveBack { users, parked_with, due, answer } => {
                     let came = self.give_back(&users, parked_with.as_deref(), due).await;
                     done.push((Command::GiveBack { users, parked_with, due, answer }, came));
@@ -92,9 +86,13 @@ impl Desk {
             self.look_ahead().await;
             done.into_iter().for_each(|(command, came)| command.reply(came));
         }
-        for (most, untried_first, mut answer) in leases {
-            let came = self.lease(most, untried_first).await;
-            let came = came.map(|jobs| answer.hold(jobs)).map_err(QueueError::from);
+        if !asks.is_empty() {
+            let came = self.ask_of_apis(&mut asks).await.map_err(QueueError::from);
+            asks.into_iter().for_each(|ask| ask.reply(came.clone()));
+        }
+        for (most, mut answer) in leases {
+            let came = self.lease(most).await;
+            let came = came.map(|leased| answer.hold(leased)).map_err(QueueError::from);
             answer.send(came);
         }
     }
@@ -144,7 +142,7 @@ impl Desk {
         let given = self.clock.given();
         let came = match self.line.connection().await {
             Ok(connection) => {
-                within(self.tuning, settle::settle(connection, ends, given, &self.options)).await
+                within(self.tuning, lease::settle(connection, ends, given, &self.options)).await
             }
             Err(fault) => Err(fault),
         };
@@ -188,33 +186,60 @@ impl Desk {
         }
     }
 
-    async fn lease(&mut self, most: usize, untried_first: bool) -> Result<Vec<Job>, Fault> {
+    /// Calls that syncs ask for, and what is told or asked of rests: all in one transaction, in their order.
+    async fn ask_of_apis(&mut self, asks: &mut [Command]) -> Result<(), Fault> {
         let mut tries = Tries::default();
         loop {
-            match self.lease_once(most, untried_first).await {
+            match self.ask_of_apis_once(asks).await {
+                Err(fault) if tries.another(&fault) => {} // a call taken twice is one that comes later
+                came => return came,
+            }
+        }
+    }
+
+    async fn ask_of_apis_once(&mut self, asks: &mut [Command]) -> Result<(), Fault> {
+        let (given, rates) = (self.clock.given(), &self.options.rates);
+        let only_looks = asks.iter().all(|ask| matches!(ask, Command::Rests { change: None, .. }));
+        let came = match self.line.connection().await {
+            Ok(connection) if only_looks => within(self.tuning, apis::read(connection)).await.map(|mut apis| {
+                asks.iter_mut().for_each(|ask| carry_out(ask, &mut apis, Millis(0), rates));
+            }),
+            Ok(connection) => {
+                let all = |apis: &mut Apis, now| asks.iter_mut().for_each(|ask| carry_out(ask, apis, now, rates));
+                within(self.tuning, lease::change(connection, given, all)).await
+            }
+            Err(fault) => Err(fault),
+        };
+        self.line.after(came)
+    }
+
+    async fn lease(&mut self, most: usize) -> Result<Leased, Fault> {
+        let mut tries = Tries::default();
+        loop {
+            match self.lease_once(most).await {
                 Err(fault) if tries.another(&fault) => {}
                 came => return came,
             }
         }
     }
 
-    async fn lease_once(&mut self, most: usize, untried_first: bool) -> Result<Vec<Job>, Fault> {
+    async fn lease_once(&mut self, most: usize) -> Result<Leased, Fault> {
         let names: Vec<i64> = (0..most).map(|_| self.names.random()).collect();
         let (asked, began) = (self.due.ask(), self.clock.now());
-        let given = self.clock.given();
+        let (given, options) = (self.clock.given(), &self.options);
         let came = match self.line.connection().await {
             Ok(connection) => {
-                let work = lease(connection, &names, untried_first, &self.doubtful, given, &self.options);
-                within(self.tuning, work).await
+                let request = Request { names: &names, doubtful: &self.doubtful, given, options };
+                within(self.tuning, lease::lease(connection, request)).await
             }
             Err(fault) => Err(fault),
         };
         match self.line.after(came) {
-            Ok(leased) => {
+            Ok(found) => {
                 self.doubtful.clear();
-                self.clock.keep_to(began, leased.now);
-                self.due.found(asked, leased.next_due);
-                Ok(leased.jobs)
+                self.clock.keep_to(began, found.now);
+                self.due.found(asked, found.next_due);
+                Ok(found.leased)
             }
             Err(fault) => {
                 if fault.ends_connection() {
@@ -223,6 +248,20 @@ impl Desk {
                 Err(fault)
             }
         }
+    }
+}
+
+/// What an ask comes to, while the rows of both APIs are locked.
+fn carry_out(ask: &mut Command, apis: &mut Apis, now: Millis, rates: &Rates) {
+    match ask {
+        Command::TakeCall { api, answer } => answer.hold(apis.take_call(*api, now, rates)),
+        Command::Rests { change, answer } => {
+            if let Some((api, change)) = change {
+                apis.change(*api, change.clone());
+            }
+            answer.hold(apis.rests());
+        }
+        _ => {}
     }
 }
 
@@ -247,30 +286,4 @@ fn one_each(ends: Vec<Waiting>) -> (Vec<Waiting>, Vec<Waiting>) {
         }
     }
     (turn.into_values().collect(), later)
-}
-
-/// One transaction, as short as it can be: no sync runs within it.
-async fn lease(
-    connection: &mut PgConnection,
-    names: &[i64],
-    untried_first: bool,
-    doubtful: &[i64],
-    given: Option<Millis>,
-    options: &Options,
-) -> sqlx::Result<Leased> {
-    let mut transaction = connection.begin().await?;
-    let now = statements::now(&mut transaction, given).await?;
-    if !doubtful.is_empty() {
-        statements::undo_leases(&mut transaction, doubtful, now).await?;
-    }
-    let mut jobs = Vec::new();
-    if untried_first {
-        jobs = statements::lease(&mut transaction, Which::Untried, names, now, options).await?;
-    }
-    if jobs.is_empty() {
-        jobs = statements::lease(&mut transaction, Which::Any, names, now, options).await?;
-    }
-    let next_due = statements::next_due(&mut transaction).await?;
-    transaction.commit().await?;
-    Ok(Leased { jobs, now, next_due })
 }

@@ -46,15 +46,7 @@ impl Line {
     /// A line that connects when it is first used.
     pub(super) fn new(options: PgConnectOptions, tuning: Tuning) -> Self {
         let now = Instant::now();
-        Self {
-            options,
-            tuning,
-            connection: None,
-            failures: 0,
-            not_before: now,
-            lost_at: now,
-            why: String::new(),
-        }
+        Self { options, tuning, connection: None, failures: 0, not_before: now, lost_at: now, why: String::new() }
     }
 
     /// The connection; where there is none and the time for another has come, a new one.

@@ -4,7 +4,10 @@ use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 
 /// Step n leads from version n to version n + 1. Never changed once released: a new step is added instead.
-const STEPS: &[&str] = &[include_str!("../migrations/postgres/0001_users.sql")];
+const STEPS: &[&str] = &[
+    include_str!("../migrations/postgres/0001_users.sql"),
+    include_str!("../migrations/postgres/0002_apis.sql"),
+];
 
 /// The latest version that is known.
 pub(super) const KNOWN: u32 = STEPS.len() as u32;

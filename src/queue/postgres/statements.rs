@@ -7,8 +7,10 @@
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{Connection, Row};
 
+use super::apis;
 use crate::clock::Millis;
 use crate::queue::{Job, Options};
+use crate::upstream::PerApi;
 use crate::user::UserId;
 
 /// The database's time, unless another one is given.
@@ -185,12 +187,7 @@ pub(super) async fn lease(
         match job(row)? {
             Ok(placed) => jobs.push(placed),
             Err((user, why)) => {
-                sqlx::query(PARK_UNREADABLE)
-                    .bind(now.0)
-                    .bind(user)
-                    .bind(why)
-                    .execute(&mut *connection)
-                    .await?;
+                sqlx::query(PARK_UNREADABLE).bind(now.0).bind(user).bind(why).execute(&mut *connection).await?;
             }
         }
     }
@@ -215,16 +212,14 @@ fn job(row: &PgRow) -> sqlx::Result<Result<(i64, Job), (String, String)>> {
         generation: row.try_get(4)?,
         unsettled: counted(row.try_get(5)?),
         lease_owner: row.try_get(6)?,
+        calls: PerApi::default(),
+        is_probe: false,
     };
     Ok(Ok((row.try_get(7)?, job)))
 }
 
 /// Makes due again at `now` whoever is under a lease of one of these names.
-pub(super) async fn undo_leases(
-    connection: &mut PgConnection,
-    names: &[i64],
-    now: Millis,
-) -> sqlx::Result<()> {
+pub(super) async fn undo_leases(connection: &mut PgConnection, names: &[i64], now: Millis) -> sqlx::Result<()> {
     sqlx::query(UNDO_LEASES).bind(now.0).bind(names).execute(connection).await.map(drop)
 }
 
@@ -265,6 +260,10 @@ pub(super) async fn start(
         sqlx::query(WRITE_WHAT_WAS_HELD_BACK).bind(now.0).execute(&mut *transaction).await?;
     }
     sqlx::query(BRING_BACK).bind(now.plus(options.furthest_due).0).execute(&mut *transaction).await?;
+    // What was wrong with an API may have been mended, the settings above all.
+    let mut shared = apis::lock(&mut transaction, Some(now)).await?;
+    shared.apis.end_rests();
+    shared.write(&mut transaction).await?;
     let next = next_due(&mut transaction).await?;
     transaction.commit().await?;
     Ok(next)

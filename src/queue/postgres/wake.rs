@@ -56,10 +56,7 @@ impl Wake {
 async fn listen(pool: PgPool, channel: String, me: u64, due: Due) {
     loop {
         let ended = listen_once(&pool, &channel, me, &due).await;
-        tracing::debug!(
-            error = ended.err().map(tracing::field::display),
-            "not listening to other replicas for a moment"
-        );
+        tracing::debug!(error = ended.err().map(tracing::field::display), "not listening to other replicas for a moment");
         sleep(AFTER_FAULT).await;
     }
 }

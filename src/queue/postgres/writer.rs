@@ -10,13 +10,13 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::Tuning;
 use super::due::Due;
 use super::fault::Fault;
 use super::line::Line;
 use super::statements::{self, Event};
 use super::tries::{Tries, within};
 use super::wake::Wake;
+use super::Tuning;
 use crate::clock::Clock;
 use crate::queue::command::{Command, Push};
 use crate::queue::{Options, QueueError};

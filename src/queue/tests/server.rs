@@ -45,8 +45,7 @@ impl Ground {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let server = server()?;
         let schema = format!("story_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let url = PostgresUrl::parse(&within(&server, &schema)).unwrap();
         let ground = Self { url, schema, server, runtime: Some(runtime) };
         ground.sql(&format!("CREATE SCHEMA {}", ground.schema));
