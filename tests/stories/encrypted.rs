@@ -48,7 +48,10 @@ async fn a_server_is_believed_only_with_a_certificate_from_the_authority_that_wa
         Town::start().await.settings().clone() // somebody's own server: only that a wrong one is refused
     } else {
         let town = Town::with(&[("QUEUE__URL", &checked(&authority))]).await;
-        assert!(database.connections(true).await >= 1);
+        town.sandbox.sesamy.put_user(user("kari").email("kari@example.com"));
+        assert_eq!(town.event("userVendor.1#update", "kari").await, StatusCode::ACCEPTED);
+        database.settled().await;
+        assert!(database.connections(true).await >= 2);
         assert_eq!(database.connections(false).await, 0);
         town.settings().clone()
     };

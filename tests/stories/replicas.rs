@@ -14,6 +14,7 @@ use crate::postgres::{Database, Server};
 use crate::town::{LIST, PATIENCE, Service, TOKEN, Town, http};
 
 const EVENT: &str = "userVendor.1#update";
+const AT_ONCE: (&str, &str) = ("SYNC__DEBOUNCE", "5ms");
 const TAG: &str = "sesamy_active_subscriber";
 
 fn email(id: &str) -> String {
@@ -141,7 +142,7 @@ fn are_in_step(town: &Town, sent: &Sent) {
 #[tokio::test]
 async fn two_replicas_that_hear_of_the_same_users_never_meet_and_leave_one_right_contact_each() {
     let Some(database) = Database::create().await else { return };
-    let town = on(&database, &[("SYNC__DEBOUNCE", "5ms")]).await;
+    let town = on(&database, &[AT_ONCE]).await;
     let second = Service::start(town.settings()).await;
     let ids: Vec<String> = (0..30).map(|number| format!("u{number}")).collect();
     ids.iter().for_each(|id| subscriber(&town.sandbox, id));
@@ -200,7 +201,7 @@ async fn a_replica_killed_in_the_middle_of_a_sync_is_replaced_by_the_other_once_
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replica_that_is_stopped_under_load_loses_nothing_and_hands_its_users_over() {
     let Some(database) = Database::create().await else { return };
-    let mut town = on(&database, &[("SYNC__DEBOUNCE", "5ms")]).await;
+    let mut town = on(&database, &[AT_ONCE]).await;
     let second = Service::start(town.settings()).await;
     town.sandbox.mailmojo.inject(Rule::anywhere(Fault::Delay(Duration::from_millis(5))));
     let load = Load::on(&[&town.service, &second], &town.sandbox);
@@ -218,7 +219,9 @@ async fn a_replica_that_is_stopped_under_load_loses_nothing_and_hands_its_users_
 #[tokio::test]
 async fn an_event_at_a_replica_that_is_busy_wakes_the_other_at_once() {
     let Some(database) = Database::create().await else { return };
-    let town = on(&database, &[("SYNC__CONCURRENCY", "1"), ("SYNC__DEBOUNCE", "5ms")]).await;
+    let one_long_sync =
+        [("SYNC__CONCURRENCY", "1"), ("SYNC__REQUEST_TIMEOUT", "5m"), ("SYNC__DEADLINE", "10m"), AT_ONCE];
+    let town = on(&database, &one_long_sync).await;
     subscriber(&town.sandbox, "slow");
     let gate = town.sandbox.sesamy.hold_for(Route::Profile, "slow");
     event(&town.service, "slow").await;
@@ -231,7 +234,9 @@ async fn an_event_at_a_replica_that_is_busy_wakes_the_other_at_once() {
         event(&town.service, &id).await;
         let told = |line: &serde_json::Value| line["user_id"] == id && line["outcome"] == "updated";
         second.output.wait_for("the sync", told).await;
+        eprintln!("{id} {:?}", began.elapsed());
     }
+    eprintln!("{}\n--\n{}", town.service.output.tail(), second.output.tail());
     let took = began.elapsed();
     assert!(took < Duration::from_secs(20), "ten syncs took {took:?}");
     drop(gate);
@@ -244,7 +249,7 @@ async fn while_the_database_is_stopped_events_are_answered_503_and_what_was_acce
     let database = server.database().await;
     let town = on(
         &database,
-        &[("SYNC__DEBOUNCE", "5ms"), ("SYNC__REQUEST_TIMEOUT", "1s"), ("SYNC__DEADLINE", "4s")],
+        &[AT_ONCE, ("SYNC__REQUEST_TIMEOUT", "1s"), ("SYNC__DEADLINE", "4s")],
     );
     let town = town.await;
     let second = Service::start(town.settings()).await;
