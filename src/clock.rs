@@ -114,7 +114,10 @@ mod tests {
         }
         let before = Millis(clock.now().0 - 5_000);
         clock.keep_to(before, Millis(before.0 + 3_000));
-        assert!(clock.now() >= before.plus(Duration::from_secs(5)), "told while it was asked: that may well be right");
+        assert!(
+            clock.now() >= before.plus(Duration::from_secs(5)),
+            "told while it was asked: that may well be right"
+        );
 
         let manual = Clock::manual(Millis(7));
         manual.keep_to(Millis(7), Millis(9));

@@ -220,8 +220,8 @@ impl Worker {
             }
             Err(error) => self.judge(&job, error).await,
         };
-        log::sync_ended(&job, &result, &settlement, took);
         self.tell_rests().await; // before anybody else can be leased as the next probe
+        log::sync_ended(&job, &result, &settlement, took);
         self.settle(&Job { calls: attempt.calls_left(), ..job }, settlement).await;
     }
 

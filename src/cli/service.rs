@@ -245,9 +245,12 @@ async fn open_queue(settings: &Settings, clock: &Clock) -> Result<Queue, Service
     let (url, clock) = (settings.queue.url.clone(), clock.clone());
     let path = match url {
         QueueUrl::Sqlite(path) => path,
-        QueueUrl::Postgres(url) => return Ok(Queue::open_postgres(&url, options, clock, rand::random()).await?),
+        QueueUrl::Postgres(url) => {
+            return Ok(Queue::open_postgres(&url, options, clock, rand::random()).await?);
+        }
     };
-    let opened = tokio::task::spawn_blocking(move || Queue::open_sqlite(&path, options, clock, rand::random()));
+    let opened =
+        tokio::task::spawn_blocking(move || Queue::open_sqlite(&path, options, clock, rand::random()));
     Ok(opened.await??)
 }
 

@@ -95,7 +95,12 @@ pub(super) static SETTINGS: &[Spec] = &[
     Spec::plain("mailmojo", "list_id", "the number of the list to keep in step").alias("listId"),
     Spec::plain("mailmojo", "requests_per_minute", COUNT),
     Spec::plain("mailmojo", "burst", COUNT),
-    Spec::plain("queue", "url", "sqlite://relative/path, sqlite:///absolute/path or postgres://user:password@host/database").secret(),
+    Spec::plain(
+        "queue",
+        "url",
+        "sqlite://relative/path, sqlite:///absolute/path or postgres://user:password@host/database",
+    )
+    .secret(),
     Spec::plain("sync", "concurrency", "a whole number from 1 to 1000"),
     Spec::plain("sync", "debounce", DURATION),
     Spec::plain("sync", "request_timeout", DURATION),

@@ -105,6 +105,7 @@ fn a_debug_print_shows_no_secret() {
         ("SESAMY__CLIENT_SECRET", "hidden-sesamy"),
         ("MAILMOJO__API_TOKEN", "hidden-mailmojo"),
         ("MAILMOJO__LIST_ID", "7"),
+        ("QUEUE__URL", "postgres://queue:hidden@db.example.com/queue"),
     ];
     let loaded = load(&env).unwrap();
     let shown = format!("{loaded:?}");
@@ -150,7 +151,7 @@ fn no_message_shows_a_secret_or_an_address() {
         ("SESAMY__TOKEN_URL", "https://example.com/?token=hidden"),
         ("MAILMOJO__API_TOKEN_FILE", "hidden"),
         ("MAILMOJO__LIST_ID", "hidden@example.com"),
-        ("QUEUE__URL", "postgres://user:hidden@db/queue"),
+        ("QUEUE__URL", "postgres://user:hidden@db/"),
     ];
     let error = load(&env).unwrap_err();
     assert!(!format!("{error} {error:?}").contains("hidden"), "{error}");

@@ -1,7 +1,7 @@
 //! What the store keeps of both APIs, and how many leases that allows: the same for every kind of store.
 //!
-//! Pure. A store reads the two rows, asks [`Apis::admit`], leases, tells [`Apis::leased`], and writes the rows, all in
-//! one transaction. So any number of processes together keep to the rate, and an API's rest holds for all of them.
+//! Pure. A store reads the two rows, has them checked, asks [`Apis::admit`], leases, tells [`Apis::leased`], and writes
+//! the rows where they have changed, all in one transaction. So any number of processes together keep to the rate, and an API's rest holds for all of them.
 
 use crate::clock::Millis;
 use crate::upstream::rest::{Admission, Change, Kind, Pause, Probe, Shared, Why};
@@ -53,6 +53,14 @@ pub(super) struct RestColumns {
 }
 
 impl Apis {
+    /// Sets right what was written under another clock or another quota.
+    pub(super) fn check(&mut self, now: Millis, rates: &Rates) {
+        for api in Api::ALL {
+            let state = self.0.of_mut(api);
+            state.used = rates.quotas.of(api).checked(state.used, now);
+        }
+    }
+
     /// Whether, and how many of `most`, may be leased at `now`.
     pub(super) fn admit(&self, most: usize, now: Millis, rates: &Rates) -> Admitted {
         let mut admitted = Admitted::Users(most);
@@ -123,6 +131,7 @@ impl Apis {
 
     /// Takes one call of `api`, if there is one.
     pub(super) fn take_call(&mut self, api: Api, now: Millis, rates: &Rates) -> Turn {
+        self.check(now, rates);
         let (state, quota) = (self.0.of_mut(api), rates.quotas.of(api));
         if quota.available(state.used, now) == 0 {
             return Turn::NotBefore(quota.ready_at(state.used, now, 1));

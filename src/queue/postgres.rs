@@ -30,7 +30,7 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use sqlx::ConnectOptions;
-use sqlx::postgres::PgPoolOptions;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -53,6 +53,8 @@ pub(super) struct Tuning {
     pub(super) answer: Duration,
     /// How long a connection may take that is made anew.
     pub(super) connect: Duration,
+    /// The longest wait between two connections that fail.
+    pub(super) longest_wait: Duration,
     /// How often a small write tries whether events can be kept again.
     pub(super) probe_every: Duration,
 }
@@ -62,6 +64,7 @@ impl Default for Tuning {
         Self {
             answer: Duration::from_secs(4), // a sender waits a few seconds for its answer
             connect: Duration::from_secs(2),
+            longest_wait: Duration::from_secs(2),
             probe_every: Duration::from_secs(2),
         }
     }
@@ -77,7 +80,7 @@ pub(super) async fn open(
 ) -> Result<(Ends, Counter), PostgresError> {
     let opened = open::open(url, &options, &clock).await?;
 
-    let connect = url.options.clone().disable_statement_logging();
+    let connect = PgConnectOptions::clone(&url.options).disable_statement_logging();
     let connect = match connect.get_application_name() {
         Some(_) => connect,
         None => connect.application_name(env!("CARGO_PKG_NAME")),
@@ -93,7 +96,7 @@ pub(super) async fn open(
     let (ends, end) = Ends::new(opened.next_due);
     let due = Due::new(end.next_due);
     let mut names = StdRng::seed_from_u64(seed);
-    let wake = wake::start(pool.clone(), opened.channel, names.random(), due.clone());
+    let wake = wake::start(pool.clone(), opened.channel, names.random(), due.clone()).await;
     let closing = CancellationToken::new();
     let (to_desk, commands) = mpsc::unbounded_channel();
     let desk = Desk {

@@ -38,6 +38,8 @@ pub(super) const DONE: Settlement = Settlement::Done { held_back: false };
 /// Where queues are opened, one after the other, on one store and one clock that is moved by hand.
 pub(super) struct Shop {
     pub(super) clock: Clock,
+    /// Whether several processes may open one store, and leases of the one before are left to end by themselves.
+    pub(super) is_shared: bool,
     open: Box<dyn Fn(Options, Clock) -> Queue>,
 }
 
@@ -47,7 +49,7 @@ impl Shop {
         let open = move |options, clock| {
             Queue::open_sqlite(&folder.path().join("queue.db"), options, clock, 7).unwrap()
         };
-        Self { clock: Clock::manual(Millis(1_000_000)), open: Box::new(open) }
+        Self { clock: Clock::manual(Millis(1_000_000)), is_shared: false, open: Box::new(open) }
     }
 
     /// None where there is no Postgres server to test with.
@@ -56,7 +58,7 @@ impl Shop {
         let open = move |options, clock| {
             ground.wait_for(Queue::open_postgres(&ground.url, options, clock, rand::random())).unwrap()
         };
-        Some(Self { clock: Clock::manual(Millis(1_000_000)), open: Box::new(open) })
+        Some(Self { clock: Clock::manual(Millis(1_000_000)), is_shared: true, open: Box::new(open) })
     }
 
     pub(super) fn opens(&self) -> Queue {
@@ -69,6 +71,11 @@ impl Shop {
 
     pub(super) fn opens_as(&self, options: Options) -> Queue {
         (self.open)(options, self.clock.clone())
+    }
+
+    /// Another worker's hold on the store of `queue`: another process's, where the store allows that.
+    pub(super) fn another(&self, queue: &Queue) -> Queue {
+        if self.is_shared { self.opens() } else { queue.clone() }
     }
 
     pub(super) async fn restarts(&self, queue: Queue) -> Queue {
@@ -85,12 +92,7 @@ impl Shop {
 /// Makes a test of each story, once for every kind of store.
 macro_rules! stories {
     ($($story:ident),* $(,)?) => {
-        mod on_sqlite {
-            $(#[tokio::test]
-            async fn $story() {
-                super::$story(crate::queue::tests::Shop::sqlite()).await;
-            })*
-        }
+        crate::queue::tests::stories_of_one_process! { $($story),* }
 
         mod on_postgres {
             $(#[tokio::test]
@@ -102,7 +104,19 @@ macro_rules! stories {
         }
     };
 }
-pub(super) use stories;
+
+/// Makes a test of each story for stores that one process has to itself.
+macro_rules! stories_of_one_process {
+    ($($story:ident),* $(,)?) => {
+        mod on_sqlite {
+            $(#[tokio::test]
+            async fn $story() {
+                super::$story(crate::queue::tests::Shop::sqlite()).await;
+            })*
+        }
+    };
+}
+pub(super) use {stories, stories_of_one_process};
 
 pub(super) fn user(name: &str) -> UserId {
     UserId::new(format!("email|{name}")).unwrap()

@@ -25,6 +25,13 @@ pub struct Quota {
 pub struct Used(pub i64);
 
 impl Quota {
+    /// The account at `now`, where it can be no other: nobody owes more than a burst, so that more than that can only
+    /// have been written under a clock that was ahead, or another quota.
+    #[must_use]
+    pub fn checked(self, used: Used, now: Millis) -> Used {
+        Used(used.0.min(micros(now).saturating_add(self.whole_burst())))
+    }
+
     /// How many calls may be made at `now`.
     #[must_use]
     pub fn available(self, used: Used, now: Millis) -> u32 {
@@ -54,10 +61,9 @@ impl Quota {
         now.plus(Duration::from_millis(missing.div_ceil(1_000)))
     }
 
-    /// Microseconds from `now` until the whole burst is there again. Never longer than a burst takes: more than that
-    /// can only have been written under a clock that was ahead.
+    /// Microseconds from `now` until the whole burst is there again.
     fn owed(self, used: Used, now: Millis) -> i64 {
-        used.0.saturating_sub(micros(now)).clamp(0, self.whole_burst())
+        self.checked(used, now).0.saturating_sub(micros(now)).max(0)
     }
 
     fn whole_burst(self) -> i64 {
@@ -120,7 +126,10 @@ mod tests {
     fn an_account_from_a_clock_that_was_ahead_delays_no_longer_than_a_burst_takes() {
         let quota = quota(60, 2);
         let a_year_ahead = quota.take(Used::default(), later(31_536_000_000), 2);
-        assert_eq!(quota.ready_at(a_year_ahead, NOW, 1), later(1_000));
+        let checked = quota.checked(a_year_ahead, NOW);
+        assert_eq!(quota.ready_at(checked, NOW, 1), later(1_000));
+        assert_eq!(quota.available(checked, later(1_000)), 1);
+        assert_eq!(quota.checked(checked, later(500)), checked);
     }
 
     proptest! {

@@ -60,7 +60,7 @@ async fn a_server_is_believed_only_with_a_certificate_from_the_authority_that_wa
     let another = folder.path().join("another.pem");
     std::fs::write(&another, ANOTHER_AUTHORITY).unwrap();
     let missing = folder.path().join("missing.pem");
-    for (authority, why) in [(&another, "certificate"), (&missing, "missing.pem")] {
+    for (authority, why) in [(&another, "certificate"), (&missing, "No such file")] {
         let settings = changed(&settings, &[("QUEUE__URL", &checked(authority.to_str().unwrap()))]);
         let ended = run(&["serve"], &settings).await;
         assert_eq!(ended.code, Some(1), "{ended:?}");

@@ -82,8 +82,10 @@ fn a_wrong_value_is_refused_with_its_setting_and_its_reason() {
         ),
         ("MAILMOJO__BURST", "4294967296", "too large"),
         ("SESAMY__REQUESTS_PER_MINUTE", "0", "not a whole number above 0"),
-        ("QUEUE__URL", "postgres://db/queue", "SQLite only"),
-        ("QUEUE__URL", "postgresql://db/queue", "SQLite only"),
+        ("QUEUE__URL", "postgres://user:pass/word@db/queue", "is no address of a database"),
+        ("QUEUE__URL", "postgresql://db", "names no database"),
+        ("QUEUE__URL", "postgres://db/queue?ssl=1", "a parameter after its ? that is not known"),
+        ("QUEUE__URL", "postgres://db/queue?sslmode=on", "verify-full"),
         ("QUEUE__URL", "mysql://db/queue", "does not begin with sqlite://"),
         ("QUEUE__URL", "data/queue.db", "does not begin with sqlite://"),
         ("QUEUE__URL", "sqlite://:memory:", "would lose events"),
@@ -230,5 +232,13 @@ fn what_works_but_should_be_looked_at_is_a_warning() {
             }
             None => assert_eq!(warnings, Vec::<String>::new(), "{variable}={value}"),
         }
+    }
+}
+
+#[test]
+fn a_postgres_database_is_taken_in_both_spellings() {
+    for url in ["postgres://queue:pass%2Fword@db/queue", "postgresql://db:6432/queue?sslmode=verify-full"] {
+        let queue = load_with(&[("QUEUE__URL", url)]).unwrap().settings.queue;
+        assert_eq!(queue.url, QueueUrl::Postgres(crate::queue::PostgresUrl::parse(url).unwrap()));
     }
 }

@@ -201,11 +201,14 @@ impl Desk {
         let (given, rates) = (self.clock.given(), &self.options.rates);
         let only_looks = asks.iter().all(|ask| matches!(ask, Command::Rests { change: None, .. }));
         let came = match self.line.connection().await {
-            Ok(connection) if only_looks => within(self.tuning, apis::read(connection)).await.map(|mut apis| {
-                asks.iter_mut().for_each(|ask| carry_out(ask, &mut apis, Millis(0), rates));
-            }),
+            Ok(connection) if only_looks => {
+                within(self.tuning, apis::read(connection)).await.map(|mut apis| {
+                    asks.iter_mut().for_each(|ask| carry_out(ask, &mut apis, Millis(0), rates));
+                })
+            }
             Ok(connection) => {
-                let all = |apis: &mut Apis, now| asks.iter_mut().for_each(|ask| carry_out(ask, apis, now, rates));
+                let all =
+                    |apis: &mut Apis, now| asks.iter_mut().for_each(|ask| carry_out(ask, apis, now, rates));
                 within(self.tuning, lease::change(connection, given, all)).await
             }
             Err(fault) => Err(fault),

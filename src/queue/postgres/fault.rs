@@ -36,7 +36,9 @@ impl From<&Error> for Fault {
     fn from(error: &Error) -> Self {
         let Error::Database(refusal) = error else {
             return match error {
-                Error::ColumnDecode { .. } | Error::Decode(_) | Error::Encode(_) => Self::Refused(error.to_string()),
+                Error::ColumnDecode { .. } | Error::Decode(_) | Error::Encode(_) => {
+                    Self::Refused(error.to_string())
+                }
                 _ => Self::Lost(error.to_string()),
             };
         };
@@ -59,7 +61,9 @@ impl From<Fault> for QueueError {
     fn from(fault: Fault) -> Self {
         match fault {
             Fault::Late => Self::Late,
-            Fault::Lost(why) | Fault::Crossed(why) | Fault::Row(why) | Fault::Refused(why) => Self::Store(why),
+            Fault::Lost(why) | Fault::Crossed(why) | Fault::Row(why) | Fault::Refused(why) => {
+                Self::Store(why)
+            }
         }
     }
 }

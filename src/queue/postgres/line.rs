@@ -12,8 +12,6 @@ use super::fault::Fault;
 
 /// The wait after the first connection that failed; it doubles.
 const FIRST_WAIT: Duration = Duration::from_millis(50);
-/// The longest wait.
-const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
 /// What every session needs: one schema, so that no name is ever found in another; commits that are on disk when they
 /// are answered; and an end to what hangs, so that no other replica waits for it.
@@ -46,7 +44,15 @@ impl Line {
     /// A line that connects when it is first used.
     pub(super) fn new(options: PgConnectOptions, tuning: Tuning) -> Self {
         let now = Instant::now();
-        Self { options, tuning, connection: None, failures: 0, not_before: now, lost_at: now, why: String::new() }
+        Self {
+            options,
+            tuning,
+            connection: None,
+            failures: 0,
+            not_before: now,
+            lost_at: now,
+            why: String::new(),
+        }
     }
 
     /// The connection; where there is none and the time for another has come, a new one.
@@ -67,7 +73,7 @@ impl Line {
             self.lost_at = Instant::now();
             if matches!(fault, Fault::Late) {
                 // A server that hangs would make each caller wait in turn.
-                self.put_off(LONGEST_WAIT, "the database does not answer".to_owned());
+                self.put_off(self.tuning.longest_wait, "the database does not answer".to_owned());
             }
         }
         came
@@ -111,7 +117,8 @@ impl Line {
             Ok(Err(error)) => format!("no connection to the database: {error}"),
             Err(_) => "no connection to the database: it does not answer".to_owned(),
         };
-        let wait = FIRST_WAIT.saturating_mul(2_u32.saturating_pow(self.failures)).min(LONGEST_WAIT);
+        let wait =
+            FIRST_WAIT.saturating_mul(2_u32.saturating_pow(self.failures)).min(self.tuning.longest_wait);
         self.failures = self.failures.saturating_add(1);
         self.put_off(wait, why.clone());
         Err(Fault::Lost(why))

@@ -203,6 +203,10 @@ fn explain(place: &Place, error: &Error) -> PostgresError {
         Error::Io(io) if io.to_string().contains("lookup") => {
             PostgresError::HostNotFound { place, why: io.to_string() }
         }
+        Error::Io(io) if io.kind() == ErrorKind::NotFound && !place.server.starts_with('/') => {
+            let why = format!("a file that queue.url names cannot be read: {io}");
+            PostgresError::Tls { place, why }
+        }
         Error::Io(io) if is_tls(io) => PostgresError::Tls { place, why: io.to_string() },
         Error::Io(io) => PostgresError::Unreachable { place, why: io.to_string() },
         Error::Tls(why) => PostgresError::Tls { place, why: why.to_string() },

@@ -187,7 +187,12 @@ pub(super) async fn lease(
         match job(row)? {
             Ok(placed) => jobs.push(placed),
             Err((user, why)) => {
-                sqlx::query(PARK_UNREADABLE).bind(now.0).bind(user).bind(why).execute(&mut *connection).await?;
+                sqlx::query(PARK_UNREADABLE)
+                    .bind(now.0)
+                    .bind(user)
+                    .bind(why)
+                    .execute(&mut *connection)
+                    .await?;
             }
         }
     }
@@ -219,7 +224,11 @@ fn job(row: &PgRow) -> sqlx::Result<Result<(i64, Job), (String, String)>> {
 }
 
 /// Makes due again at `now` whoever is under a lease of one of these names.
-pub(super) async fn undo_leases(connection: &mut PgConnection, names: &[i64], now: Millis) -> sqlx::Result<()> {
+pub(super) async fn undo_leases(
+    connection: &mut PgConnection,
+    names: &[i64],
+    now: Millis,
+) -> sqlx::Result<()> {
     sqlx::query(UNDO_LEASES).bind(now.0).bind(names).execute(connection).await.map(drop)
 }
 

@@ -8,22 +8,14 @@ use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::PgConnectOptions;
 
 /// The parameters that may follow the `?`. Checked here: the library would print others into the log, value and all.
-const PARAMETERS: [&str; 8] = [
-    "sslmode",
-    "sslrootcert",
-    "sslcert",
-    "sslkey",
-    "options",
-    "application_name",
-    "user",
-    "password",
-];
+const PARAMETERS: [&str; 8] =
+    ["sslmode", "sslrootcert", "sslcert", "sslkey", "options", "application_name", "user", "password"];
 
 /// Where a Postgres database is and how to get in. `Debug` prints neither the password nor the rest of the address.
 #[derive(Clone)]
 pub struct PostgresUrl {
     text: SecretString,
-    pub(super) options: PgConnectOptions,
+    pub(super) options: Box<PgConnectOptions>,
 }
 
 impl PostgresUrl {
@@ -35,7 +27,9 @@ impl PostgresUrl {
     /// The end of a sentence that begins with the setting's name; it shows nothing of `text`.
     pub fn parse(text: &str) -> Result<Self, String> {
         let url = Url::parse(text).map_err(|error| {
-            format!("is no address of a database: {error}. Percent-encode what is special in user and password")
+            format!(
+                "is no address of a database: {error}. Percent-encode what is special in user and password"
+            )
         })?;
         if url.fragment().is_some() {
             return Err("has a # in it; in a user or password write it %23".to_owned());
@@ -55,7 +49,7 @@ impl PostgresUrl {
              percent-encoded"
                 .to_owned()
         })?;
-        Ok(Self { text: SecretString::from(text), options })
+        Ok(Self { text: SecretString::from(text), options: Box::new(options) })
     }
 
     /// How to connect, password and all.
@@ -120,7 +114,10 @@ mod tests {
         let url = PostgresUrl::parse("postgres://kari:hidden%40word@db.example.com:6432/queue").unwrap();
         let shown = format!("{url:?} {}", url.place());
         assert!(!shown.contains("hidden") && shown.contains("REDACTED"), "{shown}");
-        assert!(shown.contains(r#"the Postgres database "queue" on db.example.com:6432 (as user "kari")"#), "{shown}");
+        assert!(
+            shown.contains(r#"the Postgres database "queue" on db.example.com:6432 (as user "kari")"#),
+            "{shown}"
+        );
     }
 
     #[test]

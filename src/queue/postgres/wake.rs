@@ -1,5 +1,5 @@
-//! Waking: a replica that makes somebody due sooner than it knew of tells the others, which then look at once rather
-//! than at their next look by themselves. A word that is lost costs no more than that.
+//! Waking: a replica that makes somebody due sooner than it knew of, or that has its hands full, tells the others, which
+//! then look at once rather than at their next look by themselves. A word that is lost costs no more than that.
 
 use std::time::Duration;
 
@@ -13,6 +13,8 @@ use crate::clock::Millis;
 
 /// The wait after the database could not be listened to.
 const AFTER_FAULT: Duration = Duration::from_secs(2);
+/// The wait between two words: a busy replica does not tell of each batch of events.
+const BETWEEN_WORDS: Duration = Duration::from_millis(50);
 
 /// Where words are sent.
 #[derive(Debug, Clone)]
@@ -34,9 +36,12 @@ pub(super) struct Wake {
 }
 
 /// Begins to listen and to tell on `channel`; `me` marks the own words, which are not heard.
-pub(super) fn start(pool: PgPool, channel: String, me: u64, due: Due) -> Wake {
+///
+/// Where there is no listening at first, it is tried again and again.
+pub(super) async fn start(pool: PgPool, channel: String, me: u64, due: Due) -> Wake {
     let (sender, words) = mpsc::unbounded_channel();
-    let listens = tokio::spawn(listen(pool.clone(), channel.clone(), me, due));
+    let first = listener(&pool, &channel).await;
+    let listens = tokio::spawn(listen(first, pool.clone(), channel.clone(), me, due));
     let tells = tokio::spawn(tell(pool.clone(), channel, me, words));
     Wake { pool, teller: Teller(sender), tasks: [listens, tells].map(AbortOnDropHandle::new) }
 }
@@ -53,23 +58,36 @@ impl Wake {
     }
 }
 
-async fn listen(pool: PgPool, channel: String, me: u64, due: Due) {
+async fn listen(first: sqlx::Result<PgListener>, pool: PgPool, channel: String, me: u64, due: Due) {
+    let mut listening = first;
     loop {
-        let ended = listen_once(&pool, &channel, me, &due).await;
-        tracing::debug!(error = ended.err().map(tracing::field::display), "not listening to other replicas for a moment");
+        let ended = match listening {
+            Ok(listener) => hear(listener, me, &due).await,
+            Err(error) => error,
+        };
+        tracing::debug!(error = %ended, "not listening to other replicas for a moment");
         sleep(AFTER_FAULT).await;
+        listening = listener(&pool, &channel).await;
     }
 }
 
-async fn listen_once(pool: &PgPool, channel: &str, me: u64, due: &Due) -> sqlx::Result<()> {
+async fn listener(pool: &PgPool, channel: &str) -> sqlx::Result<PgListener> {
     let mut listener = PgListener::connect_with(pool).await?;
     listener.listen(channel).await?;
+    Ok(listener)
+}
+
+/// Hears until there is no connection to be had; why not.
+async fn hear(mut listener: PgListener, me: u64, due: &Due) -> sqlx::Error {
     loop {
-        // None: a lost connection was made anew.
-        if let Some(word) = listener.try_recv().await?
-            && let Some(at) = anothers(&word, me)
-        {
-            due.at(at);
+        match listener.try_recv().await {
+            Ok(Some(word)) => {
+                if let Some(at) = anothers(&word, me) {
+                    due.at(at);
+                }
+            }
+            Ok(None) => {} // a lost connection was made anew
+            Err(error) => return error,
         }
     }
 }
@@ -94,5 +112,6 @@ async fn tell(pool: PgPool, channel: String, me: u64, mut words: mpsc::Unbounded
         if let Err(error) = told {
             tracing::debug!(%error, "the other replicas were not told that somebody is due; they look by themselves");
         }
+        sleep(BETWEEN_WORDS).await;
     }
 }

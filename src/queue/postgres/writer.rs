@@ -10,13 +10,13 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::Tuning;
 use super::due::Due;
 use super::fault::Fault;
 use super::line::Line;
 use super::statements::{self, Event};
 use super::tries::{Tries, within};
 use super::wake::Wake;
-use super::Tuning;
 use crate::clock::Clock;
 use crate::queue::command::{Command, Push};
 use crate::queue::{Options, QueueError};
@@ -126,10 +126,11 @@ impl Writer {
             }
             Err(fault) => Err(fault),
         };
-        if let Some(at) = self.line.after(came)?
-            && self.due.at(at)
-        {
-            self.wake.tell(at);
+        if let Some(at) = self.line.after(came)? {
+            let is_behind = self.due.is_behind(self.clock.now());
+            if self.due.at(at) || is_behind {
+                self.wake.tell(at);
+            }
         }
         Ok(())
     }

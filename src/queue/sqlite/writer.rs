@@ -175,7 +175,9 @@ impl Hand {
     fn lease(&mut self, transaction: &Transaction<'_>, most: usize, now: Millis) -> rusqlite::Result<Leased> {
         let (rates, until) = (&self.options.rates, now.plus(self.options.lease));
         let before = apis::read(transaction)?;
-        let admitted = before.admit(most, now, rates);
+        let mut after = before.clone();
+        after.check(now, rates);
+        let admitted = after.admit(most, now, rates);
         let mut names = || self.names.random();
         let mut jobs = match admitted {
             Admitted::NotBefore(_) => Vec::new(),
@@ -192,7 +194,6 @@ impl Hand {
                 }
             }
         };
-        let mut after = before.clone();
         after.leased(&mut jobs, now, until, rates);
         apis::write(transaction, &before, &after)?;
         Ok(Leased {

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use super::{DEBOUNCE, DONE, LEASE, Shop, UPDATE, leased, next_due, only_job, park, retry, stories, user};
-use crate::queue::{Settled, Settlement};
+use crate::queue::{Job, Queue, Settled, Settlement};
 
 stories! {
     the_longest_due_are_leased_first,
     two_leases_of_one_user_never_overlap,
+    two_workers_never_lease_the_same_user,
+    a_foreign_lease_is_neither_settled_nor_made_longer,
     a_lease_that_nobody_settled_counts_as_an_attempt,
     a_late_settlement_changes_nothing,
     a_settlement_counts_until_somebody_takes_the_user_over,
@@ -42,6 +44,45 @@ async fn two_leases_of_one_user_never_overlap(shop: Shop) {
     assert!(queue.lease(10).await.unwrap().jobs.is_empty());
     shop.clock.advance(Duration::from_millis(1));
     assert_eq!(only_job(&queue).await.user, user("kari"));
+}
+
+async fn two_workers_never_lease_the_same_user(shop: Shop) {
+    let queue = shop.opens();
+    let other = shop.another(&queue);
+    let users: Vec<_> = (0..200).map(|number| user(&number.to_string())).collect();
+    for kept in futures_util::future::join_all(users.iter().map(|user| queue.push(user, UPDATE))).await {
+        kept.unwrap();
+    }
+    shop.clock.advance(DEBOUNCE);
+    let works = |queue: Queue| async move {
+        let mut leased = Vec::new();
+        loop {
+            let jobs = queue.lease(3).await.unwrap().jobs;
+            if jobs.is_empty() {
+                return leased;
+            }
+            leased.extend(jobs.into_iter().map(|job| job.user));
+        }
+    };
+    let (some, others) = futures_util::future::join(works(queue), works(other)).await;
+    let mut all: Vec<_> = some.into_iter().chain(others).collect();
+    all.sort();
+    let mut expected = users;
+    expected.sort();
+    assert_eq!(all, expected);
+}
+
+async fn a_foreign_lease_is_neither_settled_nor_made_longer(shop: Shop) {
+    let queue = shop.opens();
+    let job = leased(&shop, &queue, "kari").await;
+    let (end, until) = (next_due(&queue), shop.later(LEASE * 2).unwrap());
+    let other = shop.another(&queue);
+    let foreign = Job { lease_owner: job.lease_owner.wrapping_add(1), ..job.clone() };
+    for how in [DONE, retry(until, true), park("400"), Settlement::Release, Settlement::Abandon { until }] {
+        assert_eq!(other.settle(&foreign, how).await.unwrap(), Settled::LeaseLost);
+        assert_eq!(next_due(&other), end);
+    }
+    assert_eq!(other.settle(&job, DONE).await.unwrap(), Settled::AsAsked, "by whomever, the name counts");
 }
 
 async fn a_lease_that_nobody_settled_counts_as_an_attempt(shop: Shop) {

@@ -5,14 +5,14 @@ use std::time::Duration;
 use futures_util::FutureExt;
 
 use super::{
-    DEBOUNCE, DONE, LEASE, REQUEST_TIMEOUT, Shop, UPDATE, leased, next_due, only_job, park, retry, stories,
-    user,
+    DEBOUNCE, DONE, FURTHEST, LEASE, REQUEST_TIMEOUT, Shop, UPDATE, leased, next_due, only_job, park, retry,
+    stories, user,
 };
 use crate::queue::{Census, QueueError, Settlement};
 
 stories! {
     what_was_pushed_is_still_there_after_a_restart,
-    a_restart_ends_a_lease_once_its_last_write_is_over,
+    a_start_brings_back_who_is_due_impossibly_late,
     a_restart_never_makes_a_lease_longer,
     what_dry_run_held_back_is_due_at_the_first_start_without_it,
     a_later_sync_without_a_change_takes_the_mark_away,
@@ -20,6 +20,28 @@ stories! {
     a_closed_queue_says_so,
     what_was_sent_before_the_close_is_still_done,
     a_caller_that_goes_away_harms_nobody,
+}
+
+mod of_one_process {
+    use super::a_restart_ends_a_lease_once_its_last_write_is_over;
+    use crate::queue::tests::stories_of_one_process;
+
+    stories_of_one_process! { a_restart_ends_a_lease_once_its_last_write_is_over }
+}
+
+async fn a_start_brings_back_who_is_due_impossibly_late(shop: Shop) {
+    let queue = shop.opens();
+    for (name, after) in [("late", FURTHEST * 100), ("later", FURTHEST)] {
+        let job = leased(&shop, &queue, name).await;
+        queue.settle(&job, retry(shop.later(after).unwrap(), true)).await.unwrap();
+    }
+    let in_time = shop.later(FURTHEST);
+    shop.clock.advance(Duration::from_secs(1));
+    let queue = shop.restarts(queue).await;
+    assert_eq!(next_due(&queue), in_time);
+    shop.clock.advance(FURTHEST);
+    let names: Vec<_> = queue.lease(10).await.unwrap().jobs.into_iter().map(|job| job.user).collect();
+    assert_eq!(names, [user("later"), user("late")]);
 }
 
 async fn what_was_pushed_is_still_there_after_a_restart(shop: Shop) {

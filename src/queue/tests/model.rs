@@ -173,10 +173,12 @@ impl Model {
         }
     }
 
-    fn restart(&mut self, dry_run: bool, now: Millis) {
+    fn restart(&mut self, dry_run: bool, now: Millis, ends_leases: bool) {
         for row in self.0.values_mut() {
             if row.owner.is_some() {
-                row.sooner(now.plus(REQUEST_TIMEOUT));
+                if ends_leases {
+                    row.sooner(now.plus(REQUEST_TIMEOUT));
+                }
             } else if row.held_back && !dry_run {
                 row.sooner(now);
             }
@@ -225,7 +227,7 @@ async fn take(step: Step, shop: &Shop, queue: &mut Queue, model: &mut Model, job
         Step::Restart { dry_run } => {
             queue.close().await;
             *queue = shop.opens_with(dry_run);
-            model.restart(dry_run, now);
+            model.restart(dry_run, now, !shop.is_shared);
         }
     }
     assert_eq!(next_due(queue), model.next_due());
@@ -250,6 +252,20 @@ mod on_sqlite {
         #[test]
         fn the_queue_does_what_the_model_does(steps in proptest::collection::vec(step(), 1..80)) {
             the_same_comes_of(steps, &Shop::sqlite());
+        }
+    }
+}
+
+mod on_postgres {
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+        #[test]
+        fn the_queue_does_what_the_model_does(steps in proptest::collection::vec(step(), 1..80)) {
+            if let Some(shop) = Shop::postgres() {
+                the_same_comes_of(steps, &shop);
+            }
         }
     }
 }

@@ -45,7 +45,8 @@ impl Ground {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let server = server()?;
         let schema = format!("story_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let url = PostgresUrl::parse(&within(&server, &schema)).unwrap();
         let ground = Self { url, schema, server, runtime: Some(runtime) };
         ground.sql(&format!("CREATE SCHEMA {}", ground.schema));
@@ -69,6 +70,11 @@ impl Ground {
     pub(in crate::queue) fn wait_for<T: Send>(&self, work: impl Future<Output = T> + Send) -> T {
         let runtime = self.runtime.as_ref().unwrap();
         std::thread::scope(|scope| scope.spawn(|| runtime.block_on(work)).join().unwrap())
+    }
+
+    /// Runs `work` beside, for as long as this is there.
+    pub(in crate::queue) fn beside(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.runtime.as_ref().unwrap().spawn(work);
     }
 
     /// Carries out `sql` in this schema, past any queue.

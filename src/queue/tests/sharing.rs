@@ -20,13 +20,19 @@ stories! {
     a_probe_that_told_nothing_makes_room_for_another,
     after_a_429s_rest_everybody_may_go_on,
     a_start_ends_the_rests_but_not_the_rate,
+    a_rate_that_was_raised_holds_at_once,
 }
 
 const SECOND: Duration = Duration::from_secs(1);
 
 /// One call a second of each API, `burst` at once.
 fn slow(burst: u32) -> Options {
-    let quota = Quota { per_minute: NonZeroU32::new(60).unwrap(), burst: NonZeroU32::new(burst).unwrap() };
+    rated(60, burst)
+}
+
+fn rated(per_minute: u32, burst: u32) -> Options {
+    let number = |number| NonZeroU32::new(number).unwrap();
+    let quota = Quota { per_minute: number(per_minute), burst: number(burst) };
     let quotas = PerApi { sesamy: quota, mailmojo: quota };
     Options { rates: Rates { quotas, ..OPTIONS.rates }, ..OPTIONS }
 }
@@ -176,4 +182,16 @@ async fn a_start_ends_the_rests_but_not_the_rate(shop: Shop) {
     assert!(rests.sesamy.revision > known.sesamy.revision, "whoever knew of the rest learns of its end");
     let leased = queue.lease(10).await.unwrap();
     assert_eq!((leased.jobs.len(), leased.not_before), (0, shop.later(3 * SECOND)));
+}
+
+async fn a_rate_that_was_raised_holds_at_once(shop: Shop) {
+    let queue = shop.opens_as(slow(2));
+    due(&shop, &queue, &["a", "b"]).await;
+    only_job(&queue).await;
+    queue.close().await;
+
+    let queue = shop.opens_as(rated(6_000, 2));
+    assert_eq!(queue.lease(10).await.unwrap().jobs.len(), 0);
+    shop.clock.advance(SECOND);
+    assert_eq!(queue.lease(10).await.unwrap().jobs.len(), 1);
 }
