@@ -44,9 +44,11 @@ COPY config/example.toml /etc/sesamy-mailmojo/example.toml
 # A named volume takes its owner from here.
 COPY --from=build --chown=65532:65532 /data /data
 
-# Temporary files go to /data as well: with --read-only nothing else can be written.
-ENV QUEUE__URL=sqlite:///data/sesamy-mailmojo.db \
-    TMPDIR=/data
+# The queue's default place, data/sesamy-mailmojo.db, is thus on the volume. Not set as a variable: then nobody could
+# set QUEUE__URL_FILE, as both at once are refused. Temporary files go to /data as well: with --read-only nothing else
+# can be written.
+WORKDIR /
+ENV TMPDIR=/data
 VOLUME /data
 
 # As numbers, so that Kubernetes can tell that it is not root.

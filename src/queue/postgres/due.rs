@@ -32,6 +32,12 @@ impl Due {
         self.earlier(Some(at))
     }
 
+    /// Whether what is known is past: then this process has all in hand that it can do at a time, or is about to look.
+    /// It may not have heard that others have done it meanwhile.
+    pub(super) fn is_behind(&self, now: Millis) -> bool {
+        self.known.borrow().is_some_and(|known| known <= now)
+    }
+
     /// Call before the store is asked.
     pub(super) fn ask(&self) -> Asked {
         Asked(*self.brought_forward.lock().unwrap_or_else(PoisonError::into_inner))
@@ -82,5 +88,17 @@ mod tests {
         assert!(due.found(asked, Some(Millis(40))));
         due.found(due.ask(), None);
         assert_eq!(*known.borrow(), None);
+    }
+
+    #[test]
+    fn who_has_not_looked_when_somebody_was_due_is_behind_until_the_store_is_asked() {
+        let due = Due::new(watch::Sender::new(None));
+        assert!(!due.is_behind(Millis(99)));
+        due.at(Millis(50));
+        assert_eq!((due.is_behind(Millis(49)), due.is_behind(Millis(50))), (false, true));
+        due.at(Millis(60)); // not sooner, and still nobody has looked
+        assert!(due.is_behind(Millis(60)));
+        due.found(due.ask(), Some(Millis(90)));
+        assert!(!due.is_behind(Millis(60)));
     }
 }

@@ -1,5 +1,5 @@
-//! Waking: a replica that makes somebody due sooner than it knew of tells the others, which then look at once rather
-//! than at their next look by themselves. A word that is lost costs no more than that.
+//! Waking: a replica that makes somebody due sooner than it knew of, or that has its hands full, tells the others, which
+//! then look at once rather than at their next look by themselves. A word that is lost costs no more than that.
 
 use std::time::Duration;
 
@@ -13,6 +13,8 @@ use crate::clock::Millis;
 
 /// The wait after the database could not be listened to.
 const AFTER_FAULT: Duration = Duration::from_secs(2);
+/// The wait between two words: a busy replica does not tell of each batch of events.
+const BETWEEN_WORDS: Duration = Duration::from_millis(50);
 
 /// Where words are sent.
 #[derive(Debug, Clone)]
@@ -110,5 +112,6 @@ async fn tell(pool: PgPool, channel: String, me: u64, mut words: mpsc::Unbounded
         if let Err(error) = told {
             tracing::debug!(%error, "the other replicas were not told that somebody is due; they look by themselves");
         }
+        sleep(BETWEEN_WORDS).await;
     }
 }

@@ -126,10 +126,11 @@ impl Writer {
             }
             Err(fault) => Err(fault),
         };
-        if let Some(at) = self.line.after(came)?
-            && self.due.at(at)
-        {
-            self.wake.tell(at);
+        if let Some(at) = self.line.after(came)? {
+            let is_behind = self.due.is_behind(self.clock.now());
+            if self.due.at(at) || is_behind {
+                self.wake.tell(at);
+            }
         }
         Ok(())
     }
