@@ -18,7 +18,7 @@ pub const TIMEOUT: Duration = Duration::from_millis(500);
 /// How many of the calls go wrong.
 const SHARE: f64 = 0.2;
 /// How many are answered by a 429 with a hint: each of them stops the API for a second.
-const SHARE_WITH_HINT: f64 = 0.002;
+const SHARE_WITH_HINT: f64 = 0.0005;
 
 /// Every kind of request that a sync makes.
 const ROUTES: [(Api, Route); 8] = [
@@ -46,7 +46,7 @@ pub fn begin(apis: &Apis, rng: &mut StdRng) {
 pub fn outage(apis: &Apis, rng: &mut StdRng) {
     let api = if rng.random() { Api::Sesamy } else { Api::Mailmojo };
     let fault = if rng.random() { Fault::Close } else { Fault::status(503).html().into() };
-    inject(apis, api, Rule::anywhere(fault).times(rng.random_range(5..40)));
+    inject(apis, api, Rule::anywhere(fault).times(rng.random_range(5..25)));
 }
 
 fn inject(apis: &Apis, api: Api, rule: Rule) {
@@ -106,8 +106,8 @@ fn of_any() -> Vec<(usize, Fault)> {
         (6, Fault::Close),
         (6, Fault::CutJson),
         (6, Fault::CutConnection),
-        (2, Fault::Hang),
-        (6, slow(30)),
+        (1, Fault::Hang),
+        (6, slow(10)),
         (1, slow(2 * 500)),
         (1, Fault::Drip(Duration::from_millis(20))),
         (1, Fault::Drip(Duration::from_micros(100))),

@@ -95,7 +95,7 @@ impl Wish {
         Plan {
             seed,
             trouble: Duration::from_secs_f64(self.seconds.unwrap_or(8.0)),
-            users: self.users.unwrap_or(40).max(8),
+            users: self.users.unwrap_or(100).max(8),
             queue: self.queue.clone(),
         }
     }

@@ -53,7 +53,7 @@ impl Setup {
             ignores_case: rng.random_bool(0.3),
             associations: *associations.choose(rng).unwrap(),
             hides_inactive: rng.random_bool(0.2),
-            concurrency: rng.random_range(1..12),
+            concurrency: *[1, 4, 8, 8, 16].choose(rng).unwrap(),
             mailmojo_by_client: rng.random(),
         }
     }
@@ -199,14 +199,14 @@ impl Round {
                 return Ok(());
             }
             match self.rng.random_range(0..20) {
-                0..8 => {
+                0..6 => {
                     self.watch.keep(&self.town.service.output);
                     self.town.service.kill().await;
                     self.tally.kills += 1;
                     tokio::time::sleep(Duration::from_millis(self.rng.random_range(0..100))).await;
                     self.starts_again().await;
                 }
-                8 => {
+                6 => {
                     self.watch.keep(&self.town.service.output);
                     self.town.service.terminate();
                     let status = self.town.service.ended().await;
@@ -216,8 +216,8 @@ impl Round {
                     }
                     self.starts_again().await;
                 }
-                9..12 => faults::outage(&self.apis, &mut self.rng),
-                12..14 => {
+                7..9 => faults::outage(&self.apis, &mut self.rng),
+                9..12 => {
                     self.apis.sesamy.revoke_issued_tokens();
                     self.apis.mailmojo.revoke_issued_tokens();
                 }
