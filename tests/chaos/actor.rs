@@ -108,6 +108,19 @@ impl Actor {
         Ok(self)
     }
 
+    /// Changes each user twice, with an event each time: the second, most likely, in the middle of the first one's sync.
+    pub async fn makes_a_flurry(&mut self) -> Result<(), String> {
+        for at in 0..self.members.len() {
+            for pause in [self.rng.random_range(10..90), 0] {
+                self.members[at].changes(&self.apis, self.rules, &mut self.rng);
+                count(&self.deeds.changes);
+                self.sends_event(at).await?;
+                tokio::time::sleep(Duration::from_millis(pause)).await;
+            }
+        }
+        Ok(())
+    }
+
     /// Sends an event of each user.
     pub async fn sends_events_of_all(&mut self) -> Result<(), String> {
         for at in 0..self.members.len() {
@@ -122,6 +135,7 @@ impl Actor {
         self.members[at].note(format!("event {event} is sent"));
         self.delivers(&body.to_string(), StatusCode::ACCEPTED).await?;
         self.members[at].note("it is accepted".to_owned());
+        self.members[at].is_told = true;
         count(&self.deeds.events);
         Ok(())
     }

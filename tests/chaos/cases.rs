@@ -18,7 +18,8 @@ const SUBSCRIBER: &str = "sesamy_active_subscriber";
 const OVERDUE: &str = "sesamy_overdue_contract";
 /// The tag that stays for ever.
 pub const FOR_EVER: &str = "sesamy_made_single_purchase";
-const GIFT: &str = "sesamy_has_gifted_subscription";
+/// The tag of what somebody else pays for.
+pub const GIFT: &str = "sesamy_has_gifted_subscription";
 const EXTERNAL: &str = "sesamy_has_external_access";
 
 fn nothing() -> Vec<Value> {

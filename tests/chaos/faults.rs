@@ -42,6 +42,20 @@ pub fn begin(apis: &Apis, rng: &mut StdRng) {
     }
 }
 
+/// Lets both APIs answer all that they are asked, but slowly.
+pub fn only_slow(apis: &Apis, rng: &mut StdRng) {
+    for (api, route) in ROUTES {
+        let delays = [1, 10, 30, 60].map(|ms| Fault::Delay(Duration::from_millis(ms)));
+        inject(apis, api, Rule::one_of(route, delays.to_vec(), rng.random()));
+    }
+}
+
+/// Lets nothing go wrong any more.
+pub fn end(apis: &Apis) {
+    apis.sesamy.clear_faults();
+    apis.mailmojo.clear_faults();
+}
+
 /// Lets one API fail altogether for so many calls.
 pub fn outage(apis: &Apis, rng: &mut StdRng) {
     let api = if rng.random() { Api::Sesamy } else { Api::Mailmojo };
@@ -79,7 +93,7 @@ fn mix(route: Route) -> Vec<(usize, Fault)> {
         ]),
         Route::ContactPatch => {
             mix.extend(of_writes());
-            mix.push((6, Fault::status(404).message("there is no such contact").into()));
+            mix.push((24, Fault::status(404).message("there is no such contact").into()));
         }
         Route::Subscribe => {
             mix.extend(of_writes());
@@ -131,17 +145,17 @@ fn of_any() -> Vec<(usize, Fault)> {
 fn of_writes() -> Vec<(usize, Fault)> {
     let late = |part| Fault::AfterLeaving(TIMEOUT.mul_f64(part));
     vec![
-        (8, Fault::done_then(Fault::Close)),
-        (4, Fault::done_then(Fault::status(500))),
-        (4, Fault::done_then(Fault::status(503).html())),
-        (4, Fault::done_then(Fault::Hang)),
-        (4, Fault::done_then(Fault::wrong_shape(json!({"ok": true})))),
-        (1, Fault::done_then(Fault::status(422).message("done, and yet refused"))),
-        (1, Fault::done_then(Fault::too_many_requests(ComeAgain::Unsaid))),
+        (24, Fault::done_then(Fault::Close)),
+        (10, Fault::done_then(Fault::status(500))),
+        (10, Fault::done_then(Fault::status(503).html())),
+        (10, Fault::done_then(Fault::Hang)),
+        (10, Fault::done_then(Fault::wrong_shape(json!({"ok": true})))),
+        (2, Fault::done_then(Fault::status(422).message("done, and yet refused"))),
+        (2, Fault::done_then(Fault::too_many_requests(ComeAgain::Unsaid))),
         // Less than a whole time limit: for a process that was killed in a write the next one waits so long.
-        (2, late(0.0)),
-        (2, late(0.2)),
-        (2, late(0.4)),
+        (4, late(0.0)),
+        (10, late(0.2)),
+        (20, late(0.4)),
     ]
 }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use sesamy_mailmojo::sandbox::{Contact, Mailmojo, Races};
 
-use crate::cases::FOR_EVER;
+use crate::cases::{FOR_EVER, GIFT};
 use crate::person::Wanted;
 
 const LIST: i64 = Mailmojo::LIST;
@@ -45,6 +45,9 @@ pub struct Ledger {
     /// Whether anybody but the service ever touched it.
     touched: bool,
     ever: Vec<Wanted>,
+    /// The tags of all that the user ever had: a sync reads the profile first and the rest later, so it may meet any of
+    /// them beside an older profile.
+    ever_tags: BTreeSet<String>,
     now: Option<Wanted>,
 }
 
@@ -143,6 +146,7 @@ impl Ledger {
             sesamy: Vec::new(),
             touched: false,
             ever: Vec::new(),
+            ever_tags: BTreeSet::new(),
             now: None,
         };
         if let Some(contact) = contact {
@@ -176,8 +180,9 @@ impl Ledger {
         }
     }
 
-    /// Sesamy says this now; none: nothing may come of it.
-    pub fn wants(&mut self, wanted: Option<Wanted>) {
+    /// Sesamy says this now; none: nothing may come of it. `tags` are of all that the user has.
+    pub fn wants(&mut self, wanted: Option<Wanted>, tags: &BTreeSet<String>) {
+        self.ever_tags.extend(tags.iter().cloned());
         self.ever.extend(wanted.clone());
         self.now = wanted;
     }
@@ -239,18 +244,12 @@ impl Ledger {
 
     /// The contact is deleted for good.
     pub fn hand_deletes(&mut self) {
-        let ever = std::mem::take(&mut self.ever);
-        let was_own = std::mem::take(&mut self.was_own);
-        let sesamy = std::mem::take(&mut self.sesamy);
-        let now = self.now.take();
-        // A sync that is on its way may still bring back what it has read: `made_single_purchase` among it.
-        let may_stay = sesamy.iter().any(|tag| tag == FOR_EVER);
-        *self = Self { ever, was_own, now, touched: true, ..Self::new(&self.email.clone(), None) };
-        if may_stay {
-            let revenant =
-                Wanted { tags: BTreeSet::from([FOR_EVER.to_owned()]), ..Wanted::nothing(&self.email) };
-            self.ever.push(revenant);
-        }
+        let (ever, now) = (std::mem::take(&mut self.ever), self.now.take());
+        let (was_own, mut ever_tags) =
+            (std::mem::take(&mut self.was_own), std::mem::take(&mut self.ever_tags));
+        // A sync that is on its way may still bring back what it has read and would keep.
+        ever_tags.extend(self.sesamy.drain(..).filter(|tag| tag == FOR_EVER));
+        *self = Self { ever, ever_tags, was_own, now, touched: true, ..Self::new(&self.email.clone(), None) };
     }
 
     /// Holds `is`, the contact now, against the history; what is wrong with it.
@@ -331,8 +330,9 @@ impl Ledger {
         let ever: BTreeSet<&str> =
             self.ever.iter().flat_map(|it| it.tags.iter().map(String::as_str)).collect();
         let Some(now) = &self.now else {
-            let strange: Vec<_> =
-                set.iter().filter(|tag| !before.contains(*tag) && !ever.contains(*tag)).collect();
+            // A gift is what it looks like where the contract has gone between two reads.
+            let known = |tag: &str| before.contains(tag) || ever.contains(tag) || tag == GIFT;
+            let strange: Vec<_> = set.iter().filter(|tag| !known(tag)).collect();
             let untouched = !self.ever.is_empty() || self.touched || set == before;
             return (!strange.is_empty() || !untouched).then(|| {
                 format!("Sesamy's tags are {are:?}, but were {before:?} and nothing may come of the user")

@@ -32,6 +32,8 @@ pub struct Member {
     bystanders: Vec<Contact>,
     /// What happened, and when.
     pub story: Vec<String>,
+    /// Whether an event of the user was ever accepted: without one nothing may be expected.
+    pub is_told: bool,
     began: Instant,
     hands: usize,
 }
@@ -60,8 +62,15 @@ impl Member {
             ledgers.push(Ledger::new(&email, found.as_ref()));
             bystanders.extend(there);
         }
-        let mut member =
-            Self { person, ledgers, bystanders, story: Vec::new(), began: Instant::now(), hands: 0 };
+        let mut member = Self {
+            person,
+            ledgers,
+            bystanders,
+            story: Vec::new(),
+            is_told: false,
+            began: Instant::now(),
+            hands: 0,
+        };
         for (ledger, address) in member.ledgers.iter().zip(&member.person.addresses) {
             let there = apis.mailmojo.contact(&ledger.email);
             member.story.push(format!("   0.000s for {address} Mailmojo has {there:?}"));
@@ -91,10 +100,10 @@ impl Member {
     }
 
     fn tell_sesamy(&mut self, apis: &Apis, rules: Rules) {
-        let wanted = self.person.wanted(rules.derives);
+        let (wanted, tags) = (self.person.wanted(rules.derives), self.person.tags(rules.derives));
         // Before Sesamy says so: a sync that is on its way may see it at once.
         for (ledger, address) in self.ledgers.iter_mut().zip(&self.person.addresses) {
-            ledger.wants(wanted.clone().filter(|wanted| wanted.address == *address));
+            ledger.wants(wanted.clone().filter(|wanted| wanted.address == *address), &tags);
         }
         match self.person.at_sesamy() {
             Some(user) => apis.sesamy.put_user(user),

@@ -57,19 +57,6 @@ pub struct Wanted {
     pub tags: BTreeSet<String>,
 }
 
-impl Wanted {
-    /// Somebody of whom Sesamy says nothing.
-    pub fn nothing(address: &str) -> Self {
-        Self {
-            address: address.to_owned(),
-            first_name: None,
-            last_name: None,
-            phone: None,
-            tags: BTreeSet::new(),
-        }
-    }
-}
-
 const FIRST_NAMES: [&str; 2] = ["firstName", "given_name"];
 const LAST_NAMES: [&str; 2] = ["lastName", "family_name"];
 /// The second is the default phone, in one of its spellings.
@@ -228,16 +215,21 @@ impl Person {
         if !self.is_known || is_guest || !has_address {
             return None;
         }
-        let profile = self.tags.iter().flatten().filter_map(|tag| PROFILE_TAGS[*tag].1);
-        let holdings = self.holdings.iter().filter(|_| derives).flat_map(|case| HOLDINGS[*case].gives);
         let phones = PHONES.iter().find(|names| self.fields.contains_key(names[1])).unwrap();
         Some(Wanted {
             address: self.addresses[self.at].clone(),
             first_name: self.first_text(&FIRST_NAMES),
             last_name: self.first_text(&LAST_NAMES),
             phone: self.first_text(phones),
-            tags: profile.chain(holdings.copied()).map(str::to_owned).collect(),
+            tags: self.tags(derives),
         })
+    }
+
+    /// The tags of all that the user has, whether or not anything may come of the user.
+    pub fn tags(&self, derives: bool) -> BTreeSet<String> {
+        let profile = self.tags.iter().flatten().filter_map(|tag| PROFILE_TAGS[*tag].1);
+        let holdings = self.holdings.iter().filter(|_| derives).flat_map(|case| HOLDINGS[*case].gives);
+        profile.chain(holdings.copied()).map(str::to_owned).collect()
     }
 
     /// The first of these fields that has a text.

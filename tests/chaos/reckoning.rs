@@ -29,7 +29,7 @@ impl Reckoning<'_> {
         self.judges_writes()?;
         let mut excuses = Excuses::default();
         let (mut wrong, mut losers) = (Vec::new(), Vec::new());
-        for member in self.members.iter().filter(|member| counts(&member.person.id)) {
+        for member in self.members.iter().filter(|member| member.is_told && counts(&member.person.id)) {
             let mut lost = Excuses::default();
             let own = member.judge(self.apis, self.rules, &mut lost);
             wrong.extend((!own.is_empty()).then_some((member, own)));
