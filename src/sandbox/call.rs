@@ -118,6 +118,10 @@ impl Log {
         &self.calls
     }
 
+    pub(super) fn take(&mut self) -> Vec<Call> {
+        std::mem::take(&mut self.calls)
+    }
+
     pub(super) fn count(&self, api: Api, route: Route) -> u64 {
         self.counts.get(&(api, route)).copied().unwrap_or(0)
     }

@@ -1,8 +1,10 @@
 //! The desk in front of each pretended API: every request is logged, held at gates and spoiled by faults here, so that
 //! the APIs themselves know nothing of it.
 
+use std::collections::BTreeMap;
 use std::future::pending;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::body::Body as HttpBody;
 use axum::http::Response;
@@ -62,6 +64,7 @@ pub(super) trait Backend: Send + Sync + 'static {
 #[derive(Debug, Default)]
 pub(super) struct Trouble {
     rules: Mutex<Vec<Rule>>,
+    struck: Mutex<BTreeMap<String, u64>>,
     bars: Mutex<Vec<Arc<Bar>>>,
 }
 
@@ -72,6 +75,18 @@ impl Trouble {
 
     pub(super) fn clear(&self) {
         locked(&self.rules).clear();
+    }
+
+    /// The fault that strikes at `place`, if any does.
+    fn strike(&self, place: &Place) -> Option<Fault> {
+        let fault = pick(&mut locked(&self.rules), place)?;
+        *locked(&self.struck).entry(format!("{fault:?}")).or_default() += 1;
+        Some(fault)
+    }
+
+    /// How often each kind of fault has struck so far.
+    pub(super) fn struck(&self) -> BTreeMap<String, u64> {
+        locked(&self.struck).clone()
     }
 
     pub(super) fn hold(&self, route: Route, subject: Option<&str>, stage: Stage) -> Gate {
@@ -104,7 +119,7 @@ enum Delivery {
     Whole(Reply),
     Cut(Reply),
     BrokenOff(Reply),
-    Dripping(Reply, std::time::Duration),
+    Dripping(Reply, Duration),
     Huge(usize),
     Closed,
 }
@@ -122,7 +137,12 @@ impl<B: Backend> Desk<B> {
         if !self.hub.latency.is_zero() {
             tokio::time::sleep(self.hub.latency).await;
         }
-        let fault = pick(&mut locked(&self.trouble.rules), &place);
+        let fault = self.trouble.strike(&place);
+        if let Some(Fault::AfterLeaving(after)) = fault {
+            let _stuck =
+                Stuck { backend: Arc::clone(&self.backend), what: Some((request, place, flight)), after };
+            return pending().await; // until the client goes away, which drops all this
+        }
         let delivery = self.perform(&request, &place, fault).await;
         self.trouble.pass(Stage::Answer, &place).await;
         self.deliver(delivery, &place, flight)
@@ -169,12 +189,34 @@ impl<B: Backend> Desk<B> {
     }
 }
 
+/// A request that is stuck on its way until its client has gone away.
+struct Stuck<B: Backend> {
+    backend: Arc<B>,
+    what: Option<(Request, Place, InFlight)>,
+    after: Duration,
+}
+
+impl<B: Backend> Drop for Stuck<B> {
+    fn drop(&mut self) {
+        let Some((request, place, flight)) = self.what.take() else { return };
+        let (backend, after) = (Arc::clone(&self.backend), self.after);
+        // Without a runtime the sandbox itself is at its end.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                tokio::time::sleep(after).await;
+                backend.answer(&request, &place);
+                flight.answered(None);
+            });
+        }
+    }
+}
+
 /// What becomes of `genuine`, the answer to a request that was done, or of none.
 async fn spoil<B: Backend>(fault: Fault, genuine: Option<Reply>) -> Delivery {
     let genuine = genuine.unwrap_or_else(|| Reply::new(200, Body::Empty));
     match fault {
         Fault::Answer(answer) => Delivery::Whole(Answer::reply(&answer, B::error)),
-        Fault::Hang => pending().await,
+        Fault::Hang | Fault::AfterLeaving(_) => pending().await,
         Fault::Close => Delivery::Closed,
         Fault::Huge(size) => Delivery::Huge(size),
         Fault::Delay(by) => {

@@ -35,6 +35,9 @@ pub enum Fault {
     Edit(Edit),
     /// The request is done, and only then the fault strikes: a write whose answer is lost.
     Done(Box<Fault>),
+    /// There is never an answer. So long after the client has gone away, the request is done all the same: a write that
+    /// was stuck on its way. Until then it counts as in flight.
+    AfterLeaving(Duration),
 }
 
 /// Changes the JSON of an answer.
@@ -54,6 +57,7 @@ impl fmt::Debug for Fault {
             Self::CutConnection => "CutConnection",
             Self::Drip(_) => "Drip",
             Self::Edit(_) => "Edit",
+            Self::AfterLeaving(_) => "AfterLeaving",
         })
     }
 }
@@ -193,7 +197,8 @@ pub struct Rule {
     skip: u64,
     left: Option<u64>,
     chance: Option<(f64, StdRng)>,
-    fault: Fault,
+    faults: Vec<Fault>,
+    draw: Option<StdRng>,
 }
 
 impl Rule {
@@ -206,7 +211,22 @@ impl Rule {
     /// Strikes every request, the token endpoint's included.
     #[must_use]
     pub fn anywhere(fault: impl Into<Fault>) -> Self {
-        Self { route: None, subject: None, skip: 0, left: None, chance: None, fault: fault.into() }
+        Self {
+            route: None,
+            subject: None,
+            skip: 0,
+            left: None,
+            chance: None,
+            faults: vec![fault.into()],
+            draw: None,
+        }
+    }
+
+    /// Strikes every request of this kind, each time with one of `faults`, drawn from a generator with this seed. One
+    /// that is there twice comes twice as often; without any, nothing goes wrong.
+    #[must_use]
+    pub fn one_of(route: Route, faults: Vec<Fault>, seed: u64) -> Self {
+        Self { faults, draw: Some(StdRng::seed_from_u64(seed)), ..Self::on(route, Fault::Hang) }
     }
 
     /// Only what is about this user (Sesamy) or this address (Mailmojo, in any letter case).
@@ -256,9 +276,17 @@ impl Rule {
         self.left = self.left.map(|left| left.saturating_sub(1));
         true
     }
+
+    fn fault(&mut self) -> Option<Fault> {
+        let at = match &mut self.draw {
+            Some(rng) if self.faults.len() > 1 => rng.random_range(..self.faults.len()),
+            _ => 0,
+        };
+        self.faults.get(at).cloned()
+    }
 }
 
 /// The fault of the first rule that strikes at `place`.
 pub(super) fn pick(rules: &mut [Rule], place: &Place) -> Option<Fault> {
-    rules.iter_mut().find_map(|rule| (rule.matches(place) && rule.strikes()).then(|| rule.fault.clone()))
+    rules.iter_mut().find_map(|rule| (rule.matches(place) && rule.strikes()).then(|| rule.fault())?)
 }

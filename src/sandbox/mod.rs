@@ -42,6 +42,7 @@ mod tests;
 mod token;
 mod wire;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -155,6 +156,23 @@ impl Sandbox {
     #[must_use]
     pub fn calls(&self) -> Vec<Call> {
         locked(&self.hub.log).calls().to_vec()
+    }
+
+    /// Gives the kept calls away, in the order in which they ended: a long test need not keep all of them. The counters
+    /// go on.
+    #[must_use]
+    pub fn take_calls(&self) -> Vec<Call> {
+        locked(&self.hub.log).take()
+    }
+
+    /// How often each kind of fault has struck at either API so far.
+    #[must_use]
+    pub fn faults(&self) -> BTreeMap<String, u64> {
+        let mut all = self.sesamy.faults();
+        for (kind, count) in self.mailmojo.faults() {
+            *all.entry(kind).or_default() += count;
+        }
+        all
     }
 
     /// The kept calls of one kind.

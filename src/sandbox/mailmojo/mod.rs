@@ -7,6 +7,7 @@ mod seen;
 mod state;
 mod write;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -68,6 +69,17 @@ impl Mailmojo {
     /// Adds a contact, or replaces the one with this address.
     pub fn put_contact(&self, contact: Contact) {
         self.change(|state| state.put(contact));
+    }
+
+    /// The publisher makes a contact; `false`, and nothing is changed, where there is one of this address.
+    pub fn add_contact(&self, contact: Contact) -> bool {
+        self.change(|state| {
+            let is_new = state.contact(&contact.email).is_none();
+            if is_new {
+                state.put(contact);
+            }
+            is_new
+        })
     }
 
     /// Adds a list.
@@ -219,6 +231,12 @@ impl Mailmojo {
     /// Adds a rule of what goes wrong.
     pub fn inject(&self, rule: Rule) {
         self.trouble.add(rule);
+    }
+
+    /// How often each kind of fault has struck so far.
+    #[must_use]
+    pub fn faults(&self) -> BTreeMap<String, u64> {
+        self.trouble.struck()
     }
 
     /// Forgets all rules of what goes wrong.

@@ -203,6 +203,12 @@ impl Sesamy {
         self.trouble.add(rule);
     }
 
+    /// How often each kind of fault has struck so far.
+    #[must_use]
+    pub fn faults(&self) -> BTreeMap<String, u64> {
+        self.trouble.struck()
+    }
+
     /// Forgets all rules of what goes wrong.
     pub fn clear_faults(&self) {
         self.trouble.clear();

@@ -188,3 +188,38 @@ async fn a_token_endpoint_can_fail() {
     let asked = town.client.post(town.sandbox.sesamy.token_url()).send().await.unwrap();
     assert_eq!((asked.status().as_u16(), town.sandbox.sesamy.tokens_issued()), (403, 0));
 }
+
+#[tokio::test]
+async fn a_stuck_write_takes_effect_after_its_client_has_gone() {
+    let town = town_with_kari().await;
+    let mailmojo = &town.sandbox.mailmojo;
+    mailmojo.inject(Rule::on(Route::ContactPatch, Fault::AfterLeaving(Duration::from_millis(20))).times(1));
+    let patch = town.patches(KARI, serde_json::json!({"phone": "1"}));
+    assert!(tokio::time::timeout(Duration::from_millis(50), patch).await.is_err());
+    assert_eq!(mailmojo.contact(KARI).unwrap().phone, None, "it is stuck while the client waits");
+    let done = |sandbox: &super::super::Sandbox| {
+        sandbox.mailmojo.contact(KARI).unwrap().phone.is_some() && sandbox.in_flight() == 0
+    };
+    town.sandbox.wait_until(Duration::from_secs(10), done).await.unwrap();
+    assert_eq!(town.sandbox.take_calls().last().unwrap().status, None);
+    assert!(town.sandbox.calls().is_empty());
+}
+
+#[tokio::test]
+async fn one_of_several_faults_is_drawn_from_a_seed_and_counted() {
+    let draws = async |seed| {
+        let town = town_with_kari().await;
+        let faults = vec![Fault::status(500).into(), Fault::status(503).into()];
+        town.sandbox.mailmojo.inject(Rule::one_of(Route::ContactGet, faults, seed).chance(0.5, seed));
+        let mut statuses = Vec::new();
+        for _ in 0..30 {
+            statuses.push(town.reads(KARI).await.status().as_u16());
+        }
+        let struck = statuses.iter().filter(|status| **status == 503).count() as u64;
+        assert_eq!(town.sandbox.faults()["Answer(503)"], struck);
+        statuses
+    };
+    let drawn = draws(7).await;
+    assert_eq!(drawn, draws(7).await);
+    assert!([200, 500, 503].iter().all(|status| drawn.contains(status)));
+}

@@ -1,0 +1,285 @@
+//! One round: a world of users, a service between two failing APIs, a time of trouble, and then the reckoning.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{RngExt, SeedableRng};
+use sesamy_mailmojo::sandbox::{Associations, Empty, Mailmojo, Sandbox, Sesamy, Shape};
+
+use crate::actor::{Actor, Deeds, Door};
+use crate::faults;
+use crate::ledger::Rules;
+use crate::member::{Apis, Member, OTHER_LIST};
+use crate::reckoning::Reckoning;
+use crate::tally::Tally;
+use crate::town::Town;
+use crate::watch::Watch;
+
+/// How many change things at the same time.
+const ACTORS: usize = 4;
+
+/// A round to be played.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// From which the users, their changes, the faults and the service's settings are drawn.
+    pub seed: u64,
+    /// How long things go wrong.
+    pub trouble: Duration,
+    /// How many users there are.
+    pub users: usize,
+    /// A store to use instead of a file of the round's own.
+    pub queue: Option<String>,
+}
+
+/// How this Mailmojo and the service are set up.
+#[derive(Debug, Clone, Copy)]
+struct Setup {
+    rules: Rules,
+    ignores_case: bool,
+    associations: Associations,
+    hides_inactive: bool,
+    concurrency: u32,
+    mailmojo_by_client: bool,
+}
+
+impl Setup {
+    fn random(rng: &mut StdRng) -> Self {
+        let associations = [Associations::Told, Associations::Told, Associations::Null, Associations::Absent];
+        Self {
+            rules: Rules { creates: rng.random_bool(0.85), derives: rng.random_bool(0.85) },
+            ignores_case: rng.random_bool(0.3),
+            associations: *associations.choose(rng).unwrap(),
+            hides_inactive: rng.random_bool(0.2),
+            concurrency: *[1, 4, 8, 8, 16].choose(rng).unwrap(),
+            mailmojo_by_client: rng.random(),
+        }
+    }
+
+    /// Where Mailmojo does not tell who has left, they are asked for, kindly and in vain, at each sync.
+    fn is_told_all(&self) -> bool {
+        self.associations == Associations::Told || !self.hides_inactive
+    }
+
+    fn prepare(&self, sandbox: &Sandbox, rng: &mut StdRng) {
+        let (sesamy, mailmojo) = (&sandbox.sesamy, &sandbox.mailmojo);
+        mailmojo.put_list(OTHER_LIST, "Another list");
+        mailmojo.ignore_case(self.ignores_case);
+        mailmojo.answer_associations_as(self.associations);
+        mailmojo.hide_inactive_members(self.hides_inactive);
+        mailmojo.answer_empty_as(*[Empty::Null, Empty::Absent, Empty::Blank].choose(rng).unwrap());
+        if rng.random() {
+            sesamy.answer_as(Shape::Envelope);
+            sesamy.set_page_cap(rng.random_range(5..150));
+        }
+        sesamy.set_token_life(Duration::from_secs(3));
+        mailmojo.set_token_life(Duration::from_secs(3));
+    }
+
+    fn settings(&self, plan: &Plan) -> Vec<(&'static str, String)> {
+        let mut settings = vec![
+            ("SYNC__DEBOUNCE", "20ms".to_owned()),
+            ("SYNC__REQUEST_TIMEOUT", format!("{}ms", faults::TIMEOUT.as_millis())),
+            ("SYNC__DEADLINE", "4s".to_owned()),
+            ("SYNC__BACKOFF_BASE", "5ms".to_owned()),
+            ("SYNC__BACKOFF_CAP", "40ms".to_owned()),
+            ("SYNC__MAX_ATTEMPTS", "12".to_owned()),
+            ("SYNC__CONCURRENCY", self.concurrency.to_string()),
+            ("SYNC__CREATE_CONTACTS", self.rules.creates.to_string()),
+            ("SESAMY__DERIVE_TAGS", self.rules.derives.to_string()),
+            ("LOG__LEVEL", "info".to_owned()),
+        ];
+        if self.mailmojo_by_client {
+            settings.push(("MAILMOJO__API_TOKEN", String::new()));
+            settings.push(("MAILMOJO__CLIENT_ID", Mailmojo::CLIENT_ID.to_owned()));
+            settings.push(("MAILMOJO__CLIENT_SECRET", Mailmojo::CLIENT_SECRET.to_owned()));
+        }
+        settings.extend(plan.queue.clone().map(|queue| ("QUEUE__URL", queue)));
+        settings
+    }
+}
+
+/// A service in trouble.
+struct Round {
+    town: Town,
+    apis: Apis,
+    door: Door,
+    watch: Watch,
+    deeds: Arc<Deeds>,
+    tally: Tally,
+    rng: StdRng,
+}
+
+/// Plays a round.
+///
+/// # Errors
+/// What went wrong, with the story of the first user concerned.
+pub async fn play(plan: &Plan) -> Result<Tally, String> {
+    let began = Instant::now();
+    let mut rng = StdRng::seed_from_u64(plan.seed);
+    let setup = Setup::random(&mut rng);
+    let settings = setup.settings(plan);
+    let settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let mut members = Vec::new();
+    let town = Town::before_start(&settings, |sandbox| {
+        setup.prepare(sandbox, &mut rng);
+        let apis = apis_of(sandbox);
+        members.extend(
+            (0..plan.users)
+                .map(|number| Member::settle(number, &apis, setup.ignores_case, setup.rules, &mut rng)),
+        );
+    })
+    .await;
+    let apis = apis_of(&town.sandbox);
+    let mut round = Round {
+        watch: Watch::new(plan.queue.is_none()),
+        door: Door::default(),
+        deeds: Arc::default(),
+        tally: Tally::new(plan.seed, plan.users),
+        apis,
+        town,
+        rng,
+    };
+    let played = round.play(plan, setup, members).await;
+    round.tally.seconds = began.elapsed().as_secs_f64();
+    round.watch.look(&round.town.sandbox);
+    round.tally.take_deeds(&round.deeds);
+    round.tally.take_sandbox(&round.town.sandbox, round.watch.calls());
+    round.tally.syncs = round.watch.syncs(&round.town.service.output);
+    round.town.sandbox.clear_findings(); // told already
+    played.map(|()| round.tally.clone()).map_err(|why| format!("{why}\n{setup:?}\n{}", round.tally))
+}
+
+fn apis_of(sandbox: &Sandbox) -> Apis {
+    Apis { sesamy: Sesamy::clone(&sandbox.sesamy), mailmojo: Mailmojo::clone(&sandbox.mailmojo) }
+}
+
+impl Round {
+    async fn play(&mut self, plan: &Plan, setup: Setup, mut members: Vec<Member>) -> Result<(), String> {
+        self.door.moves_to(self.town.service.url("/webhooks/sesamy"));
+        faults::begin(&self.apis, &mut self.rng);
+        let end = Instant::now() + plan.trouble;
+        let mut acting = Vec::new();
+        for left in (1..=ACTORS).rev() {
+            let own = members.split_off(members.len() - members.len() / left);
+            let rng = StdRng::seed_from_u64(self.rng.random());
+            let actor = Actor::new(own, &self.apis, setup.rules, &self.door, &self.deeds, rng);
+            acting.push(tokio::spawn(actor.acts_until(end)));
+        }
+        let troubled = self.makes_trouble_until(end).await;
+        let mut actors = Vec::new();
+        for actor in acting {
+            actors.push(actor.await.map_err(|error| error.to_string())?);
+        }
+        faults::end(&self.apis);
+        let actors: Result<Vec<Actor>, String> = actors.into_iter().collect();
+        let mut actors = match (actors, troubled) {
+            (Ok(actors), Ok(())) => actors,
+            (actors, troubled) => {
+                let log = self.town.service.output.tail();
+                return Err(format!(
+                    "{}\nthe service's log:\n{log}",
+                    actors.err().or(troubled.err()).unwrap_or_default()
+                ));
+            }
+        };
+        self.reckons(setup, &mut actors).await
+    }
+
+    /// Kills, stops and starts the service, takes tokens away, and lets whole APIs fail for a while.
+    async fn makes_trouble_until(&mut self, end: Instant) -> Result<(), String> {
+        while Instant::now() < end {
+            tokio::time::sleep(Duration::from_millis(self.rng.random_range(100..900))).await;
+            self.watch.look(&self.town.sandbox);
+            if !self.town.sandbox.findings().is_empty() {
+                self.deeds.is_over.store(true, Ordering::Relaxed);
+                return Ok(());
+            }
+            match self.rng.random_range(0..20) {
+                0..6 => {
+                    self.watch.keep(&self.town.service.output);
+                    self.town.service.kill().await;
+                    self.tally.kills += 1;
+                    tokio::time::sleep(Duration::from_millis(self.rng.random_range(0..100))).await;
+                    self.starts_again().await;
+                }
+                6 => {
+                    self.watch.keep(&self.town.service.output);
+                    self.town.service.terminate();
+                    let status = self.town.service.ended().await;
+                    self.tally.stops += 1;
+                    if !status.success() {
+                        return Err(format!("a SIGTERM ended the service with {status}"));
+                    }
+                    self.starts_again().await;
+                }
+                7..9 => faults::outage(&self.apis, &mut self.rng),
+                9..12 => {
+                    self.apis.sesamy.revoke_issued_tokens();
+                    self.apis.mailmojo.revoke_issued_tokens();
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn starts_again(&mut self) {
+        self.town.restart(&[]).await;
+        self.door.moves_to(self.town.service.url("/webhooks/sesamy"));
+    }
+
+    async fn reckons(&mut self, setup: Setup, actors: &mut [Actor]) -> Result<(), String> {
+        let rules = setup.rules;
+        self.is_quiet(actors, "after the trouble").await?;
+        let parked = self.watch.parked(&self.town.service.output);
+        self.tally.parked = parked.len() as u64;
+        self.reckoning(actors, rules).judges("when the faults have stopped", |id| !parked.contains(id))?;
+
+        // An event in the middle of a sync is not lost: nothing else comes after it.
+        faults::only_slow(&self.apis, &mut self.rng);
+        join_all(actors.iter_mut().map(Actor::makes_a_flurry))
+            .await
+            .into_iter()
+            .collect::<Result<(), String>>()?;
+        self.is_quiet(actors, "after changes in the middle of syncs").await?;
+        self.reckoning(actors, rules).judges("after changes in the middle of syncs", |_| true)?;
+        faults::end(&self.apis);
+
+        let writes = self.town.sandbox.writes();
+        for actor in actors.iter_mut() {
+            actor.sends_events_of_all().await?;
+        }
+        self.is_quiet(actors, "after an event that changes nothing").await?;
+        self.reckoning(actors, rules).judges("after an event that changes nothing", |_| true)?;
+        let writes = self.town.sandbox.writes() - writes;
+        if writes > 0 && setup.is_told_all() {
+            return Err(format!("{writes} writes came of events that change nothing"));
+        }
+        Ok(())
+    }
+
+    /// Waits until nothing is left to do, and all of it is told.
+    async fn is_quiet(&mut self, actors: &[Actor], when: &str) -> Result<(), String> {
+        let quiet = self.watch.waits_for_quiet(&self.town).await;
+        self.watch.look(&self.town.sandbox);
+        let Err(why) = quiet else { return Ok(()) };
+        let held = self.reckoning(actors, actors[0].rules).story_of_any(&why.users);
+        Err(format!("it stalls {when}: {}\n{held}", why.text))
+    }
+
+    fn reckoning<'a>(&'a self, actors: &'a [Actor], rules: Rules) -> Reckoning<'a> {
+        let members = actors.iter().flat_map(|actor| &actor.members).collect();
+        Reckoning {
+            sandbox: &self.town.sandbox,
+            apis: &self.apis,
+            watch: &self.watch,
+            output: &self.town.service.output,
+            members,
+            rules,
+        }
+    }
+}

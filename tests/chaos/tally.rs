@@ -1,0 +1,104 @@
+//! What a round came to, in one line.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::Ordering;
+
+use sesamy_mailmojo::sandbox::{Races, Sandbox};
+
+use crate::actor::Deeds;
+
+/// The figures of a round, or of several.
+#[derive(Debug, Clone, Default)]
+pub struct Tally {
+    seed: u64,
+    users: usize,
+    pub seconds: f64,
+    changes: u64,
+    by_hand: u64,
+    events: u64,
+    resent: u64,
+    /// Syncs by outcome.
+    pub syncs: BTreeMap<String, u64>,
+    calls: u64,
+    faults: BTreeMap<String, u64>,
+    pub kills: u64,
+    pub stops: u64,
+    /// Users that were parked when the faults stopped.
+    pub parked: u64,
+    races: Races,
+}
+
+impl Tally {
+    pub fn new(seed: u64, users: usize) -> Self {
+        Self { seed, users, ..Self::default() }
+    }
+
+    pub fn take_deeds(&mut self, deeds: &Deeds) {
+        self.changes = deeds.changes.load(Ordering::Relaxed);
+        self.by_hand = deeds.by_hand.load(Ordering::Relaxed);
+        self.events = deeds.events.load(Ordering::Relaxed) + deeds.ignored.load(Ordering::Relaxed);
+        self.resent = deeds.resent.load(Ordering::Relaxed);
+    }
+
+    pub fn take_sandbox(&mut self, sandbox: &Sandbox, calls: u64) {
+        self.calls = calls;
+        self.faults = sandbox.faults();
+        self.races = sandbox.mailmojo.tallies().races;
+    }
+
+    /// Adds the figures of another round.
+    pub fn add(&mut self, other: &Self) {
+        self.users += other.users;
+        self.seconds += other.seconds;
+        self.changes += other.changes;
+        self.by_hand += other.by_hand;
+        self.events += other.events;
+        self.resent += other.resent;
+        self.calls += other.calls;
+        self.kills += other.kills;
+        self.stops += other.stops;
+        self.parked += other.parked;
+        for (all, more) in [(&mut self.syncs, &other.syncs), (&mut self.faults, &other.faults)] {
+            more.iter().for_each(|(name, count)| *all.entry(name.clone()).or_default() += count);
+        }
+        let (all, more) = (&mut self.races, other.races);
+        all.lost_unseen_tags += more.lost_unseen_tags;
+        all.revived_tags += more.revived_tags;
+        all.overwritten_unseen += more.overwritten_unseen;
+        all.subscribed_unseen += more.subscribed_unseen;
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let listed = |counts: &BTreeMap<String, u64>| {
+            counts.iter().map(|(name, count)| format!("{name} {count}")).collect::<Vec<_>>().join(", ")
+        };
+        let (syncs, faults): (u64, u64) = (self.syncs.values().sum(), self.faults.values().sum());
+        write!(
+            f,
+            "seed {}: {:.1} s, {} users, {} changes at Sesamy, {} by hand, ",
+            self.seed, self.seconds, self.users, self.changes, self.by_hand
+        )?;
+        write!(
+            f,
+            "{} events ({} times sent again), {syncs} syncs ({}), ",
+            self.events,
+            self.resent,
+            listed(&self.syncs)
+        )?;
+        write!(f, "{} calls, {faults} faults ({}), ", self.calls, listed(&self.faults))?;
+        let Races {
+            lost_unseen_tags: lost,
+            revived_tags: revived,
+            overwritten_unseen: overwritten,
+            subscribed_unseen,
+        } = self.races;
+        write!(f, "{} kills, {} stops, {} users parked at the end, ", self.kills, self.stops, self.parked)?;
+        write!(
+            f,
+            "races: {lost} tags lost, {revived} revived, {overwritten} overwritten, {subscribed_unseen} subscribed"
+        )
+    }
+}

@@ -1,0 +1,180 @@
+//! What is seen of a service from outside: its calls, its log, and whether it has anything left to do.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use sesamy_mailmojo::sandbox::Sandbox;
+
+use crate::town::{Output, Town};
+
+/// How long the service may take, once nothing fails any more, until nothing is left to do.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How many calls are kept of each user or address.
+const KEPT: usize = 80;
+/// The rows are counted for `/readyz` no more often than this.
+const CENSUS: Duration = Duration::from_secs(16);
+
+/// What has been seen so far.
+pub struct Watch {
+    /// Whether the queue's file can be looked into.
+    has_file: bool,
+    calls: HashMap<String, VecDeque<String>>,
+    count: u64,
+    /// The outputs of the processes that have ended.
+    lives: Vec<Output>,
+    marks: u32,
+}
+
+/// The service goes on and on, or does not go on.
+pub struct Stall {
+    pub text: String,
+    pub users: Vec<String>,
+}
+
+impl Watch {
+    pub fn new(has_file: bool) -> Self {
+        Self { has_file, calls: HashMap::new(), count: 0, lives: Vec::new(), marks: 0 }
+    }
+
+    /// Takes in the calls since the last look.
+    pub fn look(&mut self, sandbox: &Sandbox) {
+        for call in sandbox.take_calls() {
+            self.count += 1;
+            if let Some(subject) = &call.subject {
+                let of_one = self.calls.entry(subject.to_lowercase()).or_default();
+                if of_one.len() == KEPT {
+                    of_one.pop_front();
+                }
+                of_one.push_back(call.to_string());
+            }
+        }
+    }
+
+    /// How many calls there were.
+    pub fn calls(&self) -> u64 {
+        self.count
+    }
+
+    /// The last calls about any of `names`, which are in lower case but for user ids.
+    pub fn calls_about(&self, names: &[String]) -> Vec<String> {
+        let all = names.iter().filter_map(|name| self.calls.get(&name.to_lowercase()));
+        let mut all: Vec<String> = all.flatten().cloned().collect();
+        all.sort(); // a call begins with its time, in a field of one width
+        all
+    }
+
+    /// Keeps what a process has told that is about to end.
+    pub fn keep(&mut self, output: &Output) {
+        self.lives.push(output.clone());
+    }
+
+    /// The lines about syncs, of all processes in order.
+    fn sync_lines(&self, output: &Output) -> Vec<Value> {
+        let lines = self.lives.iter().chain([output]).flat_map(Output::lines);
+        lines.filter(|line| line["outcome"].is_string()).collect()
+    }
+
+    /// How many syncs there were, by outcome.
+    pub fn syncs(&self, output: &Output) -> BTreeMap<String, u64> {
+        let mut counts = BTreeMap::new();
+        for line in self.sync_lines(output) {
+            let outcome = line["outcome"].as_str().unwrap_or_default().to_owned();
+            *counts.entry(outcome).or_default() += 1;
+        }
+        counts
+    }
+
+    /// The users whose last sync ended so that only an event brings them back.
+    pub fn parked(&self, output: &Output) -> BTreeSet<String> {
+        let mut parked = BTreeSet::new();
+        for line in self.sync_lines(output) {
+            let user = line["user_id"].as_str().unwrap_or_default();
+            if line["outcome"] == "parked" {
+                parked.insert(user.to_owned());
+            } else {
+                parked.remove(user);
+            }
+        }
+        parked
+    }
+
+    /// The log's last lines about a user.
+    pub fn log_of(&self, output: &Output, user: &str) -> Vec<String> {
+        let lines = self.sync_lines(output).into_iter().filter(|line| line["user_id"] == user);
+        let mut last: Vec<String> = lines.map(|line| line.to_string()).collect();
+        last.drain(..last.len().saturating_sub(15));
+        last
+    }
+
+    /// Waits until the queue has nothing left to do, and until all is read that the service has told.
+    pub async fn waits_for_quiet(&mut self, town: &Town) -> Result<(), Stall> {
+        let began = Instant::now();
+        if !self.has_file {
+            tokio::time::sleep(CENSUS).await; // what is told before may have been counted before
+        }
+        while !self.is_quiet(town).await {
+            if began.elapsed() > PATIENCE {
+                return Err(self.stall(town).await);
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        // The sync of a user that Sesamy does not know: what was told before it has been read by then.
+        self.marks += 1;
+        let mark = format!("mark-{}", self.marks);
+        let event = json!({"eventType": "userVendor.1#update", "vendorId": "vendor_1", "userId": mark});
+        town.service.post(&event).await;
+        town.service
+            .output
+            .wait_for("the mark's sync", |line| {
+                line["user_id"] == mark.as_str() && line["outcome"] == "skipped"
+            })
+            .await;
+        Ok(())
+    }
+
+    async fn is_quiet(&self, town: &Town) -> bool {
+        if self.has_file {
+            return town
+                .query("SELECT count(*) FROM users WHERE due_at IS NOT NULL")
+                .is_ok_and(|left| left == 0);
+        }
+        let (_, ready) = town.service.get("/readyz").await;
+        ["due", "leased", "scheduled"].iter().all(|state| ready["queue"]["rows"][state] == 0)
+    }
+
+    async fn stall(&self, town: &Town) -> Stall {
+        let (status, ready) = town.service.get("/readyz").await;
+        let rows = if self.has_file {
+            rows(town).unwrap_or_else(|error| vec![(String::new(), error.to_string())])
+        } else {
+            Vec::new()
+        };
+        let told: Vec<&str> = rows.iter().map(|(_, text)| text.as_str()).collect();
+        let text = format!(
+            "after {PATIENCE:?} there is still something to do\n/readyz: {status} {ready}\nthe rows:\n  {}\nthe log:\n{}",
+            told.join("\n  "),
+            town.service.output.tail()
+        );
+        Stall { text, users: rows.into_iter().map(|(user, _)| user).collect() }
+    }
+}
+
+/// The first rows of the queue's file that have something left to do.
+fn rows(town: &Town) -> rusqlite::Result<Vec<(String, String)>> {
+    let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
+    let queue = rusqlite::Connection::open_with_flags(town.queue_file(), flags)?;
+    let mut statement = queue.prepare(
+        "SELECT user_id, due_at - unixepoch('subsec') * 1000, lease_owner IS NOT NULL, attempts, error
+         FROM users WHERE due_at IS NOT NULL ORDER BY due_at LIMIT 20",
+    )?;
+    let rows = statement.query_map([], |row| {
+        let user: String = row.get(0)?;
+        let (due, leased, attempts): (f64, bool, u32) = (row.get(1)?, row.get(2)?, row.get(3)?);
+        let error: Option<String> = row.get(4)?;
+        let state = if leased { "leased until" } else { "due" };
+        let text = format!("{user}: {state} in {due:.0} ms, attempts {attempts}, error {error:?}");
+        Ok((user, text))
+    })?;
+    rows.collect()
+}
