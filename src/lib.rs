@@ -39,6 +39,8 @@ pub mod event;
 pub mod mailmojo;
 pub mod merge;
 pub mod personal;
+#[cfg(any(test, fuzzing))]
+pub mod properties;
 pub mod queue;
 pub mod sandbox;
 pub mod server;

@@ -363,7 +363,7 @@ impl Found {
 }
 
 /// The profile's address, trimmed, or why the user is skipped.
-fn address(profile: &Profile) -> Result<String, Reason> {
+pub(crate) fn address(profile: &Profile) -> Result<String, Reason> {
     if profile.is_guest() {
         return Err(Reason::Guest);
     }

@@ -3,7 +3,7 @@
 //! [`Upstream::call`] makes one request and answers with JSON, "not found", or a [`Failure`] whose [`Class`] says what
 //! the worker does next. Which path means what is known to [`crate::sesamy`] and [`crate::mailmojo`] alone.
 
-mod answer;
+pub(crate) mod answer;
 mod attempt;
 mod client;
 mod http;

@@ -158,7 +158,7 @@ impl Client {
     }
 }
 
-fn contact_of(email: &str, body: &Body) -> Result<Contact, Failure> {
+pub(crate) fn contact_of(email: &str, body: &Body) -> Result<Contact, Failure> {
     let Object(contact) = body.read::<Object<Contact>>()?;
     if contact.may_be_of(email) { Ok(contact) } else { Err(another_address()) }
 }

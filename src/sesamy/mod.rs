@@ -4,13 +4,13 @@
 //! [`models`] and in `pages`, and is listed in the README.
 
 pub mod models;
-mod pages;
+pub(crate) mod pages;
 
 use reqwest::Method;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::upstream::{Answer, Api, Attempt, Call, Failure, Object, Upstream, encoded};
+use crate::upstream::{Answer, Api, Attempt, Body, Call, Failure, Object, Upstream, encoded};
 use crate::user::UserId;
 use models::{Contract, Entitlement, Profile};
 use pages::{PAGE_LIMIT, Pages, Progress};
@@ -34,20 +34,10 @@ impl Client {
     /// [`Failure`]; a profile that names another user is the wrong shape.
     pub async fn profile(&self, user: &UserId, attempt: &Attempt) -> Result<Option<Profile>, Failure> {
         let path = format!("/management/users/{}", encoded(user.as_str()));
-        let body = match self.get("/management/users/{id}", path, attempt).await? {
-            Answer::Found(body) => body,
-            Answer::NotFound => return Ok(None),
-        };
-        let profile: Profile = match unwrapped(body.read::<Value>()?) {
-            Some(bare) => {
-                serde_json::from_value(bare).map_err(|_| wrong_shape("a profile of other types"))?
-            }
-            None => body.read::<Object<Profile>>()?.0,
-        };
-        if !profile.is_of(user) {
-            return Err(wrong_shape("the profile names another user than the one asked for"));
+        match self.get("/management/users/{id}", path, attempt).await? {
+            Answer::Found(body) => profile_of(user, &body).map(Some),
+            Answer::NotFound => Ok(None),
         }
-        Ok(Some(profile))
     }
 
     /// All contracts of `user`, running or over.
@@ -109,6 +99,17 @@ impl Client {
     async fn get(&self, route: &'static str, path: String, attempt: &Attempt) -> Result<Answer, Failure> {
         self.upstream.call(&Call { method: Method::GET, route, path, body: None }, attempt).await
     }
+}
+
+pub(crate) fn profile_of(user: &UserId, body: &Body) -> Result<Profile, Failure> {
+    let profile: Profile = match unwrapped(body.read::<Value>()?) {
+        Some(bare) => serde_json::from_value(bare).map_err(|_| wrong_shape("a profile of other types"))?,
+        None => body.read::<Object<Profile>>()?.0,
+    };
+    if !profile.is_of(user) {
+        return Err(wrong_shape("the profile names another user than the one asked for"));
+    }
+    Ok(profile)
 }
 
 fn wrong_shape(what: &str) -> Failure {

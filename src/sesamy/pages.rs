@@ -9,14 +9,14 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 /// Rows asked for in one call. Source: assumed to be the most that a page can have.
-pub(super) const PAGE_LIMIT: usize = 100;
+pub(crate) const PAGE_LIMIT: usize = 100;
 
 /// So many rows are no user's, but a list that never ends.
 const MAX_ROWS: usize = 20_000;
 
 /// The rows read so far.
 #[derive(Debug, Default)]
-pub(super) struct Pages {
+pub(crate) struct Pages {
     rows: Vec<Value>,
     ids: HashSet<String>,
     offset: usize,
@@ -24,7 +24,7 @@ pub(super) struct Pages {
 
 /// Whether the list is complete.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Progress {
+pub(crate) enum Progress {
     /// Ask again, with the new offset.
     More,
     /// All rows are there.
@@ -40,13 +40,13 @@ struct Pagination {
 
 impl Pages {
     /// Where the next page begins.
-    pub(super) fn offset(&self) -> usize {
+    pub(crate) fn offset(&self) -> usize {
         self.offset
     }
 
     /// Takes the next page, a bare array or the envelope `{"data": […], "pagination": {…}}` (with `pagination` there or
     /// in `meta`). A row that came on an earlier page already, because rows have shifted, is passed over.
-    pub(super) fn take(&mut self, answer: Value) -> Result<Progress, &'static str> {
+    pub(crate) fn take(&mut self, answer: Value) -> Result<Progress, &'static str> {
         let (page, pagination) = opened(answer)?;
         let length = page.len();
         let known = self.rows.len();
@@ -80,7 +80,7 @@ impl Pages {
     }
 
     /// All rows, typed.
-    pub(super) fn rows<T: DeserializeOwned>(self) -> Result<Vec<T>, &'static str> {
+    pub(crate) fn rows<T: DeserializeOwned>(self) -> Result<Vec<T>, &'static str> {
         let typed: Result<Vec<T>, _> = self.rows.into_iter().map(serde_json::from_value).collect();
         typed.map_err(|_| "a row is not of the published types")
     }

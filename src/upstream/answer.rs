@@ -10,7 +10,7 @@ use serde_json::Value;
 const MAX_ANSWER_BYTES: usize = 8 * 1024 * 1024;
 
 /// The longest part of an API's own message that is taken over, in characters.
-const MAX_MESSAGE_CHARS: usize = 2_000;
+pub(crate) const MAX_MESSAGE_CHARS: usize = 2_000;
 
 /// The most separate texts that such a message is made of.
 const MAX_TEXTS: usize = 100;
@@ -21,7 +21,7 @@ const MAX_LEVELS: u32 = 8;
 
 /// What an answer means, before anybody knows what was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     /// 2xx.
     Success,
     /// 404 with JSON: the API knows the path, and has nothing there.
@@ -41,7 +41,7 @@ pub(super) enum Verdict {
 }
 
 /// Judges an answer. `now` is needed where it names a moment.
-pub(super) fn judge(status: StatusCode, headers: &HeaderMap, body: &[u8], now: SystemTime) -> Verdict {
+pub(crate) fn judge(status: StatusCode, headers: &HeaderMap, body: &[u8], now: SystemTime) -> Verdict {
     match status.as_u16() {
         200..=299 => Verdict::Success,
         401 => Verdict::Unauthorized,
@@ -88,7 +88,7 @@ fn rest_asked_for(headers: &HeaderMap, body: &[u8], now: SystemTime) -> Option<D
 
 /// The API's own words about an error: `code`, `title`, `detail`, `message`, `error`, `errors` and `error_description`, as
 /// far as they are there. None where the body is not the JSON of an error.
-pub(super) fn own_message(body: &[u8]) -> Option<String> {
+pub(crate) fn own_message(body: &[u8]) -> Option<String> {
     let answer: Value = serde_json::from_slice(body).ok()?;
     let mut words = Vec::new();
     collect_words(&answer, MAX_LEVELS, &mut words);

@@ -79,6 +79,12 @@ pub struct Body {
 }
 
 impl Body {
+    /// A body that came from nowhere, for [`crate::properties`].
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn of(api: Api, bytes: &[u8]) -> Self {
+        Self { api, bytes: bytes.to_vec() }
+    }
+
     /// The body as a `T`.
     ///
     /// # Errors

@@ -171,7 +171,7 @@ impl Rest {
     }
 
     /// Begins a 429's rest: for as long as the API asks, or by backoff where it says nothing. The end of the rest.
-    pub(super) fn rate_limited(&self, asked: Option<Duration>) -> Millis {
+    pub(crate) fn rate_limited(&self, asked: Option<Duration>) -> Millis {
         let mut state = self.lock();
         let now = self.clock.now();
         let is_under_way = state.pause.as_ref().is_some_and(|pause| now < pause.until);

@@ -26,6 +26,7 @@ mod letter_case;
 mod logs;
 mod masked;
 mod never_against_their_will;
+mod odd_requests;
 mod one_at_a_time;
 mod order_of_checks;
 mod outage;

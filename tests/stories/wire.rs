@@ -74,6 +74,11 @@ impl Caller {
         self.writer.shutdown().await.unwrap();
     }
 
+    /// The same, to a service that may have hung up.
+    pub async fn try_say_no_more(&mut self) {
+        let _ = self.writer.shutdown().await;
+    }
+
     /// The next answer.
     pub async fn answer(&mut self) -> Answer {
         self.try_answer().await.expect("the service hangs up without an answer")

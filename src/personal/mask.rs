@@ -1,0 +1,270 @@
+//! The mask: takes a sync's own values out of a message, however they are written there.
+
+use std::fmt;
+use std::ops::Range;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use icu_normalizer::DecomposingNormalizerBorrowed;
+use icu_normalizer::properties::CanonicalCombiningClassMapBorrowed;
+
+use super::escapes::{View, unescaped};
+use super::{MASKED, Personal};
+
+/// The longest message that is kept, in characters.
+const MESSAGE_LIMIT: usize = 300;
+
+/// A message can have been escaped by one program, and once more by the next.
+const ESCAPED_TIMES: usize = 2;
+
+/// A number of which so many last digits are seen counts as the number.
+const TELLING_DIGITS: usize = 7;
+/// Shorter values are taken out only as whole words: a first name `Bo` must not eat half of every message.
+const SHORTEST_INSIDE_A_WORD: usize = 3;
+/// Base64 of fewer characters is too little to tell it from a word.
+const SHORTEST_BASE64: usize = 8;
+
+/// Takes personal data out of messages.
+#[derive(Clone, Default)]
+pub struct Mask {
+    /// Folded spellings, each with whether it may only be taken out as a whole word.
+    spellings: Vec<(Vec<char>, bool)>,
+    /// The last digits of phone numbers, which messages write with any separators.
+    numbers: Vec<String>,
+}
+
+impl fmt::Debug for Mask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Mask({} spellings)", self.spellings.len())
+    }
+}
+
+impl Mask {
+    /// Adds a value of this sync: an address, a name, a phone number, a token.
+    pub fn add(&mut self, value: &str) {
+        let value = value.trim();
+        if value.is_empty() {
+            return;
+        }
+        if let Some((local, _)) = value.rsplit_once('@')
+            && local.chars().count() >= SHORTEST_INSIDE_A_WORD
+        {
+            self.add(local);
+        }
+        self.add_spelling(value);
+        for spelling in [value, &value.to_lowercase()] {
+            for encoded in in_base64(spelling) {
+                if encoded.len() >= SHORTEST_BASE64 {
+                    self.add_spelling(&encoded);
+                }
+            }
+        }
+        let digits: String = value.chars().filter(char::is_ascii_digit).collect();
+        if digits.len() >= TELLING_DIGITS {
+            self.numbers.push(digits[digits.len() - TELLING_DIGITS..].to_owned());
+        }
+    }
+
+    fn add_spelling(&mut self, spelling: &str) {
+        let mut view: View = spelling.chars().map(|c| (c, 0..0)).collect();
+        // A name may have come with escapes in it, which are taken back together with those of the message.
+        for _ in 0..=ESCAPED_TIMES {
+            let spelling: Vec<char> = folded(&view).into_iter().map(|(c, _)| c).collect();
+            if !self.spellings.iter().any(|(known, _)| *known == spelling) {
+                let only_whole = spelling.len() < SHORTEST_INSIDE_A_WORD;
+                self.spellings.push((spelling, only_whole));
+            }
+            view = unescaped(&view);
+        }
+    }
+
+    /// Adds a value where there is one.
+    pub fn add_personal<'a>(&mut self, values: impl IntoIterator<Item = &'a Option<Personal>>) {
+        for value in values.into_iter().flatten() {
+            self.add(value.as_str());
+        }
+    }
+
+    /// `message` without personal data and control characters, and cut to a length that a log line bears.
+    #[must_use]
+    pub fn apply(&self, message: &str) -> String {
+        let chars: Vec<char> = message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let mut hidden = vec![false; chars.len()];
+        let mut at_signs = vec![false; chars.len()];
+        let mut view: View = chars.iter().enumerate().map(|(at, c)| (*c, at..at + 1)).collect();
+        for _ in 0..=ESCAPED_TIMES {
+            self.hide_spellings(&view, &mut hidden);
+            self.hide_numbers(&view, &mut hidden);
+            view.iter().filter(|(c, _)| *c == '@').for_each(|(_, place)| at_signs[place.start] = true);
+            view = unescaped(&view);
+        }
+        hide_addresses(&chars, &at_signs, &mut hidden);
+
+        let mut kept = String::with_capacity(message.len());
+        for (at, c) in chars.iter().enumerate() {
+            if !hidden[at] {
+                kept.push(*c);
+            } else if at == 0 || !hidden[at - 1] {
+                kept.push_str(MASKED);
+            }
+        }
+        match kept.char_indices().nth(MESSAGE_LIMIT) {
+            Some((end, _)) => format!("{}…", &kept[..end]),
+            None => kept,
+        }
+    }
+
+    fn hide_spellings(&self, view: &View, hidden: &mut [bool]) {
+        let folded = folded(view);
+        let letters: Vec<char> = folded.iter().map(|(c, _)| *c).collect();
+        let word = |at: Option<usize>| {
+            at.and_then(|at| letters.get(at)).is_some_and(|c| c.is_alphanumeric() || combining_class(*c) != 0)
+        };
+        for (spelling, only_whole) in &self.spellings {
+            for (start, found) in letters.windows(spelling.len()).enumerate() {
+                let end = start + spelling.len();
+                if found != spelling || *only_whole && (word(start.checked_sub(1)) || word(Some(end))) {
+                    continue;
+                }
+                folded[start..end].iter().for_each(|(_, place)| hidden[place.clone()].fill(true));
+            }
+        }
+    }
+
+    fn hide_numbers(&self, view: &View, hidden: &mut [bool]) {
+        let separator = |c: char| matches!(c, ' ' | '-' | '.' | '(' | ')' | '/' | '+' | '\u{a0}');
+        let mut at = 0;
+        while at < view.len() {
+            let run = view[at..].iter().take_while(|(c, _)| c.is_ascii_digit() || separator(*c)).count();
+            let number = &view[at..at + run];
+            let digits: String = number.iter().map(|(c, _)| *c).filter(char::is_ascii_digit).collect();
+            if self.numbers.iter().any(|number| digits.contains(number.as_str())) {
+                let blank = |it: &&(char, Range<usize>)| it.0.is_whitespace();
+                let before = number.iter().take_while(blank).count();
+                let after = number.iter().rev().take_while(blank).count();
+                number[before..run - after].iter().for_each(|(_, place)| hidden[place.clone()].fill(true));
+            }
+            at += run.max(1);
+        }
+    }
+}
+
+/// Hides every word that holds an `@`, as it is or escaped.
+fn hide_addresses(chars: &[char], at_signs: &[bool], hidden: &mut [bool]) {
+    let mut start = 0;
+    for word in chars.split(|c| c.is_whitespace()) {
+        let end = start + word.len();
+        if at_signs[start..end].contains(&true) {
+            hidden[start..end].fill(true);
+        }
+        start = end + 1;
+    }
+}
+
+/// The same text in all the ways in which it can be written: without letter case, in decomposed Unicode, each kind of
+/// blank a space, and `+` as forms have it: a space too.
+fn folded(view: &View) -> View {
+    let normalizer = const { DecomposingNormalizerBorrowed::new_nfd() };
+    let mut folded = View::with_capacity(view.len());
+    for (c, place) in view {
+        for part in normalizer.normalize_iter(std::iter::once(*c)) {
+            // Down, up and down: `ς` and `σ`, `ß` and `ẞ` and `SS` are then alike.
+            let alike = part.to_lowercase().flat_map(char::to_uppercase).flat_map(char::to_lowercase);
+            folded.extend(alike.map(|c| if is_blank(c) { (' ', place.clone()) } else { (c, place.clone()) }));
+        }
+    }
+    // Marks on one letter have an order of their own, whatever order they are written in.
+    for marks in folded.chunk_by_mut(|(a, _), (b, _)| combining_class(*a) != 0 && combining_class(*b) != 0) {
+        marks.sort_by_key(|(c, _)| combining_class(*c));
+    }
+    folded
+}
+
+fn is_blank(c: char) -> bool {
+    c.is_whitespace() || c.is_control() || c == '+'
+}
+
+fn combining_class(c: char) -> u8 {
+    const { CanonicalCombiningClassMapBorrowed::new() }.get_u8(c)
+}
+
+/// What of `value` is always the same in base64, whatever stands before and behind it: for each of the three places
+/// that it can begin at, in both alphabets.
+fn in_base64(value: &str) -> impl Iterator<Item = String> {
+    let value = value.as_bytes().to_vec();
+    (0..3).flat_map(move |shift| {
+        let bytes = [vec![0; shift], value.clone()].concat();
+        let own = (shift * 8).div_ceil(6)..bytes.len() * 8 / 6;
+        [STANDARD_NO_PAD.encode(&bytes), URL_SAFE_NO_PAD.encode(&bytes)]
+            .map(|encoded| encoded.get(own.clone()).unwrap_or_default().to_owned())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn mask(values: &[&str]) -> Mask {
+        let mut mask = Mask::default();
+        values.iter().for_each(|value| mask.add(value));
+        mask
+    }
+
+    #[test]
+    fn own_values_are_taken_out_in_any_case_and_encoding() {
+        let mask = mask(&["Kåri+nyhet@example.com", "Kåri", "O'Næss", "+47 999 88 777"]);
+        for (message, expected) in [
+            ("no such user: KÅRI", "no such user: [masked]"),
+            ("name K%C3%A5ri is odd", "name [masked] is odd"),
+            ("name k%c3%a5ri is odd", "name [masked] is odd"),
+            (r"name K\u00e5ri is odd", "name [masked] is odd"),
+            ("name O&#39;N&#230;ss is odd", "name [masked] is odd"),
+            ("name O&#x27;N&#xE6;ss is odd", "name [masked] is odd"),
+            ("name O&#039;Næss is odd", "name [masked] is odd"),
+            ("name O&apos;N&AElig;SS is odd", "name [masked] is odd"),
+            ("name O%27Næss is odd", "name [masked] is odd"),
+            ("name O%2527N%25C3%25A6ss is odd", "name [masked] is odd"),
+            (r"name O\u0027Næss is odd", "name [masked] is odd"),
+            ("100 % of &c; \\ and \\u12 %", "100 % of &c; \\ and \\u12 %"),
+            ("phone 4799988777 taken", "phone [masked] taken"),
+            ("phone 999-88-777!", "phone [masked]!"),
+            ("a plain word", "a plain word"),
+            ("two\nlines", "two lines"),
+        ] {
+            assert_eq!(mask.apply(message), expected, "{message}");
+        }
+    }
+
+    #[test]
+    fn whatever_holds_an_at_sign_goes_even_if_it_is_somebody_elses() {
+        let mask = Mask::default();
+        for message in ["ola@example.com", "<ola@example.com>,", "ola%40example.com", "ola&#64;example.com"] {
+            assert_eq!(mask.apply(&format!("taken by {message} now")), "taken by [masked] now");
+        }
+    }
+
+    #[test]
+    fn a_short_name_is_taken_out_as_a_word_and_not_from_within_words() {
+        assert_eq!(mask(&["Bo"]).apply("Bo has about 2 bo-xes"), "[masked] has about 2 [masked]-xes");
+    }
+
+    #[test]
+    fn a_message_is_cut_after_it_is_masked() {
+        let long = mask(&["secret"]).apply(&format!("{}secret", "x".repeat(297)));
+        assert_eq!(long.chars().count(), 301);
+        assert!(!long.contains("sec"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_value_survives_in_any_surroundings(
+            value in "[a-zæøå]{3,12}", before in ".{0,20}", after in ".{0,20}", upper: bool
+        ) {
+            let shown = if upper { value.to_uppercase() } else { value.clone() };
+            let masked = mask(&[&value]).apply(&format!("{before}{shown}{after}"));
+            let rest = masked.replace(MASKED, " ").to_lowercase();
+            prop_assert!(!rest.contains(&value), "{rest}");
+        }
+    }
+}

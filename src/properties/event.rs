@@ -1,0 +1,104 @@
+//! A body is read as serde_json reads it, or refused: never otherwise.
+//!
+//! Input: the body.
+
+use serde_json::Value;
+
+use crate::event::{self, EventError, EventType, MAX_DEPTH, Reading, Reason};
+use crate::user::UserIdError;
+
+pub fn hold(body: &[u8]) {
+    let read = event::read(body, None);
+    let value: Result<Value, _> = serde_json::from_slice(body);
+    let Ok(value) = value else {
+        // Where plain serde_json can read nothing, nothing was read. (It gives up at 128 levels.)
+        assert!(read.is_err(), "{read:?}");
+        return;
+    };
+    // JSON by now, so this is text, and scanning it is simple.
+    let text = std::str::from_utf8(body).unwrap();
+    let (depth, keys) = depth_and_keys(text);
+    let has_twins = keys != keys_in(&value);
+    match (depth > MAX_DEPTH, has_twins) {
+        (true, true) => assert!(matches!(
+            read,
+            Err(EventError::TooDeep | EventError::DuplicateKey | EventError::NotAnObject)
+        )),
+        (true, false) => {
+            assert!(matches!(read, Err(EventError::TooDeep | EventError::NotAnObject)), "{read:?}")
+        }
+        (false, true) => {
+            assert!(matches!(read, Err(EventError::DuplicateKey | EventError::NotAnObject)), "{read:?}");
+        }
+        (false, false) => {
+            assert_eq!(read, expected(&value, None), "{text}");
+            assert_eq!(event::read(body, Some("vendor_1")), expected(&value, Some("vendor_1")), "{text}");
+        }
+    }
+}
+
+/// The contract, over a value that is known to be plain.
+fn expected(value: &Value, vendor: Option<&str>) -> Result<Reading, EventError> {
+    let fields = value.as_object().ok_or(EventError::NotAnObject)?;
+    let name = fields.get("eventType").ok_or(EventError::NoEventType)?;
+    let name = name.as_str().ok_or(EventError::EventTypeNotAString)?;
+    if name.is_empty() {
+        return Err(EventError::EmptyEventType);
+    }
+    if vendor.is_some() && fields.get("vendorId").and_then(Value::as_str) != vendor {
+        return Err(EventError::OtherVendor);
+    }
+    let Some(event_type) = EventType::ALL.into_iter().find(|it| it.as_str() == name) else {
+        return Ok(Reading::Ignored(Reason::UnknownEventType));
+    };
+    let id = match fields.get("userId") {
+        None | Some(Value::Null) => return Ok(Reading::Ignored(Reason::NoUserId(event_type))),
+        Some(Value::String(id)) if id.is_empty() => {
+            return Ok(Reading::Ignored(Reason::NoUserId(event_type)));
+        }
+        Some(Value::String(id)) => id,
+        Some(_) => return Err(EventError::UserIdNotAString),
+    };
+    let fault = if id.len() > 256 {
+        Some(UserIdError::TooLong)
+    } else if id.chars().any(|c| matches!(c, '\0'..='\x1f' | '\x7f'..='\u{9f}')) {
+        Some(UserIdError::ControlCharacters)
+    } else if matches!(id.as_str(), "." | "..") {
+        Some(UserIdError::RelativePath)
+    } else {
+        None
+    };
+    match fault {
+        Some(fault) => Err(EventError::UserId(fault)),
+        None => Ok(Reading::Event { user: crate::user::UserId::new(id.as_str()).unwrap(), event_type }),
+    }
+}
+
+/// How deep valid JSON is nested, and how many keys are written in it.
+fn depth_and_keys(text: &str) -> (usize, usize) {
+    let (mut depth, mut deepest, mut keys) = (0_usize, 0, 0);
+    let (mut in_string, mut escaped) = (false, false);
+    for c in text.chars() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' if in_string => escaped = true,
+            '"' => in_string = !in_string,
+            _ if in_string => {}
+            '[' | '{' => depth += 1,
+            ']' | '}' => depth -= 1,
+            ':' => keys += 1, // outside of strings it is nowhere else
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    (deepest, keys)
+}
+
+/// How many keys are left of them once one has taken its twin's place.
+fn keys_in(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => items.iter().map(keys_in).sum(),
+        Value::Object(fields) => fields.len() + fields.values().map(keys_in).sum::<usize>(),
+        _ => 0,
+    }
+}

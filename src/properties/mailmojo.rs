@@ -1,0 +1,116 @@
+//! Whatever Mailmojo answers, a contact is changed only in what it lacks, nobody is subscribed against their status, and
+//! no error's own words are kept with a person in them.
+//!
+//! Input: the answer. It is read as a contact, a subscriber, a list and an error.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::sesamy::quotes_nothing;
+use crate::mailmojo::contact_of;
+use crate::mailmojo::models::{Contact, ContactData, List, Subscriber};
+use crate::merge::{self, KeepTags, Membership, Person, Plan, Rules};
+use crate::personal::{Mask, Personal};
+use crate::upstream::answer::own_message;
+use crate::upstream::{Api, Body, Class, Failure, Object};
+
+const EMAIL: &str = "canary@example.com";
+const LIST: u64 = 7;
+const PEOPLE: [&str; 5] = [EMAIL, "Canary", "O'Canårsen", "Káry Canary", "+47 900 90 091"];
+
+pub fn hold(data: &[u8]) {
+    let body = Body::of(Api::Mailmojo, data);
+    for failure in [
+        body.read::<Object<Subscriber>>().err(),
+        body.read::<Object<List>>().err(),
+        body.read::<Value>().err(),
+    ] {
+        failure.iter().for_each(quotes_nothing);
+    }
+    an_error_is_told_without_the_person(data);
+    match contact_of(EMAIL, &body) {
+        Err(failure) => quotes_nothing(&failure),
+        Ok(contact) => {
+            // What is passed over may hold what no `Value` can: half a character, a number without end.
+            let Ok(raw) = serde_json::from_slice::<Value>(data) else { return };
+            is_read_as_it_is(&contact, &raw);
+            is_merged_well(&contact, &raw);
+        }
+    }
+}
+
+fn an_error_is_told_without_the_person(data: &[u8]) {
+    let Some(words) = own_message(data) else { return };
+    let mut mask = Mask::default();
+    PEOPLE.iter().for_each(|value| mask.add(value));
+    let failure = Failure::new(Api::Mailmojo, Class::Permanent, words);
+    for told in [failure.message(&mask), failure.answer(&mask)] {
+        let told = told.to_lowercase();
+        let secrets = PEOPLE.iter().copied().chain(["90090091", "900 90 091", "@"]);
+        for secret in secrets {
+            assert!(!told.contains(&secret.to_lowercase()), "{told}");
+        }
+    }
+}
+
+/// The contact says what the JSON says, and the JSON says whose it is.
+fn is_read_as_it_is(contact: &Contact, raw: &Value) {
+    let own = raw["email"].as_str();
+    assert!(own.is_none_or(|own| own.trim().to_lowercase() == EMAIL), "another address");
+    assert!(own.is_some() || raw["status"].is_string() || raw["list_associations"].is_array(), "nobody's");
+    let text = |field: &Option<Personal>| field.as_ref().map_or(Value::Null, |it| json!(it.as_str()));
+    assert_eq!(text(&contact.first_name), raw["first_name"]);
+    assert_eq!(text(&contact.last_name), raw["last_name"]);
+    assert_eq!(text(&contact.phone), raw["phone"]);
+    assert_eq!(json!(contact.tags), raw["tags"]);
+    assert_eq!(json!(contact.status), raw["status"]);
+}
+
+fn is_merged_well(contact: &Contact, raw: &Value) {
+    let wanted: BTreeSet<String> = ["sesamy_active_subscriber", "sesamy_tag_new"].map(str::to_owned).into();
+    let own = |value: &str| Some(Personal::new(value));
+    let person = Person { first_name: own("Canary"), last_name: own("Moe"), phone: own("+4790090091") };
+    let membership = match contact.association(LIST) {
+        Some(association) => Membership::OnList(association.status.clone()),
+        None => Membership::NotOnList,
+    };
+    let present: Vec<String> = contact.tags.clone().unwrap_or_default();
+    let is_blank = |field: &str| raw[field].as_str().is_none_or(|text| text.trim().is_empty());
+
+    for create_contacts in [true, false] {
+        let rules = Rules { create_contacts, keep_tags: KeepTags::default() };
+        let plan = merge::plan(&person, &wanted, Some((contact, &membership)), &rules);
+        let ids = raw["list_associations"].as_array().map(|all| {
+            all.iter().map(|it| it["list_id"].as_u64().or_else(|| it["list_id"].as_str()?.parse().ok()))
+        });
+        let is_on_list = ids.is_some_and(|mut ids| ids.any(|id| id == Some(LIST)));
+        if let Plan::Subscribe(_) = plan {
+            assert!(create_contacts && !is_on_list && raw["status"] == "a", "against their will: {raw}");
+        }
+        assert!(!matches!(plan, Plan::Create(_) | Plan::NotInMailmojo), "the contact is there");
+        let Some(change) = plan.change() else { continue };
+        let ContactData { first_name, last_name, phone, tags } = &change.data;
+        let has_name = !is_blank("name") && is_blank("first_name") && is_blank("last_name");
+        assert!(first_name.is_none() || is_blank("first_name") && !has_name, "a name that was there");
+        assert!(last_name.is_none() || is_blank("last_name") && !has_name, "a name that was there");
+        assert!(phone.is_none() || is_blank("phone"), "a phone that was there");
+        if let Some(tags) = tags {
+            super::tags::merged_well(&present, &wanted, tags);
+        }
+
+        let mut after = contact.clone();
+        let set = |field: &mut Option<Personal>, to: &Option<Personal>| {
+            if to.is_some() {
+                field.clone_from(to);
+            }
+        };
+        set(&mut after.first_name, first_name);
+        set(&mut after.last_name, last_name);
+        set(&mut after.phone, phone);
+        if tags.is_some() {
+            after.tags.clone_from(tags);
+        }
+        assert!(merge::change(&person, &wanted, &after, &rules.keep_tags).is_empty(), "never done");
+    }
+}

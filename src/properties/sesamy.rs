@@ -1,0 +1,108 @@
+//! Whatever Sesamy answers becomes tags by the rules, or is the wrong shape; and no failure quotes it.
+//!
+//! Input: the answers of one sync, separated by lines of `---`: the profile, the pages of contracts, a line of `===`, the
+//! pages of entitlements.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::MARK;
+use crate::personal::Mask;
+use crate::sesamy::models::{Contract, Entitlement};
+use crate::sesamy::pages::{Pages, Progress};
+use crate::sesamy::profile_of;
+use crate::sync;
+use crate::tags;
+use crate::upstream::{Api, Body, Failure};
+use crate::user::UserId;
+
+pub fn hold(data: &[u8]) {
+    let (sesamy, entitlements) = cut(data, b"\n===\n");
+    let (profile, contracts) = cut(sesamy, b"\n---\n");
+    let user = UserId::new("u1").unwrap();
+    let read = profile_of(&user, &Body::of(Api::Sesamy, profile));
+    if let Err(failure) = &read {
+        quotes_nothing(failure);
+    }
+    let contracts: Option<Vec<Contract>> = list(contracts);
+    let entitlements: Option<Vec<Entitlement>> = list(entitlements);
+    let (Ok(profile), Some(contracts), Some(entitlements)) = (read, contracts, entitlements) else { return };
+
+    if let Ok(address) = sync::address(&profile) {
+        assert!(address.contains('@') && !address.contains(|c: char| c.is_whitespace() || c.is_control()));
+    }
+    let now = "2025-11-10T12:00:00Z".parse::<Timestamp>().unwrap();
+    let of_profile = tags::from_profile(&profile);
+    let wanted = tags::wanted(&profile, &contracts, &entitlements, now);
+    assert!(wanted.is_superset(&of_profile));
+    let named = profile.tags.iter().flatten().map(|tag| tag.trim()).collect::<BTreeSet<_>>();
+    for tag in wanted.iter().filter(|tag| !named.contains(tag.as_str())) {
+        super::tags::is_well_formed(tag);
+    }
+    let accesses = entitlements.iter().filter(|it| it.has_access == Some(true)).count();
+    assert!(wanted.len() <= of_profile.len() + 5 + 3 * accesses);
+    // With time, access ends; nothing begins.
+    let later = tags::wanted(&profile, &contracts, &entitlements, "2035-01-01T00:00:00Z".parse().unwrap());
+    assert!(wanted.is_superset(&later), "{later:?}");
+    // What was bought once stays bought, with access or without.
+    let once = "sesamy_made_single_purchase";
+    assert_eq!(wanted.contains(once), later.contains(once));
+    // Nothing but the profile's own tags comes from nothing.
+    assert_eq!(tags::wanted(&profile, &[], &[], now), of_profile);
+}
+
+/// All rows of a list, where its pages make one.
+fn list<T: serde::de::DeserializeOwned>(mut data: &[u8]) -> Option<Vec<T>> {
+    let (mut pages, mut sent) = (Pages::default(), 0);
+    loop {
+        let (page, rest) = cut(data, b"\n---\n");
+        let value = match Body::of(Api::Sesamy, page).read::<Value>() {
+            Ok(value) => value,
+            Err(failure) => {
+                quotes_nothing(&failure);
+                return None;
+            }
+        };
+        let rows =
+            value.as_array().or_else(|| value.get("data").and_then(Value::as_array)).map_or(0, Vec::len);
+        let before = pages.offset();
+        match pages.take(value) {
+            Err(what) => {
+                assert!(!what.contains(MARK));
+                return None;
+            }
+            Ok(progress) => {
+                sent += rows;
+                assert_eq!(pages.offset(), before + rows);
+                if progress == Progress::Complete {
+                    let rows: Vec<Value> = pages.rows().unwrap();
+                    assert!(rows.len() <= sent);
+                    let ids: Vec<&str> = rows.iter().filter_map(|row| row.get("id")?.as_str()).collect();
+                    assert_eq!(
+                        ids.iter().collect::<BTreeSet<_>>().len(),
+                        ids.len(),
+                        "a row is counted twice"
+                    );
+                    return rows.into_iter().map(|row| serde_json::from_value(row).ok()).collect();
+                }
+                assert!(rows > 0, "to ask again after an empty page would never end");
+            }
+        }
+        data = rest;
+    }
+}
+
+pub(super) fn quotes_nothing(failure: &Failure) {
+    let told =
+        format!("{failure:?} {} {}", failure.message(&Mask::default()), failure.answer(&Mask::default()));
+    assert!(!told.contains(MARK), "{told}");
+}
+
+fn cut<'a>(data: &'a [u8], at: &[u8]) -> (&'a [u8], &'a [u8]) {
+    match data.windows(at.len()).position(|window| window == at) {
+        Some(start) => (&data[..start], &data[start + at.len()..]),
+        None => (data, b""),
+    }
+}

@@ -1,0 +1,81 @@
+//! Every tag that is made of a name is a tag: ours, lower case, of at most 99 characters, without a blank in it; and the
+//! merge adds and removes ours alone.
+//!
+//! Input, a line each: a title, a SKU, a purchase option, a tag of the profile; then tags that the contact has.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
+use crate::mailmojo::models::Contact;
+use crate::merge::{self, KeepTags, Person};
+use crate::sesamy::models::{Entitlement, Profile};
+use crate::tags;
+
+pub fn hold(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let mut lines = text.split('\n').map(str::to_owned);
+    let mut next = || lines.next();
+    let (title, sku, purchase_option, tag) = (next(), next(), next(), next());
+    let present: Vec<String> = lines.collect();
+    let entitlement =
+        Entitlement { title, sku, purchase_option, has_access: Some(true), ..Entitlement::default() };
+    let made =
+        tags::wanted(&Profile::default(), &[], std::slice::from_ref(&entitlement), Timestamp::UNIX_EPOCH);
+    made.iter().for_each(|tag| is_well_formed(tag));
+    // A name that is clean already stays as it is.
+    for (start, field) in [("sesamy_active_entitlement_", "title"), ("sesamy_active_sku_", "sku")] {
+        let is_of = |tag: &&String| {
+            tag.starts_with(start) && (field == "title" || !tag.starts_with("sesamy_active_sku_po_"))
+        };
+        let Some(tag) = made.iter().find(is_of) else { continue };
+        let name = Some(tag[start.len()..].to_owned());
+        let again = match field {
+            "title" => Entitlement { title: name, has_access: Some(true), ..Entitlement::default() },
+            _ => Entitlement { sku: name, has_access: Some(true), ..Entitlement::default() },
+        };
+        let again = tags::wanted(&Profile::default(), &[], &[again], Timestamp::UNIX_EPOCH);
+        assert_eq!(again, BTreeSet::from([tag.clone()]), "cleaning twice is not cleaning once");
+    }
+    let profile = Profile { tags: Some(tag.into_iter().collect()), ..Profile::default() };
+    let of_profile = tags::from_profile(&profile);
+    for (tag, given) in of_profile.iter().zip(profile.tags.iter().flatten()) {
+        match tags::is_ours(given.trim()) {
+            true => assert_eq!(tag, given.trim()),
+            false => is_well_formed(tag),
+        }
+    }
+
+    let wanted = made.union(&of_profile).cloned().collect();
+    let contact = Contact { tags: Some(present.clone()), ..Contact::default() };
+    let keep = KeepTags::new(vec!["sesamy_made_single_purchase".to_owned(), "sesamy_kept_*".to_owned()]);
+    let change = merge::change(&Person::default(), &wanted, &contact, &keep);
+    let after = change.data.tags.clone().unwrap_or_else(|| present.clone());
+    merged_well(&present, &wanted, &after);
+    let is_kept = |tag: &&String| *tag == "sesamy_made_single_purchase" || tag.starts_with("sesamy_kept_");
+    let expected: BTreeSet<&String> = wanted
+        .iter()
+        .chain(present.iter().filter(|tag| tag.starts_with("sesamy_")).filter(is_kept))
+        .collect();
+    assert_eq!(after.iter().filter(|tag| tag.starts_with("sesamy_")).collect::<BTreeSet<_>>(), expected);
+    // Once merged, there is nothing left to do.
+    let contact = Contact { tags: Some(after), ..Contact::default() };
+    assert!(merge::change(&Person::default(), &wanted, &contact, &keep).is_empty());
+}
+
+/// Fails where `tag` is not as Sesamy's own are.
+pub(super) fn is_well_formed(tag: &str) {
+    assert!(tag.starts_with("sesamy_") && tag.len() > "sesamy_".len(), "{tag:?} is not ours");
+    assert!((8..=99).contains(&tag.chars().count()), "{tag:?} is too long");
+    assert_eq!(tag.to_lowercase(), tag);
+    assert!(!tag.contains(|c: char| c.is_whitespace() || c.is_control() || c == ','), "{tag:?}");
+    assert!(!tag.contains("--") && !tag.ends_with('-') && !tag.contains("_-"), "{tag:?}");
+}
+
+/// Fails where somebody else's tag is not as it was and where it was, or a wanted one is not there.
+pub(super) fn merged_well(before: &[String], wanted: &BTreeSet<String>, after: &[String]) {
+    let theirs =
+        |tags: &[String]| tags.iter().filter(|tag| !tag.starts_with("sesamy_")).cloned().collect::<Vec<_>>();
+    assert_eq!(theirs(before), theirs(after), "somebody else's tags");
+    assert!(wanted.iter().all(|tag| after.contains(tag)));
+}
