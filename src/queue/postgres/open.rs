@@ -203,6 +203,13 @@ fn explain(place: &Place, error: &Error) -> PostgresError {
         Error::Io(io) if io.to_string().contains("lookup") => {
             PostgresError::HostNotFound { place, why: io.to_string() }
         }
+        // rustls comes wrapped up; and without a socket, the only files are those of certificates.
+        Error::Io(io) if io.kind() == ErrorKind::InvalidData => {
+            PostgresError::Tls { place, why: io.to_string() }
+        }
+        Error::Io(io) if io.kind() == ErrorKind::NotFound && !place.server.starts_with('/') => {
+            PostgresError::Tls { place, why: format!("a certificate's file cannot be read: {io}") }
+        }
         Error::Io(io) => PostgresError::Unreachable { place, why: io.to_string() },
         Error::Tls(why) => PostgresError::Tls { place, why: why.to_string() },
         Error::Database(refusal) => {
