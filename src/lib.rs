@@ -6,8 +6,8 @@
 //!
 //! ```text
 //!  Sesamy ──POST──▶ server ─verify─▶ event ──▶ queue ◀──lease── worker ──▶ sync
-//!                   (axum)                    (SQLite)                     │ 1 sesamy: profile, contracts, entitlements
-//!                   2xx once durable                                       │ 2 tags: the sesamy_ tags wanted     (pure)
+//!                   (axum)                    (SQLite |                    │ 1 sesamy: profile, contracts, entitlements
+//!                   2xx once durable           Postgres)                   │ 2 tags: the sesamy_ tags wanted     (pure)
 //!                                                                          │ 3 mailmojo: the contact now
 //!                                                                          │ 4 merge: the smallest change        (pure)
 //!                                                                          ▼ 5 mailmojo: create, subscribe, patch, or nothing

@@ -29,7 +29,6 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use sqlx::ConnectOptions;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -80,11 +79,7 @@ pub(super) async fn open(
 ) -> Result<(Ends, Counter), PostgresError> {
     let opened = open::open(url, &options, &clock).await?;
 
-    let connect = PgConnectOptions::clone(&url.options).disable_statement_logging();
-    let connect = match connect.get_application_name() {
-        Some(_) => connect,
-        None => connect.application_name(env!("CARGO_PKG_NAME")),
-    };
+    let connect = PgConnectOptions::clone(&url.options);
     // For listening, telling and counting: what may wait.
     let pool = PgPoolOptions::new()
         .max_connections(3)

@@ -230,13 +230,9 @@ impl Desk {
         let names: Vec<i64> = (0..most).map(|_| self.names.random()).collect();
         let (asked, began) = (self.due.ask(), self.clock.now());
         let (given, options) = (self.clock.given(), &self.options);
-        let came = match self.line.connection().await {
-            Ok(connection) => {
-                let request = Request { names: &names, doubtful: &self.doubtful, given, options };
-                within(self.tuning, lease::lease(connection, request)).await
-            }
-            Err(fault) => Err(fault),
-        };
+        let connection = self.line.connection().await?;
+        let request = Request { names: &names, doubtful: &self.doubtful, given, options };
+        let came = within(self.tuning, lease::lease(connection, request)).await;
         match self.line.after(came) {
             Ok(found) => {
                 self.doubtful.clear();

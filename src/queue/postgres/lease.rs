@@ -42,6 +42,7 @@ pub(super) async fn lease(connection: &mut PgConnection, request: Request<'_>) -
         undo_leases(&mut transaction, doubtful, now).await?;
         forget_probes(&mut shared.apis, doubtful);
     }
+    shared.apis.check(now, rates);
     let admitted = shared.apis.admit(most, now, rates);
     let mut jobs = leased(&mut transaction, admitted, names, now, options).await?;
     shared.apis.leased(&mut jobs, now, now.plus(options.lease), rates);

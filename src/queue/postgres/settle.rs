@@ -28,8 +28,8 @@ const SETTLE: &str = concat!(
                 $9::text[], $10::text[])
             AS e (user_id, lease_owner, generation, kind, at, flag, error, answer)),
     held AS MATERIALIZED (
-        SELECT user_id FROM users WHERE connection = 'default' AND user_id = ANY ($3)
-        ORDER BY user_id FOR NO KEY UPDATE)
+        SELECT e.* FROM ends AS e JOIN users AS u ON u.connection = 'default' AND u.user_id = e.user_id
+        ORDER BY u.user_id FOR NO KEY UPDATE OF u)
     UPDATE users AS u SET
         lease_owner = CASE e.kind WHEN 4 THEN u.lease_owner END,
         unsettled = CASE e.kind WHEN 4 THEN u.unsettled ELSE 0 END,
@@ -46,8 +46,8 @@ const SETTLE: &str = concat!(
         parked_at = CASE WHEN e.kind = 2 AND u.generation = e.generation THEN now END,
         answer = CASE WHEN e.kind = 2 AND u.generation = e.generation THEN e.answer END,
         held_back = CASE e.kind WHEN 0 THEN e.flag WHEN 2 THEN false ELSE u.held_back END
-    FROM ends AS e JOIN held USING (user_id) CROSS JOIN times
-    WHERE u.connection = 'default' AND u.user_id = held.user_id AND u.lease_owner = e.lease_owner
+    FROM held AS e CROSS JOIN times
+    WHERE u.connection = 'default' AND u.user_id = e.user_id AND u.lease_owner = e.lease_owner
     RETURNING u.user_id, e.kind IN (0, 1, 2) AND u.generation <> e.generation AS came"
 );
 

@@ -76,12 +76,12 @@ const PARK_UNREADABLE: &str = "
 const TAKE_BACK_ATTEMPTS: &str = "
     WITH given AS (SELECT user_id, count(*)::integer AS times FROM unnest($1::text[]) AS g (user_id) GROUP BY user_id),
     held AS MATERIALIZED (
-        SELECT user_id FROM users WHERE connection = 'default' AND user_id = ANY ($1)
-        ORDER BY user_id FOR NO KEY UPDATE)
+        SELECT g.* FROM given AS g JOIN users AS u ON u.connection = 'default' AND u.user_id = g.user_id
+        ORDER BY u.user_id FOR NO KEY UPDATE OF u)
     UPDATE users AS u SET
         attempts = greatest(attempts - times, 0),
         failing_since = CASE WHEN attempts > times THEN failing_since END
-    FROM given JOIN held USING (user_id) WHERE u.connection = 'default' AND u.user_id = held.user_id";
+    FROM held WHERE u.connection = 'default' AND u.user_id = held.user_id";
 
 const REVIVE: &str = "
     WITH held AS MATERIALIZED (

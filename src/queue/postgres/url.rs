@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
+use sqlx::ConnectOptions;
 use sqlx::postgres::PgConnectOptions;
 
 /// The parameters that may follow the `?`. Checked here: the library would print others into the log, value and all.
@@ -49,6 +50,11 @@ impl PostgresUrl {
              percent-encoded"
                 .to_owned()
         })?;
+        // The library would log statements by itself, and warn of slow ones.
+        let options = match options.get_application_name() {
+            Some(_) => options.disable_statement_logging(),
+            None => options.disable_statement_logging().application_name(env!("CARGO_PKG_NAME")),
+        };
         Ok(Self { text: SecretString::from(text), options: Box::new(options) })
     }
 

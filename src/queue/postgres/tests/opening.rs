@@ -76,7 +76,7 @@ fn what_cannot_be_reached_is_told_with_its_place_and_the_mend_and_never_the_pass
 
     let elsewhere = ground.url.options().clone().options([("search_path", "no_such_schema")]);
     let mut nowhere = ground.url.clone();
-    nowhere.options = Box::new(elsewhere);
+    *nowhere.options = elsewhere;
     let (error, message) = refusal(&ground, &nowhere);
     assert!(matches!(error, PostgresError::NoSchema(_)) && message.contains("CREATE SCHEMA"), "{message}");
     ground.sql("CREATE TABLE nothing_was_lost_here ()");
@@ -90,7 +90,7 @@ fn a_user_who_may_not_create_tables_is_told_so() {
         "CREATE ROLE {role}; DO $$ BEGIN EXECUTE format('GRANT USAGE ON SCHEMA %I TO {role}', current_schema()); END $$"
     ));
     let mut url = ground.url.clone();
-    url.options = Box::new(url.options.options([("role", &role)]));
+    *url.options = ground.url.options().clone().options([("role", &role)]);
     let (error, message) = refusal(&ground, &url);
     ground.sql(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));
     assert!(matches!(error, PostgresError::NotAllowed { .. }) && message.contains("GRANT"), "{message}");
