@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Short times for what would take seconds.
 const QUICK: Tuning = Tuning {
     answer: Duration::from_millis(500),
-    connect: Duration::from_millis(500),
+    connect: Duration::from_secs(2),
     longest_wait: Duration::from_millis(50),
     probe_every: Duration::from_millis(20),
 };
