@@ -33,7 +33,7 @@ use crate::clock::{Clock, Millis};
 use crate::user::UserId;
 
 use command::{Answer, Command, Ends, Push};
-pub use error::{OpenError, QueueError};
+pub use error::{Damage, OpenError, QueueError};
 
 /// The queue of users. Clones share one store; when the last is dropped, the store finishes what waits and closes.
 #[derive(Debug, Clone)]
