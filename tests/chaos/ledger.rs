@@ -327,8 +327,7 @@ impl Ledger {
         let are = is.sesamy_tags();
         let set: BTreeSet<&str> = are.iter().copied().collect();
         let before: BTreeSet<&str> = self.sesamy.iter().map(String::as_str).collect();
-        let ever: BTreeSet<&str> =
-            self.ever.iter().flat_map(|it| it.tags.iter().map(String::as_str)).collect();
+        let ever: BTreeSet<&str> = self.ever_tags.iter().map(String::as_str).collect();
         let Some(now) = &self.now else {
             // A gift is what it looks like where the contract has gone between two reads.
             let known = |tag: &str| before.contains(tag) || ever.contains(tag) || tag == GIFT;

@@ -94,8 +94,8 @@ impl Wish {
     fn plan(&self, seed: u64) -> Plan {
         Plan {
             seed,
-            trouble: Duration::from_secs_f64(self.seconds.unwrap_or(8.0)),
-            users: self.users.unwrap_or(100).max(8),
+            trouble: Duration::from_secs_f64(self.seconds.unwrap_or(6.0)),
+            users: self.users.unwrap_or(60).max(8),
             queue: self.queue.clone(),
         }
     }
