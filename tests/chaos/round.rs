@@ -147,7 +147,7 @@ pub async fn play(plan: &Plan) -> Result<Tally, String> {
     round.tally.seconds = began.elapsed().as_secs_f64();
     round.watch.look(&round.town.sandbox);
     round.tally.take_deeds(&round.deeds);
-    round.tally.take_sandbox(&round.town.sandbox, round.watch.calls());
+    round.tally.take_end(&round.town.sandbox, round.watch.calls());
     round.tally.syncs = round.watch.syncs(&round.town.service.output);
     round.town.sandbox.clear_findings(); // told already
     played.map(|()| round.tally.clone()).map_err(|why| format!("{why}\n{setup:?}\n{}", round.tally))
@@ -175,6 +175,8 @@ impl Round {
             actors.push(actor.await.map_err(|error| error.to_string())?);
         }
         faults::end(&self.apis);
+        self.watch.look(&self.town.sandbox);
+        self.tally.take_faults(&self.town.sandbox, self.watch.calls());
         let actors: Result<Vec<Actor>, String> = actors.into_iter().collect();
         let mut actors = match (actors, troubled) {
             (Ok(actors), Ok(())) => actors,
