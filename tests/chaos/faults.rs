@@ -67,6 +67,13 @@ pub fn outage(apis: &Apis, rng: &mut StdRng) {
     inject(apis, api, Rule::anywhere(fault).times(rng.random_range(5..25)));
 }
 
+/// Lets the next few writes be stuck until their client has gone, and take effect after it.
+pub fn stuck_writes(apis: &Apis) {
+    for route in [Route::ContactPatch, Route::Subscribe] {
+        apis.mailmojo.inject(Rule::on(route, Fault::AfterLeaving(TIMEOUT / 2)).times(2));
+    }
+}
+
 /// As many of each fault as it has parts in the mix.
 fn repeated(mix: Vec<(usize, Fault)>) -> Vec<Fault> {
     mix.into_iter().flat_map(|(times, fault)| vec![fault; times]).collect()
@@ -215,6 +222,8 @@ fn wrong_shapes(route: Route) -> Vec<Fault> {
             with("status", json!(1)),
             with("first_name", json!({})),
             instead(json!([])),
+            instead(json!({"email": "somebody.else@example.com", "status": "a", "tags": [], "list_associations": []})),
+            instead(json!({"email": "somebody.else@example.com", "status": "a", "tags": [], "list_associations": []})),
             instead(json!({"email": "somebody.else@example.com", "status": "a", "tags": [], "list_associations": []})),
         ],
     });

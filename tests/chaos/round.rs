@@ -202,6 +202,10 @@ impl Round {
             }
             match self.rng.random_range(0..20) {
                 0..6 => {
+                    if self.rng.random() {
+                        faults::stuck_writes(&self.apis);
+                        tokio::time::sleep(Duration::from_millis(self.rng.random_range(50..250))).await;
+                    }
                     self.watch.keep(&self.town.service.output);
                     self.town.service.kill().await;
                     self.tally.kills += 1;
