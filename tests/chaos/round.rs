@@ -201,14 +201,14 @@ impl Round {
                 return Ok(());
             }
             match self.rng.random_range(0..20) {
-                0..6 => {
-                    if self.rng.random() {
-                        faults::stuck_writes(&self.apis);
-                        tokio::time::sleep(Duration::from_millis(self.rng.random_range(50..250))).await;
-                    }
-                    self.watch.keep(&self.town.service.output);
-                    self.town.service.kill().await;
-                    self.tally.kills += 1;
+                0..3 => {
+                    faults::stuck_writes(&self.apis);
+                    tokio::time::sleep(Duration::from_millis(self.rng.random_range(50..250))).await;
+                    self.is_killed().await;
+                    self.starts_again().await;
+                }
+                3..6 => {
+                    self.is_killed().await;
                     tokio::time::sleep(Duration::from_millis(self.rng.random_range(0..100))).await;
                     self.starts_again().await;
                 }
@@ -231,6 +231,12 @@ impl Round {
             }
         }
         Ok(())
+    }
+
+    async fn is_killed(&mut self) {
+        self.watch.keep(&self.town.service.output);
+        self.town.service.kill().await;
+        self.tally.kills += 1;
     }
 
     async fn starts_again(&mut self) {

@@ -42,6 +42,9 @@ impl Excuses {
     }
 }
 
+/// How a field is had of what is wanted.
+type Of = fn(&Wanted) -> &Option<String>;
+
 /// What Sesamy ever said of a field, and whether it may be filled in at all.
 struct FieldRule<'a> {
     ever: Vec<&'a String>,
@@ -114,7 +117,7 @@ impl Ledger {
         let is_closed = has_whole && !self.first_name.is_present() && !self.last_name.is_present();
         let is_closed = is_closed && !self.names_by_hand;
         let may_be_closed = has_whole && !in_parts(&self.first_name) && !in_parts(&self.last_name);
-        let fields: [(&str, &Text, &Option<String>, fn(&Wanted) -> &Option<String>); 3] = [
+        let fields: [(&str, &Text, &Option<String>, Of); 3] = [
             ("first_name", &self.first_name, &is.first_name, |wanted| &wanted.first_name),
             ("last_name", &self.last_name, &is.last_name, |wanted| &wanted.last_name),
             ("phone", &self.phone, &is.phone, |wanted| &wanted.phone),
