@@ -38,6 +38,7 @@ mod tags_over_the_wire;
 mod town;
 mod trouble;
 mod trying_again;
+mod what_is_kept;
 mod who_is_skipped;
 mod who_may_send;
 mod wire;
