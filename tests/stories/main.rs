@@ -51,6 +51,7 @@ mod town;
 mod trouble;
 mod trying_again;
 mod unwritable_file;
+mod what_is_kept;
 mod who_is_skipped;
 mod who_may_send;
 mod wire;
