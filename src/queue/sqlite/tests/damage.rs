@@ -144,7 +144,7 @@ fn open_unchecked(path: &Path) -> Result<Queue, OpenError> {
 
 #[tokio::test]
 async fn in_a_large_file_what_can_be_seen_at_once_is_refused_at_the_start() {
-    for of in ["users", "users_due", "users_parked", "probe"] {
+    for of in ["users", "users_due", "users_parked", "apis", "probe"] {
         let (_folder, path) = full().await;
         spoil_root(&path, of);
         assert!(matches!(open_unchecked(&path), Err(OpenError::Damaged(_))), "{of}");
