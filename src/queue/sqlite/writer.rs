@@ -10,6 +10,7 @@ use std::thread;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
+use tokio::runtime::Handle;
 
 use super::keeper::Keeper;
 use super::statements::Which;
@@ -28,6 +29,8 @@ pub(super) struct Writer {
     end: WriterEnd,
     keeper: Keeper,
     hand: Hand,
+    /// The runtime on which callers wait, where there is one.
+    callers: Option<Handle>,
 }
 
 /// What a statement needs beside the transaction.
@@ -52,7 +55,7 @@ impl Writer {
         seed: u64,
     ) -> Self {
         let hand = Hand { options, clock, names: StdRng::seed_from_u64(seed) };
-        Self { connection, end, keeper, hand }
+        Self { connection, end, keeper, hand, callers: Handle::try_current().ok() }
     }
 
     fn run(mut self, lock: File) {
@@ -68,16 +71,14 @@ impl Writer {
 
     /// All commands in one transaction; where that fails each in its own, so that none fails for another's fault.
     fn carry_out(&mut self, batch: &mut Vec<Command>) {
-        let together = self.commit(batch);
-        let each_alone = together.as_ref().is_err_and(may_be_anothers_fault) && batch.len() > 1;
-        let together = together.map_err(|error| store_error(&error));
-        for mut command in batch.drain(..) {
-            let committed = if each_alone {
-                self.commit(slice::from_mut(&mut command)).map_err(|error| store_error(&error))
-            } else {
-                together.clone()
-            };
-            self.answer(command, committed);
+        match self.commit(batch) {
+            Err(error) if batch.len() > 1 && may_be_anothers_fault(&error) => {
+                for mut command in batch.drain(..) {
+                    let committed = self.commit(slice::from_mut(&mut command));
+                    self.answer(vec![command], committed);
+                }
+            }
+            together => self.answer(batch.drain(..).collect(), together),
         }
     }
 
@@ -88,21 +89,32 @@ impl Writer {
         Ok(())
     }
 
-    fn answer(&self, command: Command, committed: Result<(), QueueError>) {
-        if command.keeps_events() {
-            let before = self.end.accepting.swap(committed.is_ok(), Ordering::Relaxed);
-            match &committed {
-                Err(error) if before => {
-                    tracing::error!(%error, "events cannot be kept and are refused; trying again every 2 s");
-                }
-                Ok(()) if !before => tracing::info!("events can be kept again"),
-                _ => {}
-            }
-            if before != committed.is_ok() {
-                self.keeper.refusing(before);
-            }
+    /// Answers commands that share a fate.
+    fn answer(&self, commands: Vec<Command>, committed: rusqlite::Result<()>) {
+        let committed = committed.map_err(|error| store_error(&error));
+        if commands.iter().any(Command::keeps_events) {
+            self.note_whether_accepting(&committed);
         }
-        command.reply(committed);
+        let answer = move || commands.into_iter().for_each(|command| command.reply(committed.clone()));
+        // To wake a caller's task from this thread takes system calls; among tasks it takes next to nothing.
+        match &self.callers {
+            Some(callers) => drop(callers.spawn(async { answer() })),
+            None => answer(),
+        }
+    }
+
+    fn note_whether_accepting(&self, committed: &Result<(), QueueError>) {
+        let before = self.end.accepting.swap(committed.is_ok(), Ordering::Relaxed);
+        match committed {
+            Err(error) if before => {
+                tracing::error!(%error, "events cannot be kept and are refused; trying again every 2 s");
+            }
+            Ok(()) if !before => tracing::info!("events can be kept again"),
+            _ => {}
+        }
+        if before != committed.is_ok() {
+            self.keeper.refusing(before);
+        }
     }
 
     /// The log goes into the database, so that the one file is all there is.
