@@ -12,6 +12,7 @@ WORKDIR /build
 # The dependencies are built with an empty crate, so that this layer is made again only when they change. Cargo wants a
 # file for each benchmark that its manifest names; ours are not part of the image, empty ones will do.
 COPY Cargo.toml Cargo.lock ./
+COPY .cargo .cargo
 RUN mkdir src benches \
     && touch src/lib.rs && echo 'fn main() {}' >src/main.rs \
     && awk -F'"' '/^\[/ { section = $0 } section == "[[bench]]" && /^name *=/ { print "benches/" $2 ".rs" }' Cargo.toml \

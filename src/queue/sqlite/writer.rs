@@ -11,6 +11,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
+use tokio::runtime::Handle;
 
 use super::keeper::Keeper;
 use super::open::Place;
@@ -33,6 +34,8 @@ pub(super) struct Writer {
     place: Place,
     /// What was found wrong with the file. From then on it is left alone.
     damage: Option<Damage>,
+    /// The runtime on which callers wait, where there is one.
+    callers: Option<Handle>,
 }
 
 /// What a statement needs beside the transaction.
@@ -58,7 +61,7 @@ impl Writer {
         hand: Hand,
         place: Place,
     ) -> Self {
-        Self { connection, end, keeper, hand, place, damage: None }
+        Self { connection, end, keeper, hand, place, damage: None, callers: Handle::try_current().ok() }
     }
 
     fn run(mut self, check: Option<Tuning>, lock: File) {
@@ -90,12 +93,14 @@ impl Writer {
             batch.drain(..).for_each(|command| refuse(command, damage));
             return;
         }
-        let together = self.commit(batch);
-        let each_alone = together.as_ref().is_err_and(Failed::may_be_anothers_fault) && batch.len() > 1;
-        for mut command in batch.drain(..) {
-            let committed =
-                if each_alone { self.commit(slice::from_mut(&mut command)) } else { together.clone() };
-            self.answer(command, committed.map_err(|failed| failed.error));
+        match self.commit(batch) {
+            Err(failed) if batch.len() > 1 && failed.may_be_anothers_fault() => {
+                for mut command in batch.drain(..) {
+                    let committed = self.commit(slice::from_mut(&mut command));
+                    self.answer(vec![command], committed.map_err(|failed| failed.error));
+                }
+            }
+            together => self.answer(batch.drain(..).collect(), together.map_err(|failed| failed.error)),
         }
     }
 
@@ -124,21 +129,31 @@ impl Writer {
         self.damage = Some(damage);
     }
 
-    fn answer(&self, command: Command, committed: Result<(), QueueError>) {
-        if command.keeps_events() && self.damage.is_none() {
-            let before = self.end.accepting.swap(committed.is_ok(), Ordering::Relaxed);
-            match &committed {
-                Err(error) if before => {
-                    tracing::error!(%error, "events cannot be kept and are refused; trying again every 2 s");
-                }
-                Ok(()) if !before => tracing::info!("events can be kept again"),
-                _ => {}
-            }
-            if before != committed.is_ok() {
-                self.keeper.refusing(before);
-            }
+    /// Answers commands that share a fate.
+    fn answer(&self, commands: Vec<Command>, committed: Result<(), QueueError>) {
+        if self.damage.is_none() && commands.iter().any(Command::keeps_events) {
+            self.note_whether_accepting(&committed);
         }
-        command.reply(committed);
+        let answer = move || commands.into_iter().for_each(|command| command.reply(committed.clone()));
+        // To wake a caller's task from this thread takes system calls; among tasks it takes next to nothing.
+        match &self.callers {
+            Some(callers) => drop(callers.spawn(async { answer() })),
+            None => answer(),
+        }
+    }
+
+    fn note_whether_accepting(&self, committed: &Result<(), QueueError>) {
+        let before = self.end.accepting.swap(committed.is_ok(), Ordering::Relaxed);
+        match committed {
+            Err(error) if before => {
+                tracing::error!(%error, "events cannot be kept and are refused; trying again every 2 s");
+            }
+            Ok(()) if !before => tracing::info!("events can be kept again"),
+            _ => {}
+        }
+        if before != committed.is_ok() {
+            self.keeper.refusing(before);
+        }
     }
 
     /// The log goes into the database, so that the one file is all there is.
