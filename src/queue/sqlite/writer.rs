@@ -100,7 +100,7 @@ impl Writer {
                     self.answer(vec![command], committed.map_err(|failed| failed.error));
                 }
             }
-            together => self.answer(batch.drain(..).collect(), together.map_err(|failed| failed.error)),
+            together => self.answer(std::mem::take(batch), together.map_err(|failed| failed.error)),
         }
     }
 
