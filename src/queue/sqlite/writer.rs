@@ -59,7 +59,7 @@ impl Writer {
     }
 
     fn run(mut self, lock: File) {
-        let mut batch = Vec::with_capacity(BATCH);
+        let mut batch = Vec::new();
         while self.end.commands.blocking_recv_many(&mut batch, BATCH) > 0 {
             if batch.iter().any(|command| matches!(command, Command::Close)) {
                 self.end.commands.close(); // what has been sent is still received
@@ -78,7 +78,7 @@ impl Writer {
                     self.answer(vec![command], committed);
                 }
             }
-            together => self.answer(batch.drain(..).collect(), together),
+            together => self.answer(std::mem::take(batch), together),
         }
     }
 
