@@ -68,7 +68,7 @@ impl Writer {
         if let Some(tuning) = check {
             self.check(tuning);
         }
-        let mut batch = Vec::with_capacity(BATCH);
+        let mut batch = Vec::new();
         while self.end.commands.blocking_recv_many(&mut batch, BATCH) > 0 {
             if batch.iter().any(|command| matches!(command, Command::Close)) {
                 self.end.commands.close(); // what has been sent is still received
