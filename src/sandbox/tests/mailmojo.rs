@@ -200,6 +200,8 @@ async fn the_publisher_can_edit_behind_the_services_back() {
     assert_eq!(mailmojo.count_contacts(|contact| contact.tags == ["b"]), 1);
     assert!(mailmojo.delete("kn@example.com") && !mailmojo.delete("kn@example.com"));
     assert!(!mailmojo.add_tag(KARI, "b"));
+    assert!(mailmojo.add_contact(contact(KARI).tags(["b"])) && !mailmojo.add_contact(contact(KARI)));
+    assert_eq!(mailmojo.contact(KARI).unwrap().own_tags(), ["b"]);
 }
 
 #[tokio::test]
