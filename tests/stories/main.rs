@@ -19,6 +19,7 @@ mod dry_run;
 mod durable;
 mod figures;
 mod health;
+mod image;
 mod keeping_in_step;
 mod letter_case;
 mod logs;
