@@ -45,9 +45,20 @@ pub fn hold(data: &[u8]) {
         }
     }
     // A signature is good for one body alone.
-    let signed = Authenticator::new(vec![], secret(&SECRETS), SIGNATURE, false);
+    let auth = Authenticator::new(secret(&TOKENS), secret(&SECRETS), SIGNATURE, false);
+    let alone = |name, value: &str| HeaderMap::from_iter([(name, HeaderValue::from_str(value).unwrap())]);
     let longer = [body, b" "].concat();
-    assert!(!is_signed || signed.check(&headers, &longer).is_err());
+    assert!(auth.check(&alone(SIGNATURE, &right[0]), body).is_ok());
+    assert!(auth.check(&alone(SIGNATURE, &right[0]), &longer).is_err());
+    // And what is nearly right is wrong, wherever it differs.
+    for place in [0, body.len() % 64, 63] {
+        let digit = if &right[0][place..=place] == "7" { "8" } else { "7" };
+        let nearly = format!("{}{digit}{}", &right[0][..place], &right[0][place + 1..]);
+        assert!(auth.check(&alone(SIGNATURE, &nearly), body).is_err(), "digit {place} does not count");
+    }
+    for nearly in [&TOKENS[0][1..], &TOKENS[0][..TOKENS[0].len() - 1], &TOKENS[0].to_uppercase(), "*", ""] {
+        assert!(auth.check(&alone(AUTHORIZATION, &format!("Bearer {nearly}")), body).is_err(), "{nearly}");
+    }
 }
 
 fn secret(values: &[&str]) -> Vec<SecretString> {

@@ -24,6 +24,7 @@ mod figures;
 mod full_disk;
 mod health;
 mod hostile_answers;
+mod image;
 mod keeping_in_step;
 mod letter_case;
 mod locked_file;
