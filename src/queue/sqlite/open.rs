@@ -66,6 +66,10 @@ impl Place {
             | OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut connection = self.open(flags, tuning)?;
+        // Before it is read, which would leave a log beside it that is as read-only.
+        if connection.is_readonly("main").map_err(|error| self.explain(&error))? {
+            return Err(self.not_writable(&self.path, "it is read-only".to_owned()));
+        }
         // Looked at first: what is not ours stays as it is, its page size and journal included.
         let version = schema::version(&connection).map_err(|error| self.explain(&error))?;
         let found = match version {
@@ -75,9 +79,6 @@ impl Place {
             }
             schema::Version::Ours(found) => found,
         };
-        if connection.is_readonly("main").map_err(|error| self.explain(&error))? {
-            return Err(self.not_writable(&self.path, "it is read-only".to_owned()));
-        }
         let journal = prepare(&connection, tuning).map_err(|error| self.explain(&error))?;
         if journal != "wal" {
             let why = "its file system has no shared memory; the queue needs a local disk".to_owned();
