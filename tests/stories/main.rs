@@ -19,6 +19,7 @@ mod demo;
 mod dry_run;
 mod durable;
 mod figures;
+mod full_disk;
 mod health;
 mod keeping_in_step;
 mod letter_case;

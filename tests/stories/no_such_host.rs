@@ -14,6 +14,11 @@ fn tells_of_the_name(message: &str) -> bool {
     ["cannot connect", "no answer within the time limit"].iter().any(|words| message.contains(words))
 }
 
+async fn stop(town: &mut Town) {
+    town.service.terminate();
+    assert!(town.service.ended().await.success());
+}
+
 #[tokio::test]
 async fn an_api_whose_host_does_not_resolve_rests_and_nobody_pays() {
     for (setting, api_name) in [("SESAMY__API_URL", "sesamy"), ("MAILMOJO__API_URL", "mailmojo")] {
@@ -32,9 +37,9 @@ async fn an_api_whose_host_does_not_resolve_rests_and_nobody_pays() {
 
         let right = if api_name == "sesamy" { town.sandbox.sesamy.url() } else { town.sandbox.mailmojo.url() };
         let right = right.to_owned();
-        town.crash_and_restart(&[(setting, &right)]).await;
+        stop(&mut town).await;
+        town.restart(&[(setting, &right)]).await;
         town.settled().await;
-        eprintln!("{}", town.service.output.tail());
         FIVE.iter().for_each(|user| drop(town.contact(&address(user))));
     }
 }
@@ -55,7 +60,8 @@ async fn a_token_endpoint_whose_host_does_not_resolve_lets_its_api_rest() {
     assert!(told(&town, "a", "outcome").iter().all(|outcome| outcome == "postponed"));
 
     let right = town.sandbox.sesamy.token_url();
-    town.crash_and_restart(&[("SESAMY__TOKEN_URL", &right)]).await;
+    stop(&mut town).await;
+    town.restart(&[("SESAMY__TOKEN_URL", &right)]).await;
     town.settled().await;
     FIVE.iter().for_each(|user| drop(town.contact(&address(user))));
 }

@@ -66,10 +66,6 @@ impl Place {
             | OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut connection = self.open(flags, tuning)?;
-        // Before it is read, which would leave a log beside it that is as read-only.
-        if connection.is_readonly("main").map_err(|error| self.explain(&error))? {
-            return Err(self.not_writable(&self.path, "it is read-only".to_owned()));
-        }
         // Looked at first: what is not ours stays as it is, its page size and journal included.
         let version = schema::version(&connection).map_err(|error| self.explain(&error))?;
         let found = match version {
@@ -122,14 +118,14 @@ impl Place {
     }
 
     fn open(&self, flags: OpenFlags, tuning: Tuning) -> Result<Connection, OpenError> {
-        let opened = Connection::open_with_flags(&self.path, flags).and_then(|connection| {
-            connection.busy_timeout(tuning.busy)?;
-            connection.pragma_update(None, "synchronous", "FULL")?;
-            // Whoever closes a file that is refused leaves it as it is. The writer's end copies the log by itself.
-            connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-            Ok(connection)
-        });
-        opened.map_err(|error| self.explain(&error))
+        let connection =
+            Connection::open_with_flags(&self.path, flags).map_err(|error| self.explain(&error))?;
+        // Before it is read, which would leave a log beside it that is as read-only.
+        if connection.is_readonly("main").map_err(|error| self.explain(&error))? {
+            return Err(self.not_writable(&self.path, "it is read-only".to_owned()));
+        }
+        set_up(&connection, tuning).map_err(|error| self.explain(&error))?;
+        Ok(connection)
     }
 
     /// SQLite's error, as an operator needs it.
@@ -174,7 +170,15 @@ impl Place {
     }
 }
 
-/// Sets the connection up; gives the kind of journal that the file system allows.
+/// What every connection needs.
+fn set_up(connection: &Connection, tuning: Tuning) -> rusqlite::Result<()> {
+    connection.busy_timeout(tuning.busy)?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    // Whoever closes a file that is refused leaves it as it is. The writer copies the log by itself.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map(drop)
+}
+
+/// Sets the writer's connection up; gives the kind of journal that the file system allows.
 fn prepare(connection: &Connection, tuning: Tuning) -> rusqlite::Result<String> {
     // The page size counts only while the file is empty, and only before the log exists. With small pages an event of
     // a random user writes little more than the row itself.
