@@ -11,7 +11,7 @@ use serde_json::Value;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::answer::read_limited;
+use super::answer::{MAX_ERROR_BYTES, read_limited};
 use super::rest::{Rest, Why};
 use super::{Api, Attempt, Class, Failure};
 use crate::telemetry;
@@ -163,6 +163,11 @@ async fn fetch(request: reqwest::RequestBuilder, api: Api) -> Result<Issued, Tok
     let body = read_limited(response)
         .await
         .map_err(|error| TokenError(format!("the token endpoint's answer: {error}")))?;
+    if body.len() > MAX_ERROR_BYTES {
+        return Err(TokenError(format!(
+            "the token endpoint's answer is longer than {MAX_ERROR_BYTES} bytes"
+        )));
+    }
     if !status.is_success() {
         return Err(TokenError(format!(
             "the token endpoint answered {}{}",

@@ -117,7 +117,8 @@ impl Story {
         let file = Connection::open(self.town.queue_file()).unwrap();
         assert_eq!(file.query_row("PRAGMA integrity_check", (), |row| row.get(0)), Ok("ok".to_owned()));
         let mut users = file.prepare("SELECT user_id FROM users").unwrap();
-        let there: BTreeSet<String> = users.query_map((), |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+        let there: BTreeSet<String> =
+            users.query_map((), |row| row.get(0)).unwrap().map(Result::unwrap).collect();
         let lost: Vec<_> = self.kept.difference(&there).collect();
         assert!(lost.is_empty(), "answered 202 and lost: {lost:?}");
     }

@@ -35,7 +35,8 @@ async fn an_api_whose_host_does_not_resolve_rests_and_nobody_pays() {
         assert_eq!(api(&town, api_name).await["why"], "outage");
         assert_eq!(lines_at(&town, "ERROR").len(), 1);
 
-        let right = if api_name == "sesamy" { town.sandbox.sesamy.url() } else { town.sandbox.mailmojo.url() };
+        let right =
+            if api_name == "sesamy" { town.sandbox.sesamy.url() } else { town.sandbox.mailmojo.url() };
         let right = right.to_owned();
         stop(&mut town).await;
         town.restart(&[(setting, &right)]).await;
