@@ -10,7 +10,7 @@ use crate::mailmojo::models::{Contact, same_address};
 use crate::merge::{self, Membership, Person, Plan, Rules};
 use crate::personal::Mask;
 use crate::sesamy::models::Profile;
-use crate::upstream::{self, Api, Attempt, Class};
+use crate::upstream::{self, Api, Attempt, Class, PerApi};
 use crate::user::UserId;
 use crate::{mailmojo, sesamy, tags};
 
@@ -25,6 +25,13 @@ pub struct Options {
     pub dry_run: bool,
     /// What the merge needs.
     pub rules: Rules,
+}
+
+/// How many calls a sync of a user with a page of everything makes at the most: profile, contracts and entitlements; the
+/// contact, and a write. Longer lists, another letter case and second looks come on top.
+#[must_use]
+pub fn usual_calls(derive_tags: bool) -> PerApi<u32> {
+    PerApi { sesamy: if derive_tags { 3 } else { 1 }, mailmojo: 2 }
 }
 
 /// Syncs users, any number at a time, but each user once at a time.

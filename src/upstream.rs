@@ -9,6 +9,8 @@ mod client;
 mod http;
 mod object;
 mod pace;
+mod per_api;
+mod quota;
 pub mod rest;
 mod token;
 
@@ -20,6 +22,9 @@ pub use attempt::Attempt;
 pub use client::{Answer, Body, Call, Options, Upstream};
 pub use http::{ClientError, client as http_client};
 pub use object::{Object, object, objects};
+pub use pace::{Meter, OwnMeter, Turn};
+pub use per_api::PerApi;
+pub use quota::{Quota, Used};
 pub use token::Credentials;
 
 use crate::personal::Mask;
@@ -34,6 +39,9 @@ pub enum Api {
 }
 
 impl Api {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Sesamy, Self::Mailmojo];
+
     /// The name in logs, metrics and `/readyz`.
     #[must_use]
     pub fn as_str(self) -> &'static str {

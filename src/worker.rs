@@ -18,8 +18,8 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::queue::{Job, Queue, QueueError, Settlement};
 use crate::sync::{SyncError, Syncer};
-use crate::upstream::rest::{Admission, Rest};
-use crate::upstream::{Api, Attempt};
+use crate::upstream::rest::{Admission, Rest, Shared};
+use crate::upstream::{Api, Attempt, PerApi};
 
 pub use heartbeat::Heartbeat;
 pub use verdict::Patience;
@@ -43,36 +43,7 @@ pub struct Options {
 }
 
 /// The rests of both APIs.
-#[derive(Debug, Clone)]
-pub struct Rests {
-    /// Sesamy's.
-    pub sesamy: Arc<Rest>,
-    /// Mailmojo's.
-    pub mailmojo: Arc<Rest>,
-}
-
-impl Rests {
-    /// The one of `api`.
-    #[must_use]
-    pub fn of(&self, api: Api) -> &Rest {
-        match api {
-            Api::Sesamy => &self.sesamy,
-            Api::Mailmojo => &self.mailmojo,
-        }
-    }
-
-    /// Every sync needs both APIs: how many may start while `running` are under way.
-    fn admission(&self) -> Admission {
-        match (self.sesamy.admission(), self.mailmojo.admission()) {
-            (Admission::NotBefore(one), Admission::NotBefore(other)) => Admission::NotBefore(one.max(other)),
-            (Admission::NotBefore(until), _) | (_, Admission::NotBefore(until)) => {
-                Admission::NotBefore(until)
-            }
-            (Admission::Open, Admission::Open) => Admission::Open,
-            _ => Admission::OneProbe,
-        }
-    }
-}
+pub type Rests = PerApi<Arc<Rest>>;
 
 /// Everything that a worker works with.
 #[derive(Debug)]
@@ -148,30 +119,35 @@ impl Worker {
 
     /// Leases as many users as may start now, and starts them; tells when to look again.
     async fn lease(self: &Arc<Self>, running: &mut Running) -> Wake {
-        let free = self.options.concurrency - running.tasks.len();
-        let admission = self.rests.admission();
-        let most = match admission {
-            Admission::Open => free,
+        self.tell_rests().await;
+        if matches!(self.admission(), Admission::NotBefore(_)) {
+            self.learn_rests().await; // another process, or somebody by hand, may have ended it
+        }
+        let most = match self.admission() {
+            Admission::Open => self.options.concurrency - running.tasks.len(),
             Admission::OneProbe => usize::from(running.tasks.is_empty()),
             Admission::NotBefore(until) => return Wake::After(until.since(self.clock.now())),
         };
         if most == 0 {
             return Wake::WhenOneEnds;
         }
-        let leased = match admission {
-            Admission::OneProbe => self.queue.lease_probe().await,
-            _ => self.queue.lease(most).await,
-        };
-        match leased {
-            Ok(jobs) => {
-                let all = jobs.len() == most;
-                for job in jobs {
-                    let attempt = Attempt::within(self.options.deadline);
+        match self.queue.lease(most).await {
+            Ok(leased) => {
+                self.adopt(&leased.rests);
+                let all = leased.jobs.len() == most;
+                for job in leased.jobs {
+                    let attempt = Attempt::within(self.options.deadline).with_calls(job.calls);
                     let work = Arc::clone(self).work(job.clone(), attempt.clone());
                     let id = running.tasks.spawn(work).id();
                     running.jobs.insert(id, (job, attempt));
                 }
-                if all { Wake::Now } else { Wake::WhenDue }
+                match (leased.not_before, self.admission()) {
+                    (_, Admission::NotBefore(until)) | (Some(until), _) => {
+                        Wake::After(until.since(self.clock.now()))
+                    }
+                    _ if all => Wake::Now,
+                    _ => Wake::WhenDue,
+                }
             }
             Err(QueueError::Closed) => {
                 tracing::error!(
@@ -184,6 +160,37 @@ impl Worker {
                 Wake::After(AFTER_QUEUE_ERROR)
             }
         }
+    }
+
+    /// Every sync needs both APIs.
+    fn admission(&self) -> Admission {
+        self.rests.sesamy.admission().and(self.rests.mailmojo.admission())
+    }
+
+    /// Tells other processes what this one has found of an API, and learns what they have. Where the store cannot be
+    /// had, this process keeps to it by itself, and tries again with the next turn of the loop.
+    async fn tell_rests(&self) {
+        for api in Api::ALL {
+            let rest = self.rests.of(api);
+            let Some(news) = rest.news() else { continue };
+            match self.queue.tell_rest(api, news.change.clone()).await {
+                Ok(rests) => rest.told(&news, rests.of(api).clone()),
+                Err(error) => {
+                    tracing::warn!(%error, %api, "cannot tell other processes of an API's rest; trying again");
+                }
+            }
+        }
+    }
+
+    async fn learn_rests(&self) {
+        match self.queue.rests().await {
+            Ok(rests) => self.adopt(&rests),
+            Err(error) => tracing::debug!(%error, "cannot ask what other processes know of the APIs' rests"),
+        }
+    }
+
+    fn adopt(&self, rests: &PerApi<Shared>) {
+        Api::ALL.into_iter().for_each(|api| self.rests.of(api).adopt(rests.of(api).clone()));
     }
 
     /// One sync, from lease to settlement.
@@ -213,8 +220,9 @@ impl Worker {
             }
             Err(error) => self.judge(&job, error).await,
         };
+        self.tell_rests().await; // before anybody else can be leased as the next probe
         log::sync_ended(&job, &result, &settlement, took);
-        self.settle(&job, settlement).await;
+        self.settle(&Job { calls: attempt.calls_left(), ..job }, settlement).await;
     }
 
     async fn judge(&self, job: &Job, error: &SyncError) -> Settlement {
@@ -252,9 +260,10 @@ impl Worker {
             Err(error) => error.id(),
         };
         let job = running.jobs.remove(&id);
-        if let (Some((job, _)), Err(error)) = (job, ended)
+        if let (Some((job, attempt)), Err(error)) = (job, ended)
             && error.is_panic()
         {
+            let job = Job { calls: attempt.calls_left(), ..job };
             tracing::error!(user_id = %job.user, "a sync panicked: a fault of this service; please report it");
             // As if the process had ended: the lease stands for a while, for the panic may have been in a write, and who
             // takes it over counts it.
@@ -283,6 +292,7 @@ impl Worker {
             }
         }
         for (job, attempt) in std::mem::take(&mut running.jobs).into_values() {
+            let job = Job { calls: attempt.calls_left(), ..job };
             let settlement = if attempt.is_writing() {
                 // The write may still arrive: nobody may sync this user before it is over one way or the other.
                 Settlement::Abandon { until: self.clock.now().plus(self.options.request_timeout) }

@@ -1,17 +1,18 @@
 //! `check`: the settings, then harmless calls to each API.
 
 use std::io::Write;
+use std::sync::Arc;
 
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
-use super::service::{Clients, clients};
+use super::service::{Clients, clients, quotas};
 use super::{CommandError, Output};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::mailmojo;
 use crate::personal::Mask;
-use crate::upstream::{Attempt, Failure};
+use crate::upstream::{Attempt, Failure, Meter, OwnMeter};
 
 /// One thing that was checked.
 #[derive(Debug, Serialize)]
@@ -32,8 +33,10 @@ struct Answer {
 
 /// Makes one call that reads users, and three that need what the service needs of a Mailmojo token; writes nothing.
 pub(super) async fn run(settings: Settings, output: Output) -> Result<(), CommandError> {
+    let clock = Clock::system();
+    let meter: Arc<dyn Meter> = Arc::new(OwnMeter::new(quotas(&settings), clock.clone()));
     let Clients { sesamy, mailmojo, .. } =
-        clients(&settings, &Clock::system()).map_err(|error| CommandError::Service(error.into()))?;
+        clients(&settings, &meter, &clock).map_err(|error| CommandError::Service(error.into()))?;
     let attempt = Attempt::within(settings.sync.deadline);
 
     let mut checks = vec![Check { what: "settings", ok: true, detail: "complete".to_owned() }];

@@ -13,11 +13,13 @@ use super::shutdown::Timetable;
 use crate::clock::Clock;
 use crate::config::{self, QueueUrl, Settings};
 use crate::merge::{KeepTags, Rules};
-use crate::queue::{OpenError, Options as QueueOptions, Queue};
+use crate::queue::{OpenError, Options as QueueOptions, Queue, Rates};
 use crate::server::{App, Authenticator, Limits, listen, router, serve};
 use crate::sync::Syncer;
 use crate::upstream::rest::{Policy, Rest};
-use crate::upstream::{Api, ClientError, Credentials, Options as UpstreamOptions, Upstream};
+use crate::upstream::{
+    Api, ClientError, Credentials, Meter, Options as UpstreamOptions, PerApi, Quota, Upstream,
+};
 use crate::worker::{Heartbeat, Patience, Rests, Stop, Worker};
 use crate::{mailmojo, sesamy, sync, telemetry, worker};
 
@@ -74,8 +76,9 @@ impl Service {
     pub(super) async fn start(settings: Settings) -> Result<Self, ServiceError> {
         let clock = Clock::system();
         let metrics = telemetry::start_metrics()?;
-        let clients = clients(&settings, &clock)?;
         let queue = open_queue(&settings, &clock).await?;
+        let meter: Arc<dyn Meter> = Arc::new(queue.clone());
+        let clients = clients(&settings, &meter, &clock)?;
         let address = settings.server.listen;
         let listener = listen(address).map_err(|error| ServiceError::Listen { address, error })?;
         let address = listener.local_addr().map_err(|error| ServiceError::Listen { address, error })?;
@@ -174,7 +177,11 @@ impl Service {
 ///
 /// # Errors
 /// [`ClientError`].
-pub(super) fn clients(settings: &Settings, clock: &Clock) -> Result<Clients, ClientError> {
+pub(super) fn clients(
+    settings: &Settings,
+    meter: &Arc<dyn Meter>,
+    clock: &Clock,
+) -> Result<Clients, ClientError> {
     let rest = |api| Arc::new(Rest::new(api, policy(&settings.sync), clock.clone()));
     let rests = Rests { sesamy: rest(Api::Sesamy), mailmojo: rest(Api::Mailmojo) };
     let request_timeout = settings.sync.request_timeout;
@@ -186,8 +193,8 @@ pub(super) fn clients(settings: &Settings, clock: &Clock) -> Result<Clients, Cli
             of_sesamy.token_url.clone(),
             ("audience", of_sesamy.audience.clone()),
         ),
-        requests_per_minute: of_sesamy.requests_per_minute,
-        burst: of_sesamy.burst,
+        meter: meter.clone(),
+        clock: clock.clone(),
         request_timeout,
         rest: rests.sesamy.clone(),
     })?;
@@ -197,8 +204,8 @@ pub(super) fn clients(settings: &Settings, clock: &Clock) -> Result<Clients, Cli
     let mailmojo = Upstream::new(UpstreamOptions {
         base: of_mailmojo.api_url.clone(),
         credentials: credentials(&of_mailmojo.credentials, token_url, ("scope", mailmojo::SCOPES.to_owned())),
-        requests_per_minute: of_mailmojo.requests_per_minute,
-        burst: of_mailmojo.burst,
+        meter: meter.clone(),
+        clock: clock.clone(),
         request_timeout,
         rest: rests.mailmojo.clone(),
     })?;
@@ -231,12 +238,27 @@ async fn open_queue(settings: &Settings, clock: &Clock) -> Result<Queue, Service
         lease: sync.deadline + 2 * sync.request_timeout,
         request_timeout: sync.request_timeout,
         dry_run: sync.dry_run,
+        rates: rates(settings),
     };
     let (url, clock) = (settings.queue.url.clone(), clock.clone());
     let opened = tokio::task::spawn_blocking(move || match url {
         QueueUrl::Sqlite(path) => Queue::open_sqlite(&path, options, clock, rand::random()),
     });
     Ok(opened.await??)
+}
+
+/// The rates of both APIs, and what a sync takes of them from the start.
+fn rates(settings: &Settings) -> Rates {
+    Rates { quotas: quotas(settings), calls: sync::usual_calls(settings.sesamy.derive_tags) }
+}
+
+/// What the settings say that the APIs allow.
+pub(super) fn quotas(settings: &Settings) -> PerApi<Quota> {
+    let (sesamy, mailmojo) = (&settings.sesamy, &settings.mailmojo);
+    PerApi {
+        sesamy: Quota { per_minute: sesamy.requests_per_minute, burst: sesamy.burst },
+        mailmojo: Quota { per_minute: mailmojo.requests_per_minute, burst: mailmojo.burst },
+    }
 }
 
 fn authenticator(webhook: &config::Webhook) -> Result<Authenticator, ServiceError> {

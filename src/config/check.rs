@@ -3,7 +3,6 @@
 //! Every setting is read before any is missed, so that everything wrong is told at once.
 
 use std::net::IpAddr;
-use std::time::Duration;
 
 use axum::http::HeaderName;
 use reqwest::Url;
@@ -30,9 +29,6 @@ pub(super) fn settings(reader: &mut Reader) -> Option<Settings> {
     let queue = reader.required("queue.url", parse::queue_url).map(|url| Queue { url });
     let sync = sync(reader);
     let log = log(reader);
-    if let (Some(sesamy), Some(sync)) = (&sesamy, &sync) {
-        warn_of_a_crowd(reader, sesamy, sync);
-    }
     Some(Settings {
         server: server?,
         webhook: webhook?,
@@ -178,20 +174,6 @@ fn credentials(reader: &mut Reader, section: &str, token_name: &str) -> Option<C
         }
     }
     None
-}
-
-/// Syncs take turns at the pace of Sesamy's calls: of too many at a time, all are still waiting when their time is up.
-fn warn_of_a_crowd(reader: &mut Reader, sesamy: &Sesamy, sync: &Sync) {
-    let calls = if sesamy.derive_tags { 3 } else { 1 };
-    let needed = Duration::from_secs(60) * calls * u32::try_from(sync.concurrency.get()).unwrap_or(u32::MAX);
-    if needed > sync.deadline * sesamy.requests_per_minute.get() {
-        let what = format!(
-            "is {}: more than sesamy.requests_per_minute lets through within sync.deadline, so that under load most \
-             syncs run out of time",
-            sync.concurrency
-        );
-        reader.warn("sync.concurrency", what);
-    }
 }
 
 fn variable(name: &str) -> String {

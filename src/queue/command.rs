@@ -6,8 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{Job, QueueError, Settled, Settlement};
+use super::{Job, Leased, QueueError, Settled, Settlement};
 use crate::clock::Millis;
+use crate::upstream::rest::{Change, Shared};
+use crate::upstream::{Api, PerApi, Turn};
 use crate::user::UserId;
 
 /// How many commands may wait. Beyond it, callers wait for room.
@@ -17,12 +19,16 @@ const WAITING: usize = 4_096;
 pub(super) enum Command {
     /// An event.
     Push(Push),
-    /// Up to `most` leases; where `untried_first`, of users whose last sync failed only if there are no others.
-    Lease { most: usize, untried_first: bool, answer: Answer<Vec<Job>> },
+    /// Up to `most` leases, as far as both APIs allow.
+    Lease { most: usize, answer: Answer<Leased> },
     /// The end of a lease.
     Settle { job: Job, how: Settlement, answer: Answer<Settled> },
     /// One attempt less for each of `users`; and who is parked with `parked_with` is due at `due`.
     GiveBack { users: Vec<UserId>, parked_with: Option<String>, due: Millis, answer: Answer<()> },
+    /// One call of an API, beside those that came with a lease.
+    TakeCall { api: Api, answer: Answer<Turn> },
+    /// What this process knows of an API's rest, if anything is new; the answer is what the store then has of both.
+    Rests { change: Option<(Api, Change)>, answer: Answer<PerApi<Shared>> },
     /// A small write that tells whether events can be kept again.
     Probe,
     /// The last command: what was sent before it is still done.
@@ -49,6 +55,8 @@ impl Command {
             Self::Lease { answer, .. } => answer.send(committed),
             Self::Settle { answer, .. } => answer.send(committed),
             Self::GiveBack { answer, .. } => answer.send(committed),
+            Self::TakeCall { answer, .. } => answer.send(committed),
+            Self::Rests { answer, .. } => answer.send(committed),
             Self::Probe | Self::Close => {}
         }
     }

@@ -17,6 +17,7 @@
 //! Behind [`Queue`] is one writer that takes whatever waits, puts it into one transaction, and answers once that is
 //! committed (`command.rs` is what it is sent). Times are the [`Clock`]'s, in milliseconds.
 
+mod apis;
 mod command;
 mod error;
 mod sqlite;
@@ -29,9 +30,14 @@ use std::time::Duration;
 
 use tokio::sync::{Mutex, oneshot, watch};
 
+use futures_util::future::BoxFuture;
+
 use crate::clock::{Clock, Millis};
+use crate::upstream::rest::{Change, Shared};
+use crate::upstream::{Api, Meter, PerApi, Turn};
 use crate::user::UserId;
 
+pub use apis::Rates;
 use command::{Answer, Command, Ends, Push};
 pub use error::{Damage, OpenError, QueueError};
 
@@ -66,6 +72,8 @@ pub struct Options {
     /// Whether syncs only tell what they would write (`sync.dry_run`). A start without it makes the users due whose
     /// change was held back.
     pub dry_run: bool,
+    /// The rate of both APIs, which all processes on one store keep together.
+    pub rates: Rates,
 }
 
 /// A user under lease: nobody else syncs this user until the lease is settled or ends.
@@ -85,6 +93,21 @@ pub struct Job {
     pub lease_owner: i64,
     /// The row's generation when it was leased.
     pub generation: i64,
+    /// The calls that were taken for it; those that are left when it is settled are given back.
+    pub calls: PerApi<u32>,
+    /// Whether it tries if an API is back.
+    pub is_probe: bool,
+}
+
+/// What came of asking for leases.
+#[derive(Debug, Clone, Default)]
+pub struct Leased {
+    /// Who was leased, the longest due first.
+    pub jobs: Vec<Job>,
+    /// Where more might be due, but an API rests or its rate is used up: when to ask again, by the queue's clock.
+    pub not_before: Option<Millis>,
+    /// The rests of both APIs, as all processes know them.
+    pub rests: PerApi<Shared>,
 }
 
 /// How a lease ends.
@@ -190,26 +213,37 @@ impl Queue {
         self.ask(Command::Push(Push { user: user.clone(), event_type, answer }), receiver).await
     }
 
-    /// Leases up to `most` users that are due, the longest due first.
+    /// Leases up to `most` users that are due, the longest due first: none while an API rests, no more than the rates
+    /// have calls for, and of all processes together one alone where it is to be seen whether an API is back. Such a
+    /// probe is a user whose last sync did not fail, if there is one, so that users who fail by themselves do not stand
+    /// for the API.
     ///
     /// # Errors
     /// The store failed; nothing is leased.
-    pub async fn lease(&self, most: usize) -> Result<Vec<Job>, QueueError> {
+    pub async fn lease(&self, most: usize) -> Result<Leased, QueueError> {
         let (answer, receiver) = Answer::open();
-        self.ask(Command::Lease { most, untried_first: false, answer }, receiver).await
+        self.ask(Command::Lease { most, answer }, receiver).await
     }
 
-    /// Leases one user that is due, as a probe of an API that may be back: one whose last sync did not fail, if there is
-    /// such a one, so that users who fail by themselves do not stand for the API.
+    /// Tells all processes what this one has found of `api`; gives what they all know then.
     ///
     /// # Errors
-    /// The store failed; nothing is leased.
-    pub async fn lease_probe(&self) -> Result<Vec<Job>, QueueError> {
+    /// The store failed; nobody was told.
+    pub async fn tell_rest(&self, api: Api, change: Change) -> Result<PerApi<Shared>, QueueError> {
         let (answer, receiver) = Answer::open();
-        self.ask(Command::Lease { most: 1, untried_first: true, answer }, receiver).await
+        self.ask(Command::Rests { change: Some((api, change)), answer }, receiver).await
     }
 
-    /// Ends a lease.
+    /// The rests of both APIs, as all processes know them.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn rests(&self) -> Result<PerApi<Shared>, QueueError> {
+        let (answer, receiver) = Answer::open();
+        self.ask(Command::Rests { change: None, answer }, receiver).await
+    }
+
+    /// Ends a lease, and gives back the calls that are left of the job's.
     ///
     /// # Errors
     /// The store failed; the lease stands until its end.
@@ -280,6 +314,16 @@ impl Queue {
         self.0.ends.send(command).await?;
         // The writer answers everything that it takes; if it does not, it is gone.
         receiver.await.unwrap_or(Err(QueueError::Closed))
+    }
+}
+
+impl Meter for Queue {
+    fn take_call(&self, api: Api) -> BoxFuture<'_, Result<Turn, String>> {
+        Box::pin(async move {
+            let (answer, receiver) = Answer::open();
+            let turn = self.ask(Command::TakeCall { api, answer }, receiver).await;
+            turn.map_err(|error| error.to_string())
+        })
     }
 }
 

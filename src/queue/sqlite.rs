@@ -8,6 +8,7 @@
 //! checkpoints beside the writer; small pages; a batch in the order of its keys. What did not, and is left out: waiting
 //! for a batch to fill, and statements with several rows.
 
+mod apis;
 mod census;
 mod check;
 mod keeper;

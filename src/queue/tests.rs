@@ -4,18 +4,31 @@ mod events;
 mod leases;
 mod life;
 mod model;
+mod sharing;
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
-use super::{Job, Options, Queue, Settlement};
+use super::{Job, Options, Queue, Rates, Settlement};
 use crate::clock::{Clock, Millis};
+use crate::upstream::{PerApi, Quota};
 use crate::user::UserId;
 
 pub(super) const DEBOUNCE: Duration = Duration::from_secs(2);
 pub(super) const LEASE: Duration = Duration::from_secs(110);
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-pub(super) const OPTIONS: Options =
-    Options { debounce: DEBOUNCE, lease: LEASE, request_timeout: REQUEST_TIMEOUT, dry_run: false };
+/// More than any story uses, but for those of the rates themselves.
+const QUOTA: Quota = Quota { per_minute: NonZeroU32::MAX, burst: NonZeroU32::MAX };
+pub(super) const OPTIONS: Options = Options {
+    debounce: DEBOUNCE,
+    lease: LEASE,
+    request_timeout: REQUEST_TIMEOUT,
+    dry_run: false,
+    rates: Rates {
+        quotas: PerApi { sesamy: QUOTA, mailmojo: QUOTA },
+        calls: PerApi { sesamy: 3, mailmojo: 2 },
+    },
+};
 pub(super) const UPDATE: &str = "contract.1#update";
 pub(super) const DONE: Settlement = Settlement::Done { held_back: false };
 
@@ -39,7 +52,11 @@ impl Shop {
     }
 
     pub(super) fn opens_with(&self, dry_run: bool) -> Queue {
-        (self.open)(Options { dry_run, ..OPTIONS }, self.clock.clone())
+        self.opens_as(Options { dry_run, ..OPTIONS })
+    }
+
+    pub(super) fn opens_as(&self, options: Options) -> Queue {
+        (self.open)(options, self.clock.clone())
     }
 
     pub(super) async fn restarts(&self, queue: Queue) -> Queue {
@@ -76,7 +93,7 @@ pub(super) fn next_due(queue: &Queue) -> Option<Millis> {
 
 /// Leases the only user that is due.
 pub(super) async fn only_job(queue: &Queue) -> Job {
-    let mut jobs = queue.lease(10).await.unwrap();
+    let mut jobs = queue.lease(10).await.unwrap().jobs;
     assert_eq!(jobs.len(), 1, "{jobs:?}");
     jobs.remove(0)
 }

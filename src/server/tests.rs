@@ -3,6 +3,7 @@
 pub(crate) mod client;
 mod log;
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,8 @@ use secrecy::SecretString;
 use self::client::{Answer, Server};
 use super::*;
 use crate::clock::Millis;
-use crate::queue::Options;
+use crate::queue::{Options, Rates};
+use crate::upstream::{PerApi, Quota};
 
 const TOKEN: &str = "a-token-of-some-length";
 const EVENT: &str =
@@ -22,7 +24,10 @@ const EVENT: &str =
 async fn closed_queue() -> Queue {
     let folder = tempfile::tempdir().unwrap();
     let second = Duration::from_secs(1);
-    let options = Options { debounce: second, lease: second, request_timeout: second, dry_run: false };
+    let quota = Quota { per_minute: NonZeroU32::MIN, burst: NonZeroU32::MIN };
+    let rates =
+        Rates { quotas: PerApi { sesamy: quota, mailmojo: quota }, calls: PerApi { sesamy: 1, mailmojo: 1 } };
+    let options = Options { debounce: second, lease: second, request_timeout: second, dry_run: false, rates };
     let queue = Queue::open_sqlite(&folder.path().join("queue.db"), options, Clock::system(), 1).unwrap();
     queue.close().await;
     queue

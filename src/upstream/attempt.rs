@@ -1,15 +1,18 @@
-//! The time limit of one sync, and whether it is in the middle of a write.
+//! One sync, as the clients know it: its time limit, the calls it may make, and whether it is in the middle of a write.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// One sync's time limit, from which every call of it takes. Clones share it.
+use super::{Api, PerApi};
+
+/// One sync's time limit, from which every call of it takes, and its calls. Clones share both.
 #[derive(Debug, Clone)]
 pub struct Attempt {
     ends: Instant,
+    calls: Arc<PerApi<AtomicU32>>,
     writing: Arc<AtomicBool>,
 }
 
@@ -17,7 +20,25 @@ impl Attempt {
     /// An attempt that has `limit` from now (`sync.deadline`).
     #[must_use]
     pub fn within(limit: Duration) -> Self {
-        Self { ends: Instant::now() + limit, writing: Arc::default() }
+        Self { ends: Instant::now() + limit, calls: Arc::default(), writing: Arc::default() }
+    }
+
+    /// The same, with so many calls that have been taken from the quotas already and wait for no turn.
+    #[must_use]
+    pub fn with_calls(self, calls: PerApi<u32>) -> Self {
+        Self { calls: Arc::new(PerApi::each(|api| AtomicU32::new(*calls.of(api)))), ..self }
+    }
+
+    /// Takes one of the calls that it began with; false where none is left.
+    pub(super) fn take_call(&self, api: Api) -> bool {
+        let one_less = |left: u32| left.checked_sub(1);
+        self.calls.of(api).fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok()
+    }
+
+    /// The calls that it began with and has not made.
+    #[must_use]
+    pub fn calls_left(&self) -> PerApi<u32> {
+        PerApi::each(|api| self.calls.of(api).load(Ordering::SeqCst))
     }
 
     /// When the time is up.

@@ -12,10 +12,11 @@ use serde_json::Value;
 
 use super::answer::{Verdict, judge, own_message, read_limited};
 use super::http::{ClientError, client};
-use super::pace::Pace;
+use super::pace::{Meter, NoTurn, Pace};
 use super::rest::{Rest, Why};
 use super::token::{Credentials, Token, Tokens};
 use super::{Api, Attempt, Class, Failure};
+use crate::clock::Clock;
 use crate::personal::MASKED;
 use crate::telemetry;
 
@@ -26,10 +27,10 @@ pub struct Options {
     pub base: Url,
     /// How to prove who we are.
     pub credentials: Credentials,
-    /// Calls a minute.
-    pub requests_per_minute: std::num::NonZeroU32,
-    /// Calls at once after a quiet time.
-    pub burst: std::num::NonZeroU32,
+    /// Who keeps the account of calls.
+    pub meter: Arc<dyn Meter>,
+    /// The meter's time.
+    pub clock: Clock,
     /// The limit of one call, from sending to the last byte of the answer.
     pub request_timeout: Duration,
     /// The API's rest, which the worker looks at too.
@@ -119,7 +120,7 @@ impl Upstream {
                 options.request_timeout,
                 options.rest.clone(),
             ),
-            pace: Pace::new(options.requests_per_minute, options.burst),
+            pace: Pace::new(options.rest.api(), options.meter, options.clock),
             rest: options.rest,
             request_timeout: options.request_timeout,
         })
@@ -143,7 +144,10 @@ impl Upstream {
     async fn exchange(&self, call: &Call, token: &Token, attempt: &Attempt) -> Result<Reply, Failure> {
         let transient = |text: String| Failure::new(self.api, Class::Transient, text);
         let no_time = || transient(format!("no time is left for {} {}", call.method, call.route));
-        self.pace.wait(attempt).await.map_err(|_| no_time())?;
+        self.pace.wait(attempt).await.map_err(|why| match why {
+            NoTurn::NoTimeLeft => no_time(),
+            NoTurn::NoMeter(why) => transient(format!("cannot tell whether a call may be made: {why}")),
+        })?;
         self.rest.check()?; // it may have begun while this call waited for its turn
 
         let is_write = call.method != Method::GET;

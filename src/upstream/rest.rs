@@ -4,13 +4,18 @@
 //! leased and no call is made until the rest is over, and no user pays for it with an attempt. After any rest but a 429's
 //! the worker sends one user at a time (a probe) until one of them gets through.
 //!
+//! What begins and ends a rest is decided here, in each process; that an API rests is known to all of them
+//! ([`Rest::news`], [`Rest::adopt`]).
+//!
 //! That may still leave odd users who are alike: if an outage ends with the success of somebody who did not fail in it,
 //! and those who did go on failing alike, they are at fault after all. So a handful of them cannot hold up the others.
 //!
 //! Time is passed in with the clock; there is no randomness here.
 
+mod shared;
+mod terms;
+
 use std::collections::HashSet;
-use std::fmt;
 use std::iter::repeat_n;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -20,6 +25,9 @@ use crate::clock::{Clock, Millis};
 use crate::telemetry;
 use crate::user::UserId;
 
+pub use shared::{Change, Kind, Pause, Probe, Shared};
+pub use terms::{Admission, Blame, Policy, Snapshot, Why};
+
 /// So many different users in a row that fail alike are an outage or a wrong setting, and not so many odd users.
 pub const OUTAGE_USERS: usize = 5;
 
@@ -28,105 +36,6 @@ pub const LONGEST_ASKED: Duration = Duration::from_secs(60 * 60);
 
 /// The shortest: `Retry-After: 0` must not become a tight loop.
 pub const SHORTEST_ASKED: Duration = Duration::from_secs(1);
-
-/// Why an API rests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Why {
-    /// It answered 429.
-    RateLimit,
-    /// It refused our credentials, or its token endpoint gave no token.
-    Credentials,
-    /// It redirected, or knows no such path or method: a wrong URL.
-    Configuration,
-    /// Several different users in a row failed alike.
-    Outage,
-}
-
-impl Why {
-    /// The word in metrics and `/readyz`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::RateLimit => "rate_limit",
-            Self::Credentials => "credentials",
-            Self::Configuration => "configuration",
-            Self::Outage => "outage",
-        }
-    }
-
-    /// What the one who reads the log at night can do.
-    fn advice(self) -> &'static str {
-        match self {
-            Self::RateLimit => "nothing to do: it goes on by itself",
-            Self::Credentials => {
-                "check the token or client credentials and their scopes (`sesamy-mailmojo check`)"
-            }
-            Self::Configuration => "check the API's URL in the settings (`sesamy-mailmojo check`)",
-            Self::Outage => {
-                "nothing to do if the API is down; else check the settings (`sesamy-mailmojo check`)"
-            }
-        }
-    }
-}
-
-impl fmt::Display for Why {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// How long rests last.
-#[derive(Debug, Clone, Copy)]
-pub struct Policy {
-    /// `sync.backoff_base`: the first rest of an outage.
-    pub base: Duration,
-    /// `sync.backoff_cap`: the longest rest of an outage, and every rest for credentials or configuration.
-    pub cap: Duration,
-}
-
-impl Policy {
-    /// `base`, doubled `times` times, at most `cap`.
-    #[must_use]
-    pub fn doubled(&self, times: u32) -> Duration {
-        self.base.saturating_mul(2u32.saturating_pow(times)).min(self.cap)
-    }
-}
-
-/// Whether a sync that needs this API may start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Admission {
-    /// As many as you like.
-    Open,
-    /// One, while no other runs: the rest is over, but nobody has got through yet.
-    OneProbe,
-    /// None before then.
-    NotBefore(Millis),
-}
-
-/// Whose fault a failed sync is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Blame {
-    /// The user's: it counts as an attempt.
-    User,
-    /// The API's, which rests now: try again after it, at no cost.
-    Api {
-        /// The users of the same outage whose failures were counted before it was known as one, each as often as that.
-        give_back: Vec<UserId>,
-    },
-}
-
-/// What `/readyz` tells of one API.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Snapshot {
-    /// `sesamy` or `mailmojo`.
-    pub api: &'static str,
-    /// `ok`, `resting` or `probing`.
-    pub state: &'static str,
-    /// Why it rests: `rate_limit`, `credentials`, `configuration` or `outage`.
-    pub why: Option<&'static str>,
-    /// When the rest ends.
-    pub until: Option<Millis>,
-}
 
 /// The rest of one API.
 #[derive(Debug)]
@@ -152,14 +61,20 @@ struct State {
     unspecified: u32,
     /// The last success, and whose.
     success: Option<(Millis, UserId)>,
+    /// The store's revision that `pause` is of, as far as it is known to the store.
+    revision: i64,
+    /// Counts what was changed here.
+    edition: u64,
+    /// The last edition that the store knows.
+    told: u64,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Pause {
-    why: Why,
-    until: Millis,
-    /// How often an outage's rest has been doubled.
-    doublings: u32,
+/// What this process has to tell the others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct News {
+    /// What.
+    pub change: Change,
+    edition: u64,
 }
 
 /// Users who fail alike.
@@ -167,13 +82,6 @@ struct Pause {
 struct Outage {
     kind: Kind,
     users: HashSet<UserId>,
-}
-
-/// What makes two failures alike.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Kind {
-    Transient,
-    Permanent(String),
 }
 
 impl Rest {
@@ -192,17 +100,66 @@ impl Rest {
     /// Whether a sync may start now.
     #[must_use]
     pub fn admission(&self) -> Admission {
-        self.admission_in(self.lock().pause)
+        Admission::under(self.lock().pause.as_ref(), self.clock.now())
     }
 
-    fn admission_in(&self, pause: Option<Pause>) -> Admission {
-        let now = self.clock.now();
-        match pause {
-            None => Admission::Open,
-            Some(pause) if now < pause.until => Admission::NotBefore(pause.until),
-            Some(Pause { why: Why::RateLimit, .. }) => Admission::Open,
-            Some(_) => Admission::OneProbe,
+    /// What has changed here since the store was told; none where nothing has.
+    #[must_use]
+    pub fn news(&self) -> Option<News> {
+        let state = self.lock();
+        let edition = state.edition;
+        (edition != state.told).then(|| {
+            let end = Change::End { revision: state.revision };
+            News { change: state.pause.clone().map_or(end, Change::Begin), edition }
+        })
+    }
+
+    /// Takes in that the store knows of `news`, and has come to `shared` with it.
+    pub fn told(&self, news: &News, shared: Shared) {
+        let mut state = self.lock();
+        state.told = news.edition;
+        if state.edition == state.told {
+            self.take_in(&mut state, shared);
+        } else {
+            state.revision = shared.revision; // what has changed here since then is about this one
         }
+    }
+
+    /// Takes in what the store has, which another process may have changed. What this one has yet to tell stands.
+    pub fn adopt(&self, shared: Shared) {
+        self.take_in(&mut self.lock(), shared);
+    }
+
+    fn take_in(&self, state: &mut State, shared: Shared) {
+        if state.edition != state.told || shared.revision == state.revision {
+            return;
+        }
+        state.revision = shared.revision;
+        let before = state.pause.take();
+        if before == shared.pause {
+            state.pause = before;
+            return;
+        }
+        if let Some(before) = &before {
+            self.gauge(before.why).set(0.0);
+        }
+        let api = self.api.as_str();
+        match &shared.pause {
+            None => tracing::info!(api, "the API's rest has been ended by another process, or by hand"),
+            Some(pause) => {
+                self.gauge(pause.why).set(1.0);
+                let seconds = pause.until.since(self.clock.now()).as_secs();
+                let why = pause.why.as_str();
+                if before.is_none_or(|before| before.why != pause.why) {
+                    tracing::warn!(api, why, seconds, "the API rests, as another process has found");
+                }
+            }
+        }
+        let kind = shared.pause.as_ref().and_then(|pause| pause.kind.clone());
+        if state.outage.as_ref().map(|outage| &outage.kind) != kind.as_ref() {
+            state.outage = kind.map(|kind| Outage { kind, users: HashSet::new() });
+        }
+        state.pause = shared.pause;
     }
 
     /// Refuses a call while the API rests.
@@ -217,7 +174,7 @@ impl Rest {
     pub(super) fn rate_limited(&self, asked: Option<Duration>) -> Millis {
         let mut state = self.lock();
         let now = self.clock.now();
-        let is_under_way = state.pause.is_some_and(|pause| now < pause.until);
+        let is_under_way = state.pause.as_ref().is_some_and(|pause| now < pause.until);
         let pause = match asked {
             Some(asked) => asked.clamp(SHORTEST_ASKED, LONGEST_ASKED),
             // The call was on its way before the rest began: the same refusal once more, not the next one.
@@ -248,7 +205,7 @@ impl Rest {
         if let Some(suspects) = &mut state.suspects {
             suspects.users.remove(user);
         }
-        if state.pause.is_some_and(|pause| now >= pause.until || pause.why == Why::Outage) {
+        if state.pause.as_ref().is_some_and(|pause| now >= pause.until || pause.why == Why::Outage) {
             let outage = state.outage.take().filter(|outage| !outage.users.contains(user));
             state.suspects = outage.or(state.suspects.take());
             self.end(&mut state);
@@ -304,8 +261,8 @@ impl Rest {
     /// The state now.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        let pause = self.lock().pause;
-        let (state, pause) = match self.admission_in(pause) {
+        let pause = self.lock().pause.clone();
+        let (state, pause) = match Admission::under(pause.as_ref(), self.clock.now()) {
             Admission::Open => ("ok", None),
             Admission::OneProbe => ("probing", pause),
             Admission::NotBefore(_) => ("resting", pause),
@@ -313,7 +270,7 @@ impl Rest {
         Snapshot {
             api: self.api.as_str(),
             state,
-            why: pause.map(|pause| pause.why.as_str()),
+            why: pause.as_ref().map(|pause| pause.why.as_str()),
             until: pause.map(|pause| pause.until),
         }
     }
@@ -323,23 +280,25 @@ impl Rest {
         let now = self.clock.now();
         // Who is sent away at the door has not shown that the credentials or the place are right.
         let unsettled =
-            state.pause.filter(|pause| matches!(pause.why, Why::Credentials | Why::Configuration));
+            state.pause.as_ref().filter(|pause| matches!(pause.why, Why::Credentials | Why::Configuration));
         let why = unsettled.filter(|_| why == Why::RateLimit).map_or(why, |pause| pause.why);
-        let under_way = state.pause.filter(|pause| now < pause.until);
+        let under_way = state.pause.as_ref().filter(|pause| now < pause.until);
         if let Some(pause) = under_way.filter(|pause| pause.until >= until) {
             return pause.until; // several calls were under way when the rest began
         }
         // A 429 tells its own end, so each rest is news; of the others only the first is.
-        let known = if why == Why::RateLimit { under_way } else { state.pause };
+        let known = if why == Why::RateLimit { under_way } else { state.pause.as_ref() };
         let is_news = known.is_none_or(|pause| pause.why != why);
-        if let Some(before) = state.pause {
+        if let Some(before) = &state.pause {
             self.gauge(before.why).set(0.0);
         }
         self.gauge(why).set(1.0);
         if why != Why::Outage {
             state.outage = None; // it answers, if only to send us away
         }
-        state.pause = Some(Pause { why, until, doublings: 0 });
+        let kind = state.outage.as_ref().map(|outage| outage.kind.clone());
+        state.pause = Some(Pause { why, until, doublings: 0, kind });
+        state.edition += 1;
 
         let (api, word, seconds) = (self.api.as_str(), why.as_str(), until.since(now).as_secs());
         match why {
@@ -358,12 +317,14 @@ impl Rest {
         if let Some(pause) = state.pause.as_mut().filter(|pause| now >= pause.until) {
             pause.doublings = pause.doublings.saturating_add(1);
             pause.until = now.plus(self.policy.doubled(pause.doublings));
+            state.edition += 1;
         }
     }
 
     fn end(&self, state: &mut State) {
         state.outage = None;
         if let Some(pause) = state.pause.take() {
+            state.edition += 1;
             self.gauge(pause.why).set(0.0);
             tracing::info!(api = self.api.as_str(), why = pause.why.as_str(), "the API answers again");
         }

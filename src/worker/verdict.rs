@@ -91,7 +91,7 @@ pub(super) fn of(
 mod tests {
     use super::*;
     use crate::clock::Clock;
-    use crate::upstream::Api;
+    use crate::upstream::{Api, PerApi};
     use std::time::Duration;
 
     const NOW: Millis = Millis(1_000_000);
@@ -114,6 +114,8 @@ mod tests {
             unsettled: 0,
             lease_owner: 1,
             generation: 1,
+            calls: PerApi::default(),
+            is_probe: false,
         }
     }
 

@@ -6,7 +6,6 @@
 use std::path::PathBuf;
 use std::process::Command as Tool;
 
-use serde_json::Value;
 use sesamy_mailmojo::sandbox::{Fault, Route, Rule};
 use tokio::process::Command;
 

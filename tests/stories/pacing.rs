@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use sesamy_mailmojo::sandbox::{Api, RateLimit};
+use sesamy_mailmojo::sandbox::{Api, RateLimit, entitlement, user};
 
 use crate::town::Town;
-use crate::trouble::{events, is_rest, people};
+use crate::trouble::{events, is_rest, people, told};
 
 /// Everything published, twelve times as fast and with a fifth of the burst: 100 a minute with 200 at once is what
 /// Sesamy allows, 95 with 150 what the service allows itself.
@@ -38,4 +38,49 @@ async fn a_crowd_of_events_is_worked_off_at_the_published_rate_without_a_single_
     assert_eq!(came.len(), 3 * USERS);
     let took = *came.iter().max().unwrap() - *came.iter().min().unwrap();
     assert!(took >= Duration::from_millis(2_000), "72 calls in {took:?}");
+}
+
+#[tokio::test]
+async fn nobody_runs_out_of_time_waiting_for_a_turn_however_many_are_synced_at_a_time() {
+    const USERS: usize = 16;
+    // Ten calls a second are three syncs a second: of 64 begun at once, most would wait longer than a sync may take.
+    let slow = [
+        ("SESAMY__REQUESTS_PER_MINUTE", "600"),
+        ("SESAMY__BURST", "3"),
+        ("SYNC__CONCURRENCY", "64"),
+        ("SYNC__DEADLINE", "3s"),
+        ("SYNC__DEBOUNCE", "0s"),
+    ];
+    let town = Town::with(&slow).await;
+    let all: Vec<String> = (0..USERS).map(|n| format!("u{n}")).collect();
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    people(&town, &all);
+    events(&town, &all).await;
+    town.settled().await;
+    for user in all {
+        assert_eq!(told(&town, user, "outcome"), ["created"]);
+    }
+}
+
+#[tokio::test]
+async fn a_long_list_is_read_on_while_others_wait_for_their_turn() {
+    // 5 pages of entitlements are more calls than a sync begins with; they must not starve behind new syncs.
+    let slow = [
+        ("SESAMY__REQUESTS_PER_MINUTE", "600"),
+        ("SESAMY__BURST", "3"),
+        ("SYNC__DEADLINE", "6s"),
+        ("SYNC__DEBOUNCE", "0s"),
+    ];
+    let town = Town::with(&slow).await;
+    let reader = (0..420).fold(user("reader").email("reader@example.com"), |user, n| {
+        user.entitlement(entitlement(&format!("e{n}"), "story").kind("article"))
+    });
+    town.sandbox.sesamy.put_user(reader);
+    let others: Vec<String> = (0..12).map(|n| format!("u{n}")).collect();
+    let others: Vec<&str> = others.iter().map(String::as_str).collect();
+    people(&town, &others);
+    events(&town, &["reader"]).await;
+    events(&town, &others).await;
+    town.settled().await;
+    assert_eq!(told(&town, "reader", "outcome"), ["created"]);
 }

@@ -49,21 +49,26 @@ async fn a_429_keeps_everybody_away_from_that_api_and_costs_no_attempt() {
 
 #[tokio::test]
 async fn a_call_that_waits_for_its_turn_when_the_rest_begins_is_not_made() {
-    // A call every half second: of two users who come at once, the second still waits when the first is refused.
-    let slow = [AT_ONCE, ("MAILMOJO__REQUESTS_PER_MINUTE", "120"), ("MAILMOJO__BURST", "1")];
+    // One call a second, and a sync begins with one: a write has to wait for the next.
+    let slow = [AT_ONCE, ("MAILMOJO__REQUESTS_PER_MINUTE", "60"), ("MAILMOJO__BURST", "1")];
     let town = Town::with(&slow).await;
-    people(&town, &["a", "b"]);
-    let refusal = Fault::too_many_requests(ComeAgain::Seconds(1));
-    town.sandbox.mailmojo.inject(Rule::on(Route::ContactGet, refusal).times(1));
+    people(&town, &["writes", "refused"]);
+    let refusal = Fault::too_many_requests(ComeAgain::Seconds(3));
+    town.sandbox.mailmojo.inject(Rule::on(Route::ContactGet, refusal).about(&address("refused")).times(1));
     let together = town.sandbox.sesamy.hold(Route::Profile);
-    events(&town, &["a", "b"]).await;
+    let last = town.sandbox.mailmojo.hold_for(Route::ContactGet, &address("refused"));
+    events(&town, &["writes", "refused"]).await;
     together.arrivals(2).await;
     together.release();
-    let asked = calls(&town, 2, |call| call.route == Route::ContactGet).await;
-    let waited = asked[1].came.saturating_sub(asked[0].ended);
-    assert!(waited >= Duration::from_millis(990), "it was made {waited:?} after a 429 for a second");
+    last.arrived().await;
+    calls(&town, 1, |call| call.route == Route::ContactGet && call.status == Some(404)).await;
+    last.release();
+    let refused = calls(&town, 1, |call| call.status == Some(429)).await[0].ended;
+    let written = calls(&town, 1, |call| call.route == Route::Subscribe).await[0].came;
+    let waited = written.saturating_sub(refused);
+    assert!(waited >= Duration::from_millis(2_990), "it was made {waited:?} after a 429 for three seconds");
     town.settled().await;
-    for user in ["a", "b"] {
+    for user in ["writes", "refused"] {
         assert_eq!(told(&town, user, "outcome"), ["postponed", "created"]);
         assert_eq!(told(&town, user, "attempt"), [1, 1]);
     }

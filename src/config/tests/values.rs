@@ -218,8 +218,7 @@ fn what_works_but_should_be_looked_at_is_a_warning() {
         ("SESAMY__API_URL", "http://localhost:80", None),
         ("SYNC__KEEP_TAGS", "vip", Some("only sesamy_ tags are ever removed")),
         ("SYNC__KEEP_TAGS", "sesamy_*_x", Some("only at the end")),
-        ("SYNC__CONCURRENCY", "47", None),
-        ("SYNC__CONCURRENCY", "48", Some("sync.concurrency is 48: more than sesamy.requests_per_minute")),
+        ("SYNC__CONCURRENCY", "500", None),
         ("LOG__LEVEL", "warning", Some("taken for a target")),
         ("LOG__LEVEL", "DEBUG", None),
     ] {

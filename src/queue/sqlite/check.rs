@@ -31,7 +31,9 @@ pub(super) fn ends(connection: &Connection) -> rusqlite::Result<()> {
             connection.prepare(&sql)?.query(())?.next()?;
         }
     }
-    connection.prepare("SELECT filler FROM probe LIMIT 1")?.query(())?.next()?;
+    for small in ["SELECT api FROM apis", "SELECT filler FROM probe"] {
+        connection.prepare(small)?.query(())?.next()?;
+    }
     Ok(())
 }
 

@@ -172,10 +172,11 @@ impl Place {
 
 /// What every connection needs.
 fn set_up(connection: &Connection, tuning: Tuning) -> rusqlite::Result<()> {
+    // First, and before anything is read: whoever closes a file that is refused leaves it as it is. The writer copies
+    // the log by itself.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     connection.busy_timeout(tuning.busy)?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    // Whoever closes a file that is refused leaves it as it is. The writer copies the log by itself.
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map(drop)
+    connection.pragma_update(None, "synchronous", "FULL")
 }
 
 /// Sets the writer's connection up; gives the kind of journal that the file system allows.

@@ -3,7 +3,10 @@
 use rusqlite::{Connection, TransactionBehavior};
 
 /// Step n leads from version n to version n + 1. Never changed once released: a new step is added instead.
-const STEPS: &[&str] = &[include_str!("../migrations/sqlite/0001_users.sql")];
+const STEPS: &[&str] = &[
+    include_str!("../migrations/sqlite/0001_users.sql"),
+    include_str!("../migrations/sqlite/0002_apis.sql"),
+];
 
 /// The latest version that is known.
 pub(super) const KNOWN: u32 = STEPS.len() as u32;

@@ -2,9 +2,12 @@
 
 use rusqlite::{Connection, Row, Transaction, params};
 
+use super::apis;
 use crate::clock::Millis;
+use crate::queue::apis::Apis;
 use crate::queue::command::Push;
 use crate::queue::{Job, Options};
+use crate::upstream::PerApi;
 use crate::user::UserId;
 
 /// An event of a user who is due soon enough, or held (a lease that has ended holds until somebody takes it over): only
@@ -70,6 +73,7 @@ const EMPTY: &str = "DELETE FROM probe";
 /// Makes a store that a process left behind ready for this one, which started at `now`.
 pub(super) fn start(transaction: &Transaction<'_>, now: Millis, options: &Options) -> rusqlite::Result<()> {
     transaction.execute(END_LEASES, [now.plus(options.request_timeout).0])?;
+    apis::change(transaction, Apis::end_rests)?; // what was wrong with an API may have been mended, the settings above all
     if !options.dry_run {
         transaction.execute(WRITE_WHAT_WAS_HELD_BACK, [now.0])?;
     }
@@ -134,7 +138,17 @@ pub(super) fn lease(
         let since = failing_since.map(|since| since.0);
         statement.execute(params![row.user_id, lease_owner, until.0, attempts, since, unsettled])?;
         let (event_type, generation) = (row.event_type, row.generation);
-        jobs.push(Job { user, event_type, attempts, failing_since, unsettled, lease_owner, generation });
+        jobs.push(Job {
+            user,
+            event_type,
+            attempts,
+            failing_since,
+            unsettled,
+            lease_owner,
+            generation,
+            calls: PerApi::default(),
+            is_probe: false,
+        });
     }
     Ok(jobs)
 }

@@ -102,7 +102,7 @@ async fn what_was_answered_is_in_the_files_though_nobody_closed_them() {
     let clock = clock();
     let queue = Queue::open_sqlite(&copy, OPTIONS, clock.clone(), 8).unwrap();
     clock.advance(DEBOUNCE);
-    assert_eq!(queue.lease(1).await.unwrap()[0].user, user("kari"));
+    assert_eq!(queue.lease(1).await.unwrap().jobs[0].user, user("kari"));
 }
 
 #[tokio::test]
@@ -250,7 +250,7 @@ async fn an_id_that_is_none_any_more_holds_nobody_up() {
                   VALUES ('default', '..', 1, 'x', 0)";
     Connection::open(&path).unwrap().execute_batch(insert).unwrap();
     clock.advance(DEBOUNCE);
-    assert!(queue.lease(1).await.unwrap().is_empty(), "it is parked");
-    assert_eq!(queue.lease(1).await.unwrap()[0].user, user("kari"));
+    assert!(queue.lease(1).await.unwrap().jobs.is_empty(), "it is parked");
+    assert_eq!(queue.lease(1).await.unwrap().jobs[0].user, user("kari"));
     assert_eq!(queue.census().await.unwrap().parked, 1);
 }

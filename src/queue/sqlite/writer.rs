@@ -15,10 +15,12 @@ use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 use super::keeper::Keeper;
 use super::open::Place;
 use super::statements::Which;
-use super::{Tuning, check, settle, statements};
+use super::{Tuning, apis, check, settle, statements};
 use crate::clock::{Clock, Millis};
+use crate::queue::apis::{Admitted, Apis};
 use crate::queue::command::{Command, WriterEnd};
-use crate::queue::{Damage, OpenError, Options, QueueError};
+use crate::queue::{Damage, Leased, OpenError, Options, QueueError};
+use crate::upstream::PerApi;
 
 /// The most commands in one transaction. Larger ones were not faster.
 const BATCH: usize = 1_024;
@@ -160,7 +162,7 @@ impl Writer {
 /// Nobody is leased from a damaged file, which is no failure of its own: the damage is told once, and by each event.
 fn refuse(mut command: Command, damage: &Damage) {
     if let Command::Lease { answer, .. } = &mut command {
-        answer.hold(Vec::new());
+        answer.hold(Leased::default());
         return command.reply(Ok(()));
     }
     command.reply(Err(QueueError::Damaged(damage.clone())));
@@ -204,20 +206,24 @@ impl Hand {
         statements::push(transaction, events.collect(), debounced)?;
         for command in commands {
             match command {
-                Command::Lease { most, untried_first, answer } => {
-                    let until = now.plus(self.options.lease);
-                    let mut names = || self.names.random();
-                    let mut jobs = Vec::new();
-                    if *untried_first {
-                        jobs = statements::lease(transaction, Which::Untried, *most, now, until, &mut names)?;
-                    }
-                    if jobs.is_empty() {
-                        jobs = statements::lease(transaction, Which::Any, *most, now, until, names)?;
-                    }
-                    answer.hold(jobs);
-                }
+                Command::Lease { most, answer } => answer.hold(self.lease(transaction, *most, now)?),
                 Command::Settle { job, how, answer } => {
                     answer.hold(settle::settle(transaction, job, how, now, debounced)?);
+                    if job.is_probe || job.calls != PerApi::default() {
+                        apis::change(transaction, |apis| apis.settled(job, &self.options.rates))?;
+                    }
+                }
+                Command::TakeCall { api, answer } => {
+                    let take = |apis: &mut Apis| apis.take_call(*api, now, &self.options.rates);
+                    answer.hold(apis::change(transaction, take)?.0);
+                }
+                Command::Rests { change, answer } => {
+                    let tell = |apis: &mut Apis| {
+                        if let Some((api, change)) = change {
+                            apis.change(*api, change.clone());
+                        }
+                    };
+                    answer.hold(apis::change(transaction, tell)?.1.rests());
                 }
                 Command::GiveBack { users, parked_with, due, .. } => {
                     statements::give_back(transaction, users, parked_with.as_deref(), *due)?;
@@ -227,6 +233,38 @@ impl Hand {
             }
         }
         Ok(())
+    }
+
+    /// Leases as many of `most` as both APIs allow.
+    fn lease(&mut self, transaction: &Transaction<'_>, most: usize, now: Millis) -> rusqlite::Result<Leased> {
+        let (rates, until) = (&self.options.rates, now.plus(self.options.lease));
+        let before = apis::read(transaction)?;
+        let mut after = before.clone();
+        after.check(now, rates);
+        let admitted = after.admit(most, now, rates);
+        let mut names = || self.names.random();
+        let mut jobs = match admitted {
+            Admitted::NotBefore(_) => Vec::new(),
+            Admitted::Users(most) => {
+                statements::lease(transaction, Which::Any, most, now, until, &mut names)?
+            }
+            Admitted::Probe => {
+                let most = most.min(1);
+                let untried = statements::lease(transaction, Which::Untried, most, now, until, &mut names)?;
+                if untried.is_empty() {
+                    statements::lease(transaction, Which::Any, most, now, until, &mut names)?
+                } else {
+                    untried
+                }
+            }
+        };
+        after.leased(&mut jobs, now, until, rates);
+        apis::write(transaction, &before, &after)?;
+        Ok(Leased {
+            not_before: after.not_before(admitted, &jobs, most, now, rates),
+            jobs,
+            rests: after.rests(),
+        })
     }
 }
 

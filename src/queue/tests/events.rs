@@ -23,7 +23,7 @@ async fn an_event_makes_a_user_due_after_the_debounce(shop: Shop) {
 
     assert_eq!(next_due(&queue), shop.later(DEBOUNCE));
     shop.clock.advance(DEBOUNCE - Duration::from_millis(1));
-    assert!(queue.lease(10).await.unwrap().is_empty());
+    assert!(queue.lease(10).await.unwrap().jobs.is_empty());
     shop.clock.advance(Duration::from_millis(1));
     let job = only_job(&queue).await;
     assert_eq!((job.user, job.event_type.as_str()), (user("kari"), "userVendor.1#new"));
@@ -92,7 +92,7 @@ async fn an_event_during_a_lease_does_not_end_it(shop: Shop) {
 
     assert_eq!(next_due(&queue), end);
     shop.clock.advance(DEBOUNCE);
-    assert!(queue.lease(10).await.unwrap().is_empty());
+    assert!(queue.lease(10).await.unwrap().jobs.is_empty());
     assert_eq!(queue.settle(&job, DONE).await.unwrap(), Settled::DueAgain);
 }
 
@@ -131,7 +131,7 @@ async fn ten_thousand_events_from_many_tasks_are_all_there(shop: Shop) {
 
     let queue = shop.restarts(queue).await;
     shop.clock.advance(DEBOUNCE);
-    let jobs = queue.lease(20_000).await.unwrap();
+    let jobs = queue.lease(20_000).await.unwrap().jobs;
     let users: std::collections::BTreeSet<_> = jobs.iter().map(|job| job.user.clone()).collect();
     assert_eq!((jobs.len(), users.len()), (5_000, 5_000));
     assert!(jobs.iter().all(|job| job.generation == 2));

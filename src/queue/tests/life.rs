@@ -51,7 +51,7 @@ async fn a_restart_ends_a_lease_once_its_last_write_is_over(shop: Shop) {
     assert_eq!(next_due(&queue), shop.later(REQUEST_TIMEOUT));
     queue.push(&user("kari"), UPDATE).await.unwrap();
     shop.clock.advance(REQUEST_TIMEOUT - Duration::from_millis(1));
-    assert!(queue.lease(10).await.unwrap().is_empty());
+    assert!(queue.lease(10).await.unwrap().jobs.is_empty());
     shop.clock.advance(Duration::from_millis(1));
     assert_eq!(only_job(&queue).await.attempts, 1);
 }
@@ -134,7 +134,7 @@ async fn what_was_sent_before_the_close_is_still_done(shop: Shop) {
 
     let queue = shop.opens();
     shop.clock.advance(DEBOUNCE);
-    assert_eq!(queue.lease(1_000).await.unwrap().len(), 100);
+    assert_eq!(queue.lease(1_000).await.unwrap().jobs.len(), 100);
 }
 
 async fn a_caller_that_goes_away_harms_nobody(shop: Shop) {
@@ -144,6 +144,6 @@ async fn a_caller_that_goes_away_harms_nobody(shop: Shop) {
     assert!(queue.lease(1).now_or_never().is_none());
     queue.push(&user("kari"), UPDATE).await.unwrap();
     shop.clock.advance(DEBOUNCE);
-    let users: Vec<_> = queue.lease(10).await.unwrap().into_iter().map(|job| job.user).collect();
+    let users: Vec<_> = queue.lease(10).await.unwrap().jobs.into_iter().map(|job| job.user).collect();
     assert_eq!(users, [user("gone"), user("kari")]);
 }

@@ -200,7 +200,7 @@ async fn take(step: Step, shop: &Shop, queue: &mut Queue, model: &mut Model, job
         }
         Step::Advance(by) => shop.clock.advance(Duration::from_millis(by)),
         Step::Lease(most) => {
-            let leased = queue.lease(most).await.unwrap();
+            let leased = queue.lease(most).await.unwrap().jobs;
             model.lease(most, now, &leased);
             jobs.extend(leased);
         }

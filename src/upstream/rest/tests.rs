@@ -1,5 +1,7 @@
 //! Each rest's story, on a clock that is moved by hand.
 
+mod sharing;
+
 use super::*;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -11,8 +13,12 @@ struct Story {
 
 fn story() -> Story {
     let clock = Clock::manual(Millis(1_000_000));
+    Story { rest: rest_on(&clock), clock }
+}
+
+fn rest_on(clock: &Clock) -> Rest {
     let policy = Policy { base: Duration::from_secs(2), cap: 15 * MINUTE };
-    Story { rest: Rest::new(Api::Mailmojo, policy, clock.clone()), clock }
+    Rest::new(Api::Mailmojo, policy, clock.clone())
 }
 
 impl Story {

@@ -144,7 +144,7 @@ fn open_unchecked(path: &Path) -> Result<Queue, OpenError> {
 
 #[tokio::test]
 async fn in_a_large_file_what_can_be_seen_at_once_is_refused_at_the_start() {
-    for of in ["users", "users_due", "users_parked", "probe"] {
+    for of in ["users", "users_due", "users_parked", "apis", "probe"] {
         let (_folder, path) = full().await;
         spoil_root(&path, of);
         assert!(matches!(open_unchecked(&path), Err(OpenError::Damaged(_))), "{of}");
@@ -163,7 +163,7 @@ async fn in_a_large_file_damage_is_found_before_anything_is_written_and_stands()
         assert!(refused.to_string().contains("Stop the service and put a backup in its place"), "{refused}");
         assert!(!queue.accepting());
     }
-    assert!(queue.lease(10).await.unwrap().is_empty(), "nobody is synced from a damaged file");
+    assert!(queue.lease(10).await.unwrap().jobs.is_empty(), "nobody is synced from a damaged file");
     assert_eq!(*queue.next_due().borrow(), None);
     queue.close().await;
     assert!(fs::read(&path).unwrap() == before, "a damaged file was changed");
@@ -180,13 +180,13 @@ async fn a_large_file_that_is_whole_is_made_ready_and_used() {
     let queue = opened(&clock);
     queue.push(&user("kari"), UPDATE).await.unwrap();
     clock.advance(DEBOUNCE);
-    assert_eq!(queue.lease(1).await.unwrap().len(), 1);
+    assert_eq!(queue.lease(1).await.unwrap().jobs.len(), 1);
     queue.close().await;
 
     let queue = opened(&clock);
     queue.push(&user("ola"), UPDATE).await.unwrap();
     clock.advance(OPTIONS.request_timeout);
-    let users: Vec<_> = queue.lease(10).await.unwrap().into_iter().map(|job| job.user).collect();
+    let users: Vec<_> = queue.lease(10).await.unwrap().jobs.into_iter().map(|job| job.user).collect();
     assert_eq!(users, [user("ola"), user("kari")], "the lease of the process before has ended");
 }
 
@@ -202,7 +202,7 @@ async fn damage_that_is_met_later_refuses_all_from_then_on() {
     assert!(!queue.accepting());
     // Nobody's event is kept, though the page that it belongs to may be sound.
     assert!(matches!(queue.push(&user("999"), UPDATE).await, Err(QueueError::Damaged(_))));
-    assert!(queue.lease(10).await.unwrap().is_empty());
+    assert!(queue.lease(10).await.unwrap().jobs.is_empty());
     queue.close().await;
 }
 
@@ -215,7 +215,7 @@ async fn somebody_elses_transaction_at_the_start_is_no_reason_not_to_start() {
     let queue = opened();
     queue.push(&user("kari"), UPDATE).await.unwrap();
     clock.advance(DEBOUNCE);
-    assert_eq!(queue.lease(1).await.unwrap().len(), 1);
+    assert_eq!(queue.lease(1).await.unwrap().jobs.len(), 1);
     queue.close().await;
 
     let other = Connection::open(&path).unwrap();
@@ -226,5 +226,5 @@ async fn somebody_elses_transaction_at_the_start_is_no_reason_not_to_start() {
     other.execute_batch("ROLLBACK").unwrap();
     queue.push(&user("ola"), UPDATE).await.unwrap();
     clock.advance(OPTIONS.request_timeout);
-    assert_eq!(queue.lease(10).await.unwrap().len(), 2, "the lease of the process before has ended");
+    assert_eq!(queue.lease(10).await.unwrap().jobs.len(), 2, "the lease of the process before has ended");
 }

@@ -1,0 +1,213 @@
+//! What the store keeps of both APIs, and how many leases that allows: the same for every kind of store.
+//!
+//! Pure. A store reads the two rows, has them checked, asks [`Apis::admit`], leases, tells [`Apis::leased`], and writes
+//! the rows where they have changed, all in one transaction. So any number of processes together keep to the rate, and an API's rest holds for all of them.
+
+use crate::clock::Millis;
+use crate::upstream::rest::{Admission, Change, Kind, Pause, Probe, Shared, Why};
+use crate::upstream::{Api, PerApi, Quota, Turn, Used};
+
+use super::Job;
+
+/// The rate of both APIs, and how much of it a sync takes from the start.
+#[derive(Debug, Clone, Copy)]
+pub struct Rates {
+    /// What each API allows.
+    pub quotas: PerApi<Quota>,
+    /// How many calls a sync usually makes: taken when it is leased, so that no lease is spent on waiting for a turn.
+    pub calls: PerApi<u32>,
+}
+
+/// One API's row.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct ApiState {
+    pub(super) used: Used,
+    pub(super) rest: Shared,
+}
+
+/// Both rows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Apis(pub(super) PerApi<ApiState>);
+
+/// How many may be leased now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Admitted {
+    /// Up to so many.
+    Users(usize),
+    /// One, to see whether an API is back: whoever did not fail last, if there is such a user.
+    Probe,
+    /// Nobody before then.
+    NotBefore(Millis),
+}
+
+/// The columns of an API's row that are its rest, as both stores write them.
+#[derive(Debug, Clone, Default)]
+pub(super) struct RestColumns {
+    pub(super) revision: i64,
+    pub(super) why: Option<String>,
+    pub(super) until: Option<i64>,
+    pub(super) doublings: i64,
+    pub(super) answer: Option<String>,
+    pub(super) probe_owner: Option<i64>,
+    pub(super) probe_until: Option<i64>,
+}
+
+impl Apis {
+    /// Sets right what was written under another clock or another quota.
+    pub(super) fn check(&mut self, now: Millis, rates: &Rates) {
+        for api in Api::ALL {
+            let state = self.0.of_mut(api);
+            state.used = rates.quotas.of(api).checked(state.used, now);
+        }
+    }
+
+    /// Whether, and how many of `most`, may be leased at `now`.
+    pub(super) fn admit(&self, most: usize, now: Millis, rates: &Rates) -> Admitted {
+        let mut admitted = Admitted::Users(most);
+        for api in Api::ALL {
+            let (state, quota) = (self.0.of(api), rates.quotas.of(api));
+            let of_rest = match Admission::under(state.rest.pause.as_ref(), now) {
+                Admission::Open => Admitted::Users(most),
+                Admission::NotBefore(until) => Admitted::NotBefore(until),
+                Admission::OneProbe => match state.rest.probe.filter(|probe| now < probe.until) {
+                    Some(probe) => Admitted::NotBefore(probe.until),
+                    None => Admitted::Probe,
+                },
+            };
+            let each = rates.each(api);
+            let of_pace = match quota.available(state.used, now) / each {
+                0 => Admitted::NotBefore(quota.ready_at(state.used, now, each)),
+                enough => Admitted::Users(most.min(enough as usize)),
+            };
+            admitted = admitted.and(of_rest).and(of_pace);
+        }
+        admitted
+    }
+
+    /// Takes what the syncs of `jobs` need from the quotas, and gives it to them; a probe is noted where one is due.
+    pub(super) fn leased(&mut self, jobs: &mut [Job], now: Millis, until: Millis, rates: &Rates) {
+        for api in Api::ALL {
+            let (state, each) = (self.0.of_mut(api), rates.each(api));
+            for job in &mut *jobs {
+                state.used = rates.quotas.of(api).take(state.used, now, each);
+                *job.calls.of_mut(api) = each;
+                if Admission::under(state.rest.pause.as_ref(), now) == Admission::OneProbe {
+                    state.rest.probe = Some(Probe { lease_owner: job.lease_owner, until });
+                    job.is_probe = true;
+                }
+            }
+        }
+    }
+
+    /// When to ask again where `jobs` were leased of `most`, and it was an API that allowed no more; none where there
+    /// are no others.
+    pub(super) fn not_before(
+        &self,
+        admitted: Admitted,
+        jobs: &[Job],
+        most: usize,
+        now: Millis,
+        rates: &Rates,
+    ) -> Option<Millis> {
+        match admitted {
+            Admitted::NotBefore(until) => Some(until),
+            Admitted::Users(users) if users == most || jobs.len() < users => None,
+            Admitted::Probe if jobs.is_empty() => None,
+            Admitted::Users(_) | Admitted::Probe => match self.admit(most, now, rates) {
+                Admitted::NotBefore(until) => Some(until),
+                Admitted::Users(_) | Admitted::Probe => None,
+            },
+        }
+    }
+
+    /// Takes back what the sync of `job` did not need, and its probe.
+    pub(super) fn settled(&mut self, job: &Job, rates: &Rates) {
+        for api in Api::ALL {
+            let state = self.0.of_mut(api);
+            state.used = rates.quotas.of(api).give_back(state.used, *job.calls.of(api));
+            state.rest = std::mem::take(&mut state.rest).probed_by(job.lease_owner);
+        }
+    }
+
+    /// Takes one call of `api`, if there is one.
+    pub(super) fn take_call(&mut self, api: Api, now: Millis, rates: &Rates) -> Turn {
+        self.check(now, rates);
+        let (state, quota) = (self.0.of_mut(api), rates.quotas.of(api));
+        if quota.available(state.used, now) == 0 {
+            return Turn::NotBefore(quota.ready_at(state.used, now, 1));
+        }
+        state.used = quota.take(state.used, now, 1);
+        Turn::Granted
+    }
+
+    /// Takes in what a process tells of `api`.
+    pub(super) fn change(&mut self, api: Api, change: Change) {
+        let rest = &mut self.0.of_mut(api).rest;
+        *rest = std::mem::take(rest).after(change);
+    }
+
+    /// Ends the rests of both, whatever they were.
+    pub(super) fn end_rests(&mut self) {
+        for api in Api::ALL {
+            let rest = &mut self.0.of_mut(api).rest;
+            *rest = std::mem::take(rest).ended();
+        }
+    }
+
+    /// The rests of both.
+    pub(super) fn rests(&self) -> PerApi<Shared> {
+        PerApi::each(|api| self.0.of(api).rest.clone())
+    }
+}
+
+impl Rates {
+    /// The calls that a lease takes of `api`: at least one, and never more than a burst, which would never be there.
+    fn each(&self, api: Api) -> u32 {
+        (*self.calls.of(api)).clamp(1, self.quotas.of(api).burst.get())
+    }
+}
+
+impl Admitted {
+    fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::NotBefore(one), Self::NotBefore(two)) => Self::NotBefore(one.max(two)),
+            (Self::NotBefore(until), _) | (_, Self::NotBefore(until)) => Self::NotBefore(until),
+            (Self::Users(one), Self::Users(two)) => Self::Users(one.min(two)),
+            (Self::Probe, _) | (_, Self::Probe) => Self::Probe,
+        }
+    }
+}
+
+impl From<&Shared> for RestColumns {
+    fn from(rest: &Shared) -> Self {
+        let pause = rest.pause.as_ref();
+        Self {
+            revision: rest.revision,
+            why: pause.map(|pause| pause.why.as_str().to_owned()),
+            until: pause.map(|pause| pause.until.0),
+            doublings: pause.map_or(0, |pause| pause.doublings.into()),
+            answer: pause.and_then(|pause| match &pause.kind {
+                Some(Kind::Permanent(answer)) => Some(answer.clone()),
+                Some(Kind::Transient) | None => None,
+            }),
+            probe_owner: rest.probe.map(|probe| probe.lease_owner),
+            probe_until: rest.probe.map(|probe| probe.until.0),
+        }
+    }
+}
+
+impl From<RestColumns> for Shared {
+    /// A word that is not known is of a later version: no rest.
+    fn from(columns: RestColumns) -> Self {
+        let why = columns.why.as_deref().and_then(|word| Why::ALL.into_iter().find(|it| it.as_str() == word));
+        let pause = why.zip(columns.until).map(|(why, until)| Pause {
+            why,
+            until: Millis(until),
+            doublings: columns.doublings.try_into().unwrap_or(u32::MAX),
+            kind: (why == Why::Outage).then(|| columns.answer.map_or(Kind::Transient, Kind::Permanent)),
+        });
+        let probe = columns.probe_owner.zip(columns.probe_until);
+        let probe = probe.map(|(lease_owner, until)| Probe { lease_owner, until: Millis(until) });
+        Self { revision: columns.revision, pause, probe }
+    }
+}
