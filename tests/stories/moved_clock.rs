@@ -32,7 +32,7 @@ impl Elsewhen {
         assert!(built.unwrap().success(), "the build of SQLite needed a C compiler too");
         let mut story = Self { offset: town.folder.path().join("offset"), town, shim };
         story.set(offset);
-        story.start().await;
+        story.start(&[]).await;
         story
     }
 
@@ -43,10 +43,10 @@ impl Elsewhen {
         std::fs::rename(new, &self.offset).unwrap();
     }
 
-    async fn start(&mut self) {
+    async fn start(&mut self, settings: &[(&str, &str)]) {
         let clock =
             [("LD_PRELOAD", self.shim.to_str().unwrap()), ("MOVED_CLOCK", self.offset.to_str().unwrap())];
-        let settings = changed(self.town.settings(), &clock);
+        let settings = changed(&changed(self.town.settings(), &clock), settings);
         let serve = alone(Command::new(env!("CARGO_BIN_EXE_sesamy-mailmojo")));
         self.town.service = Service::start_by(serve, &settings).await;
     }
@@ -96,7 +96,7 @@ async fn a_queue_that_was_written_a_year_ago_by_the_clock_is_gone_on_with() {
     events(&story.town, &["kari"]).await;
     story.stop().await;
     story.set(0);
-    story.start().await;
+    story.start(&[]).await;
     story.town.settled().await;
     story.town.contact(&address("kari"));
 }

@@ -42,7 +42,6 @@ async fn ten_thousand_users_due_at_the_start_are_synced_a_few_at_a_time_and_even
         tokio::time::sleep(Duration::from_millis(50)).await; // the pace of the events, not a wait for anything
     }
     town.settled().await;
-    eprintln!("{:?}; {sent} events, the slowest {slowest:?}; {} bytes", began.elapsed(), most_memory(&town));
     assert!(sent > 3, "events were sent meanwhile");
     assert!(slowest < Duration::from_secs(2), "{slowest:?}");
     assert!(most_memory(&town) < 100_000_000, "{}", most_memory(&town));
