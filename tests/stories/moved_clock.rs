@@ -77,13 +77,15 @@ async fn a_clock_that_jumps_while_the_service_runs_changes_nothing() {
         town.contact(&address(user));
         assert_ne!(story.year(), now, "the clock has not moved");
     }
-    // A retry that was set before a jump comes as soon as it would have, and so does the end of a rest.
+    // A retry and the end of a rest that were set before a jump back come as soon as they would have.
+    story.set(2 * YEAR);
     town.sandbox.sesamy.inject(Rule::on(Route::Profile, Fault::status(500)).times(2));
-    let refused = Fault::status(403);
-    town.sandbox.mailmojo.inject(Rule::on(Route::ContactGet, refused).times(1));
+    town.sandbox.mailmojo.inject(Rule::on(Route::ContactGet, Fault::status(403)).times(1));
     events(town, &["tried-again"]).await;
     synced(town, "tried-again", "failed", 1).await;
-    story.set(2 * YEAR);
+    story.set(-2 * YEAR);
+    synced(town, "tried-again", "postponed", 1).await;
+    story.set(-4 * YEAR);
     town.settled().await;
     town.contact(&address("tried-again"));
     assert_eq!(town.service.get("/healthz").await.0, 200);
