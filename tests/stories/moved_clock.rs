@@ -102,3 +102,17 @@ async fn a_queue_that_was_written_a_year_ago_by_the_clock_is_gone_on_with() {
     story.town.settled().await;
     story.town.contact(&address("kari"));
 }
+
+#[tokio::test]
+async fn a_queue_that_was_written_a_year_ahead_is_gone_on_with_soon_and_not_in_a_year() {
+    let mut story = Elsewhen::at(YEAR, &[("SYNC__DEBOUNCE", "1h")]).await;
+    people(&story.town, &["kari"]);
+    events(&story.town, &["kari"]).await;
+    story.stop().await;
+    story.set(0);
+    // The furthest that anybody can be due is the longest wait or the longest lease: five seconds.
+    let short = [("SYNC__DEBOUNCE", "50ms"), ("SYNC__DEADLINE", "3s"), ("SYNC__REQUEST_TIMEOUT", "1s")];
+    story.start(&short).await;
+    story.town.settled().await;
+    story.town.contact(&address("kari"));
+}
