@@ -109,6 +109,18 @@ pub enum OpenError {
         /// The database.
         path: PathBuf,
     },
+    /// The disk has no room, or fails.
+    #[error(
+        "cannot open the queue {}: {why}. Is there room on its disk, and is the disk sound? Put \
+         that right and start again",
+        path.display()
+    )]
+    Disk {
+        /// The database.
+        path: PathBuf,
+        /// SQLite's own message.
+        why: String,
+    },
     /// A newer version of this program has changed the schema.
     #[error(
         "the queue {} has schema version {found}, and this program knows none after {known}: run the version that \

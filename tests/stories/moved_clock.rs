@@ -77,13 +77,15 @@ async fn a_clock_that_jumps_while_the_service_runs_changes_nothing() {
         town.contact(&address(user));
         assert_ne!(story.year(), now, "the clock has not moved");
     }
-    // A retry that was set before a jump comes as soon as it would have, and so does the end of a rest.
+    // A retry and the end of a rest that were set before a jump back come as soon as they would have.
+    story.set(2 * YEAR);
     town.sandbox.sesamy.inject(Rule::on(Route::Profile, Fault::status(500)).times(2));
-    let refused = Fault::status(403);
-    town.sandbox.mailmojo.inject(Rule::on(Route::ContactGet, refused).times(1));
+    town.sandbox.mailmojo.inject(Rule::on(Route::ContactGet, Fault::status(403)).times(1));
     events(town, &["tried-again"]).await;
     synced(town, "tried-again", "failed", 1).await;
-    story.set(2 * YEAR);
+    story.set(-2 * YEAR);
+    synced(town, "tried-again", "postponed", 1).await;
+    story.set(-4 * YEAR);
     town.settled().await;
     town.contact(&address("tried-again"));
     assert_eq!(town.service.get("/healthz").await.0, 200);
@@ -97,6 +99,20 @@ async fn a_queue_that_was_written_a_year_ago_by_the_clock_is_gone_on_with() {
     story.stop().await;
     story.set(0);
     story.start(&[]).await;
+    story.town.settled().await;
+    story.town.contact(&address("kari"));
+}
+
+#[tokio::test]
+async fn a_queue_that_was_written_a_year_ahead_is_gone_on_with_soon_and_not_in_a_year() {
+    let mut story = Elsewhen::at(YEAR, &[("SYNC__DEBOUNCE", "1h")]).await;
+    people(&story.town, &["kari"]);
+    events(&story.town, &["kari"]).await;
+    story.stop().await;
+    story.set(0);
+    // The furthest that anybody can be due is the longest wait or the longest lease: five seconds.
+    let short = [("SYNC__DEBOUNCE", "50ms"), ("SYNC__DEADLINE", "3s"), ("SYNC__REQUEST_TIMEOUT", "1s")];
+    story.start(&short).await;
     story.town.settled().await;
     story.town.contact(&address("kari"));
 }

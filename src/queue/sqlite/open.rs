@@ -135,6 +135,7 @@ impl Place {
             Some(ErrorCode::NotADatabase) => OpenError::NotADatabase { path },
             Some(ErrorCode::DatabaseCorrupt) => OpenError::Damaged(Damage { path, why }),
             Some(ErrorCode::DatabaseBusy) => OpenError::Locked { path },
+            Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure) => OpenError::Disk { path, why },
             Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
                 self.not_writable(&self.path, why)
             }
