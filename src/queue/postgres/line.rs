@@ -148,6 +148,8 @@ impl Line {
             Fault::Late => {
                 self.put_off(self.tuning.longest_wait, "the database does not answer".to_owned());
             }
+            // A new one may be lost by chance, but not one after the other.
+            Fault::Lost(_) if !self.is_proven && self.failures == 0 => self.failures = 1,
             Fault::Lost(why) if !self.is_proven => self.failed(why.clone()),
             _ => {}
         }

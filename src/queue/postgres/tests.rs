@@ -302,7 +302,8 @@ async fn a_row_that_somebody_holds_holds_up_nobody_else_and_makes_nobody_spin() 
 async fn a_server_that_takes_nothing_is_not_stormed_and_holds_up_nobody_for_ever() {
     let Some(ground) = Ground::new() else { return };
     let (proxy, clock) = (Proxy::before(&ground), clock());
-    let queue = open(&ground, &proxy.url, &clock, QUICK);
+    let tuning = Tuning { longest_wait: Duration::from_secs(1), ..QUICK };
+    let queue = open(&ground, &proxy.url, &clock, tuning);
     queue.push(&user("kari"), UPDATE).await.unwrap();
     clock.advance(DEBOUNCE);
     let job = only_job(&queue).await;
@@ -316,15 +317,23 @@ async fn a_server_that_takes_nothing_is_not_stormed_and_holds_up_nobody_for_ever
     for _ in 0..100 {
         queue.push(&user("ola"), UPDATE).await.unwrap_err();
     }
-    let (made, waits) = (proxy.connections() - before, began.elapsed().as_millis() / 50);
-    assert!(made < 20 + 2 * waits as usize, "{made} connections, and time for {waits} waits");
+    let (made, waits) = (proxy.connections() - before, began.elapsed().as_secs());
+    assert!(made < 20 + 2 * waits as usize, "{made} connections in {waits} s");
     assert!(!queue.accepting());
 
     let settled = tokio::time::timeout(PATIENCE, queue.settle(&job, DONE)).await;
     assert!(settled.expect("it gives up").is_err());
     ground.sql("DROP TRIGGER refuse ON users");
     until("events are taken again", || queue.accepting()).await;
-    assert_eq!(queue.settle(&job, DONE).await.unwrap(), Settled::AsAsked);
+    let settled = tokio::time::timeout(PATIENCE, async {
+        loop {
+            match queue.settle(&job, DONE).await {
+                Ok(settled) => return settled,
+                Err(_) => tokio::time::sleep(Duration::from_millis(5)).await, // its connection is not there yet
+            }
+        }
+    });
+    assert_eq!(settled.await.expect("leases can be ended again"), Settled::AsAsked);
     queue.close().await;
 }
 

@@ -53,11 +53,12 @@ impl Ground {
         Some(ground)
     }
 
-    /// The URL of this schema by way of another port, such as a proxy's.
+    /// The URL of this schema by way of another port, such as a proxy's, which has to see what is said: without TLS.
     pub(in crate::queue) fn url_by(&self, port: u16) -> PostgresUrl {
         let mut url = reqwest::Url::parse(&within(&self.server, &self.schema)).unwrap();
         url.set_host(Some("127.0.0.1")).unwrap();
         url.set_port(Some(port)).unwrap();
+        url.query_pairs_mut().append_pair("sslmode", "disable");
         PostgresUrl::parse(url.as_str()).unwrap()
     }
 
