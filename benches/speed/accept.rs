@@ -187,7 +187,8 @@ async fn ours(name: String, build: Option<&Path>, with_a_million: bool) -> Conte
 
 async fn postgres() -> Result<Contestant, String> {
     let postgres = Postgres::start()?;
-    let process = Process::start(&mut service(None, &postgres.url)).await;
+    let process = Process::try_start(&mut service(None, &postgres.url)).await;
+    let process = process.ok_or("the service does not start on it")?;
     Ok(Contestant { _postgres: Some(postgres), ..Contestant::new("sesamy-mailmojo, Postgres", process) })
 }
 

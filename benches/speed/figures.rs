@@ -67,6 +67,7 @@ async fn leases(file: &Path) {
         debounce: Duration::ZERO,
         lease: Duration::from_secs(3_600),
         request_timeout: Duration::from_secs(10),
+        furthest_due: Duration::MAX,
         dry_run: false,
         rates: Rates { quotas: PerApi { sesamy: quota, mailmojo: quota }, calls },
     };

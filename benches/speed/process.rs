@@ -27,7 +27,7 @@ static SHOWN: AtomicUsize = AtomicUsize::new(0);
 /// A process that listens; it is killed when this is dropped.
 pub struct Process {
     pub address: SocketAddr,
-    /// How many syncs it has told of.
+    /// How many syncs it has told of, those that will be tried again among them.
     pub syncs: Arc<AtomicU64>,
     child: Child,
 }
@@ -74,8 +74,13 @@ pub fn sqlite(file: &Path) -> String {
 }
 
 impl Process {
-    /// Starts a process; its first line of output that has an address tells where it listens.
+    /// Starts a process that must start.
     pub async fn start(command: &mut Command) -> Self {
+        Self::try_start(command).await.expect("a process ended at its start")
+    }
+
+    /// Starts a process; its first line of output that has an address tells where it listens. None where it ended before.
+    pub async fn try_start(command: &mut Command) -> Option<Self> {
         let mut child = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let syncs = Arc::new(AtomicU64::new(0));
@@ -94,9 +99,9 @@ impl Process {
                     }
                 }
             });
-            return Self { address, syncs, child };
+            return Some(Self { address, syncs, child });
         }
-        panic!("a process ended at its start");
+        None
     }
 
     fn id(&self) -> u32 {

@@ -60,7 +60,8 @@ pub async fn run(arguments: Arguments) {
     trouble(&sandbox, arguments.seed);
     let mut command = syncing(&queue, &sandbox);
     command.envs([
-        ("LOG__LEVEL", "error,sesamy_mailmojo=info"),
+        // The syncs, to count them, and errors; that an API rests now and then is meant.
+        ("LOG__LEVEL", "error,sesamy_mailmojo=error,sesamy_mailmojo::worker=info"),
         ("SYNC__DEBOUNCE", "200ms"),
         ("SYNC__REQUEST_TIMEOUT", "2s"),
         ("SYNC__BACKOFF_BASE", "100ms"),
@@ -71,7 +72,7 @@ pub async fn run(arguments: Arguments) {
         "{} minutes at {} events/s, seed {}, queue {}\n",
         arguments.minutes, arguments.rate, arguments.seed, arguments.queue
     );
-    println!("| minute | events | syncs | memory MB |\n|---|---|---|---|");
+    println!("| minute | events | tries | memory MB |\n|---|---|---|---|");
     let samples = load(&arguments, &sandbox, &service).await;
     let findings = sandbox.findings();
     let grown = judge(&samples);

@@ -50,3 +50,40 @@ fn tell_where(panic: &PanicHookInfo<'_>) {
     let place = panic.location().map(ToString::to_string).unwrap_or_default();
     tracing::error!(place, "a panic: a fault of this service; please report it");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    #[derive(Clone, Default)]
+    struct Page(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Page {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_panic_is_told_with_its_place_and_without_its_words() {
+        let page = Page::default();
+        let writer = page.clone();
+        let log = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(tell_where));
+        let panicked = tracing::subscriber::with_default(log, || {
+            // As the standard library does, with the text in its message.
+            std::panic::catch_unwind(|| "kåri@example.com"[..2].len())
+        });
+        std::panic::set_hook(before);
+        assert!(panicked.is_err());
+        let told = String::from_utf8(page.0.lock().unwrap().clone()).unwrap();
+        assert!(told.contains("serve.rs:") && !told.contains("example"), "{told}");
+    }
+}

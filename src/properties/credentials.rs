@@ -65,7 +65,7 @@ fn is_right_token(value: &HeaderValue) -> bool {
     let Ok(text) = std::str::from_utf8(value.as_bytes()) else { return false };
     let Some((scheme, token)) = text.split_once(' ') else { return false };
     let token = token.trim_matches(|c: char| c.is_ascii_whitespace());
-    scheme.to_ascii_lowercase() == "bearer" && TOKENS.contains(&token)
+    scheme.eq_ignore_ascii_case("bearer") && TOKENS.contains(&token)
 }
 
 fn is_right_signature(value: &HeaderValue, right: &[String]) -> bool {

@@ -10,12 +10,30 @@ pub enum QueueError {
     /// The store refused; the text is its own message.
     #[error("the queue's store failed: {0}")]
     Store(String),
+    /// The store's file was found damaged: nothing is written into it any more.
+    #[error(transparent)]
+    Damaged(Damage),
     /// The store did not answer in the time that the caller has.
     #[error("the queue's store does not answer; does its disk hang?")]
     Late,
     /// The queue has been closed.
     #[error("the queue is closed")]
     Closed,
+}
+
+/// A damaged database, and the mend. It reads the same whether it is found at the start or later.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the queue {} is damaged: {why}. It is left as it is, and no event is kept in it. Stop the service and put a backup \
+     in its place; or move it away, together with the files beside it whose names begin alike, to start with an empty \
+     queue, which forgets who was waiting for a sync",
+    path.display()
+)]
+pub struct Damage {
+    /// The database.
+    pub path: PathBuf,
+    /// SQLite's finding.
+    pub why: String,
 }
 
 /// Why a queue could not be opened. Each message names the file and what to do.
@@ -80,16 +98,16 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// The database was damaged.
+    #[error(transparent)]
+    Damaged(Damage),
+    /// Another program keeps everybody else from reading.
     #[error(
-        "the queue {} is damaged: {why}. Put a backup in its place; or move it away, together with the files beside \
-         it whose names begin alike, to start with an empty queue, which forgets who was waiting for a sync",
+        "{} is locked by another program: a backup, or an open sqlite3 shell? Let it end, or stop it, and start again",
         path.display()
     )]
-    Damaged {
+    Locked {
         /// The database.
         path: PathBuf,
-        /// SQLite's finding.
-        why: String,
     },
     /// A newer version of this program has changed the schema.
     #[error(

@@ -41,7 +41,7 @@ use crate::user::UserId;
 
 pub use apis::Rates;
 use command::{Answer, Command, Ends, Push};
-pub use error::{OpenError, QueueError};
+pub use error::{Damage, OpenError, QueueError};
 pub use postgres::{Place, PostgresError, PostgresUrl};
 
 /// The queue of users. Clones share one store; when the last is dropped, the store finishes what waits and closes.
@@ -109,7 +109,7 @@ pub struct Job {
 }
 
 /// What came of asking for leases.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Leased {
     /// Who was leased, the longest due first.
     pub jobs: Vec<Job>,

@@ -2,6 +2,7 @@
 //!
 //! A thread of its own writes ([`writer`]), another keeps the log short ([`keeper`]), and the rows are counted on a
 //! connection of their own ([`census`]). An operating-system lock beside the file keeps a second process out ([`open`]).
+//! A damaged file is refused, or left alone from the moment it is found so ([`check`]).
 //!
 //! What made it fast, measured: one transaction for all that waits; one trip to the writer's thread per event;
 //! checkpoints beside the writer; small pages; a batch in the order of its keys. What did not, and is left out: waiting
@@ -9,6 +10,7 @@
 
 mod apis;
 mod census;
+mod check;
 mod keeper;
 mod open;
 mod schema;
@@ -21,9 +23,11 @@ mod writer;
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
+
 use super::command::Ends;
 use super::{OpenError, Options};
-use crate::clock::Clock;
+use crate::clock::{Clock, Millis};
 
 pub(super) use census::Counter;
 
@@ -36,6 +40,8 @@ pub(super) struct Tuning {
     pub(super) probe_every: Duration,
     /// How long to wait for somebody else's transaction: a backup, or an operator's look into the file.
     pub(super) busy: Duration,
+    /// The longest file, in bytes, that is checked before the start is over.
+    pub(super) check_first: u64,
     /// A limit on the file's size, in pages.
     pub(super) most_pages: Option<u32>,
 }
@@ -46,6 +52,7 @@ impl Default for Tuning {
             checkpoint_after: Duration::from_millis(100),
             probe_every: Duration::from_secs(2),
             busy: Duration::from_secs(2), // a sender waits a few seconds for its answer
+            check_first: check::MORE_THAN_AT_ONCE,
             most_pages: None,
         }
     }
@@ -62,13 +69,38 @@ pub(super) fn open(
     let place = open::Place::new(path)?;
     let lock = place.lock()?;
     let mut connection = place.connect(tuning)?;
-    let next_due =
-        statements::start(&mut connection, clock.now(), &options).map_err(|error| place.explain(&error))?;
+    let mut unready = Unready { check: place.bytes() > tuning.check_first, since: Some(clock.now()) };
+    if !unready.check {
+        check::whole(&place, tuning)?;
+        match start(&mut connection, clock.now(), &options) {
+            Ok(()) => unready.since = None,
+            // Somebody else's transaction: the service starts, and refuses events until it is over.
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {}
+            Err(error) => return Err(place.explain(&error)),
+        }
+    }
+    let next_due = statements::next_due(&connection).map_err(|error| place.explain(&error))?;
     let second = place.second_connection(tuning)?;
 
     let (ends, writer_end) = Ends::new(next_due);
     let keeper = keeper::start(second, writer_end.to_self.clone(), tuning).map_err(OpenError::Thread)?;
-    writer::start(writer::Writer::new(connection, writer_end, keeper, options, clock, seed), lock)
-        .map_err(OpenError::Thread)?;
-    Ok((ends, Counter::new(place.into_path())))
+    let hand = writer::Hand::new(options, clock, seed, unready.since);
+    let writer = writer::Writer::new(connection, writer_end, keeper, hand, place.clone());
+    writer::start(writer, unready.check.then_some(tuning), lock).map_err(OpenError::Thread)?;
+    Ok((ends, Counter::new(place)))
+}
+
+fn start(connection: &mut Connection, now: Millis, options: &Options) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    statements::start(&transaction, now, options)?;
+    transaction.commit()
+}
+
+/// What the writer has to do before anything else.
+#[derive(Debug, Clone, Copy)]
+struct Unready {
+    /// To check the whole file.
+    check: bool,
+    /// To make ready what the process before left behind, at this time of the start.
+    since: Option<Millis>,
 }

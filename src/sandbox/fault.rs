@@ -166,6 +166,13 @@ impl Answer {
         self
     }
 
+    /// This text as the body, called JSON whether it is or not.
+    #[must_use]
+    pub fn text(mut self, text: &str) -> Self {
+        self.body = AnswerBody::Plain(Body::Text { content_type: "application/json", text: text.to_owned() });
+        self
+    }
+
     /// No body.
     #[must_use]
     pub fn empty(mut self) -> Self {

@@ -9,6 +9,10 @@ use serde_json::Value;
 /// The longest answer that is read, in bytes. A page of 100 rows is a few hundred kilobytes at the most.
 const MAX_ANSWER_BYTES: usize = 8 * 1024 * 1024;
 
+/// The longest error, or answer of a token endpoint, that is looked into, in bytes. What is longer is no API's word, and
+/// a few bytes of JSON may take many times their number in memory.
+pub(super) const MAX_ERROR_BYTES: usize = 64 * 1024;
+
 /// The longest part of an API's own message that is taken over, in characters.
 pub(crate) const MAX_MESSAGE_CHARS: usize = 2_000;
 
@@ -57,9 +61,14 @@ pub(crate) fn judge(status: StatusCode, headers: &HeaderMap, body: &[u8], now: S
     }
 }
 
-/// Whether `body` is JSON. A number alone is not taken for it: a plain `404` is some proxy's text.
+/// Whether `body` is the JSON of an error. A number alone is not taken for it: a plain `404` is some proxy's text.
 fn is_json(body: &[u8]) -> bool {
-    serde_json::from_slice::<Value>(body).is_ok_and(|value| !value.is_number())
+    error_json(body).is_some_and(|value| !value.is_number())
+}
+
+/// The JSON of an error, where it is some and not too long.
+fn error_json(body: &[u8]) -> Option<Value> {
+    if body.len() > MAX_ERROR_BYTES { None } else { serde_json::from_slice(body).ok() }
 }
 
 /// For how long a 429 asks to stay away: `Retry-After` in seconds or as a date, else the body's `error.retry_after`
@@ -74,7 +83,7 @@ fn rest_asked_for(headers: &HeaderMap, body: &[u8], now: SystemTime) -> Option<D
         seconds.or_else(|| httpdate::parse_http_date(value).ok().map(until))
     });
     let in_body = || {
-        let answer: Value = serde_json::from_slice(body).ok()?;
+        let answer = error_json(body)?;
         let seconds = answer.get("error").and_then(|error| error.get("retry_after"));
         let seconds = seconds.or_else(|| answer.get("retry_after"))?.as_f64()?;
         Duration::try_from_secs_f64(seconds.ceil()).ok()
@@ -89,7 +98,7 @@ fn rest_asked_for(headers: &HeaderMap, body: &[u8], now: SystemTime) -> Option<D
 /// The API's own words about an error: `code`, `title`, `detail`, `message`, `error`, `errors` and `error_description`, as
 /// far as they are there. None where the body is not the JSON of an error.
 pub(crate) fn own_message(body: &[u8]) -> Option<String> {
-    let answer: Value = serde_json::from_slice(body).ok()?;
+    let answer = error_json(body)?;
     let mut words = Vec::new();
     collect_words(&answer, MAX_LEVELS, &mut words);
     let message: String = words.join("; ").chars().take(MAX_MESSAGE_CHARS).collect();
@@ -220,14 +229,24 @@ mod tests {
     #[test]
     fn an_error_that_is_nested_deep_or_has_many_texts_is_read_in_no_time() {
         let deep = format!(r#"{}"odd"{}"#, r#"{"errors":"#.repeat(120), "}".repeat(120));
-        let all = |one: &dyn Fn(u32) -> String| (0..200_000).map(one).collect::<Vec<_>>().join(",");
+        let all = |one: &dyn Fn(u32) -> String| (0..4_000).map(one).collect::<Vec<_>>().join(",");
         let many = format!("[{}]", all(&|n| format!(r#""{n}""#)));
         let fields = format!(r#"{{"errors":{{{}}}}}"#, all(&|n| format!(r#""{n}":["odd"]"#)));
         let started = std::time::Instant::now();
         for body in [deep, many, fields] {
+            assert!(body.len() <= MAX_ERROR_BYTES);
             let chars = own_message(body.as_bytes()).map_or(0, |message| message.chars().count());
             assert!(chars <= MAX_MESSAGE_CHARS);
         }
         assert!(started.elapsed() < Duration::from_secs(10));
+    }
+
+    #[test]
+    fn what_is_too_long_for_an_error_is_not_looked_into() {
+        let long = |length: usize| format!(r#"{{"message":"{}"}}"#, "x".repeat(length));
+        assert!(own_message(long(1_000).as_bytes()).is_some());
+        assert_eq!(own_message(long(MAX_ERROR_BYTES).as_bytes()), None);
+        assert_eq!(judged(404, &[], &long(1_000)), Verdict::NotFound);
+        assert_eq!(judged(404, &[], &long(MAX_ERROR_BYTES)), Verdict::Transient);
     }
 }

@@ -17,7 +17,7 @@ use super::rest::{Rest, Why};
 use super::token::{Credentials, Token, Tokens};
 use super::{Api, Attempt, Class, Failure};
 use crate::clock::Clock;
-use crate::personal::MASKED;
+use crate::personal::Mask;
 use crate::telemetry;
 
 /// What an [`Upstream`] is made of.
@@ -204,7 +204,11 @@ impl Upstream {
             Verdict::Permanent => Class::Permanent,
         };
         let text = match own_message(&reply.body) {
-            Some(own) => format!("{bare}: {}", own.replace(token.secret.expose_secret(), MASKED)),
+            Some(own) => {
+                let mut tokens = Mask::default();
+                tokens.add(token.secret.expose_secret());
+                format!("{bare}: {}", tokens.apply_uncut(&own))
+            }
             None => bare,
         };
         Err(Failure::new(self.api, class, text).with_status(status))

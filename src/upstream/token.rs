@@ -11,9 +11,10 @@ use serde_json::Value;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::answer::read_limited;
+use super::answer::{MAX_ERROR_BYTES, read_limited};
 use super::rest::{Rest, Why};
 use super::{Api, Attempt, Class, Failure};
+use crate::personal::Mask;
 use crate::telemetry;
 
 /// How this service proves to an API who it is.
@@ -136,7 +137,10 @@ impl Tokens {
         ];
         let request = self.http.post(token_url.clone()).form(&form).timeout(self.timeout);
         let issued = fetch(request, self.rest.api()).await.map_err(|error| {
-            let text = error.to_string();
+            // Its error's code is a word of its own choice, and so could be the secret.
+            let mut secrets = Mask::default();
+            [id, secret.expose_secret()].into_iter().for_each(|value| secrets.add(value));
+            let text = secrets.apply(&error.to_string());
             self.rest.refused(Why::Credentials, &text);
             Failure::new(self.rest.api(), Class::Resting, text)
         })?;
@@ -163,6 +167,11 @@ async fn fetch(request: reqwest::RequestBuilder, api: Api) -> Result<Issued, Tok
     let body = read_limited(response)
         .await
         .map_err(|error| TokenError(format!("the token endpoint's answer: {error}")))?;
+    if body.len() > MAX_ERROR_BYTES {
+        return Err(TokenError(format!(
+            "the token endpoint's answer is longer than {MAX_ERROR_BYTES} bytes"
+        )));
+    }
     if !status.is_success() {
         return Err(TokenError(format!(
             "the token endpoint answered {}{}",

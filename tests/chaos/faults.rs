@@ -15,7 +15,7 @@ use crate::member::Apis;
 /// `sync.request_timeout` of the service.
 pub const TIMEOUT: Duration = Duration::from_millis(500);
 
-/// How many of the calls go wrong.
+/// How many of the calls go wrong; of the writes as many again, once they are done.
 const SHARE: f64 = 0.2;
 /// How many are answered by a 429 with a hint: each of them stops the API for a second.
 const SHARE_WITH_HINT: f64 = 0.0005;
@@ -37,7 +37,11 @@ pub fn begin(apis: &Apis, rng: &mut StdRng) {
     let member = (Api::Mailmojo, Route::ListMember);
     for (api, route) in ROUTES.into_iter().chain([member]) {
         inject(apis, api, Rule::one_of(route, hints(), rng.random()).chance(SHARE_WITH_HINT, rng.random()));
-        let faults = mix(route).into_iter().flat_map(|(times, fault)| vec![fault; times]).collect();
+        if matches!(route, Route::ContactPatch | Route::Subscribe) {
+            let faults = repeated(of_writes());
+            inject(apis, api, Rule::one_of(route, faults, rng.random()).chance(SHARE, rng.random()));
+        }
+        let faults = repeated(mix(route));
         inject(apis, api, Rule::one_of(route, faults, rng.random()).chance(SHARE, rng.random()));
     }
 }
@@ -61,6 +65,18 @@ pub fn outage(apis: &Apis, rng: &mut StdRng) {
     let api = if rng.random() { Api::Sesamy } else { Api::Mailmojo };
     let fault = if rng.random() { Fault::Close } else { Fault::status(503).html().into() };
     inject(apis, api, Rule::anywhere(fault).times(rng.random_range(5..25)));
+}
+
+/// Lets the next few writes be stuck until their client has gone, and take effect after it.
+pub fn stuck_writes(apis: &Apis) {
+    for route in [Route::ContactPatch, Route::Subscribe] {
+        apis.mailmojo.inject(Rule::on(route, Fault::AfterLeaving(TIMEOUT / 2)).times(2));
+    }
+}
+
+/// As many of each fault as it has parts in the mix.
+fn repeated(mix: Vec<(usize, Fault)>) -> Vec<Fault> {
+    mix.into_iter().flat_map(|(times, fault)| vec![fault; times]).collect()
 }
 
 fn inject(apis: &Apis, api: Api, rule: Rule) {
@@ -92,11 +108,9 @@ fn mix(route: Route) -> Vec<(usize, Fault)> {
             (10, Fault::wrong_shape(json!({"access_token": 5}))),
         ]),
         Route::ContactPatch => {
-            mix.extend(of_writes());
             mix.push((24, Fault::status(404).message("there is no such contact").into()));
         }
         Route::Subscribe => {
-            mix.extend(of_writes());
             mix.push((1, Fault::status(404).message("there is no such list").into()));
         }
         read => mix.extend(wrong_shapes(read).into_iter().map(|edit| (2, edit))),
@@ -145,17 +159,17 @@ fn of_any() -> Vec<(usize, Fault)> {
 fn of_writes() -> Vec<(usize, Fault)> {
     let late = |part| Fault::AfterLeaving(TIMEOUT.mul_f64(part));
     vec![
-        (24, Fault::done_then(Fault::Close)),
-        (10, Fault::done_then(Fault::status(500))),
-        (10, Fault::done_then(Fault::status(503).html())),
-        (10, Fault::done_then(Fault::Hang)),
-        (10, Fault::done_then(Fault::wrong_shape(json!({"ok": true})))),
-        (2, Fault::done_then(Fault::status(422).message("done, and yet refused"))),
-        (2, Fault::done_then(Fault::too_many_requests(ComeAgain::Unsaid))),
+        (8, Fault::done_then(Fault::Close)),
+        (4, Fault::done_then(Fault::status(500))),
+        (4, Fault::done_then(Fault::status(503).html())),
+        (4, Fault::done_then(Fault::Hang)),
+        (4, Fault::done_then(Fault::wrong_shape(json!({"ok": true})))),
+        (1, Fault::done_then(Fault::status(422).message("done, and yet refused"))),
+        (1, Fault::done_then(Fault::too_many_requests(ComeAgain::Unsaid))),
         // Less than a whole time limit: for a process that was killed in a write the next one waits so long.
-        (4, late(0.0)),
-        (10, late(0.2)),
-        (20, late(0.4)),
+        (2, late(0.0)),
+        (8, late(0.3)),
+        (12, late(0.5)),
     ]
 }
 
@@ -208,6 +222,9 @@ fn wrong_shapes(route: Route) -> Vec<Fault> {
             with("status", json!(1)),
             with("first_name", json!({})),
             instead(json!([])),
+            instead(json!({"email": "somebody.else@example.com", "status": "a", "tags": [], "list_associations": []})),
+            instead(json!({"email": "somebody.else@example.com", "status": "a", "tags": [], "list_associations": []})),
+            instead(json!({"email": "somebody.else@example.com", "status": "a", "tags": [], "list_associations": []})),
         ],
     });
     wrong

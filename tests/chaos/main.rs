@@ -33,6 +33,7 @@ mod town;
 mod watch;
 
 use std::process::ExitCode;
+use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use round::Plan;
@@ -63,24 +64,11 @@ impl Wish {
             };
             let mut value =
                 || value.clone().or_else(|| words.next()).ok_or_else(|| format!("{name} needs a value"));
-            let not_understood = |value: &str| format!("{value} is no value for {name}");
             match name.as_str() {
-                "--minutes" => {
-                    wish.minutes =
-                        Some(value()?).map(|it| it.parse().map_err(|_| not_understood(&it))).transpose()?
-                }
-                "--seed" => {
-                    wish.seed =
-                        Some(value()?).map(|it| it.parse().map_err(|_| not_understood(&it))).transpose()?
-                }
-                "--seconds" => {
-                    wish.seconds =
-                        Some(value()?).map(|it| it.parse().map_err(|_| not_understood(&it))).transpose()?
-                }
-                "--users" => {
-                    wish.users =
-                        Some(value()?).map(|it| it.parse().map_err(|_| not_understood(&it))).transpose()?
-                }
+                "--minutes" => wish.minutes = Some(parsed(&name, &value()?)?),
+                "--seed" => wish.seed = Some(parsed(&name, &value()?)?),
+                "--seconds" => wish.seconds = Some(parsed(&name, &value()?)?),
+                "--users" => wish.users = Some(parsed(&name, &value()?)?),
                 "--queue" => wish.queue = Some(value()?),
                 "--test-threads" | "--format" | "--color" | "--skip" => drop(value()?),
                 "--list" => wish.is_elsewhere = true,
@@ -94,8 +82,8 @@ impl Wish {
     fn plan(&self, seed: u64) -> Plan {
         Plan {
             seed,
-            trouble: Duration::from_secs_f64(self.seconds.unwrap_or(8.0)),
-            users: self.users.unwrap_or(100).max(8),
+            trouble: Duration::from_secs_f64(self.seconds.unwrap_or(6.0)),
+            users: self.users.unwrap_or(60).max(8),
             queue: self.queue.clone(),
         }
     }
@@ -108,6 +96,10 @@ impl Wish {
             (None, None) => Box::new([FIXED_SEED, random_seed()].into_iter()),
         }
     }
+}
+
+fn parsed<T: FromStr>(name: &str, value: &str) -> Result<T, String> {
+    value.parse().map_err(|_| format!("{value} is no value for {name}"))
 }
 
 /// Short enough to be typed.

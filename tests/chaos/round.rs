@@ -147,7 +147,7 @@ pub async fn play(plan: &Plan) -> Result<Tally, String> {
     round.tally.seconds = began.elapsed().as_secs_f64();
     round.watch.look(&round.town.sandbox);
     round.tally.take_deeds(&round.deeds);
-    round.tally.take_sandbox(&round.town.sandbox, round.watch.calls());
+    round.tally.take_end(&round.town.sandbox, round.watch.calls());
     round.tally.syncs = round.watch.syncs(&round.town.service.output);
     round.town.sandbox.clear_findings(); // told already
     played.map(|()| round.tally.clone()).map_err(|why| format!("{why}\n{setup:?}\n{}", round.tally))
@@ -175,6 +175,8 @@ impl Round {
             actors.push(actor.await.map_err(|error| error.to_string())?);
         }
         faults::end(&self.apis);
+        self.watch.look(&self.town.sandbox);
+        self.tally.take_faults(&self.town.sandbox, self.watch.calls());
         let actors: Result<Vec<Actor>, String> = actors.into_iter().collect();
         let mut actors = match (actors, troubled) {
             (Ok(actors), Ok(())) => actors,
@@ -199,10 +201,14 @@ impl Round {
                 return Ok(());
             }
             match self.rng.random_range(0..20) {
-                0..6 => {
-                    self.watch.keep(&self.town.service.output);
-                    self.town.service.kill().await;
-                    self.tally.kills += 1;
+                0..3 => {
+                    faults::stuck_writes(&self.apis);
+                    tokio::time::sleep(Duration::from_millis(self.rng.random_range(50..250))).await;
+                    self.is_killed().await;
+                    self.starts_again().await;
+                }
+                3..6 => {
+                    self.is_killed().await;
                     tokio::time::sleep(Duration::from_millis(self.rng.random_range(0..100))).await;
                     self.starts_again().await;
                 }
@@ -225,6 +231,12 @@ impl Round {
             }
         }
         Ok(())
+    }
+
+    async fn is_killed(&mut self) {
+        self.watch.keep(&self.town.service.output);
+        self.town.service.kill().await;
+        self.tally.kills += 1;
     }
 
     async fn starts_again(&mut self) {

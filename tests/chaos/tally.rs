@@ -21,6 +21,8 @@ pub struct Tally {
     /// Syncs by outcome.
     pub syncs: BTreeMap<String, u64>,
     calls: u64,
+    /// Those of them that came while things went wrong.
+    troubled: u64,
     faults: BTreeMap<String, u64>,
     pub kills: u64,
     pub stops: u64,
@@ -41,9 +43,14 @@ impl Tally {
         self.resent = deeds.resent.load(Ordering::Relaxed);
     }
 
-    pub fn take_sandbox(&mut self, sandbox: &Sandbox, calls: u64) {
-        self.calls = calls;
+    /// The calls so far, and what went wrong with them.
+    pub fn take_faults(&mut self, sandbox: &Sandbox, calls: u64) {
+        self.troubled = calls;
         self.faults = sandbox.faults();
+    }
+
+    pub fn take_end(&mut self, sandbox: &Sandbox, calls: u64) {
+        self.calls = calls;
         self.races = sandbox.mailmojo.tallies().races;
     }
 
@@ -56,6 +63,7 @@ impl Tally {
         self.events += other.events;
         self.resent += other.resent;
         self.calls += other.calls;
+        self.troubled += other.troubled;
         self.kills += other.kills;
         self.stops += other.stops;
         self.parked += other.parked;
@@ -88,14 +96,20 @@ impl fmt::Display for Tally {
             self.resent,
             listed(&self.syncs)
         )?;
-        write!(f, "{} calls, {faults} faults ({}), ", self.calls, listed(&self.faults))?;
+        write!(
+            f,
+            "{} calls, {} of them in trouble, {faults} faults ({}), ",
+            self.calls,
+            self.troubled,
+            listed(&self.faults)
+        )?;
         let Races {
             lost_unseen_tags: lost,
             revived_tags: revived,
             overwritten_unseen: overwritten,
             subscribed_unseen,
         } = self.races;
-        write!(f, "{} kills, {} stops, {} users parked at the end, ", self.kills, self.stops, self.parked)?;
+        write!(f, "{} kills, {} stops, {} users parked by then, ", self.kills, self.stops, self.parked)?;
         write!(
             f,
             "races: {lost} tags lost, {revived} revived, {overwritten} overwritten, {subscribed_unseen} subscribed"

@@ -7,6 +7,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use sesamy_mailmojo::sandbox::{Fault, Route, Rule, Sandbox, contact, contract, user};
 
+use crate::shell::run;
 use crate::town::{LIST, SECRET, TOKEN, Town, http};
 
 /// Every address, name, token and secret of this story has this word in it.
@@ -75,6 +76,67 @@ async fn nothing_personal_and_no_secret_is_in_any_output_at_level_debug() {
         for line in text.lines() {
             let lower = line.to_lowercase();
             assert!(secrets.iter().all(|secret| !lower.contains(secret)), "this was told: {line}");
+        }
+    }
+}
+
+/// A token and a secret that their API says back, in every spelling, to the service and to the command that asks it. The
+/// secret looks like one of the words that a token endpoint answers.
+#[tokio::test]
+async fn a_token_or_secret_that_an_api_says_back_is_told_by_no_command_and_not_by_the_service() {
+    let token = "Canary/Token+of=Mailmojo";
+    let spellings = [
+        token.to_owned(),
+        token.to_uppercase(),
+        "canary%2Ftoken%2Bof%3Dmailmojo".to_owned(),
+        r"Canary\/Token\u002bof\u003dMailmojo".to_owned(),
+        "Q2FuYXJ5L1Rva2VuK29mPU1haWxtb2pv".to_owned(), // base64
+        "QmVhcmVyIENhbmFyeS9Ub2tlbitvZj1NYWlsbW9qbw".to_owned(), // base64, behind `Bearer `
+    ];
+    let settings = [
+        ("MAILMOJO__API_TOKEN", token),
+        ("SESAMY__CLIENT_ID", "canary-client"),
+        ("SESAMY__CLIENT_SECRET", "canary_secret"),
+        ("SYNC__DEBOUNCE", "0s"),
+    ];
+    let town = Town::before_start(&settings, |sandbox| {
+        sandbox.mailmojo.accept_token(token, &["contacts", "subscribe"]);
+        sandbox.sesamy.set_client("canary-client", "canary_secret");
+        sandbox.sesamy.put_user(user("u1").email("u1@example.com"));
+    })
+    .await;
+    let quote = format!("odd: {}", spellings.join(" "));
+    let refusal = |status: u16| Fault::status(status).message(&quote);
+    let mut told = Vec::new();
+    for status in [400, 401, 403, 422, 500] {
+        town.sandbox.mailmojo.inject(Rule::on(Route::List, refusal(status)).times(2));
+        for arguments in [&["check"][..], &["check", "--json"]] {
+            let ended = run(arguments, town.settings()).await;
+            assert_eq!(ended.code, Some(1), "{ended:?}");
+            told.push(ended.stdout + &ended.stderr);
+        }
+    }
+    let secret = || Fault::status(401).json(json!({"error": "canary_secret"}));
+    town.sandbox.sesamy.inject(Rule::on(Route::Token, secret()).times(1));
+    let ended = run(&["check"], town.settings()).await;
+    assert!(ended.stdout.contains("the token endpoint answered 401"), "{ended:?}");
+    told.push(ended.stdout + &ended.stderr);
+
+    town.sandbox.mailmojo.inject(Rule::on(Route::Subscribe, refusal(422)).times(1));
+    town.sync("u1").await;
+    told.push(kept(&town));
+    town.sandbox.sesamy.inject(Rule::on(Route::Token, secret()).times(1));
+    town.sandbox.sesamy.revoke_issued_tokens();
+    town.sync("u1").await;
+    told.push(town.service.get("/readyz").await.1.to_string());
+    told.push(town.service.metrics().await);
+    told.push(town.service.output.text());
+
+    assert!(told.iter().filter(|text| text.contains("[masked]")).count() >= 5, "{told:#?}");
+    for line in told.iter().flat_map(|text| text.lines()) {
+        let lower = line.to_lowercase();
+        for secret in [MARK, "fuyxj5l1", "hbmfyes9", "token+of", "token%2bof"] {
+            assert!(!lower.contains(secret), "{secret} was told: {line}");
         }
     }
 }

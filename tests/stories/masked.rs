@@ -12,7 +12,7 @@ const EMAIL: &str = "Kåri.Nordmann+nyhet@Example.com";
 const IDS: [&str; 2] = ["email|kåri.nordmann+nyhet@example.com", "tel|+4799988777"];
 
 /// How an API may quote the user: each in the spelling of some encoder, and in other letter case than it was sent.
-const QUOTES: [&str; 29] = [
+const QUOTES: [&str; 39] = [
     // The address, whole and in parts.
     "KÅRI.NORDMANN+NYHET@EXAMPLE.COM",
     "<kåri.nordmann+nyhet@example.com>,",
@@ -23,6 +23,16 @@ const QUOTES: [&str; 29] = [
     "k&#229;ri.nordmann&#43;nyhet&#64;example.com",
     "k&#xE5;ri.nordmann&#x2B;nyhet&#x40;example.com",
     "kåri.nordmann+nyhet (at) example.com",
+    // In decomposed Unicode, as some systems keep all text.
+    "Ka\u{30a}ri.Nordmann+nyhet@example.com",
+    "KA\u{30a}RI O'BRA\u{30a}TEN",
+    "O'Bra%CC%8Aten",
+    r"Ka\u030ari O\'Bra\u030aten",
+    // In base64: from its beginning, one place on, with a password, and two places on.
+    "S8OlcmkuTm9yZG1hbm4rbnloZXRARXhhbXBsZS5jb20=",
+    "IkvDpXJpLk5vcmRtYW5uK255aGV0QEV4YW1wbGUuY29t",
+    "a8Olcmkubm9yZG1hbm4rbnloZXRAZXhhbXBsZS5jb206eA==",
+    "eHlLw6VyaSBOb3JkbWFubg==",
     // The names.
     "NORDMANN, Kåri",
     "O'Bråten",
@@ -45,12 +55,31 @@ const QUOTES: [&str; 29] = [
     "0047-999-88-777",
     "(999) 88.777",
     "%2B47+22+33+44+55",
+    "22%2033%2044%2055",
+    "22&#32;33&#32;44&#32;55",
     "22334455",
 ];
 
 /// What must be nowhere, in lower case; of numbers, the digits.
-const SECRETS: [&str; 9] =
-    ["kåri", "ri.nordmann", "nordmann", "o'br", "bråten", "g;ten", "5ten", "99988777", "22334455"];
+const SECRETS: [&str; 16] = [
+    "kåri",
+    "ri.nordmann",
+    "nordmann",
+    "o'br",
+    "bråten",
+    "g;ten",
+    "5ten",
+    "99988777",
+    "22334455",
+    "a\u{30a}ri",
+    "aten",
+    // Of the address and the name in base64.
+    "8olcmkut",
+    "dpxjplk5",
+    "8olcmkubm",
+    "w6vyasbob3jk",
+    "ybwfub",
+];
 
 fn kari(id: &str) -> sesamy_mailmojo::sandbox::User {
     user(id)

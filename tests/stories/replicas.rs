@@ -173,7 +173,7 @@ async fn two_replicas_that_hear_of_the_same_users_never_meet_and_leave_one_right
 #[tokio::test]
 async fn a_replica_killed_in_the_middle_of_a_sync_is_replaced_by_the_other_once_its_lease_ends() {
     let Some(database) = Database::create().await else { return };
-    let short = [("SYNC__REQUEST_TIMEOUT", "500ms"), ("SYNC__DEADLINE", "2s")];
+    let short = [("SYNC__REQUEST_TIMEOUT", "1s"), ("SYNC__DEADLINE", "3s")];
     let mut town = on(&database, &short).await;
     subscriber(&town.sandbox, "kari");
     let gate = town.sandbox.mailmojo.hold(Route::ContactPatch);
@@ -195,7 +195,7 @@ async fn a_replica_killed_in_the_middle_of_a_sync_is_replaced_by_the_other_once_
     assert_eq!(town.contact("kari@example.com").tags, ["vip", TAG]);
     let told = |line: &serde_json::Value| line["user_id"] == "kari" && line["outcome"].is_string();
     let sync = second.output.wait_for("a sync of kari", told).await;
-    assert_eq!((&sync["outcome"], &sync["attempt"]), (&"updated".into(), &2.into()));
+    assert_eq!(sync["attempt"], 2, "the kill is an attempt: {sync}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use tokio::process::Command;
+
 use crate::town::{PATIENCE, command};
 
 /// The environment of a command.
@@ -17,7 +19,12 @@ pub struct Ended {
 
 /// Runs the binary with these arguments and this environment until it ends.
 pub async fn run(arguments: &[&str], environment: &Settings) -> Ended {
-    let child = command().args(arguments).envs(environment).spawn().unwrap();
+    run_by(command(), arguments, environment).await
+}
+
+/// Runs it by a command of the story's own.
+pub async fn run_by(mut command: Command, arguments: &[&str], environment: &Settings) -> Ended {
+    let child = command.args(arguments).envs(environment).spawn().unwrap();
     let output = tokio::time::timeout(PATIENCE, child.wait_with_output());
     let output = output.await.unwrap_or_else(|_| panic!("{arguments:?} does not end")).unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();

@@ -103,7 +103,7 @@ impl Town {
 
     /// The queue's file.
     pub fn queue_file(&self) -> PathBuf {
-        self.folder.path().join("queue.db")
+        self.settings["QUEUE__URL"].strip_prefix("sqlite://").unwrap().into()
     }
 
     /// Sends an event with the bearer token, as Sesamy does; the answer's status.

@@ -82,3 +82,19 @@ pub fn text(town: &Town, sql: &str) -> Option<String> {
     queue.busy_timeout(Duration::from_secs(5)).unwrap();
     queue.query_row(sql, [], |row| row.get(0)).unwrap()
 }
+
+/// The most memory that the service has had at a time, in bytes, since the last [`forget_memory`].
+pub fn most_memory(town: &Town) -> u64 {
+    let status = std::fs::read_to_string(of_process(town, "status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+}
+
+/// Begins a new count of it.
+pub fn forget_memory(town: &Town) {
+    std::fs::write(of_process(town, "clear_refs"), "5").unwrap();
+}
+
+fn of_process(town: &Town, what: &str) -> String {
+    format!("/proc/{}/{what}", town.service.pid().as_raw_nonzero())
+}

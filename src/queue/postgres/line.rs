@@ -82,19 +82,15 @@ impl Line {
 
     /// Notes what came of a statement: a connection that it ended is closed, and one that carried it is proven.
     pub(super) fn after<T>(&mut self, came: Result<T, Fault>) -> Result<T, Fault> {
-        match &came {
-            Err(fault) if fault.ends_connection() => {
-                if self.connection.take().is_some() {
-                    self.lost(fault);
-                }
+        if let Some(fault) = came.as_ref().err().filter(|fault| fault.ends_connection()) {
+            if self.connection.take().is_some() {
+                self.lost(fault);
             }
-            _ if self.connection.is_some() && !self.is_proven => {
-                if self.failures > 0 {
-                    tracing::info!("connected to the queue's database again");
-                }
-                (self.is_proven, self.failures) = (true, 0);
+        } else if self.connection.is_some() && !self.is_proven {
+            if self.failures > 0 {
+                tracing::info!("connected to the queue's database again");
             }
-            _ => {}
+            (self.is_proven, self.failures) = (true, 0);
         }
         came
     }

@@ -203,11 +203,13 @@ fn explain(place: &Place, error: &Error) -> PostgresError {
         Error::Io(io) if io.to_string().contains("lookup") => {
             PostgresError::HostNotFound { place, why: io.to_string() }
         }
-        Error::Io(io) if io.kind() == ErrorKind::NotFound && !place.server.starts_with('/') => {
-            let why = format!("a file that queue.url names cannot be read: {io}");
-            PostgresError::Tls { place, why }
+        // rustls comes wrapped up; and without a socket, the only files are those of certificates.
+        Error::Io(io) if io.kind() == ErrorKind::InvalidData => {
+            PostgresError::Tls { place, why: io.to_string() }
         }
-        Error::Io(io) if is_tls(io) => PostgresError::Tls { place, why: io.to_string() },
+        Error::Io(io) if io.kind() == ErrorKind::NotFound && !place.server.starts_with('/') => {
+            PostgresError::Tls { place, why: format!("a certificate's file cannot be read: {io}") }
+        }
         Error::Io(io) => PostgresError::Unreachable { place, why: io.to_string() },
         Error::Tls(why) => PostgresError::Tls { place, why: why.to_string() },
         Error::Database(refusal) => {
@@ -221,9 +223,4 @@ fn explain(place: &Place, error: &Error) -> PostgresError {
         }
         other => PostgresError::Store { place, why: other.to_string() },
     }
-}
-
-/// Whether an error of the connection is that of its encryption: a certificate that is not believed comes as such a one.
-fn is_tls(error: &std::io::Error) -> bool {
-    error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>())
 }

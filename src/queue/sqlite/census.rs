@@ -1,10 +1,10 @@
 //! Counting the rows, on a connection of its own that only reads and is opened for each count.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags, Transaction};
 
-use super::writer::store_error;
+use super::open::Place;
 use crate::clock::Millis;
 use crate::queue::{Census, QueueError};
 
@@ -13,20 +13,20 @@ const LEASED: &str = "users INDEXED BY users_leased WHERE lease_owner IS NOT NUL
 const SCHEDULED: &str = "users INDEXED BY users_due WHERE due_at > ?1 AND lease_owner IS NULL";
 const PARKED: &str = "users INDEXED BY users_parked WHERE parked_at IS NOT NULL AND ?1 IS NOT NULL";
 
-/// Counts the rows of the database at its path.
+/// Counts the rows of the database at its place.
 #[derive(Debug, Clone)]
-pub(in crate::queue) struct Counter(PathBuf);
+pub(in crate::queue) struct Counter(Place);
 
 impl Counter {
-    pub(super) fn new(path: PathBuf) -> Self {
-        Self(path)
+    pub(super) fn new(place: Place) -> Self {
+        Self(place)
     }
 
     /// Counts on a thread where waiting for the disk harms nobody.
     pub(in crate::queue) async fn count(&self, now: Millis) -> Result<Census, QueueError> {
-        let path = self.0.clone();
+        let path = self.0.path().to_owned();
         match tokio::task::spawn_blocking(move || count(&path, now)).await {
-            Ok(counted) => counted.map_err(|error| store_error(&error)),
+            Ok(counted) => counted.map_err(|error| self.0.later(&error)),
             Err(stopped) => Err(QueueError::Store(format!("the rows were not counted: {stopped}"))),
         }
     }

@@ -1,16 +1,21 @@
 //! Opening the file: folder, lock, connections, and a clear word where one of them cannot be had.
+//!
+//! Nothing is written into a file before it is known to be whole. What can be seen at once (header, length, schema, both
+//! ends of every table and index) is looked at in any case; the rest by [`check`](super::check).
 
 use std::ffi::OsString;
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::{Tuning, schema};
-use crate::queue::OpenError;
+use super::{Tuning, check, schema};
+use crate::queue::{Damage, OpenError, QueueError};
 
 /// Where the database is.
+#[derive(Debug, Clone)]
 pub(super) struct Place {
     path: PathBuf,
     folder: PathBuf,
@@ -34,8 +39,8 @@ impl Place {
         Ok(place)
     }
 
-    pub(super) fn into_path(self) -> PathBuf {
-        self.path
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Takes the lock that keeps a second process out. It is free again when the file is dropped or the process dies.
@@ -56,52 +61,71 @@ impl Place {
 
     /// The writer's connection, with the schema of this version.
     pub(super) fn connect(&self, tuning: Tuning) -> Result<Connection, OpenError> {
+        self.refuse_a_log_without_its_database()?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut connection = self.open(flags, tuning)?;
         // Looked at first: what is not ours stays as it is, its page size and journal included.
         let version = schema::version(&connection).map_err(|error| self.explain(&error))?;
-        match version {
+        let found = match version {
             schema::Version::Foreign => return Err(OpenError::Foreign { path: self.path.clone() }),
             schema::Version::Ours(found) if found > schema::KNOWN => {
                 return Err(OpenError::Newer { path: self.path.clone(), found, known: schema::KNOWN });
             }
-            schema::Version::Ours(_) => {}
-        }
+            schema::Version::Ours(found) => found,
+        };
         let journal = prepare(&connection, tuning).map_err(|error| self.explain(&error))?;
         if journal != "wal" {
             let why = "its file system has no shared memory; the queue needs a local disk".to_owned();
             return Err(OpenError::Store { path: self.path.clone(), why });
         }
-        self.check(&connection)?;
-        schema::migrate(&mut connection).map_err(|error| self.explain(&error))?;
+        if found < schema::KNOWN {
+            if found > 0 {
+                check::whole(self, tuning)?; // a change of the schema rewrites it
+            }
+            schema::migrate(&mut connection).map_err(|error| self.explain(&error))?;
+        }
+        if found == 0 {
+            // Where a queue was expected, a volume may be missing.
+            tracing::info!(path = %self.path.display(), "a new queue, with nobody in it");
+        }
+        check::ends(&connection).map_err(|error| self.explain_unfit(&error))?;
         Ok(connection)
     }
 
-    /// A connection beside the writer's, for checkpoints.
+    /// How many bytes the database and its log have.
+    pub(super) fn bytes(&self) -> u64 {
+        length(&self.path) + length(&self.log())
+    }
+
+    fn log(&self) -> PathBuf {
+        beside(&self.path, "-wal")
+    }
+
+    /// SQLite would make a new database, and throw the log away, events in it and all.
+    fn refuse_a_log_without_its_database(&self) -> Result<(), OpenError> {
+        if length(&self.path) == 0 && length(&self.log()) > 0 {
+            let why = format!("the file is empty or gone, but not its log {}", self.log().display());
+            return Err(OpenError::Damaged(self.damage(why)));
+        }
+        Ok(())
+    }
+
+    /// A connection beside the writer's, for checkpoints and for the check.
     pub(super) fn second_connection(&self, tuning: Tuning) -> Result<Connection, OpenError> {
         self.open(OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX, tuning)
     }
 
     fn open(&self, flags: OpenFlags, tuning: Tuning) -> Result<Connection, OpenError> {
-        let opened = Connection::open_with_flags(&self.path, flags).and_then(|connection| {
-            connection.busy_timeout(tuning.busy)?;
-            connection.pragma_update(None, "synchronous", "FULL")?;
-            Ok(connection)
-        });
-        opened.map_err(|error| self.explain(&error))
-    }
-
-    /// Refuses a damaged file now, rather than when the damaged page is met.
-    fn check(&self, connection: &Connection) -> Result<(), OpenError> {
-        let finding: String = connection
-            .query_row("PRAGMA quick_check(1)", (), |row| row.get(0))
-            .map_err(|error| self.explain(&error))?;
-        if finding == "ok" {
-            return Ok(());
+        let connection =
+            Connection::open_with_flags(&self.path, flags).map_err(|error| self.explain(&error))?;
+        // Before it is read, which would leave a log beside it that is as read-only.
+        if connection.is_readonly("main").map_err(|error| self.explain(&error))? {
+            return Err(self.not_writable(&self.path, "it is read-only".to_owned()));
         }
-        Err(OpenError::Damaged { path: self.path.clone(), why: finding.replace('\n', " ") })
+        set_up(&connection, tuning).map_err(|error| self.explain(&error))?;
+        Ok(connection)
     }
 
     /// SQLite's error, as an operator needs it.
@@ -109,12 +133,35 @@ impl Place {
         let (path, why) = (self.path.clone(), error.to_string());
         match error.sqlite_error_code() {
             Some(ErrorCode::NotADatabase) => OpenError::NotADatabase { path },
-            Some(ErrorCode::DatabaseCorrupt) => OpenError::Damaged { path, why },
+            Some(ErrorCode::DatabaseCorrupt) => OpenError::Damaged(Damage { path, why }),
+            Some(ErrorCode::DatabaseBusy) => OpenError::Locked { path },
             Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
                 self.not_writable(&self.path, why)
             }
             _ => OpenError::Store { path, why },
         }
+    }
+
+    /// The same, of a statement that a whole file of this version cannot refuse: a part of the schema is missing.
+    fn explain_unfit(&self, error: &rusqlite::Error) -> OpenError {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::Unknown) => OpenError::Damaged(self.damage(error.to_string())),
+            _ => self.explain(error),
+        }
+    }
+
+    /// The same, where the file was sound when it was opened.
+    pub(super) fn later(&self, error: &rusqlite::Error) -> QueueError {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                QueueError::Damaged(self.damage(error.to_string()))
+            }
+            _ => QueueError::Store(error.to_string()),
+        }
+    }
+
+    pub(super) fn damage(&self, why: String) -> Damage {
+        Damage { path: self.path.clone(), why }
     }
 
     fn not_writable(&self, path: &Path, why: String) -> OpenError {
@@ -123,7 +170,16 @@ impl Place {
     }
 }
 
-/// Sets the connection up; gives the kind of journal that the file system allows.
+/// What every connection needs.
+fn set_up(connection: &Connection, tuning: Tuning) -> rusqlite::Result<()> {
+    // First, and before anything is read: whoever closes a file that is refused leaves it as it is. The writer copies
+    // the log by itself.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    connection.busy_timeout(tuning.busy)?;
+    connection.pragma_update(None, "synchronous", "FULL")
+}
+
+/// Sets the writer's connection up; gives the kind of journal that the file system allows.
 fn prepare(connection: &Connection, tuning: Tuning) -> rusqlite::Result<String> {
     // The page size counts only while the file is empty, and only before the log exists. With small pages an event of
     // a random user writes little more than the row itself.
@@ -145,6 +201,11 @@ fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(ending);
     PathBuf::from(name)
+}
+
+/// In bytes; 0 where there is no such file.
+fn length(path: &Path) -> u64 {
+    std::fs::metadata(path).map_or(0, |file| file.len())
 }
 
 /// The user id that this process runs as.

@@ -1,6 +1,6 @@
 //! The statements of the queue but the settling ones: a row each, inside the writer's transaction.
 
-use rusqlite::{Connection, Row, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, Row, Transaction, params};
 
 use super::apis;
 use crate::clock::Millis;
@@ -73,22 +73,15 @@ const FILL: &str = "INSERT INTO probe (filler) VALUES (zeroblob(4096))";
 
 const EMPTY: &str = "DELETE FROM probe";
 
-/// Makes a store that a process left behind ready for this one; gives the next due time.
-pub(super) fn start(
-    connection: &mut Connection,
-    now: Millis,
-    options: &Options,
-) -> rusqlite::Result<Option<Millis>> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+/// Makes a store that a process left behind ready for this one, which started at `now`.
+pub(super) fn start(transaction: &Transaction<'_>, now: Millis, options: &Options) -> rusqlite::Result<()> {
     transaction.execute(END_LEASES, [now.plus(options.request_timeout).0])?;
-    apis::change(&transaction, Apis::end_rests)?; // what was wrong with an API may have been mended, the settings above all
+    apis::change(transaction, Apis::end_rests)?; // what was wrong with an API may have been mended, the settings above all
     if !options.dry_run {
         transaction.execute(WRITE_WHAT_WAS_HELD_BACK, [now.0])?;
     }
     transaction.execute(BRING_BACK, [now.plus(options.furthest_due).0])?;
-    let next = next_due(&transaction)?;
-    transaction.commit()?;
-    Ok(next)
+    Ok(())
 }
 
 /// Keeps `events`, due at `due` or sooner: one write per user, in the order of the key, which finds each page once.

@@ -1,5 +1,7 @@
 //! What only an SQLite file can do wrong, or has to do by itself.
 
+mod damage;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -158,25 +160,6 @@ fn another_programs_database_is_refused_and_left_as_it_is() {
     let before = fs::read(&path).unwrap();
     assert!(matches!(refusal(&path), (OpenError::Foreign { .. }, _)));
     assert_eq!(fs::read(&path).unwrap(), before);
-}
-
-#[tokio::test]
-async fn a_damaged_database_is_refused() {
-    let (_folder, path) = folder();
-    let queue = open(&path).unwrap();
-    for number in 0..500 {
-        queue.push(&user(&number.to_string()), UPDATE).await.unwrap();
-    }
-    queue.close().await;
-    let mut bytes = fs::read(&path).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle..middle + 4_096].fill(0xA5);
-    fs::write(&path, &bytes).unwrap();
-
-    let (error, message) = refusal(&path);
-    assert!(matches!(error, OpenError::Damaged { .. }), "{message}");
-    assert!(message.contains("backup"), "{message}");
-    assert_eq!(fs::read(&path).unwrap(), bytes);
 }
 
 #[tokio::test]

@@ -9,15 +9,18 @@ use std::thread;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
+use tokio::runtime::Handle;
 
 use super::keeper::Keeper;
+use super::open::Place;
 use super::statements::Which;
-use super::{apis, settle, statements};
+use super::{Tuning, apis, check, settle, statements};
 use crate::clock::{Clock, Millis};
 use crate::queue::apis::{Admitted, Apis};
 use crate::queue::command::{Command, WriterEnd};
-use crate::queue::{Leased, Options, QueueError, Settled};
+use crate::queue::{Damage, Leased, OpenError, Options, QueueError, Settled};
 use crate::upstream::PerApi;
 
 /// The most commands in one transaction. Larger ones were not faster.
@@ -28,18 +31,26 @@ pub(super) struct Writer {
     end: WriterEnd,
     keeper: Keeper,
     hand: Hand,
+    place: Place,
+    /// What was found wrong with the file. From then on it is left alone.
+    damage: Option<Damage>,
+    /// The runtime on which callers wait, where there is one.
+    callers: Option<Handle>,
 }
 
 /// What a statement needs beside the transaction.
-struct Hand {
+pub(super) struct Hand {
     options: Options,
     clock: Clock,
     names: StdRng,
+    /// When this process started, until what the one before left behind is made ready.
+    unready_since: Option<Millis>,
 }
 
-/// Starts the thread. `lock` is let go when all else is closed.
-pub(super) fn start(writer: Writer, lock: File) -> io::Result<()> {
-    thread::Builder::new().name("queue-writer".to_owned()).spawn(move || writer.run(lock)).map(drop)
+/// Starts the thread, which begins with a check of the whole file where `check` says how. `lock` is let go when all else
+/// is closed.
+pub(super) fn start(writer: Writer, check: Option<Tuning>, lock: File) -> io::Result<()> {
+    thread::Builder::new().name("queue-writer".to_owned()).spawn(move || writer.run(check, lock)).map(drop)
 }
 
 impl Writer {
@@ -47,16 +58,17 @@ impl Writer {
         connection: Connection,
         end: WriterEnd,
         keeper: Keeper,
-        options: Options,
-        clock: Clock,
-        seed: u64,
+        hand: Hand,
+        place: Place,
     ) -> Self {
-        let hand = Hand { options, clock, names: StdRng::seed_from_u64(seed) };
-        Self { connection, end, keeper, hand }
+        Self { connection, end, keeper, hand, place, damage: None, callers: Handle::try_current().ok() }
     }
 
-    fn run(mut self, lock: File) {
-        let mut batch = Vec::with_capacity(BATCH);
+    fn run(mut self, check: Option<Tuning>, lock: File) {
+        if let Some(tuning) = check {
+            self.check(tuning);
+        }
+        let mut batch = Vec::new();
         while self.end.commands.blocking_recv_many(&mut batch, BATCH) > 0 {
             if batch.iter().any(|command| matches!(command, Command::Close)) {
                 self.end.commands.close(); // what has been sent is still received
@@ -66,50 +78,94 @@ impl Writer {
         self.finish(lock);
     }
 
-    /// All commands in one transaction; where that fails each in its own, so that none fails for another's fault.
-    fn carry_out(&mut self, batch: &mut Vec<Command>) {
-        let together = self.commit(batch);
-        let each_alone = together.as_ref().is_err_and(may_be_anothers_fault) && batch.len() > 1;
-        let together = together.map_err(|error| store_error(&error));
-        for mut command in batch.drain(..) {
-            let committed = if each_alone {
-                self.commit(slice::from_mut(&mut command)).map_err(|error| store_error(&error))
-            } else {
-                together.clone()
-            };
-            self.answer(command, committed);
+    fn check(&mut self, tuning: Tuning) {
+        match check::whole(&self.place, tuning) {
+            Ok(()) => {}
+            Err(OpenError::Damaged(damage)) => self.leave_alone(damage),
+            // Not the file's fault; if it is, the statements will tell.
+            Err(error) => tracing::warn!(%error, "the queue could not be checked whole"),
         }
     }
 
-    fn commit(&mut self, commands: &mut [Command]) -> rusqlite::Result<()> {
-        let next_due = self.hand.commit(&mut self.connection, commands)?;
+    /// All commands in one transaction; where that fails each in its own, so that none fails for another's fault.
+    fn carry_out(&mut self, batch: &mut Vec<Command>) {
+        if let Some(damage) = &self.damage {
+            batch.drain(..).for_each(|command| refuse(command, damage));
+            return;
+        }
+        match self.commit(batch) {
+            Err(failed) if batch.len() > 1 && failed.may_be_anothers_fault() => {
+                for mut command in batch.drain(..) {
+                    let committed = self.commit(slice::from_mut(&mut command));
+                    self.answer(vec![command], committed.map_err(|failed| failed.error));
+                }
+            }
+            together => self.answer(std::mem::take(batch), together.map_err(|failed| failed.error)),
+        }
+    }
+
+    fn commit(&mut self, commands: &mut [Command]) -> Result<(), Failed> {
+        if let Some(damage) = &self.damage {
+            return Err(Failed { error: QueueError::Damaged(damage.clone()), for_all: true });
+        }
+        let next_due = self.hand.commit(&mut self.connection, commands).map_err(|error| {
+            let failed = Failed::new(&error, &self.place);
+            if let QueueError::Damaged(damage) = &failed.error {
+                self.leave_alone(damage.clone());
+            }
+            failed
+        })?;
         self.end.next_due.send_if_modified(|known| std::mem::replace(known, next_due) != next_due);
         self.keeper.written();
         Ok(())
     }
 
-    fn answer(&self, command: Command, committed: Result<(), QueueError>) {
-        if command.keeps_events() {
-            let before = self.end.accepting.swap(committed.is_ok(), Ordering::Relaxed);
-            match &committed {
-                Err(error) if before => {
-                    tracing::error!(%error, "events cannot be kept and are refused; trying again every 2 s");
-                }
-                Ok(()) if !before => tracing::info!("events can be kept again"),
-                _ => {}
-            }
-            if before != committed.is_ok() {
-                self.keeper.refusing(before);
-            }
+    /// No restart would mend it, and no small write can tell that it is whole again: this stands until the end.
+    fn leave_alone(&mut self, damage: Damage) {
+        tracing::error!("{damage}");
+        self.end.accepting.store(false, Ordering::Relaxed);
+        self.end.next_due.send_replace(None);
+        self.keeper.refusing(false);
+        self.damage = Some(damage);
+    }
+
+    /// Answers commands that share a fate.
+    fn answer(&self, commands: Vec<Command>, committed: Result<(), QueueError>) {
+        if self.damage.is_none() && commands.iter().any(Command::keeps_events) {
+            self.note_whether_accepting(&committed);
         }
-        command.reply(committed);
+        let answer = move || commands.into_iter().for_each(|command| command.reply(committed.clone()));
+        // To wake a caller's task from this thread takes system calls; among tasks it takes next to nothing.
+        match &self.callers {
+            Some(callers) => drop(callers.spawn(async { answer() })),
+            None => answer(),
+        }
+    }
+
+    fn note_whether_accepting(&self, committed: &Result<(), QueueError>) {
+        let before = self.end.accepting.swap(committed.is_ok(), Ordering::Relaxed);
+        match committed {
+            Err(error) if before => {
+                tracing::error!(%error, "events cannot be kept and are refused; trying again every 2 s");
+            }
+            Ok(()) if !before => tracing::info!("events can be kept again"),
+            _ => {}
+        }
+        if before != committed.is_ok() {
+            self.keeper.refusing(before);
+        }
     }
 
     /// The log goes into the database, so that the one file is all there is.
     fn finish(self, lock: File) {
-        let Self { connection, end, keeper, .. } = self;
+        let Self { connection, end, keeper, place, damage, .. } = self;
         drop(keeper);
-        if let Err(error) = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |_| Ok(())) {
+        if damage.is_none()
+            && let Err(error) = copy_the_log(&connection)
+        {
+            if let QueueError::Damaged(damage) = place.later(&error) {
+                tracing::error!("{damage}");
+            }
             tracing::warn!(%error, "the queue's log stays beside the database until the next start");
         }
         drop(connection);
@@ -118,7 +174,26 @@ impl Writer {
     }
 }
 
+/// Nobody is leased from a damaged file, which is no failure of its own: the damage is told once, and by each event.
+fn refuse(mut command: Command, damage: &Damage) {
+    if let Command::Lease { answer, .. } = &mut command {
+        answer.hold(Leased::default());
+        return command.reply(Ok(()));
+    }
+    command.reply(Err(QueueError::Damaged(damage.clone())));
+}
+
+fn copy_the_log(connection: &Connection) -> rusqlite::Result<()> {
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |_| Ok(()))?;
+    // Now whoever closes last takes the empty log away.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map(drop)
+}
+
 impl Hand {
+    pub(super) fn new(options: Options, clock: Clock, seed: u64, unready_since: Option<Millis>) -> Self {
+        Self { options, clock, names: StdRng::seed_from_u64(seed), unready_since }
+    }
+
     /// Gives the next due time.
     fn commit(
         &mut self,
@@ -126,9 +201,13 @@ impl Hand {
         commands: &mut [Command],
     ) -> rusqlite::Result<Option<Millis>> {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        if let Some(started) = self.unready_since {
+            statements::start(&transaction, started, &self.options)?;
+        }
         self.apply(&transaction, commands)?;
         let next_due = statements::next_due(&transaction)?;
         transaction.commit()?;
+        self.unready_since = None;
         Ok(next_due)
     }
 
@@ -207,12 +286,23 @@ impl Hand {
     }
 }
 
-/// A row that is refused or a disk that is full may fail one command and not the next. Somebody else's transaction
-/// fails all alike, each after the whole wait for it.
-fn may_be_anothers_fault(error: &rusqlite::Error) -> bool {
-    error.sqlite_error_code() != Some(ErrorCode::DatabaseBusy)
+/// Why a transaction was not committed.
+#[derive(Clone)]
+struct Failed {
+    error: QueueError,
+    /// Somebody else's transaction, or damage, fails all commands alike, each after the whole wait for it. A row that is
+    /// refused or a disk that is full may fail one command and not the next.
+    for_all: bool,
 }
 
-pub(super) fn store_error(error: &rusqlite::Error) -> QueueError {
-    QueueError::Store(error.to_string())
+impl Failed {
+    fn new(error: &rusqlite::Error, place: &Place) -> Self {
+        let is_busy = error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy);
+        let error = place.later(error);
+        Self { for_all: is_busy || matches!(error, QueueError::Damaged(_)), error }
+    }
+
+    fn may_be_anothers_fault(&self) -> bool {
+        !self.for_all
+    }
 }

@@ -53,7 +53,7 @@ impl Ground {
         Some(ground)
     }
 
-    /// The URL of this schema by way of another port, such as a proxy's, which has to see what is said: without TLS.
+    /// The URL of this schema by way of another port, such as a proxy's, which can read along.
     pub(in crate::queue) fn url_by(&self, port: u16) -> PostgresUrl {
         let mut url = reqwest::Url::parse(&within(&self.server, &self.schema)).unwrap();
         url.set_host(Some("127.0.0.1")).unwrap();

@@ -241,3 +241,26 @@ fn a_user_is_at_fault_only_if_others_got_through_meanwhile() {
     it.clock.advance(MINUTE);
     assert!(!it.rest.others_succeeded_since(&id("a"), it.clock.now()));
 }
+
+#[test]
+fn an_hour_without_a_token_is_probed_four_times_and_counts_against_nobody() {
+    let it = story();
+    it.rest.refused(Why::Credentials, "the token endpoint did not answer");
+    let (ends, mut probes) = (it.in_(60 * 60), 0);
+    while it.clock.now() < ends {
+        it.clock.advance(Duration::from_secs(1));
+        if it.rest.admission() == Admission::OneProbe {
+            probes += 1;
+            it.rest.refused(Why::Credentials, "the token endpoint did not answer");
+            assert_eq!(
+                it.rest.failed(&id("a"), Class::Resting, "no token"),
+                Blame::Api { give_back: vec![] }
+            );
+            assert_eq!(it.rest.admission(), Admission::NotBefore(it.in_(15 * 60)));
+        }
+    }
+    assert_eq!(probes, 4);
+    it.clock.advance(15 * MINUTE);
+    it.rest.succeeded(&id("a"));
+    assert_eq!(it.rest.admission(), Admission::Open);
+}

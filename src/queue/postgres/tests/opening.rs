@@ -70,6 +70,9 @@ fn what_cannot_be_reached_is_told_with_its_place_and_the_mend_and_never_the_pass
         matches!(error, PostgresError::HostNotFound { .. }) && message.contains("no-such-host"),
         "{message}"
     );
+    let no_certificate = url(&format!("{host}:{port}"), "queue?sslmode=verify-full&sslrootcert=/nowhere.crt");
+    let (error, message) = refusal(&ground, &no_certificate);
+    assert!(matches!(error, PostgresError::Tls { .. }) && message.contains("sslrootcert"), "{message}");
     let (error, message) = refusal(&ground, &url(&format!("{host}:{port}"), "no_such_database"));
     // Where the server asks for a password, the wrong one is told first.
     assert!(matches!(error, PostgresError::NoDatabase(_) | PostgresError::Login { .. }), "{message}");

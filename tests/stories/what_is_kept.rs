@@ -1,0 +1,65 @@
+//! What is kept about people is what the README says, to the column.
+
+use std::collections::BTreeSet;
+
+use sesamy_mailmojo::sandbox::{Fault, Route, Rule, contract, entitlement, user};
+
+use crate::town::Town;
+use crate::trouble::text;
+
+const README: &str = include_str!("../../README.md");
+
+/// The README's section about it.
+fn section() -> &'static str {
+    let (_, from) = README.split_once("## What the database keeps about people").expect("the section");
+    from.split_once("\n## ").map_or(from, |(section, _)| section)
+}
+
+/// The words in back ticks of `text`.
+fn names(text: &str) -> BTreeSet<String> {
+    text.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn the_readme_lists_every_column_about_a_user_and_every_other_table() {
+    let town = Town::start().await;
+    let all =
+        |sql: &str| -> BTreeSet<String> { text(&town, sql).unwrap().split(' ').map(str::to_owned).collect() };
+    let columns = all("SELECT group_concat(name, ' ') FROM pragma_table_info('users')");
+    let first_cells = section().lines().filter_map(|line| line.strip_prefix("| `")?.split_once(" |"));
+    let listed: BTreeSet<String> = first_cells.flat_map(|(cell, _)| names(&format!("`{cell}"))).collect();
+    assert_eq!(listed, columns);
+
+    let tables = all("SELECT group_concat(name, ' ') FROM sqlite_schema WHERE type = 'table'");
+    let (_, others) = section().split_once("The other tables, ").expect("a sentence about the other tables");
+    let (others, _) = others.split_once(", have").unwrap();
+    let told: BTreeSet<String> = names(others).into_iter().chain(["users".to_owned()]).collect();
+    assert_eq!(told, tables);
+}
+
+/// Looked for in the bytes of all files of the queue, the journal among them, where nothing is ever taken out.
+#[tokio::test]
+async fn no_address_name_or_phone_gets_into_the_files_even_when_a_sync_fails() {
+    let town = Town::start().await;
+    let kari = user("u1").email("canary@example.com").first_name("Canaryfirst").last_name("Canarylast");
+    let kari = kari.mobile_phone("+47 900 90 091").tags(["canarytag"]);
+    let kari = kari.contract(contract("canarycontract")).entitlement(entitlement("e1", "canaryentitlement"));
+    town.sandbox.sesamy.put_user(kari);
+    let quote = "canary@example.com, CANARYFIRST Canarylast, 900-90-091";
+    let refused = Fault::status(422).message(&format!("seen {quote} here"));
+    town.sandbox.mailmojo.inject(Rule::on(Route::Subscribe, refused).times(1));
+    town.sync("u1").await;
+    assert!(text(&town, "SELECT error FROM users").unwrap().contains("here"));
+    town.sync("u1").await;
+    town.contact("canary@example.com");
+    assert_eq!(text(&town, "SELECT coalesce(error, answer) FROM users"), None, "a failure that is over");
+
+    for file in std::fs::read_dir(town.folder.path()).unwrap() {
+        let path = file.unwrap().path();
+        let bytes = std::fs::read(&path).unwrap().to_ascii_lowercase();
+        for secret in ["canary", "900 90 091", "900-90-091", "90090091"] {
+            let at = bytes.windows(secret.len()).position(|window| window == secret.as_bytes());
+            assert_eq!(at, None, "{secret} is in {}", path.display());
+        }
+    }
+}
