@@ -136,7 +136,7 @@ impl Worker {
                 self.adopt(&leased.rests);
                 let all = leased.jobs.len() == most;
                 for job in leased.jobs {
-                    let attempt = Attempt::within(self.options.deadline).with_calls(job.calls);
+                    let attempt = self.attempt(&job);
                     let work = Arc::clone(self).work(job.clone(), attempt.clone());
                     let id = running.tasks.spawn(work).id();
                     running.jobs.insert(id, (job, attempt));
@@ -160,6 +160,12 @@ impl Worker {
                 Wake::After(AFTER_QUEUE_ERROR)
             }
         }
+    }
+
+    /// Its time began with the lease: where the answer was late in coming, there is less of it.
+    fn attempt(&self, job: &Job) -> Attempt {
+        let spent = self.clock.now().since(job.leased_at);
+        Attempt::within(self.options.deadline.saturating_sub(spent)).with_calls(job.calls)
     }
 
     /// Every sync needs both APIs.

@@ -147,8 +147,17 @@ impl Service {
     }
 
     /// Stops by `timetable`: `/readyz` tells of it at once, then no new connections, then running syncs are cut off and
-    /// given back to the queue.
+    /// given back to the queue. A store that does not answer is not waited for: leases end by themselves.
     pub(super) async fn stop(self, timetable: Timetable) {
+        tokio::select! {
+            () = self.end_all(timetable) => {}
+            () = timetable.end() => {
+                tracing::warn!("the queue's store does not answer: stopping without its word; leases end by themselves");
+            }
+        }
+    }
+
+    async fn end_all(self, timetable: Timetable) {
         self.announce_stop();
         self.stop_worker.leasing.cancel();
         let cut = async {

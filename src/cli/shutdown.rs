@@ -37,23 +37,32 @@ pub(super) struct Timetable {
     began: Instant,
     linger: Duration,
     cut_off: Duration,
+    end: Duration,
 }
 
 impl Timetable {
     /// For a service that others talk to: two seconds in which load balancers notice, and all is over before Docker
     /// kills after ten.
     pub(super) fn graceful() -> Self {
-        Self { began: Instant::now(), linger: Duration::from_secs(2), cut_off: Duration::from_secs(8) }
+        let seconds = Duration::from_secs;
+        let end = Duration::from_millis(9_500);
+        Self { began: Instant::now(), linger: seconds(2), cut_off: seconds(8), end }
     }
 
     /// For one that nobody else talks to.
     pub(super) fn prompt() -> Self {
-        Self { began: Instant::now(), linger: Duration::ZERO, cut_off: Duration::from_secs(2) }
+        let seconds = Duration::from_secs;
+        Self { began: Instant::now(), linger: Duration::ZERO, cut_off: seconds(2), end: seconds(10) }
     }
 
     /// The time during which connections are still accepted.
     pub(super) async fn linger(&self) {
         tokio::time::sleep_until(self.began + self.linger).await;
+    }
+
+    /// The time that all has, a store that does not answer included.
+    pub(super) async fn end(&self) {
+        tokio::time::sleep_until(self.began + self.end).await;
     }
 
     /// The time that running syncs have.

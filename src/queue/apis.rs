@@ -86,6 +86,7 @@ impl Apis {
 
     /// Takes what the syncs of `jobs` need from the quotas, and gives it to them; a probe is noted where one is due.
     pub(super) fn leased(&mut self, jobs: &mut [Job], now: Millis, until: Millis, rates: &Rates) {
+        jobs.iter_mut().for_each(|job| job.leased_at = now);
         for api in Api::ALL {
             let (state, each) = (self.0.of_mut(api), rates.each(api));
             for job in &mut *jobs {
@@ -121,10 +122,12 @@ impl Apis {
     }
 
     /// Takes back what the sync of `job` did not need, and its probe.
-    pub(super) fn settled(&mut self, job: &Job, rates: &Rates) {
+    pub(super) fn settled(&mut self, job: &Job, now: Millis, rates: &Rates) {
+        let ago = now.since(job.leased_at);
         for api in Api::ALL {
             let state = self.0.of_mut(api);
-            state.used = rates.quotas.of(api).give_back(state.used, *job.calls.of(api));
+            let (quota, left) = (rates.quotas.of(api), *job.calls.of(api));
+            state.used = quota.give_back(state.used, left, rates.each(api), ago);
             state.rest = std::mem::take(&mut state.rest).probed_by(job.lease_owner);
         }
     }
@@ -168,6 +171,15 @@ impl Rates {
 }
 
 impl Admitted {
+    /// The most that may be leased.
+    pub(super) fn most(self) -> usize {
+        match self {
+            Self::Users(most) => most,
+            Self::Probe => 1,
+            Self::NotBefore(_) => 0,
+        }
+    }
+
     fn and(self, other: Self) -> Self {
         match (self, other) {
             (Self::NotBefore(one), Self::NotBefore(two)) => Self::NotBefore(one.max(two)),

@@ -100,7 +100,9 @@ pub struct Job {
     pub lease_owner: i64,
     /// The row's generation when it was leased.
     pub generation: i64,
-    /// The calls that were taken for it; those that are left when it is settled are given back.
+    /// When the lease began, by the queue's clock: its end is counted from there, however late the answer comes.
+    pub leased_at: Millis,
+    /// The calls that were taken for it; those that are left when it is settled are given back, if that is soon.
     pub calls: PerApi<u32>,
     /// Whether it tries if an API is back.
     pub is_probe: bool,
@@ -111,7 +113,8 @@ pub struct Job {
 pub struct Leased {
     /// Who was leased, the longest due first.
     pub jobs: Vec<Job>,
-    /// Where more might be due, but an API rests or its rate is used up: when to ask again, by the queue's clock.
+    /// Where more might be due, but an API rests, its rate is used up, or somebody else holds the row just now: when to
+    /// ask again, by the queue's clock.
     pub not_before: Option<Millis>,
     /// The rests of both APIs, as all processes know them.
     pub rests: PerApi<Shared>,

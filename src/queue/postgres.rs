@@ -56,15 +56,18 @@ pub(super) struct Tuning {
     pub(super) longest_wait: Duration,
     /// How often a small write tries whether events can be kept again.
     pub(super) probe_every: Duration,
+    /// How long the connection for events may be silent.
+    pub(super) silence: Duration,
 }
 
 impl Default for Tuning {
     fn default() -> Self {
         Self {
-            answer: Duration::from_secs(4), // a sender waits a few seconds for its answer
-            connect: Duration::from_secs(2),
+            answer: Duration::from_secs(4),  // a sender waits a few seconds for its answer
+            connect: Duration::from_secs(4), // one that never comes about in time would be tried for ever
             longest_wait: Duration::from_secs(2),
             probe_every: Duration::from_secs(2),
+            silence: Duration::from_secs(30), // networks forget a silent connection after minutes, and tell nobody
         }
     }
 }
@@ -91,7 +94,7 @@ pub(super) async fn open(
     let (ends, end) = Ends::new(opened.next_due);
     let due = Due::new(end.next_due);
     let mut names = StdRng::seed_from_u64(seed);
-    let wake = wake::start(pool.clone(), opened.channel, names.random(), due.clone()).await;
+    let wake = wake::start(pool.clone(), opened.channel, names.random(), due.clone(), tuning).await;
     let closing = CancellationToken::new();
     let (to_desk, commands) = mpsc::unbounded_channel();
     let desk = Desk {

@@ -46,10 +46,18 @@ impl Quota {
         Used(from.saturating_add(self.interval().saturating_mul(calls.into())))
     }
 
-    /// The account after `calls` that were taken turned out not to be needed.
+    /// The account after `calls` turned out not to be needed, of `taken` that were taken so long `ago`.
+    ///
+    /// Once all that was taken could have been earned again, the whole burst may have been there in between: then these
+    /// calls are long forgotten, and to give them back would be to make as many more than are allowed.
     #[must_use]
-    pub fn give_back(self, used: Used, calls: u32) -> Used {
-        Used(used.0.saturating_sub(self.interval().saturating_mul(calls.into())))
+    pub fn give_back(self, used: Used, calls: u32, taken: u32, ago: Duration) -> Used {
+        let earned_again = self.interval().saturating_mul(taken.into());
+        if i64::try_from(ago.as_micros()).is_ok_and(|ago| ago < earned_again) {
+            Used(used.0.saturating_sub(self.interval().saturating_mul(calls.into())))
+        } else {
+            used
+        }
     }
 
     /// When `calls` may be made; more than a burst never may, so for them when the whole burst is there.
@@ -111,8 +119,18 @@ mod tests {
     fn what_was_not_needed_is_there_again() {
         let quota = quota(60, 5);
         let used = quota.take(Used::default(), NOW, 4);
-        assert_eq!(quota.available(quota.give_back(used, 2), NOW), 3);
-        assert_eq!(quota.available(quota.give_back(used, 100), NOW), 5, "never more than a burst");
+        let given_back = |calls| quota.give_back(used, calls, 4, Duration::from_millis(3_999));
+        assert_eq!(quota.available(given_back(2), NOW), 3);
+        assert_eq!(quota.available(given_back(100), NOW), 5, "never more than a burst");
+    }
+
+    #[test]
+    fn what_has_been_earned_again_meanwhile_is_not_given_back_a_second_time() {
+        let quota = quota(60, 3);
+        let taken = quota.take(Used::default(), NOW, 3);
+        let others = quota.take(taken, later(10_000), 3); // the whole burst was there again
+        let returned = quota.give_back(others, 3, 3, Duration::from_secs(10));
+        assert_eq!(quota.available(returned, later(10_000)), 0);
     }
 
     #[test]
@@ -139,15 +157,22 @@ mod tests {
         fn the_rate_is_never_exceeded_and_always_reached(
             per_minute in 1_u32..100_000,
             burst in 1_u32..300,
-            steps in proptest::collection::vec((0_u64..5_000, 0_u32..20), 1..100),
+            steps in proptest::collection::vec((0_u64..5_000, 0_u32..20, 0_u32..20, 0_usize..3), 1..100),
         ) {
             let quota = quota(per_minute, burst);
             let (mut used, mut at, mut made) = (Used::default(), NOW, 0_u64);
-            for (wait, wanted) in steps {
+            let mut under_way = std::collections::VecDeque::new();
+            for (wait, wanted, unneeded, at_work) in steps {
                 at = at.plus(Duration::from_millis(wait));
                 let granted = wanted.min(quota.available(used, at));
                 used = quota.take(used, at, granted);
-                made += u64::from(granted);
+                let unneeded = unneeded.min(granted);
+                made += u64::from(granted - unneeded);
+                under_way.push_back((unneeded, granted, at));
+                while under_way.len() > at_work {
+                    let Some((unneeded, granted, since)) = under_way.pop_front() else { break };
+                    used = quota.give_back(used, unneeded, granted, at.since(since));
+                }
                 let earned = at.since(NOW).as_micros() * u128::from(per_minute) / 60_000_000;
                 prop_assert!(u128::from(made) <= u128::from(burst) + earned);
                 let ready = quota.ready_at(used, at, 1);

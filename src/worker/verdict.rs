@@ -114,6 +114,7 @@ mod tests {
             unsettled: 0,
             lease_owner: 1,
             generation: 1,
+            leased_at: NOW,
             calls: PerApi::default(),
             is_probe: false,
         }

@@ -18,7 +18,7 @@ use super::fault::Fault;
 use super::lease::{self, Request};
 use super::line::Line;
 use super::settle::End;
-use super::tries::{Tries, within};
+use super::tries::{Alone, Tries, within};
 use super::wake::Teller;
 use super::{apis, statements};
 use crate::clock::{Clock, Millis};
@@ -102,13 +102,17 @@ impl Desk {
         let ends: Vec<End<'_>> = turn.iter().map(Waiting::end).collect();
         let settled: Vec<Result<Settled, Fault>> = match self.settle(&ends).await {
             Ok(settled) => settled.into_iter().map(Ok).collect(),
-            Err(Fault::Row(_)) if ends.len() > 1 => {
-                let mut each = Vec::with_capacity(ends.len());
+            Err(fault) if fault.may_be_one_rows() && ends.len() > 1 => {
+                let (mut settled, mut each) = (Vec::with_capacity(ends.len()), Alone::default());
                 for end in &ends {
-                    let alone = self.settle(std::slice::from_ref(end)).await;
-                    each.push(alone.map(|settled| settled.first().copied().unwrap_or(Settled::LeaseLost)));
+                    let alone = match each.may_try() {
+                        Ok(()) => self.settle(std::slice::from_ref(end)).await,
+                        Err(fault) => Err(fault),
+                    };
+                    each.came(&alone);
+                    settled.push(alone.map(|settled| settled.first().copied().unwrap_or(Settled::LeaseLost)));
                 }
-                each
+                settled
             }
             Err(fault) => vec![Err(fault); ends.len()],
         };
@@ -156,6 +160,7 @@ impl Desk {
         parked_with: Option<&str>,
         due: Millis,
     ) -> Result<(), QueueError> {
+        let mut tries = Tries::default();
         loop {
             let came = match self.line.connection().await {
                 Ok(connection) => {
@@ -164,7 +169,7 @@ impl Desk {
                 Err(fault) => Err(fault),
             };
             match self.line.after(came) {
-                Err(Fault::Crossed(_)) => {} // undone as a whole
+                Err(fault @ Fault::Crossed(_)) if tries.another(&fault) => {} // undone as a whole
                 came => return came.map_err(QueueError::from),
             }
         }

@@ -15,6 +15,8 @@ pub(super) enum Fault {
     Crossed(String),
     /// A row may be at fault, and another one not.
     Row(String),
+    /// Somebody else holds a row, or the table, and may hold it for long.
+    Held(String),
     /// All would be refused alike.
     Refused(String),
 }
@@ -23,6 +25,11 @@ impl Fault {
     /// Whether the connection is of no more use.
     pub(super) fn ends_connection(&self) -> bool {
         matches!(self, Self::Lost(_) | Self::Late)
+    }
+
+    /// Whether other rows may fare better.
+    pub(super) fn may_be_one_rows(&self) -> bool {
+        matches!(self, Self::Row(_) | Self::Held(_))
     }
 }
 
@@ -46,6 +53,7 @@ impl From<&Error> for Fault {
         let why = format!("{} (SQLSTATE {code})", refusal.message());
         match &*code {
             "40001" | "40P01" => Self::Crossed(why),
+            "55P03" => Self::Held(why),
             // Stopped or failed over (its standby is read-only), or behind a pooler that has mixed up sessions.
             "57P01" | "57P02" | "57P03" | "57P05" | "25006" | "25P03" | "26000" | "0A000" => Self::Lost(why),
             _ => match code.get(..2) {
@@ -61,9 +69,11 @@ impl From<Fault> for QueueError {
     fn from(fault: Fault) -> Self {
         match fault {
             Fault::Late => Self::Late,
-            Fault::Lost(why) | Fault::Crossed(why) | Fault::Row(why) | Fault::Refused(why) => {
-                Self::Store(why)
-            }
+            Fault::Lost(why)
+            | Fault::Crossed(why)
+            | Fault::Row(why)
+            | Fault::Held(why)
+            | Fault::Refused(why) => Self::Store(why),
         }
     }
 }

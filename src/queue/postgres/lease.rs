@@ -1,6 +1,8 @@
 //! The transactions that touch what all replicas share of both APIs: leasing, settling, and what is told of rests and
 //! calls. Each is a few statements long; none is held while a sync runs.
 
+use std::time::Duration;
+
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 
@@ -11,6 +13,10 @@ use crate::clock::Millis;
 use crate::queue::apis::{Admitted, Apis};
 use crate::queue::{Job, Leased, Options, Settled};
 use crate::upstream::{Api, PerApi};
+
+/// When to look again for a row that is due, and that somebody else holds: another replica for a moment, or a transaction
+/// that was left open for a day.
+const HELD: Duration = Duration::from_millis(250);
 
 /// What is asked of a lease.
 #[derive(Debug, Clone, Copy)]
@@ -49,7 +55,9 @@ pub(super) async fn lease(connection: &mut PgConnection, request: Request<'_>) -
     shared.write(&mut transaction).await?;
     let next_due = statements::next_due(&mut transaction).await?;
     transaction.commit().await?;
+    let is_held = jobs.len() < admitted.most() && next_due.is_some_and(|at| at <= now);
     let not_before = shared.apis.not_before(admitted, &jobs, most, now, rates);
+    let not_before = not_before.or_else(|| is_held.then(|| now.plus(HELD)));
     Ok(Found { leased: Leased { jobs, not_before, rests: shared.apis.rests() }, now, next_due })
 }
 
@@ -102,7 +110,8 @@ pub(super) async fn settle(
     let mut shared = apis::lock(&mut transaction, given).await?;
     for (end, settled) in ends.iter().zip(&settled) {
         if touches_apis(end) && *settled != Settled::LeaseLost {
-            shared.apis.settled(end.job, &options.rates);
+            let now = shared.now;
+            shared.apis.settled(end.job, now, &options.rates);
         }
     }
     shared.write(&mut transaction).await?;

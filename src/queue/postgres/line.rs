@@ -14,16 +14,19 @@ use super::fault::Fault;
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 
 /// What every session needs: one schema, so that no name is ever found in another; commits that are on disk when they
-/// are answered; no compiling of statements that are done sooner than compiled; and an end to what hangs, so that no other
-/// replica waits for it.
+/// are answered; each statement sees what was committed before it; no compiling of statements that are done sooner than
+/// compiled; and an end to what hangs. Who waits for a row of somebody else's gives up before the statement would, and after
+/// the transaction of a replica that has vanished is ended.
 const SET_UP: &str = "
     SELECT set_config('search_path', coalesce(quote_ident(current_schema()), ''), false),
         set_config('synchronous_commit',
             CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on'
                 ELSE current_setting('synchronous_commit') END, false),
+        set_config('default_transaction_isolation', 'read committed', false),
         set_config('jit', 'off', false),
         set_config('statement_timeout', $1, false),
-        set_config('idle_in_transaction_session_timeout', $1, false)";
+        set_config('lock_timeout', $2, false),
+        set_config('idle_in_transaction_session_timeout', $3, false)";
 
 /// Every statement of a line goes by keys through an index. Left to itself, the planner takes one whose `LIMIT` it does
 /// not see for a tenth of the table, and reads all of it: 1.4 s at a million rows, for what takes a millisecond.
@@ -33,8 +36,10 @@ const GO_BY_INDEX: &str = "
 
 /// Sets a new session up; `limit` is the longest that a statement may take on the server.
 pub(super) async fn set_up(connection: &mut PgConnection, limit: Duration) -> Result<(), sqlx::Error> {
-    let limit = format!("{}ms", limit.as_millis());
-    sqlx::query(SET_UP).bind(limit).persistent(false).execute(connection).await.map(drop)
+    let millis = |time: Duration| format!("{}ms", time.as_millis());
+    let limits = [limit, limit * 3 / 4, limit / 2];
+    let set_up = limits.into_iter().fold(sqlx::query(SET_UP), |query, limit| query.bind(millis(limit)));
+    set_up.persistent(false).execute(connection).await.map(drop)
 }
 
 /// A connection, there or not.
@@ -42,6 +47,8 @@ pub(super) struct Line {
     options: PgConnectOptions,
     tuning: Tuning,
     connection: Option<PgConnection>,
+    /// Whether the connection has carried a statement: a server may let us in and then take nothing.
+    is_proven: bool,
     failures: u32,
     not_before: Instant,
     lost_at: Instant,
@@ -56,6 +63,7 @@ impl Line {
             options,
             tuning,
             connection: None,
+            is_proven: false,
             failures: 0,
             not_before: now,
             lost_at: now,
@@ -72,24 +80,24 @@ impl Line {
         Ok(self.connection.insert(connection))
     }
 
-    /// Notes what came of a statement: a connection that it ended is closed.
+    /// Notes what came of a statement: a connection that it ended is closed, and one that carried it is proven.
     pub(super) fn after<T>(&mut self, came: Result<T, Fault>) -> Result<T, Fault> {
-        if let Err(fault) = &came
-            && fault.ends_connection()
-            && self.connection.take().is_some()
-        {
-            self.lost_at = Instant::now();
-            if matches!(fault, Fault::Late) {
-                // A server that hangs would make each caller wait in turn.
-                self.put_off(self.tuning.longest_wait, "the database does not answer".to_owned());
+        if let Some(fault) = came.as_ref().err().filter(|fault| fault.ends_connection()) {
+            if self.connection.take().is_some() {
+                self.lost(fault);
             }
+        } else if self.connection.is_some() && !self.is_proven {
+            if self.failures > 0 {
+                tracing::info!("connected to the queue's database again");
+            }
+            (self.is_proven, self.failures) = (true, 0);
         }
         came
     }
 
-    /// How long there has been no connection.
+    /// How long there has been no connection that carries anything.
     pub(super) fn away(&self) -> Duration {
-        if self.connection.is_some() { Duration::ZERO } else { self.lost_at.elapsed() }
+        if self.connection.is_some() && self.is_proven { Duration::ZERO } else { self.lost_at.elapsed() }
     }
 
     /// When another connection may be tried.
@@ -117,20 +125,38 @@ impl Line {
         };
         let why = match timeout(self.tuning.connect, connect).await {
             Ok(Ok(connection)) => {
-                if self.failures > 0 {
-                    tracing::info!("connected to the queue's database again");
-                }
-                self.failures = 0;
+                self.is_proven = false;
                 return Ok(connection);
             }
             Ok(Err(error)) => format!("no connection to the database: {error}"),
             Err(_) => "no connection to the database: it does not answer".to_owned(),
         };
+        self.failed(why.clone());
+        Err(Fault::Lost(why))
+    }
+
+    fn lost(&mut self, fault: &Fault) {
+        if self.is_proven {
+            self.lost_at = Instant::now();
+        }
+        match fault {
+            // A server that hangs would make each caller wait in turn.
+            Fault::Late => {
+                self.put_off(self.tuning.longest_wait, "the database does not answer".to_owned());
+            }
+            // A new one may be lost by chance, but not one after the other.
+            Fault::Lost(_) if !self.is_proven && self.failures == 0 => self.failures = 1,
+            Fault::Lost(why) if !self.is_proven => self.failed(why.clone()),
+            _ => {}
+        }
+    }
+
+    /// A connection that did not come about, or was of no use: the next one waits, longer each time.
+    fn failed(&mut self, why: String) {
         let wait =
             FIRST_WAIT.saturating_mul(2_u32.saturating_pow(self.failures)).min(self.tuning.longest_wait);
         self.failures = self.failures.saturating_add(1);
-        self.put_off(wait, why.clone());
-        Err(Fault::Lost(why))
+        self.put_off(wait, why);
     }
 
     fn put_off(&mut self, wait: Duration, why: String) {

@@ -217,6 +217,7 @@ fn job(row: &PgRow) -> sqlx::Result<Result<(i64, Job), (String, String)>> {
         generation: row.try_get(4)?,
         unsettled: counted(row.try_get(5)?),
         lease_owner: row.try_get(6)?,
+        leased_at: Millis(0), // and these three are told by who leases
         calls: PerApi::default(),
         is_probe: false,
     };

@@ -6,6 +6,7 @@ mod proxy;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use sqlx::ConnectOptions;
 
 use self::proxy::Proxy;
 use super::{PostgresUrl, Tuning};
@@ -17,12 +18,13 @@ use crate::queue::{Options, Queue, QueueError, Settled, Settlement};
 /// Longer than anything takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Short times for what would take seconds.
+/// Short times for what would take seconds, but none that a busy machine needs to connect and to answer.
 const QUICK: Tuning = Tuning {
-    answer: Duration::from_millis(500),
-    connect: Duration::from_secs(2),
+    answer: Duration::from_secs(2),
+    connect: Duration::from_secs(3),
     longest_wait: Duration::from_millis(50),
     probe_every: Duration::from_millis(20),
+    silence: Duration::from_secs(3_600),
 };
 
 fn clock() -> Clock {
@@ -258,4 +260,96 @@ async fn replicas_that_push_and_settle_the_same_users_at_once_never_fail() {
     for queue in replicas {
         queue.close().await;
     }
+}
+
+/// Somebody at a console who began a transaction and went to lunch.
+#[tokio::test]
+async fn a_row_that_somebody_holds_holds_up_nobody_else_and_makes_nobody_spin() {
+    let Some(ground) = Ground::new() else { return };
+    let clock = clock();
+    let queue = open(&ground, &ground.url, &clock, QUICK);
+    for name in ["kari", "ola"] {
+        queue.push(&user(name), UPDATE).await.unwrap();
+    }
+    clock.advance(DEBOUNCE);
+    let mut console = ground.url.options().connect().await.unwrap();
+    let holds = "BEGIN; SELECT FROM users WHERE user_id = 'email|kari' FOR UPDATE";
+    sqlx::raw_sql(holds).execute(&mut console).await.unwrap();
+
+    let leased = queue.lease(10).await.unwrap();
+    assert_eq!((leased.jobs.len(), &leased.jobs[0].user), (1, &user("ola")));
+    assert!(leased.not_before > Some(clock.now()), "kari is due, and not to be had: {leased:?}");
+    let names = ["kari", "liv"].map(user);
+    let kept = join_all(names.iter().map(|user| queue.push(user, UPDATE))).await;
+    assert!(kept[0].is_err() && kept[1].is_ok(), "{kept:?}");
+    assert!(queue.accepting());
+
+    let holds_all = "SELECT FROM users FOR UPDATE";
+    sqlx::raw_sql(holds_all).execute(&mut console).await.unwrap();
+    let together =
+        join_all(["ola", "kari", "liv"].map(user).iter().map(|user| queue.push(user, UPDATE))).await;
+    assert!(together.iter().all(Result::is_err), "{together:?}");
+    assert!(!queue.accepting(), "those who are held are too many to be odd ones");
+
+    sqlx::raw_sql("ROLLBACK").execute(&mut console).await.unwrap();
+    until("events are taken again", || queue.accepting()).await;
+    assert_eq!(only_job(&queue).await.user, user("kari"));
+    queue.close().await;
+}
+
+/// A standby that does not know yet that it is to take over: it lets everybody in, and takes nothing.
+#[tokio::test]
+async fn a_server_that_takes_nothing_is_not_stormed_and_holds_up_nobody_for_ever() {
+    let Some(ground) = Ground::new() else { return };
+    let (proxy, clock) = (Proxy::before(&ground), clock());
+    let tuning = Tuning { longest_wait: Duration::from_secs(1), ..QUICK };
+    let queue = open(&ground, &proxy.url, &clock, tuning);
+    queue.push(&user("kari"), UPDATE).await.unwrap();
+    clock.advance(DEBOUNCE);
+    let job = only_job(&queue).await;
+    ground.sql(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             RAISE 'cannot write in a read-only transaction' USING ERRCODE = '25006'; END $$;
+         CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON users FOR EACH STATEMENT EXECUTE FUNCTION refuse()",
+    );
+
+    let (before, began) = (proxy.connections(), std::time::Instant::now());
+    for _ in 0..100 {
+        queue.push(&user("ola"), UPDATE).await.unwrap_err();
+    }
+    let (made, waits) = (proxy.connections() - before, began.elapsed().as_secs());
+    assert!(made < 20 + 2 * waits as usize, "{made} connections in {waits} s");
+    assert!(!queue.accepting());
+
+    let settled = tokio::time::timeout(PATIENCE, queue.settle(&job, DONE)).await;
+    assert!(settled.expect("it gives up").is_err());
+    ground.sql("DROP TRIGGER refuse ON users");
+    until("events are taken again", || queue.accepting()).await;
+    let settled = tokio::time::timeout(PATIENCE, async {
+        loop {
+            match queue.settle(&job, DONE).await {
+                Ok(settled) => return settled,
+                Err(_) => tokio::time::sleep(Duration::from_millis(5)).await, // its connection is not there yet
+            }
+        }
+    });
+    assert_eq!(settled.await.expect("leases can be ended again"), Settled::AsAsked);
+    queue.close().await;
+}
+
+#[tokio::test]
+async fn a_connection_for_events_is_never_silent_for_long() {
+    let Some(ground) = Ground::new() else { return };
+    let mut url = ground.url.clone();
+    *url.options = ground.url.options().clone().application_name("a_silent_one");
+    let tuning = Tuning { silence: Duration::from_millis(20), ..QUICK };
+    let queue = open(&ground, &url, &clock(), tuning);
+    // One connection listens; that for events is made by nobody but whoever breaks the silence.
+    let count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'a_silent_one'";
+    until("it is there before the first event", || ground.number(count) > 1).await;
+    ground.sql(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'a_silent_one'",
+    );
+    until("it is replaced", || ground.number(count) > 1).await;
+    queue.close().await;
 }

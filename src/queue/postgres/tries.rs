@@ -10,6 +10,29 @@ use super::fault::Fault;
 /// More often than this two cannot be in each other's way by chance.
 const MOST_CROSSED: u32 = 8;
 
+/// So many rows that somebody holds are waited for, one after the other: more of them are the whole table, or might as
+/// well be, and nobody can wait for each.
+const MOST_HELD: u32 = 2;
+
+/// Rows that are tried each alone, after all together failed for one of them.
+#[derive(Debug, Default)]
+pub(super) struct Alone(u32);
+
+impl Alone {
+    /// Whether the next row may be tried; else what comes of it.
+    pub(super) fn may_try(&self) -> Result<(), Fault> {
+        if self.0 < MOST_HELD {
+            return Ok(());
+        }
+        Err(Fault::Refused("somebody else holds too many rows, or the table".to_owned()))
+    }
+
+    /// What came of a row.
+    pub(super) fn came<T>(&mut self, came: &Result<T, Fault>) {
+        self.0 += u32::from(matches!(came, Err(Fault::Held(_))));
+    }
+}
+
 /// How often a piece of work has failed so far.
 #[derive(Debug, Default)]
 pub(super) struct Tries {
@@ -26,7 +49,7 @@ impl Tries {
                 self.crossed += 1;
                 self.crossed <= MOST_CROSSED
             }
-            Fault::Late | Fault::Row(_) | Fault::Refused(_) => false,
+            Fault::Late | Fault::Row(_) | Fault::Held(_) | Fault::Refused(_) => false,
         }
     }
 }

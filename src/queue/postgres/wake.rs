@@ -8,7 +8,9 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
+use super::Tuning;
 use super::due::Due;
+use super::tries::within;
 use crate::clock::Millis;
 
 /// The wait after the database could not be listened to.
@@ -38,11 +40,11 @@ pub(super) struct Wake {
 /// Begins to listen and to tell on `channel`; `me` marks the own words, which are not heard.
 ///
 /// Where there is no listening at first, it is tried again and again.
-pub(super) async fn start(pool: PgPool, channel: String, me: u64, due: Due) -> Wake {
+pub(super) async fn start(pool: PgPool, channel: String, me: u64, due: Due, tuning: Tuning) -> Wake {
     let (sender, words) = mpsc::unbounded_channel();
     let first = listener(&pool, &channel).await;
     let listens = tokio::spawn(listen(first, pool.clone(), channel.clone(), me, due));
-    let tells = tokio::spawn(tell(pool.clone(), channel, me, words));
+    let tells = tokio::spawn(tell(pool.clone(), channel, me, words, tuning));
     Wake { pool, teller: Teller(sender), tasks: [listens, tells].map(AbortOnDropHandle::new) }
 }
 
@@ -99,7 +101,13 @@ fn anothers(word: &PgNotification, me: u64) -> Option<Millis> {
     at.parse().ok().filter(|_| !is_mine).map(Millis)
 }
 
-async fn tell(pool: PgPool, channel: String, me: u64, mut words: mpsc::UnboundedReceiver<Millis>) {
+async fn tell(
+    pool: PgPool,
+    channel: String,
+    me: u64,
+    mut words: mpsc::UnboundedReceiver<Millis>,
+    tuning: Tuning,
+) {
     while let Some(mut at) = words.recv().await {
         while let Ok(other) = words.try_recv() {
             at = at.min(other);
@@ -107,10 +115,13 @@ async fn tell(pool: PgPool, channel: String, me: u64, mut words: mpsc::Unbounded
         let told = sqlx::query("SELECT pg_notify($1, $2)")
             .bind(&channel)
             .bind(format!("{me} {}", at.0))
-            .execute(&pool)
-            .await;
-        if let Err(error) = told {
-            tracing::debug!(%error, "the other replicas were not told that somebody is due; they look by themselves");
+            .execute(&pool);
+        // A network that swallows everything would keep all that is to be told waiting with it.
+        if let Err(fault) = within(tuning, told).await {
+            tracing::debug!(
+                ?fault,
+                "the other replicas were not told that somebody is due; they look by themselves"
+            );
         }
         sleep(BETWEEN_WORDS).await;
     }

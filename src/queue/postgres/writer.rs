@@ -5,9 +5,10 @@ use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use sqlx::Connection;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::Tuning;
@@ -15,7 +16,7 @@ use super::due::Due;
 use super::fault::Fault;
 use super::line::Line;
 use super::statements::{self, Event};
-use super::tries::{Tries, within};
+use super::tries::{Alone, Tries, within};
 use super::wake::Wake;
 use crate::clock::Clock;
 use crate::queue::command::{Command, Push};
@@ -57,6 +58,7 @@ impl Writer {
                     }
                     self.carry_out(&mut batch).await;
                 }
+                () = sleep(self.tuning.silence) => self.break_silence().await,
             }
             if !refuses || Instant::now() >= probe_at {
                 probe_at = Instant::now() + self.tuning.probe_every;
@@ -87,21 +89,32 @@ impl Writer {
     /// All events by one statement; where that fails each user's alone, so that none fails for another's fault.
     async fn keep(&mut self, mut pushes: Vec<Push>) {
         let together = self.write(&coalesced(&pushes)).await;
-        if !matches!(together, Err(Fault::Row(_))) {
+        if !together.as_ref().is_err_and(Fault::may_be_one_rows) {
             return self.answer(pushes, together);
         }
+        let mut each = Alone::default();
         while let Some(first) = pushes.first() {
             let others = pushes.partition_point(|push| push.user <= first.user);
             let rest = pushes.split_off(others);
             let of_one_user = mem::replace(&mut pushes, rest);
-            let alone = self.write(&coalesced(&of_one_user)).await;
+            let alone = match each.may_try() {
+                Ok(()) => self.write(&coalesced(&of_one_user)).await,
+                Err(fault) => Err(fault),
+            };
+            each.came(&alone);
             self.answer(of_one_user, alone);
         }
     }
 
     fn answer(&mut self, pushes: Vec<Push>, kept: Result<(), Fault>) {
+        let is_one_users = kept.as_ref().is_err_and(Fault::may_be_one_rows);
         let kept = kept.map_err(QueueError::from);
-        self.can_keep(&kept);
+        match &kept {
+            Err(error) if is_one_users => {
+                tracing::error!(%error, "an event of one user cannot be kept and is refused");
+            }
+            _ => self.can_keep(&kept),
+        }
         for push in pushes {
             push.answer.send(kept.clone());
         }
@@ -133,6 +146,21 @@ impl Writer {
             }
         }
         Ok(())
+    }
+
+    /// So that a connection that is not there any more is found out and replaced before the next event needs it.
+    async fn break_silence(&mut self) {
+        let mut tries = Tries::default();
+        loop {
+            let came = match self.line.connection().await {
+                Ok(connection) => within(self.tuning, connection.ping()).await,
+                Err(fault) => Err(fault),
+            };
+            match self.line.after(came) {
+                Err(fault) if tries.another(&fault) => {}
+                _ => return, // where there is none to be had, the next event finds it out
+            }
+        }
     }
 
     async fn probe(&mut self) {

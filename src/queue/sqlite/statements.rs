@@ -150,6 +150,7 @@ pub(super) fn lease(
             unsettled,
             lease_owner,
             generation,
+            leased_at: Millis(0), // and these three are told by who leases
             calls: PerApi::default(),
             is_probe: false,
         });

@@ -20,7 +20,7 @@ use super::{Tuning, apis, check, settle, statements};
 use crate::clock::{Clock, Millis};
 use crate::queue::apis::{Admitted, Apis};
 use crate::queue::command::{Command, WriterEnd};
-use crate::queue::{Damage, Leased, OpenError, Options, QueueError};
+use crate::queue::{Damage, Leased, OpenError, Options, QueueError, Settled};
 use crate::upstream::PerApi;
 
 /// The most commands in one transaction. Larger ones were not faster.
@@ -223,9 +223,12 @@ impl Hand {
             match command {
                 Command::Lease { most, answer } => answer.hold(self.lease(transaction, *most, now)?),
                 Command::Settle { job, how, answer } => {
-                    answer.hold(settle::settle(transaction, job, how, now, debounced)?);
-                    if job.is_probe || job.calls != PerApi::default() {
-                        apis::change(transaction, |apis| apis.settled(job, &self.options.rates))?;
+                    let settled = settle::settle(transaction, job, how, now, debounced)?;
+                    answer.hold(settled);
+                    let touches_apis = job.is_probe || job.calls != PerApi::default();
+                    // A lease that is not there any more gives nothing back: it may have been settled before.
+                    if touches_apis && settled != Settled::LeaseLost {
+                        apis::change(transaction, |apis| apis.settled(job, now, &self.options.rates))?;
                     }
                 }
                 Command::TakeCall { api, answer } => {

@@ -1,6 +1,7 @@
 //! The network between a queue and its database, to be cut, frozen, or made to lose one answer.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -23,6 +24,7 @@ enum Mode {
 pub(super) struct Proxy {
     pub(super) url: PostgresUrl,
     mode: Arc<watch::Sender<Mode>>,
+    taken: Arc<AtomicUsize>,
 }
 
 impl Proxy {
@@ -30,16 +32,23 @@ impl Proxy {
         let mode = Arc::new(watch::Sender::new(Mode::Open));
         let listener = ground.wait_for(TcpListener::bind("127.0.0.1:0")).unwrap();
         let url = ground.url_by(listener.local_addr().unwrap().port());
-        let (server, modes) = (ground.address(), Arc::clone(&mode));
+        let taken = Arc::new(AtomicUsize::new(0));
+        let (server, modes, count) = (ground.address(), Arc::clone(&mode), Arc::clone(&taken));
         ground.beside(async move {
             while let Ok((client, _)) = listener.accept().await {
+                count.fetch_add(1, Ordering::SeqCst);
                 if *modes.borrow() != Mode::Cut {
                     let server = TcpStream::connect(server.clone()).await.unwrap();
                     tokio::spawn(forward(client, server, Arc::clone(&modes)));
                 }
             }
         });
-        Self { url, mode }
+        Self { url, mode, taken }
+    }
+
+    /// How often somebody has connected so far.
+    pub(super) fn connections(&self) -> usize {
+        self.taken.load(Ordering::SeqCst)
     }
 
     pub(super) fn open(&self) {
@@ -78,7 +87,8 @@ async fn forward(mut client: TcpStream, mut server: TcpStream, mode: Arc<watch::
             }
             read = client.read(&mut asked), if now != Mode::Frozen => {
                 let Ok(length @ 1..) = read else { return };
-                loses = now == Mode::LosesCommit && asked[..length].windows(6).any(|word| word == b"COMMIT");
+                // As it is now: it may have changed while both were ready.
+                loses = *mode.borrow() == Mode::LosesCommit && asked[..length].windows(6).any(|word| word == b"COMMIT");
                 if server.write_all(&asked[..length]).await.is_err() {
                     return;
                 }
