@@ -131,7 +131,8 @@ impl Rest {
     }
 
     fn take_in(&self, state: &mut State, shared: Shared) {
-        if state.edition != state.told || shared.revision == state.revision {
+        // An answer may come after one that the store gave later.
+        if state.edition != state.told || shared.revision <= state.revision {
             return;
         }
         state.revision = shared.revision;

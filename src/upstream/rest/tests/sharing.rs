@@ -62,6 +62,16 @@ fn what_is_still_to_be_told_is_not_overwritten_by_what_the_store_had_before() {
 }
 
 #[test]
+fn an_answer_that_comes_late_takes_nothing_back() {
+    let (one, _, store) = two();
+    let before = store.0.borrow().clone();
+    let until = one.rest.rate_limited(Some(MINUTE));
+    store.hears_from(&one.rest);
+    one.rest.adopt(before);
+    assert_eq!(one.rest.admission(), Admission::NotBefore(until));
+}
+
+#[test]
 fn an_end_that_comes_after_another_rest_has_begun_ends_only_what_was_known() {
     let (one, other, store) = two();
     one.rest.rate_limited(Some(Duration::from_secs(1)));
