@@ -90,12 +90,14 @@ pub struct Failure {
     /// The status of the answer, where there was one.
     pub status: Option<u16>,
     text: String,
+    /// What of ours the text may quote.
+    secrets: Mask,
 }
 
 impl Failure {
     /// A failure with a text that still has to be masked.
     pub(crate) fn new(api: Api, class: Class, text: impl Into<String>) -> Self {
-        Self { api, class, status: None, text: text.into() }
+        Self { api, class, status: None, text: text.into(), secrets: Mask::default() }
     }
 
     /// An answer that is JSON but not what was asked for.
@@ -112,10 +114,18 @@ impl Failure {
         Self { status: Some(status), ..self }
     }
 
-    /// What failed, without personal data.
+    /// The same, with `secret` taken out of every message too.
+    pub(crate) fn with_secret(mut self, secret: &str) -> Self {
+        self.secrets.add(secret);
+        self
+    }
+
+    /// What failed, without personal data and secrets.
     #[must_use]
     pub fn message(&self, mask: &Mask) -> String {
-        format!("{}: {}", self.api, mask.apply(&self.text))
+        let mut all = self.secrets.clone();
+        all.add_all(mask);
+        format!("{}: {}", self.api, all.apply(&self.text))
     }
 
     /// What is the same for all users who fail for the same reason: the status and the masked message, with every word

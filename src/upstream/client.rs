@@ -17,7 +17,6 @@ use super::rest::{Rest, Why};
 use super::token::{Credentials, Token, Tokens};
 use super::{Api, Attempt, Class, Failure};
 use crate::clock::Clock;
-use crate::personal::Mask;
 use crate::telemetry;
 
 /// What an [`Upstream`] is made of.
@@ -204,14 +203,10 @@ impl Upstream {
             Verdict::Permanent => Class::Permanent,
         };
         let text = match own_message(&reply.body) {
-            Some(own) => {
-                let mut tokens = Mask::default();
-                tokens.add(token.secret.expose_secret());
-                format!("{bare}: {}", tokens.apply_uncut(&own))
-            }
+            Some(own) => format!("{bare}: {own}"),
             None => bare,
         };
-        Err(Failure::new(self.api, class, text).with_status(status))
+        Err(Failure::new(self.api, class, text).with_status(status).with_secret(token.secret.expose_secret()))
     }
 }
 
