@@ -158,6 +158,11 @@ impl Rest {
         }
         let kind = shared.pause.as_ref().and_then(|pause| pause.kind.clone());
         if state.outage.as_ref().map(|outage| &outage.kind) != kind.as_ref() {
+            let before = state.outage.take().filter(|outage| !outage.users.is_empty());
+            if shared.pause.is_none() {
+                // Somebody has got through elsewhere, and nobody of these has here.
+                state.suspects = before.or(state.suspects.take());
+            }
             state.outage = kind.map(|kind| Outage { kind, users: HashSet::new() });
         }
         state.pause = shared.pause;
@@ -186,13 +191,12 @@ impl Rest {
                 self.policy.doubled(times)
             }
         };
-        self.begin(&mut state, Why::RateLimit, now.plus(pause), "the API answered 429")
+        self.begin(&mut state, Why::RateLimit, now, pause, "the API answered 429")
     }
 
     /// Begins, or goes on with, a rest for credentials or configuration. The end of the rest.
     pub(super) fn refused(&self, why: Why, detail: &str) -> Millis {
-        let until = self.clock.now().plus(self.policy.cap);
-        self.begin(&mut self.lock(), why, until, detail)
+        self.begin(&mut self.lock(), why, self.clock.now(), self.policy.cap, detail)
     }
 
     /// Takes in that a sync of `user` got all that it asked of this API: ends the rest that it was a probe of, and any
@@ -246,9 +250,8 @@ impl Rest {
             return Blame::User;
         }
         state.outage = Some(Outage { kind, users: users.iter().map(|(it, _)| it.clone()).collect() });
-        let until = self.clock.now().plus(self.policy.doubled(0));
         let detail = format!("{OUTAGE_USERS} different users in a row failed alike: {answer}");
-        self.begin(&mut state, Why::Outage, until, &detail);
+        self.begin(&mut state, Why::Outage, self.clock.now(), self.policy.doubled(0), &detail);
         let others = users.into_iter().filter(|(it, _)| it != user);
         Blame::Api { give_back: others.flat_map(|(it, times)| repeat_n(it, times as usize)).collect() }
     }
@@ -277,8 +280,8 @@ impl Rest {
     }
 
     /// Begins a rest, or lengthens the one under way. One line tells it, however often a probe fails.
-    fn begin(&self, state: &mut State, why: Why, until: Millis, detail: &str) -> Millis {
-        let now = self.clock.now();
+    fn begin(&self, state: &mut State, why: Why, now: Millis, lasts: Duration, detail: &str) -> Millis {
+        let until = now.plus(lasts);
         // Who is sent away at the door has not shown that the credentials or the place are right.
         let unsettled =
             state.pause.as_ref().filter(|pause| matches!(pause.why, Why::Credentials | Why::Configuration));

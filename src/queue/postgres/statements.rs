@@ -105,11 +105,16 @@ const WRITE_WHAT_WAS_HELD_BACK: &str = "
         due_at = CASE WHEN lease_owner IS NULL THEN least(due_at, $1) ELSE due_at END
     FROM held WHERE u.connection = 'default' AND u.user_id = held.user_id AND u.held_back";
 
-/// What is due later than anything may be was written under a clock that was wrong.
+/// What is due later than anything may be was written under a clock that was wrong. Leases are given a day more: they may
+/// be of a replica with a longer `sync.deadline`, and no two syncs of a user may ever overlap.
 const BRING_BACK: &str = "
-    WITH held AS MATERIALIZED (SELECT user_id FROM users WHERE due_at > $1 ORDER BY user_id FOR NO KEY UPDATE)
+    WITH held AS MATERIALIZED (
+        SELECT user_id FROM users
+        WHERE due_at > $1 AND (lease_owner IS NULL OR due_at > $1 + 86400000)
+        ORDER BY user_id FOR NO KEY UPDATE)
     UPDATE users AS u SET due_at = $1
-    FROM held WHERE u.connection = 'default' AND u.user_id = held.user_id AND u.due_at > $1";
+    FROM held WHERE u.connection = 'default' AND u.user_id = held.user_id AND u.due_at > $1
+        AND (u.lease_owner IS NULL OR u.due_at > $1 + 86400000)";
 
 const NEXT_DUE: &str = "SELECT due_at FROM users WHERE due_at IS NOT NULL ORDER BY due_at LIMIT 1";
 

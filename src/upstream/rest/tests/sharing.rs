@@ -123,6 +123,23 @@ fn an_outage_that_the_other_found_costs_nobody_an_attempt_and_its_probes_double_
 }
 
 #[test]
+fn users_who_go_on_failing_after_an_outage_that_another_saw_end_are_at_fault() {
+    let (one, other, store) = two();
+    for user in ["a", "b", "c", "d", "e"] {
+        one.permanent(user, "422 odd address");
+    }
+    store.hears_from(&one.rest);
+    store.tells(&other.rest);
+    one.clock.advance(MINUTE);
+    other.rest.succeeded(&id("somebody else"));
+    store.hears_from(&other.rest);
+    store.tells(&one.rest);
+    for user in ["a", "b", "c", "d", "e"] {
+        assert_eq!(one.permanent(user, "422 odd address"), Blame::User);
+    }
+}
+
+#[test]
 fn somebody_may_end_a_rest_by_hand() {
     let (one, _, store) = two();
     one.rest.refused(Why::Credentials, "403");
