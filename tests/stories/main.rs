@@ -34,6 +34,7 @@ mod moved_clock;
 mod never_against_their_will;
 mod no_such_host;
 mod odd_requests;
+mod one_account;
 mod one_at_a_time;
 mod order_of_checks;
 mod outage;
