@@ -61,7 +61,7 @@ pub async fn run(arguments: Arguments) {
     let mut command = syncing(&queue, &sandbox);
     command.envs([
         // The syncs, to count them, and errors; that an API rests now and then is meant.
-        ("LOG__LEVEL", "error,sesamy_mailmojo=error,sesamy_mailmojo::worker=info"),
+        ("LOG__LEVEL", "error,sesamy_mailmojo=error,sesamy_mailmojo::cli=info,sesamy_mailmojo::worker=info"),
         ("SYNC__DEBOUNCE", "200ms"),
         ("SYNC__REQUEST_TIMEOUT", "2s"),
         ("SYNC__BACKOFF_BASE", "100ms"),
