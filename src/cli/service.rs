@@ -247,7 +247,7 @@ async fn open_queue(settings: &Settings, clock: &Clock) -> Result<Queue, Service
         debounce: sync.debounce,
         lease,
         request_timeout: sync.request_timeout,
-        furthest_due: sync.backoff_cap.max(lease),
+        furthest_due: sync.backoff_cap.max(lease).max(sync.debounce),
         dry_run: sync.dry_run,
         rates: rates(settings),
     };

@@ -73,7 +73,7 @@ pub struct Options {
     /// The longest that one call to an API takes (`sync.request_timeout`): so long after a start, no write of the
     /// process before can still be on its way.
     pub request_timeout: Duration,
-    /// The furthest that a row may be due from now: the longest wait after a failure, or the lease if that is longer. A
+    /// The furthest that a row may be due from now: the longest of the wait after a failure, the lease and the debounce. A
     /// start brings back to it whatever is due later, which a clock that was wrong must have written.
     pub furthest_due: Duration,
     /// Whether syncs only tell what they would write (`sync.dry_run`). A start without it makes the users due whose

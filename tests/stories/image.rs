@@ -1,6 +1,7 @@
 //! The image's own file: what a container platform may count on. Building and running it is the workflows' part.
 
 const DOCKERFILE: &str = include_str!("../../Dockerfile");
+const DEFAULTS: &str = include_str!("../../config/default.toml");
 
 /// The lines of the last stage that begin with `word`, without it.
 fn lines(word: &str) -> Vec<&'static str> {
@@ -16,7 +17,9 @@ fn the_image_runs_as_nobody_in_particular_and_writes_to_one_folder_alone() {
     assert!(ids.len() == 2 && ids.iter().all(|id| *id > 0), "{ids:?}");
     assert_eq!(lines("VOLUME"), ["/data"]);
     assert!(lines("COPY").iter().any(|copy| copy.contains(&format!("--chown={} /data /data", users[0]))));
-    assert!(DOCKERFILE.contains("QUEUE__URL=sqlite:///data/") && DOCKERFILE.contains("TMPDIR=/data"));
+    // The queue's default place is data/ where the process is.
+    assert!(DEFAULTS.contains(r#"url = "sqlite://data/"#) && lines("WORKDIR") == ["/"]);
+    assert!(lines("ENV") == ["TMPDIR=/data"]);
     // A shell form would need a shell, and there is none.
     for word in ["CMD", "ENTRYPOINT"] {
         assert!(lines(word).iter().all(|it| it.starts_with('[')), "{word}");

@@ -43,7 +43,7 @@ async fn ten_thousand_users_due_at_the_start_are_synced_a_few_at_a_time_and_even
     }
     town.settled().await;
     assert!(sent > 3, "events were sent meanwhile");
-    assert!(slowest < Duration::from_secs(2), "{slowest:?}");
+    assert!(slowest < Duration::from_secs(5), "a sender would have given up: {slowest:?}");
     assert!(most_memory(&town) < 100_000_000, "{}", most_memory(&town));
 
     // Every call lies within a sync, so no more calls than syncs can be under way.
