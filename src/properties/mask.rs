@@ -7,6 +7,9 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 
 use crate::personal::{MASKED, Mask};
 
+/// What escapes begin with.
+const ESCAPES: [char; 3] = ['\\', '%', '&'];
+
 pub fn hold(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let mut lines = text.splitn(3, '\n');
@@ -21,9 +24,10 @@ pub fn hold(data: &[u8]) {
 
     let ways = ways(value);
     for (way, written) in &ways {
-        // An escape that begins in front of it makes something else of it.
-        let harmless = before.replace(['\\', '%', '&'], "");
-        let before = if *way == "plain" { before } else { &harmless };
+        // An escape that begins in front of it, or that its own last characters begin, makes something else of it.
+        let harmless = [before.replace(ESCAPES, ""), format!(" {after}")];
+        let [before, after] =
+            if *way == "plain" { [before, after] } else { harmless.each_ref().map(String::as_str) };
         let masked = mask.apply(&format!("{before}{written}{after}"));
         let rest = masked.replace(MASKED, "\u{fffd}").to_lowercase();
         assert!(
