@@ -21,6 +21,7 @@
 //! |---|---|---|
 //! | [`cli`] | one file per command; wires the rest together | how anything works inside |
 //! | [`config`] | every setting, its default, its check | who uses it |
+//! | [`admin`] | the operations page, its JSON API, who may open them | how anything is done |
 //! | [`server`] | routes, authentication, limits, problem responses, health | Mailmojo, the merge |
 //! | [`event`] | the shape of an event, the eight types | HTTP |
 //! | [`worker`] | the loop, concurrency, backoff, shutdown | HTTP details |
@@ -32,6 +33,7 @@
 //! | [`sandbox`] | an in-memory Sesamy and Mailmojo over real HTTP | the service |
 //! | [`telemetry`], [`personal`], [`user`], [`clock`] | the ground: logs and metrics, masking, ids, time | everything above |
 
+pub mod admin;
 pub mod cli;
 pub mod clock;
 pub mod config;

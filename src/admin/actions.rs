@@ -1,0 +1,120 @@
+//! What the pages' forms do. Each is a POST, checked by [`Submitted`], logged, and answered by 303 to where one was.
+
+use axum::extract::State;
+use axum::http::header::{RETRY_AFTER, SET_COOKIE};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Redirect, Response};
+
+use super::desk::{DeskError, Retry};
+use super::fields::local;
+use super::guard::{Here, Submitted, Unsigned, set_cookie};
+use super::pages::{self, Whom, flash::Flash};
+use crate::upstream::encoded;
+
+/// Lets somebody in who knows a token.
+pub(super) async fn login(State(office): Here, Unsigned(fields): Unsigned) -> Response {
+    let now = office.now();
+    let token = fields.get("token").unwrap_or_default();
+    let admitted = {
+        // Held over the comparison: of many guesses at once only ten may be looked at.
+        let mut rest = office.login_rest.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(left) = rest.left(now) {
+            drop(rest);
+            return resting(left.as_secs() + 1);
+        }
+        let admitted = office.keys.admit(token.as_bytes());
+        if admitted.is_none() {
+            rest.failed(now);
+        }
+        admitted
+    };
+    let cookie = admitted.and_then(|admitted| office.keys.open(admitted, now, rand::random()));
+    let back = fields.get("back");
+    match cookie {
+        Some(cookie) => {
+            tracing::info!("an operator has logged in");
+            ([(SET_COOKIE, set_cookie(Some(&cookie), &office))], Redirect::to(local(back))).into_response()
+        }
+        None => {
+            tracing::warn!("somebody tried to log in to the operations page with a wrong token");
+            let why = "That is none of the tokens in admin.tokens.";
+            (StatusCode::UNAUTHORIZED, pages::login::page(Some(why), back)).into_response()
+        }
+    }
+}
+
+fn resting(seconds: u64) -> Response {
+    let why = format!("Ten wrong tokens within a minute: the login rests for {seconds} s more.");
+    let mut response = (StatusCode::TOO_MANY_REQUESTS, pages::login::page(Some(&why), None)).into_response();
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+    response
+}
+
+pub(super) async fn logout(State(office): Here, _: Submitted) -> Response {
+    ([(SET_COOKIE, set_cookie(None, &office))], Redirect::to("/admin/login")).into_response()
+}
+
+pub(super) async fn pause(State(office): Here, form: Submitted) -> Response {
+    let done = office.desk.pause().await;
+    if done.is_ok() {
+        tracing::info!(by = "page", "an operator has paused syncs");
+    }
+    answer(done.map(|()| Flash::Paused), &form, "/admin")
+}
+
+pub(super) async fn resume(State(office): Here, form: Submitted) -> Response {
+    let done = office.desk.resume().await;
+    if done.is_ok() {
+        tracing::info!(by = "page", "an operator has let syncs go on");
+    }
+    answer(done.map(|()| Flash::Resumed), &form, "/admin")
+}
+
+pub(super) async fn sync(State(office): Here, Whom(user): Whom, form: Submitted) -> Response {
+    tracing::info!(user_id = %user, by = "page", "an operator asked for a sync");
+    let done = office.desk.sync(&user).await;
+    answer(done.map(|synced| Flash::synced(&synced.outcome)), &form, &page_of(user.as_str()))
+}
+
+pub(super) async fn retry_one(State(office): Here, Whom(user): Whom, form: Submitted) -> Response {
+    let done = office.desk.retry(Retry::One(user.clone())).await;
+    if let Ok(retried) = done {
+        tracing::info!(user_id = %user, by = "page", retried, "an operator asked for a retry");
+    }
+    answer(done.map(Flash::Retried), &form, &page_of(user.as_str()))
+}
+
+pub(super) async fn retry_many(State(office): Here, form: Submitted) -> Response {
+    let whom = form.fields.get("reason").map_or(Retry::AllParked, |reason| Retry::Reason(reason.to_owned()));
+    let all_parked = whom == Retry::AllParked;
+    let done = office.desk.retry(whom).await;
+    if let Ok(retried) = done {
+        tracing::info!(by = "page", all_parked, retried, "an operator asked for a retry of many");
+    }
+    answer(done.map(Flash::Retried), &form, "/admin/parked")
+}
+
+/// By POST, so that an address is in no URL.
+pub(super) async fn find(State(office): Here, form: Submitted) -> Response {
+    let Some(text) = form.fields.get("who") else { return Redirect::to("/admin").into_response() };
+    match office.desk.find(text).await {
+        Ok(Some(user)) => Redirect::to(&page_of(user.as_str())).into_response(),
+        Ok(None) => answer(Ok(Flash::NotFound), &form, "/admin"),
+        Err(error) => answer(Err(error), &form, "/admin"),
+    }
+}
+
+fn page_of(user: &str) -> String {
+    format!("/admin/users/{}", encoded(user))
+}
+
+/// Back to where one was, with what was done; an error is a page of its own, for it may have much to say.
+fn answer(done: Result<Flash, DeskError>, form: &Submitted, otherwise: &str) -> Response {
+    match done {
+        Ok(flash) => {
+            let back = form.fields.get("back").map_or(otherwise, |back| local(Some(back)));
+            Redirect::to(&flash.on(back)).into_response()
+        }
+        Err(error) => pages::failed(&form.session, &error),
+    }
+}
