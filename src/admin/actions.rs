@@ -14,7 +14,7 @@ use crate::upstream::encoded;
 /// Lets somebody in who knows a token.
 pub(super) async fn login(State(office): Here, Unsigned(fields): Unsigned) -> Response {
     let now = office.now();
-    let token = fields.get("token").unwrap_or_default();
+    let token = fields.typed("token").unwrap_or_default();
     let admitted = {
         // Held over the comparison: of many guesses at once only ten may be looked at.
         let mut rest = office.login_rest.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -85,7 +85,17 @@ pub(super) async fn retry_one(State(office): Here, Whom(user): Whom, form: Submi
 }
 
 pub(super) async fn retry_many(State(office): Here, form: Submitted) -> Response {
-    let whom = form.fields.get("reason").map_or(Retry::AllParked, |reason| Retry::Reason(reason.to_owned()));
+    let whom = match (form.fields.get("reason"), form.fields.get("all_parked")) {
+        (Some(reason), None) if !reason.trim().is_empty() => Retry::Reason(reason.to_owned()),
+        (None, Some("true")) => Retry::AllParked,
+        _ => {
+            return pages::error(
+                StatusCode::BAD_REQUEST,
+                "Retry whom?",
+                "The form names no reason. Nothing was changed.",
+            );
+        }
+    };
     let all_parked = whom == Retry::AllParked;
     let done = office.desk.retry(whom).await;
     if let Ok(retried) = done {
@@ -96,7 +106,7 @@ pub(super) async fn retry_many(State(office): Here, form: Submitted) -> Response
 
 /// By POST, so that an address is in no URL.
 pub(super) async fn find(State(office): Here, form: Submitted) -> Response {
-    let Some(text) = form.fields.get("who") else { return Redirect::to("/admin").into_response() };
+    let Some(text) = form.fields.typed("who") else { return Redirect::to("/admin").into_response() };
     match office.desk.find(text).await {
         Ok(Some(user)) => Redirect::to(&page_of(user.as_str())).into_response(),
         Ok(None) => answer(Ok(Flash::NotFound), &form, "/admin"),

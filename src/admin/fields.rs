@@ -16,13 +16,18 @@ impl Fields {
         )
     }
 
-    /// The first value of that name; none where it is absent or blank.
+    /// The first value of that name as it is; none where it is absent or empty.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
-        let value = self.0.iter().find(|(one, _)| one == name).map(|(_, value)| value.trim())?;
+        let value = self.0.iter().find(|(one, _)| one == name).map(|(_, value)| value.as_str())?;
         (!value.is_empty()).then_some(value)
     }
 
-    /// The first name that is none of `known`.
+    /// The same of what a person has typed, without white space around it.
+    pub(super) fn typed(&self, name: &str) -> Option<&str> {
+        self.get(name).map(str::trim).filter(|value| !value.is_empty())
+    }
+
+    /// Whether there is a name that is none of `known`.
     pub(super) fn unknown(&self, known: &[&str]) -> bool {
         self.0.iter().any(|(name, _)| !known.contains(&name.as_str()))
     }
@@ -56,9 +61,10 @@ mod tests {
 
     #[test]
     fn fields_are_read_as_forms_send_them() {
-        let fields = Fields::parse(b"reason=mailmojo+422%3A+no&blank=+&reason=again&x");
-        assert_eq!(fields.get("reason"), Some("mailmojo 422: no"));
-        assert_eq!((fields.get("blank"), fields.get("x"), fields.get("y")), (None, None, None));
+        let fields = Fields::parse(b"reason=mailmojo+422%3A+no+&blank=+&reason=again&x");
+        assert_eq!(fields.get("reason"), Some("mailmojo 422: no "));
+        assert_eq!((fields.typed("reason"), fields.typed("blank")), (Some("mailmojo 422: no"), None));
+        assert_eq!((fields.get("x"), fields.get("y")), (None, None));
         assert!(fields.unknown(&["reason", "blank"]) && !fields.unknown(&["reason", "blank", "x"]));
         assert_eq!(with_query("/a", [("b", Some("c d&e".into())), ("f", None)]), "/a?b=c+d%26e");
     }

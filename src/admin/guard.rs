@@ -16,7 +16,6 @@ use super::Office;
 use super::fields::Fields;
 use super::pages;
 use super::session::Session;
-use crate::clock::Millis;
 use crate::server::{BodyError, method_name, whole};
 
 /// The cookie that holds a session.
@@ -83,7 +82,9 @@ impl FromRequest<Arc<Office>> for Submitted {
 
     async fn from_request(request: Request, office: &Arc<Office>) -> Result<Self, Response> {
         let (parts, body) = request.into_parts();
-        refuse_other_sites(&parts.headers)?;
+        if let Some(refusal) = refusal_of_other_sites(&parts.headers) {
+            return Err(refusal);
+        }
         let session = session(&parts.headers, office).ok_or_else(|| pages::login::first(None))?;
         let fields = form(body, &parts.headers).await?;
         if fields.get("form").is_some_and(|sent| session.has_form(sent)) {
@@ -107,7 +108,9 @@ impl FromRequest<Arc<Office>> for Unsigned {
 
     async fn from_request(request: Request, _: &Arc<Office>) -> Result<Self, Response> {
         let (parts, body) = request.into_parts();
-        refuse_other_sites(&parts.headers)?;
+        if let Some(refusal) = refusal_of_other_sites(&parts.headers) {
+            return Err(refusal);
+        }
         form(body, &parts.headers).await.map(Self)
     }
 }
@@ -128,12 +131,13 @@ async fn form(body: axum::body::Body, headers: &HeaderMap) -> Result<Fields, Res
     Ok(Fields::parse(&body))
 }
 
-fn refuse_other_sites(headers: &HeaderMap) -> Result<(), Response> {
+/// The answer to a form that does not come from a page of ours.
+fn refusal_of_other_sites(headers: &HeaderMap) -> Option<Response> {
     if is_from_here(headers) {
-        return Ok(());
+        return None;
     }
     tracing::warn!("refused a form that another site has sent to the operations page");
-    Err(pages::error(
+    Some(pages::error(
         StatusCode::FORBIDDEN,
         "This form came from another site",
         "Nothing was changed. Forms are taken from these pages only.",
@@ -174,14 +178,8 @@ pub(super) fn set_cookie(value: Option<&str>, office: &Office) -> String {
     format!("{COOKIE_NAME}={value}; Path=/admin; Max-Age={lasts}; HttpOnly; SameSite=Strict{secure}")
 }
 
-/// `State` and the time, together as handlers want them.
+/// What every handler works with.
 pub(super) type Here = State<Arc<Office>>;
-
-impl Office {
-    pub(super) fn now(&self) -> Millis {
-        self.clock.now()
-    }
-}
 
 #[cfg(test)]
 mod tests {

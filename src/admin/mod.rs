@@ -72,6 +72,10 @@ impl Office {
             in_force,
         }
     }
+
+    fn now(&self) -> Millis {
+        self.clock.now()
+    }
 }
 
 impl fmt::Debug for Office {

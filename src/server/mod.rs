@@ -10,7 +10,7 @@ mod ops;
 pub(crate) mod problem;
 mod request_log;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod webhook;
 
 use std::sync::Arc;

@@ -9,8 +9,8 @@ use super::words;
 use crate::admin::desk::MinuteCount;
 use crate::clock::Millis;
 
-/// The drawing's own units; the page stretches it to its width.
-const WIDTH: u64 = 600;
+/// The drawing's own units, a bar's place and the height of all; the page stretches it to its width.
+const STEP: u64 = 10;
 const HEIGHT: u64 = 120;
 const MINUTE: i64 = 60_000;
 
@@ -137,11 +137,10 @@ fn drawing(bars: &[Bar], in_words: &str) -> Markup {
     // Whatever there is at all can be seen: a bar is at least two units high.
     let scale = |count: u64| if count == 0 { 0 } else { (count * (HEIGHT - 8) / (highest + deepest)).max(2) };
     let line = 4 + scale(highest);
-    let step = WIDTH / u64::try_from(bars.len().max(1)).unwrap_or(1);
-    let wide = step.saturating_sub(if step > 8 { 2 } else { 1 }).max(1);
-    let place = |at: usize| u64::try_from(at).unwrap_or(0) * step;
+    let place = |at: usize| u64::try_from(at).unwrap_or(0) * STEP;
+    let (width, wide) = (place(bars.len()), STEP - 2);
     html! {
-        svg viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } preserveAspectRatio="none" role="img" aria-label=(in_words) {
+        svg viewBox={ "0 0 " (width) " " (HEIGHT) } preserveAspectRatio="none" role="img" aria-label=(in_words) {
             @for (at, bar) in bars.iter().enumerate() {
                 @let (x, changed, unchanged, failed) = (place(at), scale(bar.changed), scale(bar.unchanged), scale(bar.failed));
                 @if changed > 0 {
@@ -152,19 +151,19 @@ fn drawing(bars: &[Bar], in_words: &str) -> Markup {
                 }
                 @if failed > 0 { rect.failed x=(x) y=(line + 1) width=(wide) height=(failed) {} }
             }
-            rect.line x="0" y=(line) width=(WIDTH) height="1" {}
+            rect.line x="0" y=(line) width=(width) height="1" {}
         }
     }
 }
 
-/// How long an hour's and a day's counts reach back.
+/// What reaches back furthest.
 pub(super) const LONGEST: Span = Span::Day;
 
-/// Those of the counts that are of the last full hour, as syncs a minute.
+/// Syncs a minute, over the last five of them and what there is of this one.
 pub(super) fn a_minute(now: Millis, counts: &[MinuteCount]) -> u64 {
     const OVER: u64 = 5;
-    let since = now.0 - Duration::from_secs(OVER * 60).as_millis() as i64;
-    let all: u64 = counts.iter().filter(|count| count.minute.0 >= since).map(|count| count.count).sum();
+    let last = |count: &&MinuteCount| now.since(count.minute) < Duration::from_secs(OVER * 60);
+    let all: u64 = counts.iter().filter(last).map(|count| count.count).sum();
     all.div_ceil(OVER)
 }
 
@@ -219,7 +218,11 @@ mod tests {
                         let value = rect.split(&format!(" {name}=\"")).nth(1).unwrap();
                         value.split('"').next().unwrap().parse().unwrap()
                     };
-                    assert!(of("x") + of("width") <= WIDTH && of("y") + of("height") <= HEIGHT, "{rect}");
+                    assert!(
+                        of("x") + of("width") <= u64::try_from(span.bars()).unwrap() * STEP
+                            && of("y") + of("height") <= HEIGHT,
+                        "{rect}"
+                    );
                     if rect.starts_with("class=\"line\"") {
                         line = Some(of("y"));
                     }

@@ -26,6 +26,7 @@ pub(crate) fn page(why: Option<&str>, back: Option<&str>) -> Page {
             p.muted { "With one of the tokens in " code { "admin.tokens" } "." }
             form method="post" action="/admin/login" {
                 input type="hidden" name="back" value=(local(back));
+                input type="text" name="username" value="operator" autocomplete="username" hidden; // for password managers
                 label for="token" { "Token" }
                 input #token type="password" name="token" required autofocus autocomplete="current-password"
                     spellcheck="false" aria-describedby=[why.map(|_| "why")] aria-invalid=[why.map(|_| "true")];

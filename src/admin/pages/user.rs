@@ -125,7 +125,8 @@ fn table(history: &[HistoryRow], now: Millis) -> Markup {
                             td data-label="Outcome" {
                                 (people::outcome(&row.outcome, row.reason.as_deref()))
                                 @if let Some(error) = &row.error {
-                                    p.error { @if let Some(class) = &row.error_class { (class) ": " } (error) }
+                                    @let class = row.error_class.as_deref().filter(|class| row.reason.as_deref() != Some(class));
+                                    p.error { @if let Some(class) = class { (class) ": " } (error) }
                                 }
                             }
                             td data-label="Changed" { (changes(row)) }
