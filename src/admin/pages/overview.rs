@@ -162,8 +162,8 @@ fn tiles(status: &Status, counts: &[MinuteCount]) -> Markup {
     html! {
         ul.tiles {
             li { a href="/admin/users?state=due" { b { (of(rows.map(|rows| rows.due))) } span { "due" } } }
-            li { a href="/admin/users?state=leased" { b { (of(rows.map(|rows| rows.leased))) } span { "being synced" } } }
-            li { a href="/admin/users?state=scheduled" { b { (of(rows.map(|rows| rows.scheduled))) } span { "later" } } }
+            li { a href="/admin/users?state=leased" { b { (of(rows.map(|rows| rows.leased))) } span { "leased" } } }
+            li { a href="/admin/users?state=scheduled" { b { (of(rows.map(|rows| rows.scheduled))) } span { "scheduled" } } }
             li.{ (if rows.is_some_and(|rows| rows.parked > 0) { "warn" } else { "" }) } {
                 a href="/admin/parked" { b { (of(rows.map(|rows| rows.parked))) } span { "parked" } }
             }

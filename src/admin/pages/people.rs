@@ -15,14 +15,12 @@ pub(super) fn page_of(user: &crate::user::UserId) -> String {
 
 /// A state, by a sign and a word.
 pub(super) fn badge(state: State) -> Markup {
-    let (tone, word) = match state {
-        State::Due => ("plain", "due"),
-        State::Leased => ("plain", "being synced"),
-        State::Scheduled => ("plain", "later"),
-        State::Parked => ("warn", "parked"),
-        State::Idle => ("good", "nothing to do"),
+    let tone = match state {
+        State::Due | State::Leased | State::Scheduled => "plain",
+        State::Parked => "warn",
+        State::Idle => "good",
     };
-    html! { span.badge.{ (tone) } { (word) } }
+    html! { span.badge.{ (tone) } { (state.as_str()) } }
 }
 
 /// What became of a sync, by a sign and a word.

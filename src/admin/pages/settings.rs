@@ -33,19 +33,24 @@ fn table(settings: &[InForce]) -> Markup {
         div.scroll {
             table.settings {
                 caption.unseen { "Settings in force" }
-                thead { tr { th scope="col" { "Setting" } th scope="col" { "Value" } th scope="col" { "From" } } }
+                thead { tr { th scope="col" { "Setting" } th scope="col" { "Value" } th scope="col" { "Set" } } }
                 tbody {
                     @for one in settings {
                         tr {
                             th scope="row" { code { (one.name) } }
                             td data-label="Value" { (value(&one.value)) }
-                            td.muted data-label="From" { (one.origin.as_deref().unwrap_or("–")) }
+                            td.muted[is_default(one)] data-label="Set" { (one.origin.as_deref().unwrap_or("–")) }
                         }
                     }
                 }
             }
         }
     }
+}
+
+/// What nobody has chosen is shown paler.
+fn is_default(one: &InForce) -> bool {
+    one.origin.as_deref().is_none_or(|origin| origin == "in the defaults")
 }
 
 fn value(value: &Value) -> Markup {

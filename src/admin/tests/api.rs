@@ -202,8 +202,8 @@ async fn the_settings_are_told_without_secrets() {
     let told = stage.api("GET settings", "").await.json();
     assert_eq!((&told["version"], &told["uptime_seconds"]), (&json!(env!("CARGO_PKG_VERSION")), &json!(90)));
     let expected = json!([
-        {"name": "server.listen", "value": "0.0.0.0:8080", "hidden": 0, "origin": "the defaults"},
-        {"name": "admin.tokens", "value": null, "hidden": 2, "origin": "the defaults"},
+        {"name": "server.listen", "value": "0.0.0.0:8080", "hidden": 0, "origin": "in the defaults"},
+        {"name": "admin.tokens", "value": null, "hidden": 2, "origin": "in the defaults"},
     ]);
     assert_eq!(told["settings"], expected);
 }

@@ -39,7 +39,7 @@ impl Stage {
         let (desk, clock) = (Arc::new(Drawer::default()), Clock::manual(NOW));
         let tokens: Vec<_> = tokens.iter().map(|token| SecretString::from(*token)).collect();
         let shown =
-            |name: &str, value| InForce { name: name.into(), value, origin: Some("the defaults".into()) };
+            |name: &str, value| InForce { name: name.into(), value, origin: Some("in the defaults".into()) };
         let in_force = vec![
             shown("server.listen", Value::Shown("0.0.0.0:8080".into())),
             shown("admin.tokens", Value::Hidden(2)),

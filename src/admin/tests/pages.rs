@@ -154,7 +154,9 @@ async fn the_settings_page_hides_secrets_and_tells_version_and_uptime() {
     let stage = Stage::start().await;
     stage.passes(Duration::from_secs(3_700));
     let page = stage.get("/admin/settings", &stage.login(TOKEN).await).await.body;
-    for told in [env!("CARGO_PKG_VERSION"), "1 h 1 min", "0.0.0.0:8080", "2 values, hidden", "the defaults"] {
+    for told in
+        [env!("CARGO_PKG_VERSION"), "1 h 1 min", "0.0.0.0:8080", "2 values, hidden", "in the defaults"]
+    {
         assert!(page.contains(told), "{told:?} is not in\n{page}");
     }
     assert!(!page.contains(TOKEN));
