@@ -16,7 +16,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::queue::{Job, Queue, QueueError, Settlement};
+use crate::queue::{Job, Queue, QueueError, Room, Settlement};
 use crate::sync::{SyncError, Syncer};
 use crate::upstream::rest::{Admission, Rest, Shared};
 use crate::upstream::{Api, Attempt, PerApi};
@@ -102,7 +102,7 @@ impl Worker {
                 Wake::After(wait) => wait.min(LONGEST_SLEEP),
                 Wake::WhenOneEnds => LONGEST_SLEEP,
                 Wake::WhenDue => {
-                    let due = *next_due.borrow();
+                    let due = next_due.borrow().earliest();
                     let wait = due.map_or(LONGEST_SLEEP, |due| due.since(self.clock.now()));
                     // A row that is due, and still was not leased, must not make the loop spin.
                     wait.clamp(Duration::from_millis(5), LONGEST_SLEEP)
@@ -131,9 +131,9 @@ impl Worker {
         if most == 0 {
             return Wake::WhenOneEnds;
         }
-        match self.queue.lease(most).await {
+        match self.queue.lease(Room::for_any(most)).await {
             Ok(leased) => {
-                self.adopt(&leased.rests);
+                self.adopt(&leased.known.rests);
                 let all = leased.jobs.len() == most;
                 for job in leased.jobs {
                     let attempt = self.attempt(&job);
@@ -180,7 +180,7 @@ impl Worker {
             let rest = self.rests.of(api);
             let Some(news) = rest.news() else { continue };
             match self.queue.tell_rest(api, news.change.clone()).await {
-                Ok(rests) => rest.told(&news, rests.of(api).clone()),
+                Ok(known) => rest.told(&news, known.rests.of(api).clone()),
                 Err(error) => {
                     tracing::warn!(%error, %api, "cannot tell other processes of an API's rest; trying again");
                 }
@@ -189,8 +189,8 @@ impl Worker {
     }
 
     async fn learn_rests(&self) {
-        match self.queue.rests().await {
-            Ok(rests) => self.adopt(&rests),
+        match self.queue.known().await {
+            Ok(known) => self.adopt(&known.rests),
             Err(error) => tracing::debug!(%error, "cannot ask what other processes know of the APIs' rests"),
         }
     }
@@ -255,7 +255,7 @@ impl Worker {
 
     /// A settlement that fails is no loss: the lease runs out, and the sync is done again.
     async fn settle(&self, job: &Job, settlement: Settlement) {
-        if let Err(error) = self.queue.settle(job, settlement).await {
+        if let Err(error) = self.queue.settle(job, settlement, None).await {
             tracing::error!(user_id = %job.user, %error, "cannot settle a sync; it will be done again");
         }
     }

@@ -13,7 +13,7 @@ use super::shutdown::Timetable;
 use crate::clock::Clock;
 use crate::config::{self, QueueUrl, Settings};
 use crate::merge::{KeepTags, Rules};
-use crate::queue::{OpenError, Options as QueueOptions, Queue, Rates};
+use crate::queue::{OpenError, Options as QueueOptions, Queue, Rates, Role};
 use crate::server::{App, Authenticator, Limits, listen, router, serve};
 use crate::sync::Syncer;
 use crate::upstream::rest::{Policy, Rest};
@@ -121,7 +121,7 @@ impl Service {
     /// Waits until nothing is due and nobody is being synced.
     pub(super) async fn idle(&self) {
         // The sender lives as long as the queue; should it end, there is nothing to wait for.
-        let _ = self.queue.next_due().wait_for(Option::is_none).await;
+        let _ = self.queue.next_due().wait_for(|next| next.earliest().is_none()).await;
     }
 
     /// Where it listens.
@@ -255,11 +255,12 @@ async fn open_queue(settings: &Settings, clock: &Clock) -> Result<Queue, Service
     let path = match url {
         QueueUrl::Sqlite(path) => path,
         QueueUrl::Postgres(url) => {
-            return Ok(Queue::open_postgres(&url, options, clock, rand::random()).await?);
+            return Ok(Queue::open_postgres(&url, Role::Service, options, clock, rand::random()).await?);
         }
     };
-    let opened =
-        tokio::task::spawn_blocking(move || Queue::open_sqlite(&path, options, clock, rand::random()));
+    let opened = tokio::task::spawn_blocking(move || {
+        Queue::open_sqlite(&path, Role::Service, options, clock, rand::random())
+    });
     Ok(opened.await??)
 }
 
