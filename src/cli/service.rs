@@ -20,7 +20,7 @@ use crate::upstream::rest::{Policy, Rest};
 use crate::upstream::{
     Api, ClientError, Credentials, Meter, Options as UpstreamOptions, PerApi, Quota, Upstream,
 };
-use crate::worker::{Heartbeat, Patience, Rests, Stop, Worker};
+use crate::worker::{Hand, Heartbeat, Patience, Pause, Rests, Stop, Worker};
 use crate::{mailmojo, sesamy, sync, telemetry, worker};
 
 /// How often the metrics' histograms are kept in order.
@@ -83,7 +83,7 @@ impl Service {
         let listener = listen(address).map_err(|error| ServiceError::Listen { address, error })?;
         let address = listener.local_addr().map_err(|error| ServiceError::Listen { address, error })?;
 
-        let heartbeat = Heartbeat::default();
+        let (heartbeat, pause) = (Heartbeat::default(), Pause::default());
         let draining = CancellationToken::new();
         let app = App {
             queue: queue.clone(),
@@ -91,6 +91,7 @@ impl Service {
             vendor_id: settings.sesamy.vendor_id.as_deref().map(Arc::from),
             body_limit_bytes: settings.server.body_limit_bytes,
             heartbeat: heartbeat.clone(),
+            pause: pause.clone(),
             rests: vec![clients.rests.sesamy.clone(), clients.rests.mailmojo.clone()],
             metrics: render(metrics.clone()),
             draining: draining.clone(),
@@ -99,13 +100,13 @@ impl Service {
         let stop_server = CancellationToken::new();
         let server = tokio::spawn(serve(listener, router(app), Limits::default(), stop_server.clone()));
 
+        let hand = Hand { queue: queue.clone(), rests: clients.rests, clock, limits: limits(&settings.sync) };
         let worker = Worker {
-            queue: queue.clone(),
-            rests: clients.rests,
-            syncer: Syncer::new(clients.sesamy, clients.mailmojo, sync_options(&settings)),
-            clock,
-            options: worker_options(&settings.sync),
+            hand,
+            syncer: Arc::new(Syncer::new(clients.sesamy, clients.mailmojo, sync_options(&settings))),
+            concurrency: settings.sync.concurrency.get(),
             heartbeat,
+            pause,
         };
         let stop_worker = Stop::default();
         let worker = tokio::spawn(worker.run(stop_worker.clone()));
@@ -304,9 +305,8 @@ fn policy(sync: &config::Sync) -> Policy {
     Policy { base: sync.backoff_base, cap: sync.backoff_cap }
 }
 
-fn worker_options(sync: &config::Sync) -> worker::Options {
-    worker::Options {
-        concurrency: sync.concurrency.get(),
+fn limits(sync: &config::Sync) -> worker::Limits {
+    worker::Limits {
         deadline: sync.deadline,
         request_timeout: sync.request_timeout,
         patience: Patience { backoff: policy(sync), max_attempts: sync.max_attempts },

@@ -1,15 +1,15 @@
-//! The one line, and the counts, that every sync leaves.
+//! What every sync leaves: one line in the log, the counts, and a row of the user's history.
 
 use std::time::Duration;
 
 use crate::personal::Mask;
-use crate::queue::{Job, Settlement};
+use crate::queue::{Entry, Job, Settlement};
 use crate::sync::{Report, SyncError};
 use crate::telemetry;
 use crate::upstream::Class;
 
 /// Logs and counts a sync. Lists are joined by commas.
-pub(super) fn sync_ended(
+pub(super) fn tell(
     job: &Job,
     result: &Result<Report, SyncError>,
     settlement: &Settlement,
@@ -40,16 +40,7 @@ pub(super) fn sync_ended(
             telemetry::sync_ended(outcome, reason, took);
         }
         Err(error) => {
-            let outcome = match settlement {
-                Settlement::Park { .. } => "parked",
-                Settlement::Retry { counts: true, .. } => "failed",
-                _ => "postponed",
-            };
-            let reason = match error.class {
-                Class::Transient => "transient",
-                Class::Permanent => "permanent",
-                Class::Resting => "resting",
-            };
+            let (outcome, reason) = of_a_failure(error, settlement);
             macro_rules! line {
                 ($level:ident) => {
                     tracing::$level!(
@@ -77,8 +68,69 @@ pub(super) fn sync_ended(
     }
 }
 
+/// The same for the user's history.
+pub(super) fn entry(
+    job: &Job,
+    result: &Result<Report, SyncError>,
+    settlement: &Settlement,
+    took: Duration,
+) -> Entry {
+    let common = Entry {
+        event_type: job.event_type.clone(),
+        attempt: job.attempts.saturating_add(1),
+        ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        ..Entry::default()
+    };
+    match result {
+        Ok(report) => Entry {
+            outcome: report.outcome.as_str(),
+            reason: report.outcome.reason().unwrap_or_default(),
+            held_back: report.held_back,
+            changed: report.changed.iter().map(|&field| field.to_owned()).collect(),
+            tags_added: masked(&report.tags_added),
+            tags_removed: masked(&report.tags_removed),
+            ..common
+        },
+        Err(error) => {
+            let (outcome, reason) = of_a_failure(error, settlement);
+            Entry { outcome, reason, error: Some(error.message.clone()), ..common }
+        }
+    }
+}
+
+/// The history's row of a user who is parked without a sync.
+pub(super) fn entry_of_a_poison_pill(job: &Job) -> Entry {
+    Entry {
+        event_type: job.event_type.clone(),
+        outcome: "parked",
+        reason: "poison",
+        attempt: job.unsettled,
+        error: Some("the service ended, or hung, in the middle of this user's sync time and again".to_owned()),
+        ..Entry::default()
+    }
+}
+
+/// The outcome and the reason of a sync that failed, in log, metrics and history.
+fn of_a_failure(error: &SyncError, settlement: &Settlement) -> (&'static str, &'static str) {
+    let outcome = match settlement {
+        Settlement::Park { .. } => "parked",
+        Settlement::Retry { counts: true, .. } => "failed",
+        _ => "postponed",
+    };
+    let reason = match error.class {
+        Class::Transient => "transient",
+        Class::Permanent => "permanent",
+        Class::Resting => "resting",
+    };
+    (outcome, reason)
+}
+
 /// Tags for a log line. A publisher's custom tag can be anything, even an address.
 fn shown(tags: &[String]) -> String {
+    masked(tags).join(",")
+}
+
+fn masked(tags: &[String]) -> Vec<String> {
     let mask = Mask::default();
-    tags.iter().map(|tag| mask.apply(tag)).collect::<Vec<_>>().join(",")
+    tags.iter().map(|tag| mask.apply(tag)).collect()
 }
