@@ -196,5 +196,5 @@ pub(super) const REASONS: [&str; 9] = [
 const API: Label = Label::one_of("api", &APIS);
 pub(super) const APIS: [&str; 2] = ["sesamy", "mailmojo"];
 pub(super) const WHYS: [&str; 4] = ["rate_limit", "credentials", "configuration", "outage"];
-/// A contact's status, as Mailmojo tells it; `other` is any that is none of these.
-pub(super) const STATUSES: [&str; 5] = ["a", "u", "b", "d", "other"];
+/// A contact's status, as Mailmojo tells it: unsubscribed, bounced, deleted, or any that is none of these.
+pub(super) const STATUSES: [&str; 4] = ["u", "b", "d", "other"];
