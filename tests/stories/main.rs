@@ -30,6 +30,7 @@ mod letter_case;
 mod locked_file;
 mod logs;
 mod masked;
+mod metrics;
 mod metrics_files;
 mod moved_clock;
 mod never_against_their_will;
