@@ -106,6 +106,7 @@ pub(super) async fn metrics(State(app): State<Arc<App>>, method: Method) -> Resp
             Duration::from_millis(rows.oldest_due_ms),
         );
     }
+    telemetry::queue_accepting(app.queue.accepting());
     let text = (app.metrics)();
     line.end(StatusCode::OK, "ok");
     ([(CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
