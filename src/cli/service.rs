@@ -13,7 +13,7 @@ use super::shutdown::Timetable;
 use crate::clock::Clock;
 use crate::config::{self, QueueUrl, Settings};
 use crate::merge::{KeepTags, Rules};
-use crate::queue::{OpenError, Options as QueueOptions, Queue, Rates, Role};
+use crate::queue::{Lane, OpenError, Options as QueueOptions, Queue, Rates, Role};
 use crate::server::{App, Authenticator, Limits, listen, router, serve};
 use crate::sync::Syncer;
 use crate::upstream::rest::{Policy, Rest};
@@ -77,7 +77,7 @@ impl Service {
         let clock = Clock::system();
         let metrics = telemetry::start_metrics()?;
         let queue = open_queue(&settings, &clock).await?;
-        let meter: Arc<dyn Meter> = Arc::new(queue.clone());
+        let meter: Arc<dyn Meter> = Arc::new(queue.meter(Lane::Events));
         let clients = clients(&settings, &meter, &clock)?;
         let address = settings.server.listen;
         let listener = listen(address).map_err(|error| ServiceError::Listen { address, error })?;

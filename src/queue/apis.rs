@@ -163,14 +163,21 @@ impl Apis {
         }
     }
 
-    /// Takes one call of `api`, if there is one.
-    pub(super) fn take_call(&mut self, api: Api, now: Millis, rates: &Rates) -> Turn {
+    /// Takes one call of `api` for a sync of `lane`, if there is one.
+    pub(super) fn take_call(&mut self, api: Api, lane: Lane, now: Millis, rates: &Rates) -> Turn {
         self.check(now, rates);
-        let (state, quota) = (self.0.of_mut(api), rates.quotas.of(api));
+        let (state, quota, share) = (self.0.of_mut(api), rates.quotas.of(api), rates.share(api));
+        let of_background = lane == Lane::Background;
         if quota.available(state.used, now) == 0 {
             return Turn::NotBefore(quota.ready_at(state.used, now, 1));
         }
+        if of_background && share.available(state.background_used, now) == 0 {
+            return Turn::NotBefore(share.ready_at(state.background_used, now, 1));
+        }
         state.used = quota.take(state.used, now, 1);
+        if of_background {
+            state.background_used = share.take(state.background_used, now, 1);
+        }
         Turn::Granted
     }
 

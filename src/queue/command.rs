@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
-    Entry, Job, Known, LeaseRequest, Leased, NextDue, Progress, QueueError, Retry, Room, Settled, Settlement,
-    UserLease,
+    Entry, Job, Known, Lane, LeaseRequest, Leased, NextDue, Progress, QueueError, Retry, Room, Settled,
+    Settlement, UserLease,
 };
 use crate::clock::Millis;
 use crate::upstream::rest::Change;
@@ -37,7 +37,7 @@ pub(super) enum Command {
     /// One attempt less for each of `users`; and who is parked with `parked_with` is due at `due`.
     GiveBack { users: Vec<UserId>, parked_with: Option<String>, due: Millis, answer: Answer<()> },
     /// One call of an API, beside those that came with a lease.
-    TakeCall { api: Api, answer: Answer<Turn> },
+    TakeCall { api: Api, lane: Lane, answer: Answer<Turn> },
     /// What is new for all processes, if anything is; the answer is what they all know then.
     Know { news: News, answer: Answer<Known> },
     /// A small write that tells whether events can be kept again.

@@ -53,6 +53,7 @@ async fn app() -> App {
         vendor_id: Some(Arc::from("vendor_1")),
         body_limit_bytes: 1_000,
         heartbeat: Heartbeat::default(),
+        pause: Pause::default(),
         rests: vec![],
         metrics: Arc::new(|| "sesamy_mailmojo_up 1\n".to_owned()),
         draining: CancellationToken::new(),

@@ -9,12 +9,7 @@ use crate::telemetry;
 use crate::upstream::Class;
 
 /// Logs and counts a sync. Lists are joined by commas.
-pub(super) fn tell(
-    job: &Job,
-    result: &Result<Report, SyncError>,
-    settlement: &Settlement,
-    took: Duration,
-) {
+pub(super) fn tell(job: &Job, result: &Result<Report, SyncError>, settlement: &Settlement, took: Duration) {
     let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     let attempt = job.attempts.saturating_add(1);
     match result {
@@ -105,7 +100,9 @@ pub(super) fn entry_of_a_poison_pill(job: &Job) -> Entry {
         outcome: "parked",
         reason: "poison",
         attempt: job.unsettled,
-        error: Some("the service ended, or hung, in the middle of this user's sync time and again".to_owned()),
+        error: Some(
+            "the service ended, or hung, in the middle of this user's sync time and again".to_owned(),
+        ),
         ..Entry::default()
     }
 }

@@ -262,7 +262,7 @@ impl Desk {
 /// What an ask comes to, while the rows of both APIs are locked.
 fn carry_out(ask: &mut Command, apis: &mut Apis, now: Millis, rates: &Rates) {
     match ask {
-        Command::TakeCall { api, answer } => answer.hold(apis.take_call(*api, now, rates)),
+        Command::TakeCall { api, lane, answer } => answer.hold(apis.take_call(*api, *lane, now, rates)),
         Command::Know { news, answer } => {
             apis.hear(news, now);
             answer.hold(apis.known());

@@ -227,8 +227,8 @@ impl Hand {
                         apis::change(transaction, |apis| apis.settled(job, now, &self.options.rates))?;
                     }
                 }
-                Command::TakeCall { api, answer } => {
-                    let take = |apis: &mut Apis| apis.take_call(*api, now, &self.options.rates);
+                Command::TakeCall { api, lane, answer } => {
+                    let take = |apis: &mut Apis| apis.take_call(*api, *lane, now, &self.options.rates);
                     answer.hold(apis::change(transaction, take)?.0);
                 }
                 Command::Know { news, answer } => {

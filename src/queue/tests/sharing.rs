@@ -1,5 +1,6 @@
 //! What all processes on one store share: the rate of both APIs, and their rests.
 
+use crate::queue::Lane;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -81,10 +82,14 @@ async fn a_call_beyond_those_of_the_lease_waits_for_its_turn(shop: Shop) {
     let queue = shop.opens_as(slow(4));
     due(&shop, &queue, &["a"]).await;
     only_job(&queue).await;
-    assert_eq!(queue.take_call(Api::Sesamy).await, Ok(Turn::Granted));
-    let turn = queue.take_call(Api::Sesamy).await.unwrap();
+    assert_eq!(queue.meter(Lane::Events).take_call(Api::Sesamy).await, Ok(Turn::Granted));
+    let turn = queue.meter(Lane::Events).take_call(Api::Sesamy).await.unwrap();
     assert_eq!(turn, Turn::NotBefore(shop.clock.now().plus(SECOND)));
-    assert_eq!(queue.take_call(Api::Mailmojo).await, Ok(Turn::Granted), "each has a rate of its own");
+    assert_eq!(
+        queue.meter(Lane::Events).take_call(Api::Mailmojo).await,
+        Ok(Turn::Granted),
+        "each has a rate of its own"
+    );
 }
 
 async fn a_burst_smaller_than_a_sync_holds_nobody_up_for_ever(shop: Shop) {
