@@ -1,8 +1,10 @@
-//! The client of Sesamy's Management API: a user's profile, contracts and entitlements.
+//! The client of Sesamy's Management API: a user's profile, contracts and entitlements; and, in
+//! [`bulk`], the lists of all users and all contracts.
 //!
 //! Every assumption about the API that its public material does not settle is a named constant or function here, in
 //! [`models`] and in `pages`, and is listed in the README.
 
+pub mod bulk;
 pub mod models;
 pub(crate) mod pages;
 
