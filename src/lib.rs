@@ -23,6 +23,7 @@
 //! | [`config`] | every setting, its default, its check | who uses it |
 //! | [`server`] | routes, authentication, limits, problem responses, health | Mailmojo, the merge |
 //! | [`event`] | the shape of an event, the eight types | HTTP |
+//! | [`operations`] | what an operator asks for: sync now, preview, backfill, retry, pause | how it is asked |
 //! | [`worker`] | the loop, concurrency, backoff, shutdown | HTTP details |
 //! | [`queue`] | due, lease, settle, park | what a sync is |
 //! | [`sync`] | the five steps above for one user | SQL, retries |
@@ -38,6 +39,7 @@ pub mod config;
 pub mod event;
 pub mod mailmojo;
 pub mod merge;
+pub mod operations;
 pub mod personal;
 #[cfg(any(test, fuzzing))]
 pub mod properties;
