@@ -3,6 +3,7 @@
 mod check;
 mod demo;
 mod healthcheck;
+mod preview;
 mod serve;
 mod service;
 mod shutdown;
@@ -41,6 +42,12 @@ enum Command {
     /// Check the settings, then make one harmless call to each API: credentials, scopes, the list's name.
     #[command(after_help = "Example:\n  sesamy-mailmojo --config publisher.toml check --json")]
     Check(Output),
+    /// Tell what a sync of these users would change, field by field and tag by tag, and why; writes nothing.
+    #[command(
+        after_help = "Examples:\n  sesamy-mailmojo --config publisher.toml preview 'email|84cccf985de28a2a84824786'\n  \
+        sesamy-mailmojo --config publisher.toml preview --email kari@example.com --json"
+    )]
+    Preview(preview::Options),
     /// Ask a running service on this machine whether it is healthy: for Docker's HEALTHCHECK.
     #[command(after_help = "Example:\n  PORT=8080 sesamy-mailmojo healthcheck")]
     Healthcheck,
@@ -110,6 +117,7 @@ async fn run(cli: Cli) -> Result<(), CommandError> {
             Ok(settings) => check::run(settings, output).await,
             Err(error) => Err(check::without_settings(error, output)?),
         },
+        Command::Preview(options) => preview::run(load(config, LogTarget::Stderr)?, options).await,
         Command::Healthcheck => healthcheck::run(config, environment()).await,
     }
 }
