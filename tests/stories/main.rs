@@ -41,6 +41,7 @@ mod outage;
 mod pacing;
 mod permanent;
 mod postgres;
+mod preview;
 mod rate_limits;
 mod replicas;
 mod shell;
