@@ -20,6 +20,7 @@
 //! | room | knows | does not know |
 //! |---|---|---|
 //! | [`cli`] | one file per command; wires the rest together | how anything works inside |
+//! | [`operations`] | what an operator asks for, the same for everybody who asks | who asks, and how it is shown |
 //! | [`config`] | every setting, its default, its check | who uses it |
 //! | [`server`] | routes, authentication, limits, problem responses, health | Mailmojo, the merge |
 //! | [`event`] | the shape of an event, the eight types | HTTP |

@@ -3,7 +3,9 @@
 //! Promises, each told by a story: nobody is synced by hand beside a running sync of the same user; what is asked of the
 //! queue is logged with what it was, and with nobody's address.
 
+pub mod find;
 mod now;
+pub mod preview;
 mod status;
 
 use std::sync::Arc;

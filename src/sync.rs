@@ -266,3 +266,6 @@ impl Syncer {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

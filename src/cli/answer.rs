@@ -25,21 +25,9 @@ pub(super) fn line(text: &str) -> io::Result<()> {
     writeln!(anstream::stdout(), "{text}")
 }
 
-/// What was typed as a user's id.
-pub(super) fn users(typed: &[String]) -> Result<Vec<UserId>, WrongUser> {
-    typed.iter().map(|id| user(id)).collect()
-}
-
-pub(super) fn user(typed: &str) -> Result<UserId, WrongUser> {
-    UserId::new(typed).map_err(|why| WrongUser { typed: typed.escape_debug().to_string(), why })
-}
-
-/// What was typed is no user's id.
-#[derive(Debug, thiserror::Error)]
-#[error("“{typed}” is no user id: {why}")]
-pub(super) struct WrongUser {
-    typed: String,
-    why: UserIdError,
+/// A user's id, as it was typed.
+pub(super) fn user(typed: &str) -> Result<UserId, UserIdError> {
+    UserId::new(typed)
 }
 
 /// A moment as seen from another: `in 3 min`, `2 h ago`, `now`.

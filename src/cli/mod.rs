@@ -4,6 +4,7 @@ mod answer;
 mod check;
 mod demo;
 mod healthcheck;
+mod preview;
 mod queue;
 mod serve;
 mod service;
@@ -55,6 +56,12 @@ enum Command {
                             sesamy-mailmojo queue pause"
     )]
     Queue(queue::Options),
+    /// Tell what a sync of these users would change, field by field and tag by tag, and why; writes nothing.
+    #[command(
+        after_help = "Examples:\n  sesamy-mailmojo --config publisher.toml preview 'email|84cccf985de28a2a84824786'\n  \
+        sesamy-mailmojo --config publisher.toml preview --email kari@example.com --json"
+    )]
+    Preview(preview::Options),
     /// Ask a running service on this machine whether it is healthy: for Docker's HEALTHCHECK.
     #[command(after_help = "Example:\n  PORT=8080 sesamy-mailmojo healthcheck")]
     Healthcheck,
@@ -81,8 +88,6 @@ enum CommandError {
     Demo(#[from] demo::DemoError),
     #[error("{0}")]
     Unhealthy(String),
-    #[error(transparent)]
-    WrongUser(#[from] answer::WrongUser),
     #[error("{0} is not known: no event of this user has come, and nobody has asked for a sync")]
     Unknown(String),
     #[error(transparent)]
@@ -116,8 +121,7 @@ pub fn main() -> ExitCode {
         Err(CommandError::Told) => ExitCode::FAILURE,
         Err(error) => {
             anstream::eprintln!("{error}");
-            let is_wrong = matches!(error, CommandError::Settings(_) | CommandError::WrongUser(_));
-            ExitCode::from(if is_wrong { WRONG_SETTINGS } else { 1 })
+            ExitCode::from(if matches!(error, CommandError::Settings(_)) { WRONG_SETTINGS } else { 1 })
         }
     }
 }
@@ -133,6 +137,7 @@ async fn run(cli: Cli) -> Result<(), CommandError> {
         },
         Command::Sync(options) => sync::run(load_quietly(config)?, options).await,
         Command::Queue(options) => queue::run(load_quietly(config)?, options).await,
+        Command::Preview(options) => preview::run(load_quietly(config)?, options).await,
         Command::Healthcheck => healthcheck::run(config, environment()).await,
     }
 }

@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::operations::{ApiStatus, Operator, Status};
 use crate::queue::{Census, Lane, Retry, Role, State};
+use crate::user::UserId;
 
 #[derive(Debug, Clone, Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -49,8 +50,8 @@ enum Command {
 #[group(id = "whom", required = true, multiple = false, args = ["users", "all_parked", "reason"])]
 struct RetryOptions {
     /// The users' ids.
-    #[arg(value_name = "USER")]
-    users: Vec<String>,
+    #[arg(value_name = "USER", value_parser = answer::user)]
+    users: Vec<UserId>,
     /// Everybody who is parked.
     #[arg(long)]
     all_parked: bool,
@@ -113,15 +114,15 @@ pub(super) async fn run(settings: Settings, options: Options) -> Result<(), Comm
 }
 
 async fn retry(operator: &Operator, options: RetryOptions) -> Result<(), CommandError> {
-    let is_by_name = !options.users.is_empty();
+    let by_name = options.users.len();
     let whom = match options.reason {
         Some(reason) => Retry::Reason(reason),
         None if options.all_parked => Retry::AllParked,
-        None => Retry::Users(answer::users(&options.users)?),
+        None => Retry::Users(options.users),
     };
     let users = operator.hand.queue.count_retry(&whom).await?;
     let json = options.output.json;
-    if !(is_by_name || options.yes || users == 0 || (!json && is_confirmed(users)?)) {
+    if !(by_name > 0 || options.yes || users == 0 || (!json && is_confirmed(users)?)) {
         if json {
             answer::json(&Retried { users, done: false })?;
         } else {
@@ -140,7 +141,7 @@ async fn retry(operator: &Operator, options: RetryOptions) -> Result<(), Command
     } else {
         answer::line("nobody was made due: nobody is parked or waiting for another try who was asked for")?;
     }
-    let missed = is_by_name && users < u64::try_from(options.users.len()).unwrap_or(u64::MAX);
+    let missed = users < u64::try_from(by_name).unwrap_or(u64::MAX);
     if missed { Err(CommandError::Told) } else { Ok(()) }
 }
 

@@ -17,8 +17,8 @@ use crate::user::UserId;
 #[derive(Debug, Clone, Args)]
 pub(super) struct Options {
     /// The users' ids, as Sesamy has them.
-    #[arg(required = true, value_name = "USER")]
-    users: Vec<String>,
+    #[arg(required = true, value_name = "USER", value_parser = answer::user)]
+    users: Vec<UserId>,
     #[command(flatten)]
     output: Output,
 }
@@ -46,7 +46,6 @@ enum One {
 
 /// Syncs one user after the other; fails if anybody is not in step then.
 pub(super) async fn run(settings: Settings, options: Options) -> Result<(), CommandError> {
-    let users = answer::users(&options.users)?;
     let clock = Clock::system();
     let queue = open_queue(&settings, &clock, Role::Command { may_create: true }).await?;
     let operator = operator(&settings, queue.clone(), clock, Lane::Events)?;
@@ -55,8 +54,8 @@ pub(super) async fn run(settings: Settings, options: Options) -> Result<(), Comm
     let wait = settings.sync.deadline + 3 * settings.sync.request_timeout;
     let patience = Patience { wait, stop };
 
-    let mut answers = Vec::with_capacity(users.len());
-    for user in users {
+    let mut answers = Vec::with_capacity(options.users.len());
+    for user in options.users {
         let one = one(&operator, &user, &patience).await;
         if !options.output.json {
             print(&one)?;

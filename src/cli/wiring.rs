@@ -139,7 +139,8 @@ pub(super) fn quotas(settings: &Settings) -> PerApi<Quota> {
     }
 }
 
-fn sync_options(settings: &Settings) -> sync::Options {
+/// What the settings say to a sync.
+pub(super) fn sync_options(settings: &Settings) -> sync::Options {
     sync::Options {
         guest_user_id_prefixes: settings.sesamy.guest_user_id_prefixes.clone(),
         derive_tags: settings.sesamy.derive_tags,

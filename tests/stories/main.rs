@@ -43,6 +43,7 @@ mod outage;
 mod pacing;
 mod permanent;
 mod postgres;
+mod preview;
 mod promql;
 mod rate_limits;
 mod replicas;

@@ -8,6 +8,7 @@ use crate::cli::{CommandError, Output};
 use crate::clock::Millis;
 use crate::operations::Operator;
 use crate::queue::{HistoryRow, State, UserRow};
+use crate::user::UserId;
 
 /// How much of the history is shown.
 const HISTORY: usize = 100;
@@ -15,8 +16,8 @@ const HISTORY: usize = 100;
 #[derive(Debug, Clone, Args)]
 pub(super) struct Options {
     /// The user's id.
-    #[arg(value_name = "USER")]
-    user: String,
+    #[arg(value_name = "USER", value_parser = answer::user)]
+    user: UserId,
     #[command(flatten)]
     output: Output,
 }
@@ -31,7 +32,7 @@ struct Answer {
 }
 
 pub(super) async fn run(operator: &Operator, options: Options) -> Result<(), CommandError> {
-    let user = answer::user(&options.user)?;
+    let user = options.user;
     let queue = &operator.hand.queue;
     let Some(row) = queue.rows_of(std::slice::from_ref(&user)).await?.pop() else {
         return Err(CommandError::Unknown(user.as_str().to_owned()));
