@@ -6,6 +6,10 @@
 //! Promises, each held by a property test of that name: `somebody_elses_tags_survive_unchanged_and_in_order`,
 //! `a_name_or_phone_already_there_stays`, `applying_the_change_and_merging_again_changes_nothing`,
 //! `nobody_is_subscribed_against_their_status`, `ours_are_exactly_the_wanted_and_the_kept_tags`.
+//!
+//! [`why`] tells the reasons.
+
+pub mod why;
 
 use std::collections::BTreeSet;
 
@@ -140,14 +144,17 @@ pub fn plan(
         return if rules.create_contacts { Plan::Create(change) } else { Plan::NotInMailmojo };
     };
     let change = change(person, wanted, contact, &rules.keep_tags);
-    let may_subscribe = *membership == Membership::NotOnList && contact.status.as_deref() == Some(ACTIVE);
-    if may_subscribe && rules.create_contacts {
+    if may_subscribe(contact, membership) && rules.create_contacts {
         Plan::Subscribe(change)
     } else if change.is_empty() {
         Plan::Nothing
     } else {
         Plan::Update(change)
     }
+}
+
+fn may_subscribe(contact: &Contact, membership: &Membership) -> bool {
+    *membership == Membership::NotOnList && contact.status.as_deref() == Some(ACTIVE)
 }
 
 /// The status for which a contact is not, or no longer, subscribed by us; none for one who may receive the list's mail.
@@ -166,12 +173,9 @@ pub fn withheld<'a>(contact: &'a Contact, membership: &'a Membership) -> Option<
 /// The smallest change of the contact's data and tags.
 #[must_use]
 pub fn change(person: &Person, wanted: &BTreeSet<String>, contact: &Contact, keep: &KeepTags) -> Change {
-    let absent = |field: &Option<Personal>| field.as_ref().and_then(Personal::trimmed).is_none();
-    // `name` takes precedence in Mailmojo: beside a whole name alone, ours would be a second, hidden one.
-    let has_only_whole_name =
-        !absent(&contact.name) && absent(&contact.first_name) && absent(&contact.last_name);
+    let has_only_whole_name = has_only_whole_name(contact);
     let name_where = |wanted: &Option<Personal>, present: &Option<Personal>| {
-        wanted.clone().filter(|_| absent(present) && !has_only_whole_name)
+        wanted.clone().filter(|_| is_absent(present) && !has_only_whole_name)
     };
 
     let present = contact.tags.as_deref().unwrap_or_default();
@@ -186,12 +190,22 @@ pub fn change(person: &Person, wanted: &BTreeSet<String>, contact: &Contact, kee
         data: ContactData {
             first_name: name_where(&person.first_name, &contact.first_name),
             last_name: name_where(&person.last_name, &contact.last_name),
-            phone: person.phone.clone().filter(|_| absent(&contact.phone)),
+            phone: person.phone.clone().filter(|_| is_absent(&contact.phone)),
             tags: tags_differ.then_some(next),
         },
         tags_added,
         tags_removed,
     }
+}
+
+/// Absent, null or blank.
+fn is_absent(field: &Option<Personal>) -> bool {
+    field.as_ref().and_then(Personal::trimmed).is_none()
+}
+
+/// `name` takes precedence in Mailmojo: beside a whole name alone, ours would be a second, hidden one.
+fn has_only_whole_name(contact: &Contact) -> bool {
+    !is_absent(&contact.name) && is_absent(&contact.first_name) && is_absent(&contact.last_name)
 }
 
 /// The contact's own tags, exactly as they are and in their order; then ours, sorted: the wanted ones, and those of

@@ -3,16 +3,33 @@
 //! It reads the profile, then contracts and entitlements at once, then the contact, last, so that the window in which
 //! somebody's own change could be lost is as short as it can be; it merges; and it writes at most what differs. It knows
 //! nothing of events, of the queue, or of trying again: a failure says what kind it is, and [`crate::worker`] decides.
+//!
+//! [`Syncer::decide`] reads, [`Syncer::write`] writes what was decided, [`Syncer::sync`] does the one and then the
+//! other. Between them is a [`Decision`], which can be looked at without being written.
 
-use std::collections::BTreeSet;
+mod contact;
+mod decision;
+mod outcome;
+mod source;
 
-use crate::mailmojo::models::{Contact, same_address};
-use crate::merge::{self, Membership, Person, Plan, Rules};
+use std::sync::Arc;
+
+use crate::mailmojo::models::Contact;
+use crate::merge::{self, Plan, Rules};
 use crate::personal::Mask;
-use crate::sesamy::models::Profile;
-use crate::upstream::{self, Api, Attempt, Class, PerApi};
+use crate::sesamy::models::{Contract, Profile};
+use crate::upstream::{Api, Attempt, Failure, PerApi};
 use crate::user::UserId;
-use crate::{mailmojo, sesamy, tags};
+use crate::{mailmojo, sesamy};
+use contact::Found;
+use decision::{Case, Decided, Write};
+use outcome::mask_of;
+use source::{Nobody, Source};
+
+pub use decision::Decision;
+pub use outcome::{Outcome, Reason, Report, SyncError};
+#[cfg(any(test, fuzzing))]
+pub(crate) use source::address;
 
 /// What a sync needs to know of the settings.
 #[derive(Debug, Clone)]
@@ -27,6 +44,18 @@ pub struct Options {
     pub rules: Rules,
 }
 
+/// What has been read of a user already, in lists: it is not read again. By default nothing.
+///
+/// The row of a list may leave out what the profile has. So one without an address, or one without tags where a tag would
+/// be taken away, is not trusted: the profile is read singly then.
+#[derive(Debug, Clone, Default)]
+pub struct Known {
+    /// The user's row in the list of users.
+    pub profile: Option<Profile>,
+    /// All contracts of the user.
+    pub contracts: Option<Vec<Contract>>,
+}
+
 /// How many calls a sync of a user with a page of everything makes at the most: profile, contracts and entitlements; the
 /// contact, and a write. Longer lists, another letter case and second looks come on top.
 #[must_use]
@@ -34,149 +63,38 @@ pub fn usual_calls(derive_tags: bool) -> PerApi<u32> {
     PerApi { sesamy: if derive_tags { 3 } else { 1 }, mailmojo: 2 }
 }
 
-/// Syncs users, any number at a time, but each user once at a time.
-#[derive(Debug)]
+/// Syncs users, any number at a time, but each user once at a time. Clones share the clients.
+#[derive(Debug, Clone)]
 pub struct Syncer {
-    sesamy: sesamy::Client,
-    mailmojo: mailmojo::Client,
+    sesamy: Arc<sesamy::Client>,
+    mailmojo: Arc<mailmojo::Client>,
     options: Options,
-}
-
-/// How a sync ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// The contact was not there, and is now, on the list.
-    Created,
-    /// The contact was not on the list, and is now.
-    Subscribed,
-    /// The contact's data or tags were changed.
-    Updated,
-    /// The contact is as it should be.
-    Unchanged,
-    /// There is nothing to bring in step.
-    Skipped(Reason),
-}
-
-/// Why a user is skipped: quietly, for none of it is an error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reason {
-    /// Sesamy has no such user.
-    UserNotFound,
-    /// A temporary account made during a checkout.
-    Guest,
-    /// The user has no address.
-    NoEmail,
-    /// The user's address is none.
-    BadEmail,
-    /// Mailmojo has no such contact, and `sync.create_contacts` is off.
-    NotInMailmojo,
-}
-
-impl Outcome {
-    /// The word in logs and metrics.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Created => "created",
-            Self::Subscribed => "subscribed",
-            Self::Updated => "updated",
-            Self::Unchanged => "unchanged",
-            Self::Skipped(_) => "skipped",
-        }
-    }
-
-    /// The reason in logs and metrics.
-    #[must_use]
-    pub fn reason(self) -> Option<&'static str> {
-        match self {
-            Self::Skipped(reason) => Some(match reason {
-                Reason::UserNotFound => "user_not_found",
-                Reason::Guest => "guest",
-                Reason::NoEmail => "no_email",
-                Reason::BadEmail => "bad_email",
-                Reason::NotInMailmojo => "not_in_mailmojo",
-            }),
-            _ => None,
-        }
-    }
-}
-
-/// What a sync did.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Report {
-    /// How it ended; in a dry run, how it would have ended.
-    pub outcome: Outcome,
-    /// The names of the fields that were written.
-    pub changed: Vec<&'static str>,
-    /// Which of our tags the contact gained.
-    pub tags_added: Vec<String>,
-    /// Which of our tags the contact lost.
-    pub tags_removed: Vec<String>,
-    /// Whether `sync.dry_run` kept a change from being written.
-    pub held_back: bool,
-    /// The status for which the contact is not subscribed by us, where there is one.
-    pub withheld: Option<String>,
-    /// Which APIs answered all that they were asked.
-    pub reached: Vec<Api>,
-}
-
-impl Report {
-    fn new(outcome: Outcome, reached: &[Api]) -> Self {
-        Self {
-            outcome,
-            changed: Vec::new(),
-            tags_added: Vec::new(),
-            tags_removed: Vec::new(),
-            held_back: false,
-            withheld: None,
-            reached: reached.to_vec(),
-        }
-    }
-
-    fn with_change(mut self, change: &merge::Change) -> Self {
-        self.changed = change.fields();
-        self.tags_added.clone_from(&change.tags_added);
-        self.tags_removed.clone_from(&change.tags_removed);
-        self
-    }
-}
-
-/// Why a sync failed; nothing personal is left in it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct SyncError {
-    /// On which API.
-    pub api: Api,
-    /// What follows.
-    pub class: Class,
-    /// What failed.
-    pub message: String,
-    /// What is the same for all who fail for this reason.
-    pub answer: String,
-    /// Which APIs answered all that they were asked before.
-    pub reached: Vec<Api>,
-}
-
-/// What Sesamy says of a user who has an address.
-struct Source {
-    email: String,
-    person: Person,
-    tags: BTreeSet<String>,
-}
-
-/// A contact as it was read: where, and what.
-struct Found {
-    /// The address that the contact is asked for by.
-    email: String,
-    contact: Contact,
-    membership: Membership,
 }
 
 impl Syncer {
     /// Puts the two clients together.
     #[must_use]
     pub fn new(sesamy: sesamy::Client, mailmojo: mailmojo::Client, options: Options) -> Self {
-        Self { sesamy, mailmojo, options }
+        Self { sesamy: Arc::new(sesamy), mailmojo: Arc::new(mailmojo), options }
+    }
+
+    /// The same, but it creates and subscribes nobody, whatever `sync.create_contacts` says.
+    #[must_use]
+    pub fn existing_only(mut self) -> Self {
+        self.options.rules.create_contacts = false;
+        self
+    }
+
+    /// The client that it asks Sesamy by.
+    #[must_use]
+    pub fn sesamy(&self) -> &sesamy::Client {
+        &self.sesamy
+    }
+
+    /// The list that it keeps in step.
+    #[must_use]
+    pub fn list_id(&self) -> u64 {
+        self.mailmojo.list_id()
     }
 
     /// Syncs `user` within `attempt`. At most two writes: a create or subscribe, and what still differs after it.
@@ -184,87 +102,78 @@ impl Syncer {
     /// # Errors
     /// [`SyncError`]; whatever was written by then was right, and a later sync finds and keeps it.
     pub async fn sync(&self, user: &UserId, attempt: &Attempt) -> Result<Report, SyncError> {
-        let mut mask = Mask::default();
-        if user.for_log() != user.as_str() {
-            mask.add(user.as_str());
-        }
-        let masked = |failure: upstream::Failure, mask: &Mask, reached: &[Api]| {
-            let mut of_nobody = mask.clone();
-            of_nobody.add(user.as_str());
-            SyncError {
-                api: failure.api,
-                class: failure.class,
-                message: failure.message(mask),
-                answer: failure.answer(&of_nobody),
-                reached: reached.to_vec(),
-            }
-        };
-        let source = match self.ask_sesamy(user, attempt, &mut mask).await {
-            Ok(Ok(source)) => source,
-            Ok(Err(reason)) => {
-                // A guest is known by the id alone; nobody was asked then.
-                let reached: &[Api] = if self.is_guest_id(user) { &[] } else { &[Api::Sesamy] };
-                return Ok(Report::new(Outcome::Skipped(reason), reached));
-            }
-            Err(failure) => return Err(masked(failure, &mask, &[])),
-        };
-        self.bring_in_step(&source, attempt, &mut mask)
-            .await
-            .map_err(|failure| masked(failure, &mask, &[Api::Sesamy]))
+        let decision = self.decide(user, attempt, Known::default()).await?;
+        self.write(decision, attempt).await
     }
 
-    /// Steps 1 and 2: who the contact should be, or why there is none.
-    async fn ask_sesamy(
+    /// Finds out what is to be done about `user`; reads only, and not what is `known`.
+    ///
+    /// # Errors
+    /// [`SyncError`].
+    pub async fn decide(
         &self,
         user: &UserId,
         attempt: &Attempt,
-        mask: &mut Mask,
-    ) -> Result<Result<Source, Reason>, upstream::Failure> {
-        if self.is_guest_id(user) {
-            return Ok(Err(Reason::Guest));
+        known: Known,
+    ) -> Result<Decision, SyncError> {
+        let mut mask = mask_of(user);
+        let source = match self.ask_sesamy(user, known, attempt, &mut mask).await {
+            Ok(Ok(source)) => source,
+            Ok(Err(nobody)) => return Ok(self.skip(user, nobody, mask)),
+            Err(failure) => return Err(SyncError::of(user, &failure, &mask, &[])),
+        };
+        let found = self.find_contact(&source.email, attempt, &mut mask).await;
+        let found = found.map_err(|failure| SyncError::of(user, &failure, &mask, source.reached()))?;
+        let plan = self.plan(&source, found.as_ref());
+        let takes_away = plan.change().is_some_and(|change| !change.tags_removed.is_empty());
+        if takes_away && source.may_lack_tags() {
+            return self.decide_again(user, attempt, source, found, mask).await;
         }
-        let Some(profile) = self.sesamy.profile(user, attempt).await? else {
-            return Ok(Err(Reason::UserNotFound));
-        };
-        profile.mask_into(mask);
-        let email = match address(&profile) {
-            Ok(email) => email,
-            Err(reason) => return Ok(Err(reason)),
-        };
-        let tags = if self.options.derive_tags {
-            let (contracts, entitlements) = tokio::try_join!(
-                self.sesamy.contracts(user, attempt),
-                self.sesamy.entitlements(user, attempt)
-            )?;
-            tags::wanted(&profile, &contracts, &entitlements, jiff::Timestamp::now())
-        } else {
-            tags::from_profile(&profile)
-        };
-        let person = Person {
-            first_name: profile.wanted_first_name(),
-            last_name: profile.wanted_last_name(),
-            phone: profile.wanted_phone(),
-        };
-        Ok(Ok(Source { email, person, tags }))
+        Ok(self.decided(user, source, found, plan, mask))
     }
 
-    fn is_guest_id(&self, user: &UserId) -> bool {
-        let prefixes = &self.options.guest_user_id_prefixes;
-        prefixes.iter().any(|prefix| user.as_str().starts_with(prefix.as_str()))
-    }
-
-    /// Steps 3 to 5: the contact now, the smallest change, and the writes.
-    async fn bring_in_step(
+    /// Decides by the profile itself, for the row of a list may have left out the tags that the contact would lose.
+    async fn decide_again(
         &self,
-        source: &Source,
+        user: &UserId,
         attempt: &Attempt,
-        mask: &mut Mask,
-    ) -> Result<Report, upstream::Failure> {
-        const BOTH: &[Api] = &[Api::Sesamy, Api::Mailmojo];
-        let found = self.find_contact(&source.email, attempt, mask).await?;
-        let there = found.as_ref().map(|found| (&found.contact, &found.membership));
-        let plan = merge::plan(&source.person, &source.tags, there, &self.options.rules);
+        row: Source,
+        mut found: Option<Found>,
+        mut mask: Mask,
+    ) -> Result<Decision, SyncError> {
+        let email = row.email.clone();
+        let source = match self.ask_again(user, row, attempt, &mut mask).await {
+            Ok(Ok(source)) => source,
+            Ok(Err(nobody)) => return Ok(self.skip(user, nobody, mask)),
+            Err(failure) => return Err(SyncError::of(user, &failure, &mask, &[Api::Mailmojo])),
+        };
+        if source.email != email {
+            let moved = self.find_contact(&source.email, attempt, &mut mask).await;
+            found = moved.map_err(|failure| SyncError::of(user, &failure, &mask, &[Api::Sesamy]))?;
+        }
+        let plan = self.plan(&source, found.as_ref());
+        Ok(self.decided(user, source, found, plan, mask))
+    }
 
+    fn plan(&self, source: &Source, found: Option<&Found>) -> Plan {
+        let there = found.map(|found| (&found.contact, &found.membership));
+        merge::plan(&source.person, &source.tags, there, &self.options.rules)
+    }
+
+    fn skip(&self, user: &UserId, nobody: Nobody, mask: Mask) -> Decision {
+        let reached: &[Api] = if nobody.asked { &[Api::Sesamy] } else { &[] };
+        let report = Report::new(Outcome::Skipped(nobody.reason), reached);
+        Decision { user: user.clone(), report, case: Case::Skipped(nobody.profile), mask }
+    }
+
+    fn decided(
+        &self,
+        user: &UserId,
+        source: Source,
+        found: Option<Found>,
+        plan: Plan,
+        mask: Mask,
+    ) -> Decision {
         let outcome = match &plan {
             Plan::Create(_) => Outcome::Created,
             Plan::Subscribe(_) => Outcome::Subscribed,
@@ -272,19 +181,26 @@ impl Syncer {
             Plan::Nothing => Outcome::Unchanged,
             Plan::NotInMailmojo => Outcome::Skipped(Reason::NotInMailmojo),
         };
-        let mut report = Report::new(outcome, BOTH);
+        let reached = [source.reached(), &[Api::Mailmojo]].concat();
+        let mut report = Report::new(outcome, &reached);
+        let there = found.as_ref().map(|found| (&found.contact, &found.membership));
         report.withheld =
             there.and_then(|(contact, membership)| merge::withheld(contact, membership)).map(str::to_owned);
-        let Some(change) = plan.change() else { return Ok(report) };
-        report = report.with_change(change);
-        if self.options.dry_run {
-            report.held_back = true;
-            return Ok(report);
+        if let Some(change) = plan.change() {
+            report = report.with_change(change);
+            report.held_back = self.options.dry_run;
         }
+        let write = self.first_write(&source, found.as_ref(), &plan);
+        let decided = Decided::explained(source, found, plan, write, &self.options.rules);
+        Decision { user: user.clone(), report, case: Case::Decided(Box::new(decided)), mask }
+    }
 
-        match (&plan, &found) {
-            (Plan::Update(change), Some(found)) => {
-                self.mailmojo.patch(&found.email, &change.data, attempt).await?;
+    fn first_write(&self, source: &Source, found: Option<&Found>, plan: &Plan) -> Option<Write> {
+        let data = plan.change()?.data.clone();
+        Some(match (plan, found) {
+            (Plan::Update(_), Some(found)) => {
+                let email = found.email.clone();
+                Write { call: self.mailmojo.patching(&email, &data), email, data }
             }
             (_, found) => {
                 // Mailmojo's own spelling of an address that it has; lower case for a new one, for contacts doubled by
@@ -293,112 +209,63 @@ impl Syncer {
                     Some(found) => found.own_spelling().to_owned(),
                     None => source.email.to_lowercase(),
                 };
-                let after = self.mailmojo.subscribe(&email, &change.data, attempt).await?;
-                after.mask_into(mask);
-                // Somebody may have made the contact between our look and our write. What is theirs stays; what is
-                // still missing is added once.
-                let rest_of = |after: &Contact| {
-                    merge::change(&source.person, &source.tags, after, &self.options.rules.keep_tags)
-                };
-                let mut rest = rest_of(&after);
-                if !after.tells_of(&rest.data) {
-                    // To take an answer that leaves out tags or a name for a contact without would wipe them.
-                    let seen = self.mailmojo.contact(&email, attempt).await?;
-                    let seen = seen.ok_or_else(mailmojo::gone_meanwhile)?;
-                    seen.mask_into(mask);
-                    rest = rest_of(&seen);
-                }
-                if !rest.is_empty() {
-                    self.mailmojo.patch(&email, &rest.data, attempt).await?;
-                }
+                Write { call: self.mailmojo.subscribing(&email, &data), email, data }
             }
-        }
-        Ok(report)
+        })
     }
 
-    /// Step 3: the contact by the address as Sesamy gives it; where that is not there and has upper-case letters, once
-    /// more in lower case.
-    async fn find_contact(
+    /// Writes what was decided; nothing where nothing is to be written, or under `sync.dry_run`. A decision is to be
+    /// written at once, while what it was decided from still holds.
+    ///
+    /// # Errors
+    /// [`SyncError`]; whatever was written by then was right, and a later sync finds and keeps it.
+    pub async fn write(&self, decision: Decision, attempt: &Attempt) -> Result<Report, SyncError> {
+        let Decision { user, report, case, mut mask } = decision;
+        let Case::Decided(decided) = case else { return Ok(report) };
+        let Some(write) = &decided.write else { return Ok(report) };
+        if self.options.dry_run {
+            return Ok(report);
+        }
+        let written = match &decided.plan {
+            Plan::Update(_) => self.mailmojo.patch(&write.email, &write.data, attempt).await.map(|_| ()),
+            _ => self.put_on_list(&decided.source, write, attempt, &mut mask).await,
+        };
+        match written {
+            Ok(()) => Ok(report),
+            Err(failure) => Err(SyncError::of(&user, &failure, &mask, decided.source.reached())),
+        }
+    }
+
+    /// Creates or subscribes, and adds what still differs after it.
+    async fn put_on_list(
         &self,
-        email: &str,
+        source: &Source,
+        write: &Write,
         attempt: &Attempt,
         mask: &mut Mask,
-    ) -> Result<Option<Found>, upstream::Failure> {
-        let lower = email.to_lowercase();
-        let mut asked = email;
-        let mut contact = self.mailmojo.contact(asked, attempt).await?;
-        if contact.is_none() && lower != email {
-            asked = &lower;
-            contact = self.mailmojo.contact(asked, attempt).await?;
+    ) -> Result<(), Failure> {
+        let email = &write.email;
+        let after = self.mailmojo.subscribe(email, &write.data, attempt).await?;
+        after.mask_into(mask);
+        // Somebody may have made the contact between our look and our write. What is theirs stays; what is still
+        // missing is added once.
+        let rest_of = |after: &Contact| {
+            merge::change(&source.person, &source.tags, after, &self.options.rules.keep_tags)
+        };
+        let mut rest = rest_of(&after);
+        if !after.tells_of(&rest.data) {
+            // To take an answer that leaves out tags or a name for a contact without would wipe them.
+            let seen = self.mailmojo.contact(email, attempt).await?;
+            let seen = seen.ok_or_else(mailmojo::gone_meanwhile)?;
+            seen.mask_into(mask);
+            rest = rest_of(&seen);
         }
-        let Some(contact) = contact else { return Ok(None) };
-        contact.mask_into(mask);
-        let membership = self.membership(asked, &contact, attempt).await?;
-        Ok(Some(Found { email: asked.to_owned(), contact, membership }))
-    }
-
-    /// The contact's place on our list. Where the contact's answer says nothing of lists at all, the list is asked.
-    async fn membership(
-        &self,
-        email: &str,
-        contact: &Contact,
-        attempt: &Attempt,
-    ) -> Result<Membership, upstream::Failure> {
-        if contact.list_associations.is_some() {
-            let association = contact.association(self.mailmojo.list_id());
-            return Ok(association.map_or(Membership::NotOnList, |association| {
-                Membership::OnList(association.status.clone())
-            }));
+        if !rest.is_empty() {
+            self.mailmojo.patch(email, &rest.data, attempt).await?;
         }
-        let subscriber = self.mailmojo.subscriber(email, attempt).await?;
-        Ok(subscriber.map_or(Membership::NotOnList, |subscriber| Membership::OnList(subscriber.status)))
+        Ok(())
     }
-}
-
-impl Found {
-    fn own_spelling(&self) -> &str {
-        let own = self.contact.email.as_ref().and_then(|email| email.trimmed());
-        own.filter(|own| same_address(own, &self.email)).unwrap_or(&self.email)
-    }
-}
-
-/// The profile's address, trimmed, or why the user is skipped.
-pub(crate) fn address(profile: &Profile) -> Result<String, Reason> {
-    if profile.is_guest() {
-        return Err(Reason::Guest);
-    }
-    let email = profile.email.as_ref().and_then(|email| email.trimmed()).ok_or(Reason::NoEmail)?;
-    let is_odd = |c: char| c.is_whitespace() || c.is_control();
-    if !email.contains('@') || email.contains(is_odd) {
-        return Err(Reason::BadEmail);
-    }
-    Ok(email.to_owned())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::{Value, json};
-
-    fn address_of(profile: Value) -> Result<String, Reason> {
-        address(&serde_json::from_value(profile).unwrap())
-    }
-
-    #[test]
-    fn who_has_an_address_to_sync() {
-        for (profile, expected) in [
-            (json!({"email": " Kari@Example.com "}), Ok("Kari@Example.com".to_owned())),
-            (json!({"email": "kari@example.com", "isGuest": true}), Err(Reason::Guest)),
-            (json!({"isGuest": true}), Err(Reason::Guest)),
-            (json!({}), Err(Reason::NoEmail)),
-            (json!({"email": null}), Err(Reason::NoEmail)),
-            (json!({"email": "  "}), Err(Reason::NoEmail)),
-            (json!({"email": "kari.example.com"}), Err(Reason::BadEmail)),
-            (json!({"email": "kari @example.com"}), Err(Reason::BadEmail)),
-            (json!({"email": "kari@exam\u{7}ple.com"}), Err(Reason::BadEmail)),
-            (json!({"email": "kari@exam\u{a0}ple.com"}), Err(Reason::BadEmail)),
-        ] {
-            assert_eq!(address_of(profile.clone()), expected, "{profile}");
-        }
-    }
-}
+mod tests;

@@ -4,25 +4,21 @@
 //! comes from Sesamy's built-in integration finds the same tags. Which tags a contact ends up with is decided in
 //! [`crate::merge`].
 
-use std::collections::BTreeSet;
+mod name;
+mod reason;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
 use crate::sesamy::models::{Contract, Entitlement, Item, Profile};
+use name::{CUSTOM, named};
 
-/// What every tag that is ours starts with. Tags without it are somebody else's and are never touched.
-pub const PREFIX: &str = "sesamy_";
+pub use name::{MAX_CHARS, PREFIX, is_ours};
+pub use reason::{Access, Reason};
 
-/// The longest tag, in characters. Source: Sesamy's help centre.
-pub const MAX_CHARS: usize = 99;
-
-const CUSTOM: &str = "sesamy_tag_";
-
-/// Whether `tag` is one that we add and remove.
-#[must_use]
-pub fn is_ours(tag: &str) -> bool {
-    tag.starts_with(PREFIX)
-}
+/// Tags, sorted, and for each why it is wanted: one reason at the least.
+pub type Reasons = BTreeMap<String, Vec<Reason>>;
 
 /// All tags that a user should have at `now`, sorted.
 #[must_use]
@@ -32,23 +28,46 @@ pub fn wanted(
     entitlements: &[Entitlement],
     now: Timestamp,
 ) -> BTreeSet<String> {
-    let accessible: Vec<&Entitlement> = entitlements.iter().filter(|it| has_access(it, now)).collect();
-    let mut tags = from_profile(profile);
-    let mut add = |tag: &str, holds: bool| {
-        if holds {
-            tags.insert(format!("{PREFIX}{tag}"));
+    reasons(profile, contracts, entitlements, now).into_keys().collect()
+}
+
+/// All tags that a user should have at `now`, and for each everything that asks for it, in Sesamy's order.
+#[must_use]
+pub fn reasons(
+    profile: &Profile,
+    contracts: &[Contract],
+    entitlements: &[Entitlement],
+    now: Timestamp,
+) -> Reasons {
+    let mut tags = reasons_of_profile(profile);
+    let mut add = |tag: String, why: Reason| tags.entry(tag).or_default().push(why);
+    for contract in contracts {
+        if is_active_subscription(contract) {
+            add(standard("active_subscriber"), Reason::active_subscription(contract));
         }
-    };
-    add("active_subscriber", contracts.iter().any(is_active_subscription));
-    add("overdue_contract", contracts.iter().any(is_overdue));
-    add(
-        "made_single_purchase",
-        contracts.iter().any(is_single_purchase) || entitlements.iter().any(is_bought_article),
-    );
-    add("has_external_access", accessible.iter().any(|it| origin_is(it, "EXTERNAL")));
-    add("has_gifted_subscription", accessible.iter().any(|it| is_gifted(it, contracts)));
-    for entitlement in accessible.into_iter().filter(|it| !is_article(it)) {
-        tags.extend(product_tags(entitlement));
+        if is_overdue(contract) {
+            add(standard("overdue_contract"), Reason::overdue(contract));
+        }
+        if is_single_purchase(contract) {
+            add(standard("made_single_purchase"), Reason::single_purchase(contract));
+        }
+    }
+    for entitlement in entitlements {
+        if is_bought_article(entitlement) {
+            add(standard("made_single_purchase"), Reason::bought_article(entitlement));
+        }
+        let Some(access) = access(entitlement, now) else { continue };
+        if origin_is(entitlement, "EXTERNAL") {
+            add(standard("has_external_access"), Reason::ExternalAccess(access.clone()));
+        }
+        if is_gifted(entitlement, contracts) {
+            let contract_id = paid_by(entitlement).map(str::to_owned);
+            let why = Reason::GiftedSubscription { access: access.clone(), contract_id };
+            add(standard("has_gifted_subscription"), why);
+        }
+        if !is_article(entitlement) {
+            product_tags(entitlement).for_each(|tag| add(tag, Reason::Access(access.clone())));
+        }
     }
     tags
 }
@@ -57,11 +76,25 @@ pub fn wanted(
 /// `sesamy_` is taken as it is.
 #[must_use]
 pub fn from_profile(profile: &Profile) -> BTreeSet<String> {
-    let tags = profile.tags.as_deref().unwrap_or_default();
-    tags.iter()
-        .map(|tag| tag.trim())
-        .filter_map(|tag| if is_ours(tag) { Some(tag.to_owned()) } else { named(CUSTOM, &[tag]) })
-        .collect()
+    reasons_of_profile(profile).into_keys().collect()
+}
+
+/// The tags of [`from_profile`], and for each which of the profile's tags asks for it.
+#[must_use]
+pub fn reasons_of_profile(profile: &Profile) -> Reasons {
+    let mut tags = Reasons::new();
+    for tag in profile.tags.iter().flatten().map(|tag| tag.trim()) {
+        let wanted = if is_ours(tag) { Some(tag.to_owned()) } else { named(CUSTOM, &[tag]) };
+        if let Some(wanted) = wanted {
+            tags.entry(wanted).or_default().push(Reason::ProfileTag { tag: tag.to_owned() });
+        }
+    }
+    tags
+}
+
+/// One of the tags with a fixed name.
+fn standard(name: &str) -> String {
+    format!("{PREFIX}{name}")
 }
 
 /// A contract that is in force and is a subscription: of duration `RECURRING` or `RENEWABLE`; where the duration is
@@ -107,16 +140,24 @@ fn origin_is(entitlement: &Entitlement, kind: &str) -> bool {
 
 /// Access that was paid for by a contract that is not among the user's own: somebody else pays.
 fn is_gifted(entitlement: &Entitlement, own: &[Contract]) -> bool {
-    let paid_by = entitlement.origin.as_ref().and_then(|origin| origin.contract_id.as_deref());
     !is_article(entitlement)
         && origin_is(entitlement, "PAYMENTS")
-        && paid_by.is_some_and(|id| !own.iter().any(|contract| contract.id.as_deref() == Some(id)))
+        && paid_by(entitlement)
+            .is_some_and(|id| !own.iter().any(|contract| contract.id.as_deref() == Some(id)))
 }
 
-/// Whether `entitlement` gives access at `now`. It ends at the very moment of `expiresAt`; a time that cannot be read is
-/// as if absent, so that a new spelling takes nobody's tags away.
-fn has_access(entitlement: &Entitlement, now: Timestamp) -> bool {
-    entitlement.has_access == Some(true) && expiry(entitlement).is_none_or(|end| now < end)
+fn paid_by(entitlement: &Entitlement) -> Option<&str> {
+    entitlement.origin.as_ref().and_then(|origin| origin.contract_id.as_deref())
+}
+
+/// The access that `entitlement` gives at `now`, if it does. It ends at the very moment of `expiresAt`; a time that
+/// cannot be read is as if absent, so that a new spelling takes nobody's tags away.
+fn access(entitlement: &Entitlement, now: Timestamp) -> Option<Access> {
+    if entitlement.has_access != Some(true) {
+        return None;
+    }
+    let until = expiry(entitlement);
+    until.is_none_or(|end| now < end).then(|| Access::of(entitlement, until))
 }
 
 fn expiry(entitlement: &Entitlement) -> Option<Timestamp> {
@@ -145,25 +186,6 @@ fn product_tags(entitlement: &Entitlement) -> impl Iterator<Item = String> {
     ]
     .into_iter()
     .flatten()
-}
-
-/// `prefix` and the cleaned `parts`, joined by a hyphen and cut at [`MAX_CHARS`]; none where a part is empty.
-fn named(prefix: &str, parts: &[&str]) -> Option<String> {
-    let parts: Vec<String> = parts.iter().map(|part| clean(part)).collect();
-    if parts.iter().any(String::is_empty) {
-        return None;
-    }
-    let whole = format!("{prefix}{}", parts.join("-"));
-    let cut: String = whole.chars().take(MAX_CHARS).collect();
-    Some(cut.trim_end_matches('-').to_owned())
-}
-
-/// A name as a tag has it: in Unicode lower case, with one hyphen for every run of white space, commas, hyphens and
-/// control characters, and none at either end.
-fn clean(name: &str) -> String {
-    let lower = name.to_lowercase();
-    let words = lower.split(|c: char| c.is_whitespace() || c.is_control() || c == ',' || c == '-');
-    words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join("-")
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! The names here are a contract: dashboards and alerts are built on them. No metric has a user in a label, and no log
 //! line has an address, a name, a phone number or a token in it.
 
+mod catalogue;
 mod logging;
 
 use std::time::Duration;
@@ -10,18 +11,13 @@ use std::time::Duration;
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
+use catalogue::{
+    APIS, ENDS, EVENT_TYPES, OUTCOMES, QUEUE_ACCEPTING, QUEUE_OLDEST, QUEUE_PAUSED, QUEUE_ROWS, REASONS,
+    RESULTS, STATUSES, SUBSCRIBE_WITHHELD, SYNC_DURATION, SYNCS, UPSTREAM_DURATION, UPSTREAM_REQUESTS,
+    WEBHOOK_REQUESTS, WHYS, WITH_A_TYPE, WITHOUT_A_TYPE,
+};
+pub use catalogue::{Kind, Label, METRICS, Metric, UPSTREAM_RESTING};
 pub use logging::{Format, LogTarget, LoggingError, filter, start_logging};
-
-/// 1 while an API rests, by `api` and `why`.
-pub const UPSTREAM_RESTING: &str = "sesamy_mailmojo_upstream_resting";
-const WEBHOOK_REQUESTS: &str = "sesamy_mailmojo_webhook_requests_total";
-const UPSTREAM_REQUESTS: &str = "sesamy_mailmojo_upstream_requests_total";
-const UPSTREAM_DURATION: &str = "sesamy_mailmojo_upstream_request_duration_seconds";
-const SYNCS: &str = "sesamy_mailmojo_syncs_total";
-const SYNC_DURATION: &str = "sesamy_mailmojo_sync_duration_seconds";
-const SUBSCRIBE_WITHHELD: &str = "sesamy_mailmojo_subscribe_withheld_total";
-const QUEUE_ROWS: &str = "sesamy_mailmojo_queue_rows";
-const QUEUE_OLDEST: &str = "sesamy_mailmojo_queue_oldest_due_seconds";
 
 /// Upper bounds of the histograms' buckets, in seconds: from one quick call to a whole `sync.deadline`.
 const SECONDS: [f64; 12] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 90.0];
@@ -44,33 +40,50 @@ pub fn start_metrics() -> Result<PrometheusHandle, BuildError> {
 }
 
 fn describe() {
-    describe_counter!(WEBHOOK_REQUESTS, "Webhook requests by result and event type");
-    describe_gauge!(QUEUE_ROWS, "Rows of the queue by state, counted to 10,000 at the most");
-    describe_gauge!(QUEUE_OLDEST, Unit::Seconds, "How long the row that waits longest has been due");
-    describe_counter!(SYNCS, "Syncs by outcome and reason");
-    describe_histogram!(SYNC_DURATION, Unit::Seconds, "How long a sync took");
-    describe_counter!(UPSTREAM_REQUESTS, "Calls to the two APIs by route and status");
-    describe_histogram!(UPSTREAM_DURATION, Unit::Seconds, "How long a call to an API took");
-    describe_gauge!(UPSTREAM_RESTING, "1 while an API rests, by the reason");
-    describe_counter!(SUBSCRIBE_WITHHELD, "Syncs of contacts whom their status keeps from being subscribed");
+    for metric in METRICS {
+        match metric.kind {
+            Kind::Counter => describe_counter!(metric.name, metric.meaning),
+            Kind::Gauge if metric.name.ends_with("_seconds") => {
+                describe_gauge!(metric.name, Unit::Seconds, metric.meaning);
+            }
+            Kind::Gauge => describe_gauge!(metric.name, metric.meaning),
+            Kind::Histogram => describe_histogram!(metric.name, Unit::Seconds, metric.meaning),
+        }
+    }
 }
 
-/// What an alert is built on has to be there before it first happens.
+/// What an alert is built on has to be there before it first happens: Prometheus sees no rise in a counter that begins
+/// at 1.
 fn begin_at_zero() {
-    for api in ["sesamy", "mailmojo"] {
-        for why in ["rate_limit", "credentials", "configuration", "outage"] {
+    for api in APIS {
+        for why in WHYS {
             gauge!(UPSTREAM_RESTING, "api" => api, "why" => why).set(0.0);
         }
     }
-    for status in ["u", "b", "d", "other"] {
+    for status in STATUSES {
         counter!(SUBSCRIBE_WITHHELD, "status" => status).absolute(0);
     }
-    counter!(WEBHOOK_REQUESTS, "result" => "unauthorized", "event_type" => "none").absolute(0);
+    for result in WITHOUT_A_TYPE {
+        counter!(WEBHOOK_REQUESTS, "result" => result, "event_type" => "none").absolute(0);
+    }
+    for result in WITH_A_TYPE {
+        for event_type in EVENT_TYPES.into_iter().filter(|name| *name != "none") {
+            if event_type != "unknown" || result == "ignored" {
+                counter!(WEBHOOK_REQUESTS, "result" => result, "event_type" => event_type).absolute(0);
+            }
+        }
+    }
+    for (outcome, reason) in ENDS {
+        counter!(SYNCS, "outcome" => outcome, "reason" => reason).absolute(0);
+    }
+    gauge!(QUEUE_ACCEPTING).set(1.0); // a service that could not open its queue has not started
+    gauge!(QUEUE_PAUSED).set(0.0);
 }
 
 /// Counts a webhook request: `result` is `accepted`, `ignored`, or the problem's short name; `event_type` is one of the
 /// eight, or `unknown`, or `none`.
 pub fn webhook_answered(result: &'static str, event_type: &'static str) {
+    debug_assert!(RESULTS.contains(&result) && EVENT_TYPES.contains(&event_type), "{result} {event_type}");
     counter!(WEBHOOK_REQUESTS, "result" => result, "event_type" => event_type).increment(1);
 }
 
@@ -83,6 +96,7 @@ pub fn upstream_called(api: &'static str, route: &'static str, status: Option<u1
 
 /// Counts a sync, and the time that it took; `reason` is empty where the outcome says it all.
 pub fn sync_ended(outcome: &'static str, reason: &'static str, took: Duration) {
+    debug_assert!(OUTCOMES.contains(&outcome) && REASONS.contains(&reason), "{outcome} {reason}");
     counter!(SYNCS, "outcome" => outcome, "reason" => reason).increment(1);
     histogram!(SYNC_DURATION).record(took);
 }
@@ -90,13 +104,7 @@ pub fn sync_ended(outcome: &'static str, reason: &'static str, took: Duration) {
 /// Counts a contact whom `status` keeps from being subscribed.
 pub fn subscribe_withheld(status: &str) {
     // A label must not grow with whatever an API answers.
-    let status = match status {
-        "a" => "a",
-        "u" => "u",
-        "b" => "b",
-        "d" => "d",
-        _ => "other",
-    };
+    let status = STATUSES.into_iter().find(|known| *known == status).unwrap_or("other");
     counter!(SUBSCRIBE_WITHHELD, "status" => status).increment(1);
 }
 
@@ -107,6 +115,16 @@ pub fn queue_counted(rows: [(&'static str, u64); 4], oldest_due: Duration) {
         gauge!(QUEUE_ROWS, "state" => state).set(count as f64);
     }
     gauge!(QUEUE_OLDEST).set(oldest_due.as_secs_f64());
+}
+
+/// Sets whether events can be kept.
+pub fn queue_accepting(accepting: bool) {
+    gauge!(QUEUE_ACCEPTING).set(f64::from(u8::from(accepting)));
+}
+
+/// Sets whether syncing is paused by hand.
+pub fn queue_paused(paused: bool) {
+    gauge!(QUEUE_PAUSED).set(f64::from(u8::from(paused)));
 }
 
 #[cfg(test)]
@@ -122,6 +140,8 @@ mod tests {
         subscribe_withheld("u");
         subscribe_withheld("whatever");
         queue_counted([("due", 1), ("leased", 0), ("scheduled", 0), ("parked", 2)], Duration::from_secs(3));
+        queue_accepting(true);
+        queue_paused(true);
         let text = handle.render();
         for line in [
             r#"sesamy_mailmojo_webhook_requests_total{result="accepted",event_type="contract#cancelRequest"} 1"#,
@@ -131,8 +151,21 @@ mod tests {
             r#"sesamy_mailmojo_subscribe_withheld_total{status="other"} 1"#,
             r#"sesamy_mailmojo_queue_rows{state="parked"} 2"#,
             "sesamy_mailmojo_queue_oldest_due_seconds 3",
+            "sesamy_mailmojo_queue_accepting 1",
+            "sesamy_mailmojo_queue_paused 1",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }
+    }
+
+    #[test]
+    fn what_begins_at_zero_is_all_that_a_label_can_be() {
+        for (outcome, reason) in ENDS {
+            assert!(OUTCOMES.contains(&outcome) && REASONS.contains(&reason), "{outcome} {reason}");
+        }
+        assert!(OUTCOMES.iter().all(|outcome| ENDS.iter().any(|(known, _)| known == outcome)));
+        assert!(REASONS.iter().all(|reason| ENDS.iter().any(|(_, known)| known == reason)));
+        let results: Vec<_> = WITH_A_TYPE.into_iter().chain(WITHOUT_A_TYPE).collect();
+        assert_eq!(results, RESULTS);
     }
 }

@@ -4,43 +4,36 @@
 //! Nothing is leased while an API rests. What fails is tried again by `verdict`; what no retry can mend is parked.
 //! Tests: `tests/stories`, in which the real process is stopped, killed and failed upon.
 
+mod ended;
+mod hand;
 mod heartbeat;
-mod log;
+mod pruning;
 mod verdict;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::Clock;
-use crate::queue::{Job, Queue, QueueError, Settlement};
-use crate::sync::{SyncError, Syncer};
-use crate::upstream::rest::{Admission, Rest, Shared};
-use crate::upstream::{Api, Attempt, PerApi};
+use crate::clock::Millis;
+use crate::queue::{Job, Lane, Leased, NextDue, QueueError, Room, Settlement};
+use crate::sync::Syncer;
+use crate::upstream::rest::{Admission, Rest};
+use crate::upstream::{Attempt, PerApi};
 
-pub use heartbeat::Heartbeat;
+pub use hand::{Ended, Hand, Limits};
+pub use heartbeat::{Heartbeat, Pause};
+pub use pruning::prune_history;
 pub use verdict::Patience;
 
 /// The loop turns at least this often, due rows or not: `/healthz` listens for it.
 const LONGEST_SLEEP: Duration = Duration::from_secs(5);
 /// The wait after the queue could not be asked.
 const AFTER_QUEUE_ERROR: Duration = Duration::from_secs(1);
-
-/// What the worker needs to know of the settings.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// `sync.concurrency`.
-    pub concurrency: usize,
-    /// `sync.deadline`.
-    pub deadline: Duration,
-    /// `sync.request_timeout`.
-    pub request_timeout: Duration,
-    /// When to try again, and when to give up.
-    pub patience: Patience,
-}
+/// While syncs are paused, how often to look whether they go on: somebody has said so and waits to see it.
+const WHILE_PAUSED: Duration = Duration::from_secs(1);
 
 /// The rests of both APIs.
 pub type Rests = PerApi<Arc<Rest>>;
@@ -48,18 +41,16 @@ pub type Rests = PerApi<Arc<Rest>>;
 /// Everything that a worker works with.
 #[derive(Debug)]
 pub struct Worker {
-    /// Where users come from.
-    pub queue: Queue,
+    /// The queue that users come from, and how a sync ends.
+    pub hand: Hand,
     /// What is done with them.
-    pub syncer: Syncer,
-    /// Whether an API rests.
-    pub rests: Rests,
-    /// The queue's time.
-    pub clock: Clock,
-    /// What to keep to.
-    pub options: Options,
+    pub syncer: Arc<Syncer>,
+    /// `sync.concurrency`: how many users at a time; of the background lane half as many, and one at least.
+    pub concurrency: usize,
     /// What `/healthz` listens to.
     pub heartbeat: Heartbeat,
+    /// What `/readyz` tells of a pause.
+    pub pause: Pause,
 }
 
 /// When to stop.
@@ -89,21 +80,21 @@ impl Worker {
     }
 
     async fn lease_and_sync(self: &Arc<Self>, running: &mut Running, stop: &CancellationToken) {
-        let mut next_due = self.queue.next_due();
+        let mut next_due = self.hand.queue.next_due();
         while !stop.is_cancelled() {
             self.heartbeat.beat();
             // Seen before the queue is asked, so that a row that becomes due in between is not slept through.
             next_due.mark_unchanged();
             let wake = self.lease(running).await;
-            let is_idle = matches!(wake, Wake::WhenDue);
+            let is_idle = matches!(wake, Wake::WhenDue(_));
             let sleep = match wake {
                 Wake::Now => continue,
                 Wake::Never => return,
                 Wake::After(wait) => wait.min(LONGEST_SLEEP),
                 Wake::WhenOneEnds => LONGEST_SLEEP,
-                Wake::WhenDue => {
-                    let due = *next_due.borrow();
-                    let wait = due.map_or(LONGEST_SLEEP, |due| due.since(self.clock.now()));
+                Wake::WhenDue(background) => {
+                    let due = background.earliest_of(*next_due.borrow());
+                    let wait = due.map_or(LONGEST_SLEEP, |due| due.since(self.hand.clock.now()));
                     // A row that is due, and still was not leased, must not make the loop spin.
                     wait.clamp(Duration::from_millis(5), LONGEST_SLEEP)
                 }
@@ -119,36 +110,20 @@ impl Worker {
 
     /// Leases as many users as may start now, and starts them; tells when to look again.
     async fn lease(self: &Arc<Self>, running: &mut Running) -> Wake {
-        self.tell_rests().await;
-        if matches!(self.admission(), Admission::NotBefore(_)) {
-            self.learn_rests().await; // another process, or somebody by hand, may have ended it
+        self.hand.tell_rests().await;
+        if matches!(self.hand.admission(), Admission::NotBefore(_)) {
+            self.hand.learn().await; // another process, or somebody by hand, may have ended it
         }
-        let most = match self.admission() {
-            Admission::Open => self.options.concurrency - running.tasks.len(),
-            Admission::OneProbe => usize::from(running.tasks.is_empty()),
-            Admission::NotBefore(until) => return Wake::After(until.since(self.clock.now())),
+        let room = match self.hand.admission() {
+            Admission::Open => self.room(running),
+            Admission::OneProbe => Room::for_any(usize::from(running.tasks.is_empty())),
+            Admission::NotBefore(until) => return Wake::After(until.since(self.hand.clock.now())),
         };
-        if most == 0 {
+        if room.all == 0 {
             return Wake::WhenOneEnds;
         }
-        match self.queue.lease(most).await {
-            Ok(leased) => {
-                self.adopt(&leased.rests);
-                let all = leased.jobs.len() == most;
-                for job in leased.jobs {
-                    let attempt = self.attempt(&job);
-                    let work = Arc::clone(self).work(job.clone(), attempt.clone());
-                    let id = running.tasks.spawn(work).id();
-                    running.jobs.insert(id, (job, attempt));
-                }
-                match (leased.not_before, self.admission()) {
-                    (_, Admission::NotBefore(until)) | (Some(until), _) => {
-                        Wake::After(until.since(self.clock.now()))
-                    }
-                    _ if all => Wake::Now,
-                    _ => Wake::WhenDue,
-                }
-            }
+        match self.hand.queue.lease(room).await {
+            Ok(leased) => self.start(leased, room, running),
             Err(QueueError::Closed) => {
                 tracing::error!(
                     "the queue has closed by itself: no event can be kept and nobody synced any more"
@@ -162,102 +137,47 @@ impl Worker {
         }
     }
 
-    /// Its time began with the lease: where the answer was late in coming, there is less of it.
-    fn attempt(&self, job: &Job) -> Attempt {
-        let spent = self.clock.now().since(job.leased_at);
-        Attempt::within(self.options.deadline.saturating_sub(spent)).with_calls(job.calls)
+    /// What the background lane may have of the room is half, so that an event finds a place soon.
+    fn room(&self, running: &Running) -> Room {
+        let all = self.concurrency.saturating_sub(running.tasks.len());
+        let of_background = (self.concurrency / 2).max(1).saturating_sub(running.of_background());
+        Room { all, background: of_background.min(all) }
     }
 
-    /// Every sync needs both APIs.
-    fn admission(&self) -> Admission {
-        self.rests.sesamy.admission().and(self.rests.mailmojo.admission())
-    }
-
-    /// Tells other processes what this one has found of an API, and learns what they have. Where the store cannot be
-    /// had, this process keeps to it by itself, and tries again with the next turn of the loop.
-    async fn tell_rests(&self) {
-        for api in Api::ALL {
-            let rest = self.rests.of(api);
-            let Some(news) = rest.news() else { continue };
-            match self.queue.tell_rest(api, news.change.clone()).await {
-                Ok(rests) => rest.told(&news, rests.of(api).clone()),
-                Err(error) => {
-                    tracing::warn!(%error, %api, "cannot tell other processes of an API's rest; trying again");
-                }
+    fn start(self: &Arc<Self>, leased: Leased, room: Room, running: &mut Running) -> Wake {
+        self.hand.adopt(&leased.known.rests);
+        self.pause.set(leased.known.paused_at);
+        let is_full = leased.jobs.len() == room.all;
+        for job in leased.jobs {
+            let attempt = self.hand.attempt(&job);
+            let work = Arc::clone(self).work(job.clone(), attempt.clone());
+            let id = running.tasks.spawn(work).id();
+            running.jobs.insert(id, (job, attempt));
+        }
+        if leased.known.paused_at.is_some() {
+            return Wake::After(WHILE_PAUSED);
+        }
+        match (leased.not_before, self.hand.admission()) {
+            (_, Admission::NotBefore(until)) | (Some(until), _) => {
+                Wake::After(until.since(self.hand.clock.now()))
             }
+            _ if is_full => Wake::Now,
+            _ if self.room(running).background == 0 => Wake::WhenDue(Background::WhenOneEnds),
+            _ => Wake::WhenDue(leased.background_not_before.map_or(Background::Now, Background::NotBefore)),
         }
-    }
-
-    async fn learn_rests(&self) {
-        match self.queue.rests().await {
-            Ok(rests) => self.adopt(&rests),
-            Err(error) => tracing::debug!(%error, "cannot ask what other processes know of the APIs' rests"),
-        }
-    }
-
-    fn adopt(&self, rests: &PerApi<Shared>) {
-        Api::ALL.into_iter().for_each(|api| self.rests.of(api).adopt(rests.of(api).clone()));
     }
 
     /// One sync, from lease to settlement.
     async fn work(self: Arc<Self>, job: Job, attempt: Attempt) {
-        if let Some(parked) = verdict::of_a_poison_pill(&job, &self.options.patience) {
+        if let Some(parked) = verdict::of_a_poison_pill(&job, &self.hand.limits.patience) {
             tracing::error!(user_id = %job.user, attempt = job.unsettled, outcome = "parked", reason = "poison",
                 "parked without a sync: the service has ended in the middle of this user's sync time and again");
-            self.settle(&job, parked).await;
+            let entry = ended::entry_of_a_poison_pill(&job);
+            self.hand.settle(&job, parked, Some(entry)).await;
             return;
         }
-        let started = Instant::now();
-        let result = self.syncer.sync(&job.user, &attempt).await;
-        let took = started.elapsed();
-        if attempt.is_writing() {
-            // A write that was not answered in time may still take effect: it must not meet the next one.
-            tokio::time::sleep(self.options.request_timeout).await;
-        }
-        // Held until it is settled: what is not settled yet, an outage could not give back.
-        let _turn = match &result {
-            Ok(_) => None,
-            Err(error) => Some(self.rests.of(error.api).turn().await),
-        };
-        let settlement = match &result {
-            Ok(report) => {
-                report.reached.iter().for_each(|api| self.rests.of(*api).succeeded(&job.user));
-                Settlement::Done { held_back: report.held_back }
-            }
-            Err(error) => self.judge(&job, error).await,
-        };
-        self.tell_rests().await; // before anybody else can be leased as the next probe
-        log::sync_ended(&job, &result, &settlement, took);
-        self.settle(&Job { calls: attempt.calls_left(), ..job }, settlement).await;
-    }
-
-    async fn judge(&self, job: &Job, error: &SyncError) -> Settlement {
-        error.reached.iter().for_each(|api| self.rests.of(*api).succeeded(&job.user));
-        let rest = self.rests.of(error.api);
-        let blame = rest.failed(&job.user, error.class, &error.answer);
-        let verdict = verdict::of(
-            job,
-            error,
-            blame,
-            rest,
-            &self.options.patience,
-            self.clock.now(),
-            rand::random::<f64>(),
-        );
-        if let Some(outage) = verdict.outage {
-            let given_back = self.queue.give_back(&outage.users, outage.answer.as_deref(), outage.due).await;
-            if let Err(error) = given_back {
-                tracing::error!(%error, "cannot give users back the attempts that an outage took");
-            }
-        }
-        verdict.settlement
-    }
-
-    /// A settlement that fails is no loss: the lease runs out, and the sync is done again.
-    async fn settle(&self, job: &Job, settlement: Settlement) {
-        if let Err(error) = self.queue.settle(job, settlement).await {
-            tracing::error!(user_id = %job.user, %error, "cannot settle a sync; it will be done again");
-        }
+        let sync = self.syncer.sync(&job.user, &attempt);
+        self.hand.carry_out(job.clone(), attempt.clone(), sync).await;
     }
 
     async fn reap(&self, running: &mut Running, ended: Result<(Id, ()), JoinError>) {
@@ -274,10 +194,10 @@ impl Worker {
             // As if the process had ended: the lease stands for a while, for the panic may have been in a write, and who
             // takes it over counts it.
             let failures = job.attempts.saturating_add(1);
-            let now = self.clock.now();
-            let at = self.options.patience.retry_at(failures, now, rand::random::<f64>());
-            let settlement = Settlement::Abandon { until: at.max(now.plus(self.options.request_timeout)) };
-            self.settle(&job, settlement).await;
+            let (now, limits) = (self.hand.clock.now(), &self.hand.limits);
+            let at = limits.patience.retry_at(failures, now, rand::random::<f64>());
+            let settlement = Settlement::Abandon { until: at.max(now.plus(limits.request_timeout)) };
+            self.hand.settle(&job, settlement, None).await;
         }
     }
 
@@ -298,14 +218,7 @@ impl Worker {
             }
         }
         for (job, attempt) in std::mem::take(&mut running.jobs).into_values() {
-            let job = Job { calls: attempt.calls_left(), ..job };
-            let settlement = if attempt.is_writing() {
-                // The write may still arrive: nobody may sync this user before it is over one way or the other.
-                Settlement::Abandon { until: self.clock.now().plus(self.options.request_timeout) }
-            } else {
-                Settlement::Release
-            };
-            self.settle(&job, settlement).await;
+            self.hand.cut_off(job, &attempt).await;
         }
     }
 }
@@ -315,6 +228,33 @@ enum Wake {
     Now,
     After(Duration),
     WhenOneEnds,
-    WhenDue,
+    /// With the next row that is due; from when on those of the background lane count.
+    WhenDue(Background),
     Never,
+}
+
+/// When users of the background lane may be leased.
+#[derive(Debug, Clone, Copy)]
+enum Background {
+    Now,
+    NotBefore(Millis),
+    WhenOneEnds,
+}
+
+impl Background {
+    /// When to look again, by when rows are due.
+    fn earliest_of(self, next: NextDue) -> Option<Millis> {
+        let background = match self {
+            Self::Now => next.background,
+            Self::NotBefore(then) => next.background.map(|due| due.max(then)),
+            Self::WhenOneEnds => None,
+        };
+        NextDue { background, ..next }.earliest()
+    }
+}
+
+impl Running {
+    fn of_background(&self) -> usize {
+        self.jobs.values().filter(|(job, _)| job.lane == Lane::Background).count()
+    }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use sesamy_mailmojo::clock::Clock;
 use sesamy_mailmojo::queue::{Options, Queue, Rates};
+use sesamy_mailmojo::queue::{Role, Room};
 use sesamy_mailmojo::sandbox::{self, Api, Call, RateLimit, Route, Sandbox, entitlement, user};
 use sesamy_mailmojo::upstream::{PerApi, Quota};
 use tempfile::TempDir;
@@ -71,11 +72,11 @@ async fn leases(file: &Path) {
         dry_run: false,
         rates: Rates { quotas: PerApi { sesamy: quota, mailmojo: quota }, calls },
     };
-    let queue = Queue::open_sqlite(file, options, Clock::system(), 1).unwrap();
+    let queue = Queue::open_sqlite(file, Role::Service, options, Clock::system(), 1).unwrap();
     let mut times = Vec::new();
     for _ in 0..50 {
         let began = Instant::now();
-        let leased = queue.lease(BATCH).await.unwrap();
+        let leased = queue.lease(Room::for_any(BATCH)).await.unwrap();
         times.push(began.elapsed());
         assert_eq!(leased.jobs.len(), BATCH);
     }

@@ -6,22 +6,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::{BuildError, PrometheusHandle};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::shutdown::Timetable;
+use super::wiring::{open_queue, operator};
 use crate::clock::Clock;
-use crate::config::{self, QueueUrl, Settings};
-use crate::merge::{KeepTags, Rules};
-use crate::queue::{OpenError, Options as QueueOptions, Queue, Rates};
+use crate::config::{self, Settings};
+use crate::queue::{Lane, OpenError, Queue, Role};
 use crate::server::{App, Authenticator, Limits, listen, router, serve};
-use crate::sync::Syncer;
-use crate::upstream::rest::{Policy, Rest};
-use crate::upstream::{
-    Api, ClientError, Credentials, Meter, Options as UpstreamOptions, PerApi, Quota, Upstream,
-};
-use crate::worker::{Heartbeat, Patience, Rests, Stop, Worker};
-use crate::{mailmojo, sesamy, sync, telemetry, worker};
+use crate::telemetry;
+use crate::upstream::ClientError;
+use crate::worker::{Heartbeat, Pause, Stop, Worker, prune_history};
 
 /// How often the metrics' histograms are kept in order.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
@@ -57,14 +53,8 @@ pub(super) struct Service {
     stop_server: CancellationToken,
     worker: JoinHandle<()>,
     server: JoinHandle<()>,
-    upkeep: JoinHandle<()>,
-}
-
-/// The clients of both APIs, and their rests.
-pub(super) struct Clients {
-    pub(super) sesamy: sesamy::Client,
-    pub(super) mailmojo: mailmojo::Client,
-    pub(super) rests: Rests,
+    /// Ends with the service.
+    upkeep: JoinSet<()>,
 }
 
 impl Service {
@@ -76,14 +66,13 @@ impl Service {
     pub(super) async fn start(settings: Settings) -> Result<Self, ServiceError> {
         let clock = Clock::system();
         let metrics = telemetry::start_metrics()?;
-        let queue = open_queue(&settings, &clock).await?;
-        let meter: Arc<dyn Meter> = Arc::new(queue.clone());
-        let clients = clients(&settings, &meter, &clock)?;
+        let queue = open_queue(&settings, &clock, Role::Service).await?;
+        let operator = operator(&settings, queue.clone(), clock.clone(), Lane::Events)?;
         let address = settings.server.listen;
         let listener = listen(address).map_err(|error| ServiceError::Listen { address, error })?;
         let address = listener.local_addr().map_err(|error| ServiceError::Listen { address, error })?;
 
-        let heartbeat = Heartbeat::default();
+        let (heartbeat, pause) = (Heartbeat::default(), Pause::default());
         let draining = CancellationToken::new();
         let app = App {
             queue: queue.clone(),
@@ -91,7 +80,8 @@ impl Service {
             vendor_id: settings.sesamy.vendor_id.as_deref().map(Arc::from),
             body_limit_bytes: settings.server.body_limit_bytes,
             heartbeat: heartbeat.clone(),
-            rests: vec![clients.rests.sesamy.clone(), clients.rests.mailmojo.clone()],
+            pause: pause.clone(),
+            rests: vec![operator.hand.rests.sesamy.clone(), operator.hand.rests.mailmojo.clone()],
             metrics: render(metrics.clone()),
             draining: draining.clone(),
             clock: clock.clone(),
@@ -100,28 +90,30 @@ impl Service {
         let server = tokio::spawn(serve(listener, router(app), Limits::default(), stop_server.clone()));
 
         let worker = Worker {
-            queue: queue.clone(),
-            rests: clients.rests,
-            syncer: Syncer::new(clients.sesamy, clients.mailmojo, sync_options(&settings)),
-            clock,
-            options: worker_options(&settings.sync),
+            hand: operator.hand,
+            syncer: operator.syncer,
+            concurrency: settings.sync.concurrency.get(),
             heartbeat,
+            pause,
         };
         let stop_worker = Stop::default();
         let worker = tokio::spawn(worker.run(stop_worker.clone()));
-        let upkeep = tokio::spawn(async move {
+        let keep = Duration::from_secs(u64::from(settings.history.days) * 86_400);
+        let mut upkeep = JoinSet::new();
+        upkeep.spawn(async move {
             loop {
                 tokio::time::sleep(METRICS_UPKEEP).await;
                 metrics.run_upkeep();
             }
         });
+        upkeep.spawn(prune_history(queue.clone(), clock, keep));
         Ok(Self { address, queue, draining, stop_worker, stop_server, worker, server, upkeep })
     }
 
     /// Waits until nothing is due and nobody is being synced.
     pub(super) async fn idle(&self) {
         // The sender lives as long as the queue; should it end, there is nothing to wait for.
-        let _ = self.queue.next_due().wait_for(Option::is_none).await;
+        let _ = self.queue.next_due().wait_for(|next| next.earliest().is_none()).await;
     }
 
     /// Where it listens.
@@ -177,103 +169,8 @@ impl Service {
             () = &mut ended => {}
             () = cut => ended.await,
         }
-        self.upkeep.abort();
+        drop(self.upkeep);
         self.queue.close().await;
-    }
-}
-
-/// The clients that `settings` describe; they make no call yet.
-///
-/// # Errors
-/// [`ClientError`].
-pub(super) fn clients(
-    settings: &Settings,
-    meter: &Arc<dyn Meter>,
-    clock: &Clock,
-) -> Result<Clients, ClientError> {
-    let rest = |api| Arc::new(Rest::new(api, policy(&settings.sync), clock.clone()));
-    let rests = Rests { sesamy: rest(Api::Sesamy), mailmojo: rest(Api::Mailmojo) };
-    let request_timeout = settings.sync.request_timeout;
-    let of_sesamy = &settings.sesamy;
-    let sesamy = Upstream::new(UpstreamOptions {
-        base: of_sesamy.api_url.clone(),
-        credentials: credentials(
-            &of_sesamy.credentials,
-            of_sesamy.token_url.clone(),
-            ("audience", of_sesamy.audience.clone()),
-        ),
-        meter: meter.clone(),
-        clock: clock.clone(),
-        request_timeout,
-        rest: rests.sesamy.clone(),
-    })?;
-    let of_mailmojo = &settings.mailmojo;
-    let mut token_url = of_mailmojo.api_url.clone();
-    token_url.set_path(&format!("{}/oauth/token/", token_url.path().trim_end_matches('/')));
-    let mailmojo = Upstream::new(UpstreamOptions {
-        base: of_mailmojo.api_url.clone(),
-        credentials: credentials(&of_mailmojo.credentials, token_url, ("scope", mailmojo::SCOPES.to_owned())),
-        meter: meter.clone(),
-        clock: clock.clone(),
-        request_timeout,
-        rest: rests.mailmojo.clone(),
-    })?;
-    Ok(Clients {
-        sesamy: sesamy::Client::new(sesamy),
-        mailmojo: mailmojo::Client::new(mailmojo, of_mailmojo.list_id),
-        rests,
-    })
-}
-
-fn credentials(
-    credentials: &config::Credentials,
-    token_url: reqwest::Url,
-    extra: (&'static str, String),
-) -> Credentials {
-    match credentials {
-        config::Credentials::Token(token) => Credentials::Token(token.clone()),
-        config::Credentials::Client { id, secret } => {
-            Credentials::Client { token_url, id: id.clone(), secret: secret.clone(), extra }
-        }
-    }
-}
-
-/// Opens the queue; an SQLite file on a thread of its own: checking a large file takes a while, and so does waiting for a backup of it.
-async fn open_queue(settings: &Settings, clock: &Clock) -> Result<Queue, ServiceError> {
-    let sync = &settings.sync;
-    // A sync that has used up its deadline may still be waiting for the answer to its last write.
-    let lease = sync.deadline + 2 * sync.request_timeout;
-    let options = QueueOptions {
-        debounce: sync.debounce,
-        lease,
-        request_timeout: sync.request_timeout,
-        furthest_due: sync.backoff_cap.max(lease).max(sync.debounce),
-        dry_run: sync.dry_run,
-        rates: rates(settings),
-    };
-    let (url, clock) = (settings.queue.url.clone(), clock.clone());
-    let path = match url {
-        QueueUrl::Sqlite(path) => path,
-        QueueUrl::Postgres(url) => {
-            return Ok(Queue::open_postgres(&url, options, clock, rand::random()).await?);
-        }
-    };
-    let opened =
-        tokio::task::spawn_blocking(move || Queue::open_sqlite(&path, options, clock, rand::random()));
-    Ok(opened.await??)
-}
-
-/// The rates of both APIs, and what a sync takes of them from the start.
-fn rates(settings: &Settings) -> Rates {
-    Rates { quotas: quotas(settings), calls: sync::usual_calls(settings.sesamy.derive_tags) }
-}
-
-/// What the settings say that the APIs allow.
-pub(super) fn quotas(settings: &Settings) -> PerApi<Quota> {
-    let (sesamy, mailmojo) = (&settings.sesamy, &settings.mailmojo);
-    PerApi {
-        sesamy: Quota { per_minute: sesamy.requests_per_minute, burst: sesamy.burst },
-        mailmojo: Quota { per_minute: mailmojo.requests_per_minute, burst: mailmojo.burst },
     }
 }
 
@@ -285,31 +182,6 @@ fn authenticator(webhook: &config::Webhook) -> Result<Authenticator, ServiceErro
         header,
         webhook.allow_unauthenticated,
     ))
-}
-
-fn sync_options(settings: &Settings) -> sync::Options {
-    sync::Options {
-        guest_user_id_prefixes: settings.sesamy.guest_user_id_prefixes.clone(),
-        derive_tags: settings.sesamy.derive_tags,
-        dry_run: settings.sync.dry_run,
-        rules: Rules {
-            create_contacts: settings.sync.create_contacts,
-            keep_tags: KeepTags::new(settings.sync.keep_tags.clone()),
-        },
-    }
-}
-
-fn policy(sync: &config::Sync) -> Policy {
-    Policy { base: sync.backoff_base, cap: sync.backoff_cap }
-}
-
-fn worker_options(sync: &config::Sync) -> worker::Options {
-    worker::Options {
-        concurrency: sync.concurrency.get(),
-        deadline: sync.deadline,
-        request_timeout: sync.request_timeout,
-        patience: Patience { backoff: policy(sync), max_attempts: sync.max_attempts },
-    }
 }
 
 fn render(metrics: PrometheusHandle) -> crate::server::RenderMetrics {

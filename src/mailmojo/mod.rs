@@ -41,7 +41,7 @@ impl Client {
     /// [`Failure`]; a contact that names another address is the wrong shape.
     pub async fn contact(&self, email: &str, attempt: &Attempt) -> Result<Option<Contact>, Failure> {
         let path = format!("/v1/contacts/{}/", encoded(email));
-        match self.call(Method::GET, "/v1/contacts/{email}/", path, None, attempt).await? {
+        match self.get("/v1/contacts/{email}/", path, attempt).await? {
             Answer::Found(body) => contact_of(email, &body).map(Some),
             Answer::NotFound => Ok(None),
         }
@@ -54,7 +54,7 @@ impl Client {
     /// [`Failure`].
     pub async fn subscriber(&self, email: &str, attempt: &Attempt) -> Result<Option<Subscriber>, Failure> {
         let path = format!("/v1/lists/{}/subscribers/{}/", self.list_id, encoded(email));
-        match self.call(Method::GET, "/v1/lists/{id}/subscribers/{email}/", path, None, attempt).await? {
+        match self.get("/v1/lists/{id}/subscribers/{email}/", path, attempt).await? {
             Answer::NotFound => Ok(None),
             Answer::Found(body) => {
                 let Object(subscriber) = body.read::<Object<Subscriber>>()?;
@@ -73,6 +73,15 @@ impl Client {
         data: &ContactData,
         attempt: &Attempt,
     ) -> Result<Contact, Failure> {
+        match self.upstream.call(&self.subscribing(email, data), attempt).await? {
+            Answer::Found(body) => contact_of(email, &body),
+            Answer::NotFound => Err(self.no_such_list()),
+        }
+    }
+
+    /// The request of [`Client::subscribe`].
+    #[must_use]
+    pub fn subscribing(&self, email: &str, data: &ContactData) -> Call {
         #[derive(Serialize)]
         struct Subscribe<'a> {
             email: &'a str,
@@ -80,11 +89,11 @@ impl Client {
             data: &'a ContactData,
             force_subscribe: bool,
         }
-        let body = json!(Subscribe { email, data, force_subscribe: false });
-        let path = format!("/v1/lists/{}/subscribers/", self.list_id);
-        match self.call(Method::POST, "/v1/lists/{id}/subscribers/", path, Some(body), attempt).await? {
-            Answer::Found(body) => contact_of(email, &body),
-            Answer::NotFound => Err(self.no_such_list()),
+        Call {
+            method: Method::POST,
+            route: "/v1/lists/{id}/subscribers/",
+            path: format!("/v1/lists/{}/subscribers/", self.list_id),
+            body: Some(json!(Subscribe { email, data, force_subscribe: false })),
         }
     }
 
@@ -98,10 +107,20 @@ impl Client {
         data: &ContactData,
         attempt: &Attempt,
     ) -> Result<Contact, Failure> {
-        let path = format!("/v1/contacts/{}/", encoded(email));
-        match self.call(Method::PATCH, "/v1/contacts/{email}/", path, Some(json!(data)), attempt).await? {
+        match self.upstream.call(&self.patching(email, data), attempt).await? {
             Answer::Found(body) => contact_of(email, &body),
             Answer::NotFound => Err(gone_meanwhile()),
+        }
+    }
+
+    /// The request of [`Client::patch`].
+    #[must_use]
+    pub fn patching(&self, email: &str, data: &ContactData) -> Call {
+        Call {
+            method: Method::PATCH,
+            route: "/v1/contacts/{email}/",
+            path: format!("/v1/contacts/{}/", encoded(email)),
+            body: Some(json!(data)),
         }
     }
 
@@ -111,7 +130,7 @@ impl Client {
     /// [`Failure`]; where there is no such list, a permanent one.
     pub async fn list(&self, attempt: &Attempt) -> Result<List, Failure> {
         let path = format!("/v1/lists/{}/", self.list_id);
-        match self.call(Method::GET, "/v1/lists/{id}/", path, None, attempt).await? {
+        match self.get("/v1/lists/{id}/", path, attempt).await? {
             Answer::Found(body) => body.read::<Object<List>>().map(|it| it.0),
             Answer::NotFound => Err(self.no_such_list()),
         }
@@ -135,7 +154,7 @@ impl Client {
     }
 
     async fn can_read(&self, route: &'static str, path: String, attempt: &Attempt) -> Result<(), Failure> {
-        match self.call(Method::GET, route, path, None, attempt).await? {
+        match self.get(route, path, attempt).await? {
             Answer::Found(body) => body.read::<Value>().map(|_| ()),
             Answer::NotFound => Err(Failure::permanent(Api::Mailmojo, 404, "there is nothing at this path")),
         }
@@ -146,15 +165,8 @@ impl Client {
         Failure::permanent(Api::Mailmojo, 404, &text)
     }
 
-    async fn call(
-        &self,
-        method: Method,
-        route: &'static str,
-        path: String,
-        body: Option<Value>,
-        attempt: &Attempt,
-    ) -> Result<Answer, Failure> {
-        self.upstream.call(&Call { method, route, path, body }, attempt).await
+    async fn get(&self, route: &'static str, path: String, attempt: &Attempt) -> Result<Answer, Failure> {
+        self.upstream.call(&Call { method: Method::GET, route, path, body: None }, attempt).await
     }
 }
 

@@ -5,20 +5,20 @@ use serde_json::{Value, json};
 
 use super::*;
 
-fn person(first: &str, last: &str, phone: &str) -> Person {
+pub(super) fn person(first: &str, last: &str, phone: &str) -> Person {
     let some = |value: &str| Some(Personal::new(value)).filter(|it| it.trimmed().is_some());
     Person { first_name: some(first), last_name: some(last), phone: some(phone) }
 }
 
-fn contact(value: Value) -> Contact {
+pub(super) fn contact(value: Value) -> Contact {
     serde_json::from_value(value).unwrap()
 }
 
-fn set(tags: &[&str]) -> BTreeSet<String> {
+pub(super) fn set(tags: &[&str]) -> BTreeSet<String> {
     tags.iter().map(|tag| (*tag).to_owned()).collect()
 }
 
-fn rules() -> Rules {
+pub(super) fn rules() -> Rules {
     Rules { create_contacts: true, keep_tags: KeepTags::new(vec!["sesamy_made_single_purchase".into()]) }
 }
 
@@ -176,7 +176,7 @@ fn letter() -> impl Strategy<Value = Option<String>> {
 }
 
 prop_compose! {
-    fn any_contact()(
+    pub(super) fn any_contact()(
         (name, first_name, last_name, phone) in (text(), text(), text(), text()),
         tags in proptest::option::of(proptest::collection::vec(tag(), 0..6)),
         status in letter(),
@@ -186,17 +186,17 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn any_person()(first in text(), last in text(), phone in text()) -> Person {
+    pub(super) fn any_person()(first in text(), last in text(), phone in text()) -> Person {
         let clean = |value: &Option<Personal>| crate::personal::first_present([value]);
         Person { first_name: clean(&first), last_name: clean(&last), phone: clean(&phone) }
     }
 }
 
-fn any_membership() -> impl Strategy<Value = Membership> {
+pub(super) fn any_membership() -> impl Strategy<Value = Membership> {
     prop_oneof![Just(Membership::NotOnList), letter().prop_map(Membership::OnList)]
 }
 
-fn any_wanted() -> impl Strategy<Value = BTreeSet<String>> {
+pub(super) fn any_wanted() -> impl Strategy<Value = BTreeSet<String>> {
     proptest::collection::btree_set("sesamy_[ab]{0,2}", 0..4)
 }
 

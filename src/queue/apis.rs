@@ -3,11 +3,14 @@
 //! Pure. A store reads the two rows, has them checked, asks [`Apis::admit`], leases, tells [`Apis::leased`], and writes
 //! the rows where they have changed, all in one transaction. So any number of processes together keep to the rate, and an API's rest holds for all of them.
 
+use std::num::NonZeroU32;
+
 use crate::clock::Millis;
 use crate::upstream::rest::{Admission, Change, Kind, Pause, Probe, Shared, Why};
 use crate::upstream::{Api, PerApi, Quota, Turn, Used};
 
-use super::Job;
+use super::command::News;
+use super::{Job, Known, Lane};
 
 /// The rate of both APIs, and how much of it a sync takes from the start.
 #[derive(Debug, Clone, Copy)]
@@ -22,7 +25,11 @@ pub struct Rates {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct ApiState {
     pub(super) used: Used,
+    /// What the background lane has used of its own share.
+    pub(super) background_used: Used,
     pub(super) rest: Shared,
+    /// Since when an operator has paused syncs; the same in both rows.
+    pub(super) paused_at: Option<Millis>,
 }
 
 /// Both rows.
@@ -38,6 +45,8 @@ pub(super) enum Admitted {
     Probe,
     /// Nobody before then.
     NotBefore(Millis),
+    /// Nobody until an operator says so.
+    Paused,
 }
 
 /// The columns of an API's row that are its rest, as both stores write them.
@@ -58,11 +67,15 @@ impl Apis {
         for api in Api::ALL {
             let state = self.0.of_mut(api);
             state.used = rates.quotas.of(api).checked(state.used, now);
+            state.background_used = rates.share(api).checked(state.background_used, now);
         }
     }
 
     /// Whether, and how many of `most`, may be leased at `now`.
     pub(super) fn admit(&self, most: usize, now: Millis, rates: &Rates) -> Admitted {
+        if self.paused_at().is_some() {
+            return Admitted::Paused;
+        }
         let mut admitted = Admitted::Users(most);
         for api in Api::ALL {
             let (state, quota) = (self.0.of(api), rates.quotas.of(api));
@@ -84,13 +97,30 @@ impl Apis {
         admitted
     }
 
+    /// The same of the background lane, which has its own share of the rates and no more.
+    pub(super) fn admit_background(&self, most: usize, now: Millis, rates: &Rates) -> Admitted {
+        let of_share = |admitted: Admitted, api| {
+            let (used, share, each) = (self.0.of(api).background_used, rates.share(api), rates.each(api));
+            admitted.and(match share.available(used, now) / each {
+                0 => Admitted::NotBefore(share.ready_at(used, now, each)),
+                enough => Admitted::Users(most.min(enough as usize)),
+            })
+        };
+        Api::ALL.into_iter().fold(self.admit(most, now, rates), of_share)
+    }
+
     /// Takes what the syncs of `jobs` need from the quotas, and gives it to them; a probe is noted where one is due.
     pub(super) fn leased(&mut self, jobs: &mut [Job], now: Millis, until: Millis, rates: &Rates) {
-        jobs.iter_mut().for_each(|job| job.leased_at = now);
+        for job in &mut *jobs {
+            (job.leased_at, job.calls_taken) = (now, PerApi::each(|api| rates.each(api)));
+        }
         for api in Api::ALL {
             let (state, each) = (self.0.of_mut(api), rates.each(api));
             for job in &mut *jobs {
                 state.used = rates.quotas.of(api).take(state.used, now, each);
+                if job.lane == Lane::Background {
+                    state.background_used = rates.share(api).take(state.background_used, now, each);
+                }
                 *job.calls.of_mut(api) = each;
                 if Admission::under(state.rest.pause.as_ref(), now) == Admission::OneProbe {
                     state.rest.probe = Some(Probe { lease_owner: job.lease_owner, until });
@@ -112,12 +142,10 @@ impl Apis {
     ) -> Option<Millis> {
         match admitted {
             Admitted::NotBefore(until) => Some(until),
+            Admitted::Paused => None,
             Admitted::Users(users) if users == most || jobs.len() < users => None,
             Admitted::Probe if jobs.is_empty() => None,
-            Admitted::Users(_) | Admitted::Probe => match self.admit(most, now, rates) {
-                Admitted::NotBefore(until) => Some(until),
-                Admitted::Users(_) | Admitted::Probe => None,
-            },
+            Admitted::Users(_) | Admitted::Probe => self.admit(most, now, rates).not_before(),
         }
     }
 
@@ -126,25 +154,35 @@ impl Apis {
         let ago = now.since(job.leased_at);
         for api in Api::ALL {
             let state = self.0.of_mut(api);
-            let (quota, left) = (rates.quotas.of(api), *job.calls.of(api));
-            state.used = quota.give_back(state.used, left, rates.each(api), ago);
+            let (quota, left, taken) = (rates.quotas.of(api), *job.calls.of(api), *job.calls_taken.of(api));
+            state.used = quota.give_back(state.used, left, taken, ago);
+            if job.lane == Lane::Background {
+                state.background_used = rates.share(api).give_back(state.background_used, left, taken, ago);
+            }
             state.rest = std::mem::take(&mut state.rest).probed_by(job.lease_owner);
         }
     }
 
-    /// Takes one call of `api`, if there is one.
-    pub(super) fn take_call(&mut self, api: Api, now: Millis, rates: &Rates) -> Turn {
+    /// Takes one call of `api` for a sync of `lane`, if there is one.
+    pub(super) fn take_call(&mut self, api: Api, lane: Lane, now: Millis, rates: &Rates) -> Turn {
         self.check(now, rates);
-        let (state, quota) = (self.0.of_mut(api), rates.quotas.of(api));
+        let (state, quota, share) = (self.0.of_mut(api), rates.quotas.of(api), rates.share(api));
+        let of_background = lane == Lane::Background;
         if quota.available(state.used, now) == 0 {
             return Turn::NotBefore(quota.ready_at(state.used, now, 1));
         }
+        if of_background && share.available(state.background_used, now) == 0 {
+            return Turn::NotBefore(share.ready_at(state.background_used, now, 1));
+        }
         state.used = quota.take(state.used, now, 1);
+        if of_background {
+            state.background_used = share.take(state.background_used, now, 1);
+        }
         Turn::Granted
     }
 
     /// Takes in what a process tells of `api`.
-    pub(super) fn change(&mut self, api: Api, change: Change) {
+    fn change(&mut self, api: Api, change: Change) {
         let rest = &mut self.0.of_mut(api).rest;
         *rest = std::mem::take(rest).after(change);
     }
@@ -157,13 +195,53 @@ impl Apis {
         }
     }
 
-    /// The rests of both.
-    pub(super) fn rests(&self) -> PerApi<Shared> {
-        PerApi::each(|api| self.0.of(api).rest.clone())
+    /// Takes in what one process tells all.
+    pub(super) fn hear(&mut self, news: &News, now: Millis) {
+        match news {
+            News::None => {}
+            News::Rest(api, change) => self.change(*api, change.clone()),
+            News::Pause => {
+                let since = self.paused_at().unwrap_or(now);
+                self.set_paused(Some(since));
+            }
+            News::Resume => {
+                self.set_paused(None);
+                self.end_rests();
+            }
+        }
+    }
+
+    /// What all know.
+    pub(super) fn known(&self) -> Known {
+        let rests = PerApi::each(|api| self.0.of(api).rest.clone());
+        Known { rests, paused_at: self.paused_at() }
+    }
+
+    fn paused_at(&self) -> Option<Millis> {
+        Api::ALL.into_iter().find_map(|api| self.0.of(api).paused_at)
+    }
+
+    fn set_paused(&mut self, since: Option<Millis>) {
+        Api::ALL.into_iter().for_each(|api| self.0.of_mut(api).paused_at = since);
     }
 }
 
 impl Rates {
+    /// The same rates, for a sync that makes so many calls.
+    pub(super) fn with_calls(&self, calls: PerApi<u32>) -> Self {
+        Self { calls, ..*self }
+    }
+
+    /// The background's share of `api`: half the pace, and a tenth of the burst, so that an event always finds calls.
+    fn share(&self, api: Api) -> Quota {
+        let quota = self.quotas.of(api);
+        let at_least = |wanted: u32| NonZeroU32::new(wanted).unwrap_or(NonZeroU32::MIN);
+        Quota {
+            per_minute: at_least(quota.per_minute.get() / 2),
+            burst: at_least(quota.burst.get() / 10).max(at_least(self.each(api))),
+        }
+    }
+
     /// The calls that a lease takes of `api`: at least one, and never more than a burst, which would never be there.
     fn each(&self, api: Api) -> u32 {
         (*self.calls.of(api)).clamp(1, self.quotas.of(api).burst.get())
@@ -176,12 +254,21 @@ impl Admitted {
         match self {
             Self::Users(most) => most,
             Self::Probe => 1,
-            Self::NotBefore(_) => 0,
+            Self::NotBefore(_) | Self::Paused => 0,
+        }
+    }
+
+    /// When to ask again, where it is an API that admits nobody.
+    pub(super) fn not_before(self) -> Option<Millis> {
+        match self {
+            Self::NotBefore(until) => Some(until),
+            Self::Users(_) | Self::Probe | Self::Paused => None,
         }
     }
 
     fn and(self, other: Self) -> Self {
         match (self, other) {
+            (Self::Paused, _) | (_, Self::Paused) => Self::Paused,
             (Self::NotBefore(one), Self::NotBefore(two)) => Self::NotBefore(one.max(two)),
             (Self::NotBefore(until), _) | (_, Self::NotBefore(until)) => Self::NotBefore(until),
             (Self::Users(one), Self::Users(two)) => Self::Users(one.min(two)),

@@ -6,10 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{Job, Leased, QueueError, Settled, Settlement};
+use super::{
+    Entry, Job, Known, Lane, LeaseRequest, Leased, NextDue, Progress, QueueError, Retry, Room, Settled,
+    Settlement, UserLease,
+};
 use crate::clock::Millis;
-use crate::upstream::rest::{Change, Shared};
-use crate::upstream::{Api, PerApi, Turn};
+use crate::upstream::rest::Change;
+use crate::upstream::{Api, Turn};
 use crate::user::UserId;
 
 /// How many commands may wait. Beyond it, callers wait for room.
@@ -19,20 +22,41 @@ const WAITING: usize = 4_096;
 pub(super) enum Command {
     /// An event.
     Push(Push),
-    /// Up to `most` leases, as far as both APIs allow.
-    Lease { most: usize, answer: Answer<Leased> },
-    /// The end of a lease.
-    Settle { job: Job, how: Settlement, answer: Answer<Settled> },
+    /// As many leases as there is room for, as far as both APIs allow.
+    Lease { room: Room, answer: Answer<Leased> },
+    /// The lease of one user.
+    LeaseUser { request: LeaseRequest, answer: Answer<UserLease> },
+    /// The end of a lease, and what it leaves in the history.
+    Settle { job: Job, how: Settlement, entry: Option<Box<Entry>>, answer: Answer<Settled> },
+    /// Users due at once, by an operator's word; the answer is how many they are.
+    Retry { whom: Retry, answer: Answer<u64> },
+    /// Up to `most` rows of history less; the answer is how many they were. Never in a transaction with events.
+    Prune { before: Millis, most: usize, answer: Answer<u64> },
+    /// How far a backfill has come.
+    KeepProgress { progress: Progress, answer: Answer<()> },
     /// One attempt less for each of `users`; and who is parked with `parked_with` is due at `due`.
     GiveBack { users: Vec<UserId>, parked_with: Option<String>, due: Millis, answer: Answer<()> },
     /// One call of an API, beside those that came with a lease.
-    TakeCall { api: Api, answer: Answer<Turn> },
-    /// What this process knows of an API's rest, if anything is new; the answer is what the store then has of both.
-    Rests { change: Option<(Api, Change)>, answer: Answer<PerApi<Shared>> },
+    TakeCall { api: Api, lane: Lane, answer: Answer<Turn> },
+    /// What is new for all processes, if anything is; the answer is what they all know then.
+    Know { news: News, answer: Answer<Known> },
     /// A small write that tells whether events can be kept again.
     Probe,
     /// The last command: what was sent before it is still done.
     Close,
+}
+
+/// What one process tells all.
+#[derive(Debug, Clone)]
+pub(super) enum News {
+    /// Nothing: it only asks.
+    None,
+    /// What it has found of an API.
+    Rest(Api, Change),
+    /// No more syncs until further notice.
+    Pause,
+    /// Syncs go on, and no API rests any more.
+    Resume,
 }
 
 /// An event to keep.
@@ -56,7 +80,10 @@ impl Command {
             Self::Settle { answer, .. } => answer.send(committed),
             Self::GiveBack { answer, .. } => answer.send(committed),
             Self::TakeCall { answer, .. } => answer.send(committed),
-            Self::Rests { answer, .. } => answer.send(committed),
+            Self::Know { answer, .. } => answer.send(committed),
+            Self::LeaseUser { answer, .. } => answer.send(committed),
+            Self::Retry { answer, .. } | Self::Prune { answer, .. } => answer.send(committed),
+            Self::KeepProgress { answer, .. } => answer.send(committed),
             Self::Probe | Self::Close => {}
         }
     }
@@ -100,7 +127,7 @@ impl<T> Answer<T> {
 #[derive(Debug)]
 pub(super) struct Ends {
     commands: mpsc::Sender<Command>,
-    pub(super) next_due: watch::Receiver<Option<Millis>>,
+    pub(super) next_due: watch::Receiver<NextDue>,
     accepting: Arc<AtomicBool>,
     closed: watch::Receiver<bool>,
 }
@@ -110,7 +137,7 @@ pub(super) struct WriterEnd {
     pub(super) commands: mpsc::Receiver<Command>,
     /// For who must not keep the queue open: a sender that is gone with the last clone of the queue.
     pub(super) to_self: mpsc::WeakSender<Command>,
-    pub(super) next_due: watch::Sender<Option<Millis>>,
+    pub(super) next_due: watch::Sender<NextDue>,
     pub(super) accepting: Arc<AtomicBool>,
     /// Set to true once everything is released.
     pub(super) closed: watch::Sender<bool>,
@@ -118,7 +145,7 @@ pub(super) struct WriterEnd {
 
 impl Ends {
     /// A line whose next due time is `next_due` at first.
-    pub(super) fn new(next_due: Option<Millis>) -> (Self, WriterEnd) {
+    pub(super) fn new(next_due: NextDue) -> (Self, WriterEnd) {
         let (to_writer, commands) = mpsc::channel(WAITING);
         let (due_sender, next_due) = watch::channel(next_due);
         let (closed_sender, closed) = watch::channel(false);

@@ -21,10 +21,15 @@
 mod apis;
 mod command;
 mod error;
+mod history;
+mod lane;
+mod lease;
 mod postgres;
+mod reader;
 mod sqlite;
 #[cfg(test)]
 mod tests;
+mod views;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -35,14 +40,19 @@ use tokio::sync::{Mutex, oneshot, watch};
 use futures_util::future::BoxFuture;
 
 use crate::clock::{Clock, Millis};
-use crate::upstream::rest::{Change, Shared};
-use crate::upstream::{Api, Meter, PerApi, Turn};
+use crate::upstream::rest::Change;
+use crate::upstream::{Api, Meter, Turn};
 use crate::user::UserId;
 
 pub use apis::Rates;
-use command::{Answer, Command, Ends, Push};
+use command::{Answer, Command, Ends, News, Push};
 pub use error::{Damage, OpenError, QueueError};
+pub use history::{Entry, HistoryRow, MinuteCount};
+pub use lane::{Lane, NextDue};
+pub use lease::{Job, Known, LeaseRequest, Leased, Room, Settled, Settlement, UserLease};
 pub use postgres::{Place, PostgresError, PostgresUrl};
+use reader::Reader;
+pub use views::{Census, Filter, ParkedGroup, Progress, Retry, State, UserRow};
 
 /// The queue of users. Clones share one store; when the last is dropped, the store finishes what waits and closes.
 #[derive(Debug, Clone)]
@@ -51,16 +61,21 @@ pub struct Queue(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     ends: Ends,
-    counter: Counter,
+    reader: Reader,
     clock: Clock,
     last_census: Mutex<Option<(Millis, Census)>>,
 }
 
-/// The store, as it is counted: beside the writer, so that counting never holds up an event.
-#[derive(Debug, Clone)]
-enum Counter {
-    Sqlite(sqlite::Counter),
-    Postgres(postgres::Counter),
+/// As what a store is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// The service: what the one before left behind is made ready, and a file is its alone.
+    Service,
+    /// A command, beside a service that may be running: nothing is changed by the opening itself.
+    Command {
+        /// Whether the store is made where it is missing; otherwise that is an error.
+        may_create: bool,
+    },
 }
 
 /// What the queue has to know of the settings.
@@ -83,136 +98,39 @@ pub struct Options {
     pub rates: Rates,
 }
 
-/// A user under lease: nobody else syncs this user until the lease is settled or ends.
-#[derive(Debug, Clone)]
-pub struct Job {
-    /// Whom to sync.
-    pub user: UserId,
-    /// The type of the event that came last, for the log.
-    pub event_type: String,
-    /// Failures counted since the last sync that ended well. A lease that nobody settled is one of them.
-    pub attempts: u32,
-    /// When the first of these failures was; none where there is none.
-    pub failing_since: Option<Millis>,
-    /// How many leases in a row before this one were never settled: their process ended, or hung, in the middle.
-    pub unsettled: u32,
-    /// The random name of this lease.
-    pub lease_owner: i64,
-    /// The row's generation when it was leased.
-    pub generation: i64,
-    /// When the lease began, by the queue's clock: its end is counted from there, however late the answer comes.
-    pub leased_at: Millis,
-    /// The calls that were taken for it; those that are left when it is settled are given back, if that is soon.
-    pub calls: PerApi<u32>,
-    /// Whether it tries if an API is back.
-    pub is_probe: bool,
-}
-
-/// What came of asking for leases.
-#[derive(Debug, Clone, Default)]
-pub struct Leased {
-    /// Who was leased, the longest due first.
-    pub jobs: Vec<Job>,
-    /// Where more might be due, but an API rests, its rate is used up, or somebody else holds the row just now: when to
-    /// ask again, by the queue's clock.
-    pub not_before: Option<Millis>,
-    /// The rests of both APIs, as all processes know them.
-    pub rests: PerApi<Shared>,
-}
-
-/// How a lease ends.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Settlement {
-    /// The sync is done; `held_back` marks a change that `sync.dry_run` kept from being written.
-    Done {
-        /// Whether there was a change that was not written.
-        held_back: bool,
-    },
-    /// Try again at `at`.
-    Retry {
-        /// When.
-        at: Millis,
-        /// Whether this failure is the user's and counts as an attempt.
-        counts: bool,
-        /// What failed, personal data masked.
-        error: String,
-    },
-    /// No retry can mend it: keep the row, visible, until the next event or an operator.
-    Park {
-        /// What failed, personal data masked.
-        error: String,
-        /// What is the same for all who fail for this reason (see [`Queue::give_back`]).
-        answer: String,
-    },
-    /// Not done, and nobody's fault (shutdown): due at once, whether or not an event came meanwhile.
-    Release,
-    /// Cut off in the middle of a write: keep the lease until `until`, when the write is over one way or the other.
-    /// Who takes it over then counts an attempt.
-    Abandon {
-        /// When the lease ends.
-        until: Millis,
-    },
-}
-
-/// What came of a settlement.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Settled {
-    /// As asked.
-    AsAsked,
-    /// An event came during the sync: the row is due again at now + debounce instead.
-    DueAgain,
-    /// The lease had ended and the row is somebody else's now: nothing was changed.
-    LeaseLost,
-}
-
-/// How many rows are in which state, each counted to [`Census::LIMIT`] at the most.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Census {
-    /// Due now: what a lease would take, leases that ended among it; while an API rests, who waits for its end.
-    pub due: u64,
-    /// Under a lease that has not ended.
-    pub leased: u64,
-    /// Due later: debounce, backoff.
-    pub scheduled: u64,
-    /// Parked.
-    pub parked: u64,
-    /// How long the oldest due row has been due, in milliseconds.
-    pub oldest_due_ms: u64,
-}
-
-impl Census {
-    /// The highest number that is counted.
-    pub const LIMIT: u64 = 10_000;
-    /// The rows are counted no more often than this.
-    pub const EVERY: Duration = Duration::from_secs(15);
-}
-
 impl Queue {
-    /// Opens the SQLite file at `path`, making it and its folder where they are missing, and ends the leases of the
-    /// process before at the latest one `request_timeout` from now.
+    /// Opens the SQLite file at `path`. A service makes it and its folder where they are missing, keeps every other service
+    /// out, and ends the leases of the process before at the latest one `request_timeout` from now.
     ///
     /// Blocks: for the length of a few file operations, and longer where a schema change is due.
     /// `seed` names the leases; two processes should not have the same.
     ///
     /// # Errors
     /// [`OpenError`] tells what is wrong with the file and what to do. Nothing is replaced, ever.
-    pub fn open_sqlite(path: &Path, options: Options, clock: Clock, seed: u64) -> Result<Self, OpenError> {
-        Self::open_sqlite_tuned(path, options, clock, seed, sqlite::Tuning::default())
+    pub fn open_sqlite(
+        path: &Path,
+        role: Role,
+        options: Options,
+        clock: Clock,
+        seed: u64,
+    ) -> Result<Self, OpenError> {
+        Self::open_sqlite_tuned(path, role, options, clock, seed, sqlite::Tuning::default())
     }
 
     fn open_sqlite_tuned(
         path: &Path,
+        role: Role,
         options: Options,
         clock: Clock,
         seed: u64,
         tuning: sqlite::Tuning,
     ) -> Result<Self, OpenError> {
-        let (ends, counter) = sqlite::open(path, options, clock.clone(), seed, tuning)?;
+        let (ends, reader) = sqlite::open(path, role, options, clock.clone(), seed, tuning)?;
         let last_census = Mutex::new(None);
-        Ok(Self(Arc::new(Inner { ends, counter: Counter::Sqlite(counter), clock, last_census })))
+        Ok(Self(Arc::new(Inner { ends, reader: Reader::Sqlite(reader), clock, last_census })))
     }
 
-    /// Opens the Postgres database at `url`, making the queue's tables where they are missing. Others may have it open: their
+    /// Opens the Postgres database at `url`; a service makes the queue's tables where they are missing. Others may have it open: their
     /// leases are left alone, and `clock` keeps to the database's time from now on.
     ///
     /// `seed` names the leases; two processes should not have the same.
@@ -221,23 +139,25 @@ impl Queue {
     /// [`OpenError`] tells what is wrong with the database and what to do.
     pub async fn open_postgres(
         url: &PostgresUrl,
+        role: Role,
         options: Options,
         clock: Clock,
         seed: u64,
     ) -> Result<Self, OpenError> {
-        Self::open_postgres_tuned(url, options, clock, seed, postgres::Tuning::default()).await
+        Self::open_postgres_tuned(url, role, options, clock, seed, postgres::Tuning::default()).await
     }
 
     async fn open_postgres_tuned(
         url: &PostgresUrl,
+        role: Role,
         options: Options,
         clock: Clock,
         seed: u64,
         tuning: postgres::Tuning,
     ) -> Result<Self, OpenError> {
-        let (ends, counter) = postgres::open(url, options, clock.clone(), seed, tuning).await?;
+        let (ends, reader) = postgres::open(url, role, options, clock.clone(), seed, tuning).await?;
         let last_census = Mutex::new(None);
-        Ok(Self(Arc::new(Inner { ends, counter: Counter::Postgres(counter), clock, last_census })))
+        Ok(Self(Arc::new(Inner { ends, reader: Reader::Postgres(reader), clock, last_census })))
     }
 
     /// Keeps that something changed for `user`; returns once that is committed and synced to disk.
@@ -251,43 +171,106 @@ impl Queue {
         self.ask(Command::Push(Push { user: user.clone(), event_type, answer }), receiver).await
     }
 
-    /// Leases up to `most` users that are due, the longest due first: none while an API rests, no more than the rates
-    /// have calls for, and of all processes together one alone where it is to be seen whether an API is back. Such a
-    /// probe is a user whose last sync did not fail, if there is one, so that users who fail by themselves do not stand
-    /// for the API.
+    /// Leases up to so many users that are due, lane by lane and in each the longest due first: none while an API rests or
+    /// syncs are paused, no more than the rates have calls for, and of all processes together one alone where it is to be
+    /// seen whether an API is back. Such a probe is a user whose last sync did not fail, if there is one, so that users who
+    /// fail by themselves do not stand for the API.
     ///
     /// # Errors
     /// The store failed; nothing is leased.
-    pub async fn lease(&self, most: usize) -> Result<Leased, QueueError> {
+    pub async fn lease(&self, room: Room) -> Result<Leased, QueueError> {
         let (answer, receiver) = Answer::open();
-        self.ask(Command::Lease { most, answer }, receiver).await
+        self.ask(Command::Lease { room, answer }, receiver).await
+    }
+
+    /// Leases one user by name, due or not.
+    ///
+    /// # Errors
+    /// The store failed; nobody is leased.
+    pub async fn lease_user(&self, request: LeaseRequest) -> Result<UserLease, QueueError> {
+        let (answer, receiver) = Answer::open();
+        self.ask(Command::LeaseUser { request, answer }, receiver).await
     }
 
     /// Tells all processes what this one has found of `api`; gives what they all know then.
     ///
     /// # Errors
     /// The store failed; nobody was told.
-    pub async fn tell_rest(&self, api: Api, change: Change) -> Result<PerApi<Shared>, QueueError> {
+    pub async fn tell_rest(&self, api: Api, change: Change) -> Result<Known, QueueError> {
         let (answer, receiver) = Answer::open();
-        self.ask(Command::Rests { change: Some((api, change)), answer }, receiver).await
+        self.ask(Command::Know { news: News::Rest(api, change), answer }, receiver).await
     }
 
-    /// The rests of both APIs, as all processes know them.
+    /// What all processes know of both APIs, and whether syncs are paused.
     ///
     /// # Errors
     /// The store failed.
-    pub async fn rests(&self) -> Result<PerApi<Shared>, QueueError> {
+    pub async fn known(&self) -> Result<Known, QueueError> {
         let (answer, receiver) = Answer::open();
-        self.ask(Command::Rests { change: None, answer }, receiver).await
+        self.ask(Command::Know { news: News::None, answer }, receiver).await
     }
 
-    /// Ends a lease, and gives back the calls that are left of the job's.
+    /// Pauses all syncs: events are kept, nobody is leased until [`Queue::resume`], a start in between or not. Syncs that
+    /// have begun go on. Paused already: stays so since then.
+    ///
+    /// # Errors
+    /// The store failed; nothing was changed.
+    pub async fn pause(&self) -> Result<Known, QueueError> {
+        let (answer, receiver) = Answer::open();
+        self.ask(Command::Know { news: News::Pause, answer }, receiver).await
+    }
+
+    /// Lets syncs go on, and ends the rests of both APIs, as a start does.
+    ///
+    /// # Errors
+    /// The store failed; nothing was changed.
+    pub async fn resume(&self) -> Result<Known, QueueError> {
+        let (answer, receiver) = Answer::open();
+        self.ask(Command::Know { news: News::Resume, answer }, receiver).await
+    }
+
+    /// Ends a lease, gives back the calls that are left of the job's, and writes `entry` into the user's history and the
+    /// counts of this minute, all of it or nothing; nothing where the lease is not there any more.
     ///
     /// # Errors
     /// The store failed; the lease stands until its end.
-    pub async fn settle(&self, job: &Job, how: Settlement) -> Result<Settled, QueueError> {
+    pub async fn settle(
+        &self,
+        job: &Job,
+        how: Settlement,
+        entry: Option<Entry>,
+    ) -> Result<Settled, QueueError> {
         let (answer, receiver) = Answer::open();
-        self.ask(Command::Settle { job: job.clone(), how, answer }, receiver).await
+        let entry = entry.map(Box::new);
+        self.ask(Command::Settle { job: job.clone(), how, entry, answer }, receiver).await
+    }
+
+    /// Makes users due at once, in the lane of retries and with no attempts counted; how many they are.
+    ///
+    /// # Errors
+    /// The store failed; nobody was.
+    pub async fn retry(&self, whom: Retry) -> Result<u64, QueueError> {
+        let (answer, receiver) = Answer::open();
+        self.ask(Command::Retry { whom, answer }, receiver).await
+    }
+
+    /// Takes away up to `most` history rows whose last sync was before `before`, in a transaction of their own that no
+    /// event waits in; how many they were. Counts per minute go with them once they are a day old.
+    ///
+    /// # Errors
+    /// The store failed; nothing was.
+    pub async fn prune(&self, before: Millis, most: usize) -> Result<u64, QueueError> {
+        let (answer, receiver) = Answer::open();
+        self.ask(Command::Prune { before, most, answer }, receiver).await
+    }
+
+    /// Keeps how far a backfill has come, in place of what was kept of one before.
+    ///
+    /// # Errors
+    /// The store failed; what was kept stays.
+    pub async fn keep_progress(&self, progress: Progress) -> Result<(), QueueError> {
+        let (answer, receiver) = Answer::holding(());
+        self.ask(Command::KeepProgress { progress, answer }, receiver).await
     }
 
     /// Takes back what an outage did to users: one attempt for each time that `users` names somebody, whether under lease
@@ -307,9 +290,10 @@ impl Queue {
         self.ask(Command::GiveBack { users, parked_with, due, answer }, receiver).await
     }
 
-    /// When the next row is due (or a lease ends); none where nothing is. Up to date before a call is answered.
+    /// When the next row is due (or a lease ends); none where nothing is. Up to date before a call is answered; what
+    /// another process has written since is not known here before the next lease.
     #[must_use]
-    pub fn next_due(&self) -> watch::Receiver<Option<Millis>> {
+    pub fn next_due(&self) -> watch::Receiver<NextDue> {
         self.0.ends.next_due.clone()
     }
 
@@ -328,9 +312,65 @@ impl Queue {
         {
             return Ok(census);
         }
-        let census = self.0.counter.count(now).await?;
+        let census = self.0.reader.count(now).await?;
         *last = Some((now, census));
         Ok(census)
+    }
+
+    /// How many of the rows that `retry` names would be made due, counted to [`Census::LIMIT`] at the most.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    pub async fn count_retry(&self, whom: &Retry) -> Result<u64, QueueError> {
+        self.0.reader.count_retry(self.0.clock.now(), whom).await
+    }
+
+    /// The rows that `filter` lets pass, in the order of their ids.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    pub async fn rows(&self, filter: &Filter) -> Result<Vec<UserRow>, QueueError> {
+        self.0.reader.rows(self.0.clock.now(), filter).await
+    }
+
+    /// The rows of `users`, in no order; who is not known has none.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    pub async fn rows_of(&self, users: &[UserId]) -> Result<Vec<UserRow>, QueueError> {
+        self.0.reader.rows_of(self.0.clock.now(), users).await
+    }
+
+    /// The latest `most` rows of the history of `user`, the latest first.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    pub async fn history(&self, user: &UserId, most: usize) -> Result<Vec<HistoryRow>, QueueError> {
+        self.0.reader.history(user, most).await
+    }
+
+    /// Who is parked for what, the largest group first, `most` groups at the most.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    pub async fn parked(&self, most: usize) -> Result<Vec<ParkedGroup>, QueueError> {
+        self.0.reader.parked(most).await
+    }
+
+    /// How many syncs came to what, for every minute from that of `since` on in which there were any, in order.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    pub async fn counts_since(&self, since: Millis) -> Result<Vec<MinuteCount>, QueueError> {
+        self.0.reader.counts_since(since).await
+    }
+
+    /// How far the last backfill has come; none where there was none.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    pub async fn progress(&self) -> Result<Option<Progress>, QueueError> {
+        self.0.reader.progress().await
     }
 
     /// Whether the last event could be kept. While not, a small write every 2 s tries whether events can be again.
@@ -355,21 +395,27 @@ impl Queue {
     }
 }
 
-impl Meter for Queue {
-    fn take_call(&self, api: Api) -> BoxFuture<'_, Result<Turn, String>> {
-        Box::pin(async move {
-            let (answer, receiver) = Answer::open();
-            let turn = self.ask(Command::TakeCall { api, answer }, receiver).await;
-            turn.map_err(|error| error.to_string())
-        })
+/// The account of calls that a lane makes beside those that came with its leases.
+#[derive(Debug, Clone)]
+pub struct LaneMeter {
+    queue: Queue,
+    lane: Lane,
+}
+
+impl Queue {
+    /// Who keeps the account of the calls of `lane`: the background's are of its own share too.
+    #[must_use]
+    pub fn meter(&self, lane: Lane) -> LaneMeter {
+        LaneMeter { queue: self.clone(), lane }
     }
 }
 
-impl Counter {
-    async fn count(&self, now: Millis) -> Result<Census, QueueError> {
-        match self {
-            Self::Sqlite(counter) => counter.count(now).await,
-            Self::Postgres(counter) => counter.count(now).await,
-        }
+impl Meter for LaneMeter {
+    fn take_call(&self, api: Api) -> BoxFuture<'_, Result<Turn, String>> {
+        Box::pin(async move {
+            let (answer, receiver) = Answer::open();
+            let turn = self.queue.ask(Command::TakeCall { api, lane: self.lane, answer }, receiver).await;
+            turn.map_err(|error| error.to_string())
+        })
     }
 }

@@ -41,7 +41,7 @@ use super::Options;
 use super::command::Ends;
 use crate::clock::Clock;
 
-pub(super) use census::Counter;
+pub(super) use census::Reader;
 pub use open::PostgresError;
 pub use url::{Place, PostgresUrl};
 
@@ -75,11 +75,12 @@ impl Default for Tuning {
 /// Makes the database at `url` ready and starts the tasks.
 pub(super) async fn open(
     url: &PostgresUrl,
+    _role: super::Role,
     options: Options,
     clock: Clock,
     seed: u64,
     tuning: Tuning,
-) -> Result<(Ends, Counter), PostgresError> {
+) -> Result<(Ends, Reader), PostgresError> {
     let opened = open::open(url, &options, &clock).await?;
 
     let connect = PgConnectOptions::clone(&url.options);
@@ -124,5 +125,5 @@ pub(super) async fn open(
         tuning,
     };
     tokio::spawn(writer.run());
-    Ok((ends, Counter { pool, tuning }))
+    Ok((ends, Reader { pool, tuning }))
 }

@@ -26,10 +26,10 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
 use super::command::Ends;
-use super::{OpenError, Options};
+use super::{OpenError, Options, Role};
 use crate::clock::{Clock, Millis};
 
-pub(super) use census::Counter;
+pub(super) use census::Reader;
 
 /// What only tests set otherwise. The times are the machine's, not the queue's clock's.
 #[derive(Debug, Clone, Copy)]
@@ -61,11 +61,12 @@ impl Default for Tuning {
 /// Opens the file at `path` and starts the threads. Blocks.
 pub(super) fn open(
     path: &Path,
+    _role: Role,
     options: Options,
     clock: Clock,
     seed: u64,
     tuning: Tuning,
-) -> Result<(Ends, Counter), OpenError> {
+) -> Result<(Ends, Reader), OpenError> {
     let place = open::Place::new(path)?;
     let lock = place.lock()?;
     let mut connection = place.connect(tuning)?;
@@ -87,7 +88,7 @@ pub(super) fn open(
     let hand = writer::Hand::new(options, clock, seed, unready.since);
     let writer = writer::Writer::new(connection, writer_end, keeper, hand, place.clone());
     writer::start(writer, unready.check.then_some(tuning), lock).map_err(OpenError::Thread)?;
-    Ok((ends, Counter::new(place)))
+    Ok((ends, Reader::new(place)))
 }
 
 fn start(connection: &mut Connection, now: Millis, options: &Options) -> rusqlite::Result<()> {

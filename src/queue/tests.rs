@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use super::{Job, Options, Queue, Rates, Settlement};
 use crate::clock::{Clock, Millis};
+use crate::queue::{Role, Room};
 use crate::upstream::{PerApi, Quota};
 use crate::user::UserId;
 
@@ -47,7 +48,7 @@ impl Shop {
     pub(super) fn sqlite() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let open = move |options, clock| {
-            Queue::open_sqlite(&folder.path().join("queue.db"), options, clock, 7).unwrap()
+            Queue::open_sqlite(&folder.path().join("queue.db"), Role::Service, options, clock, 7).unwrap()
         };
         Self { clock: Clock::manual(Millis(1_000_000)), is_shared: false, open: Box::new(open) }
     }
@@ -56,7 +57,9 @@ impl Shop {
     pub(super) fn postgres() -> Option<Self> {
         let ground = server::Ground::new()?;
         let open = move |options, clock| {
-            ground.wait_for(Queue::open_postgres(&ground.url, options, clock, rand::random())).unwrap()
+            ground
+                .wait_for(Queue::open_postgres(&ground.url, Role::Service, options, clock, rand::random()))
+                .unwrap()
         };
         Some(Self { clock: Clock::manual(Millis(1_000_000)), is_shared: true, open: Box::new(open) })
     }
@@ -123,12 +126,12 @@ pub(super) fn user(name: &str) -> UserId {
 }
 
 pub(super) fn next_due(queue: &Queue) -> Option<Millis> {
-    *queue.next_due().borrow()
+    queue.next_due().borrow().earliest()
 }
 
 /// Leases the only user that is due.
 pub(super) async fn only_job(queue: &Queue) -> Job {
-    let mut jobs = queue.lease(10).await.unwrap().jobs;
+    let mut jobs = queue.lease(Room::for_any(10)).await.unwrap().jobs;
     assert_eq!(jobs.len(), 1, "{jobs:?}");
     jobs.remove(0)
 }

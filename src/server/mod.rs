@@ -29,7 +29,7 @@ pub(crate) use webhook::body::{BodyError, whole};
 use crate::clock::Clock;
 use crate::queue::Queue;
 use crate::upstream::rest::Rest;
-use crate::worker::Heartbeat;
+use crate::worker::{Heartbeat, Pause};
 
 /// Renders the metrics as Prometheus text.
 pub type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
@@ -47,6 +47,8 @@ pub struct App {
     pub body_limit_bytes: usize,
     /// The worker's pulse, for `/healthz`.
     pub heartbeat: Heartbeat,
+    /// Whether an operator has paused syncs, for `/readyz`.
+    pub pause: Pause,
     /// The APIs, for `/readyz`.
     pub rests: Vec<Arc<Rest>>,
     /// What `/metrics` answers.

@@ -41,7 +41,7 @@ struct Readiness {
     /// `ok`, `not_accepting` or `draining`.
     status: &'static str,
     /// By the service's own clock, in which `until` is told too.
-    now: Option<String>,
+    now: Millis,
     queue: QueueState,
     apis: Vec<ApiState>,
 }
@@ -49,6 +49,8 @@ struct Readiness {
 #[derive(Debug, Serialize)]
 struct QueueState {
     accepting: bool,
+    /// Since when an operator has paused syncs; null while they go on.
+    paused_since: Option<Millis>,
     /// Null where the queue cannot be counted.
     rows: Option<Census>,
 }
@@ -58,12 +60,12 @@ struct ApiState {
     api: &'static str,
     state: &'static str,
     why: Option<&'static str>,
-    until: Option<String>,
+    until: Option<Millis>,
 }
 
 impl From<Snapshot> for ApiState {
     fn from(Snapshot { api, state, why, until }: Snapshot) -> Self {
-        Self { api, state, why, until: until.and_then(rfc3339) }
+        Self { api, state, why, until }
     }
 }
 
@@ -82,8 +84,8 @@ pub(super) async fn readyz(State(app): State<Arc<App>>, method: Method) -> Respo
     let rows = counted(&app).await;
     let readiness = Readiness {
         status,
-        now: rfc3339(app.clock.now()),
-        queue: QueueState { accepting, rows },
+        now: app.clock.now(),
+        queue: QueueState { accepting, paused_since: app.pause.since(), rows },
         apis: app.rests.iter().map(|rest| rest.snapshot().into()).collect(),
     };
     line.end(code, status);
@@ -104,6 +106,7 @@ pub(super) async fn metrics(State(app): State<Arc<App>>, method: Method) -> Resp
             Duration::from_millis(rows.oldest_due_ms),
         );
     }
+    telemetry::queue_accepting(app.queue.accepting());
     let text = (app.metrics)();
     line.end(StatusCode::OK, "ok");
     ([(CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
@@ -112,8 +115,4 @@ pub(super) async fn metrics(State(app): State<Arc<App>>, method: Method) -> Resp
 /// The queue's rows by state, not older than [`Census::EVERY`]; none where they cannot be counted.
 async fn counted(app: &App) -> Option<Census> {
     app.queue.census().await.inspect_err(|error| tracing::warn!(%error, "cannot count the queue")).ok()
-}
-
-fn rfc3339(moment: Millis) -> Option<String> {
-    jiff::Timestamp::from_millisecond(moment.0).ok().map(|moment| moment.to_string())
 }

@@ -13,6 +13,7 @@ use secrecy::SecretString;
 use self::client::{Answer, Server};
 use super::*;
 use crate::clock::Millis;
+use crate::queue::Role;
 use crate::queue::{Options, Rates};
 use crate::upstream::{PerApi, Quota};
 
@@ -35,7 +36,9 @@ async fn closed_queue() -> Queue {
         dry_run: false,
         rates,
     };
-    let queue = Queue::open_sqlite(&folder.path().join("queue.db"), options, Clock::system(), 1).unwrap();
+    let queue =
+        Queue::open_sqlite(&folder.path().join("queue.db"), Role::Service, options, Clock::system(), 1)
+            .unwrap();
     queue.close().await;
     queue
 }
@@ -50,6 +53,7 @@ async fn app() -> App {
         vendor_id: Some(Arc::from("vendor_1")),
         body_limit_bytes: 1_000,
         heartbeat: Heartbeat::default(),
+        pause: Pause::default(),
         rests: vec![],
         metrics: Arc::new(|| "sesamy_mailmojo_up 1\n".to_owned()),
         draining: CancellationToken::new(),

@@ -1,8 +1,10 @@
-//! The client of Sesamy's Management API: a user's profile, contracts and entitlements.
+//! The client of Sesamy's Management API: a user's profile, contracts and entitlements; and, in
+//! [`bulk`], the lists of all users and all contracts.
 //!
 //! Every assumption about the API that its public material does not settle is a named constant or function here, in
 //! [`models`] and in `pages`, and is listed in the README.
 
+pub mod bulk;
 pub mod models;
 pub(crate) mod pages;
 
@@ -45,13 +47,7 @@ impl Client {
     /// # Errors
     /// [`Failure`]; a contract that names another user is the wrong shape.
     pub async fn contracts(&self, user: &UserId, attempt: &Attempt) -> Result<Vec<Contract>, Failure> {
-        let contracts: Vec<Contract> = self.list("/management/contracts", user, attempt).await?;
-        let is_own = |contract: &Contract| contract.user_id.as_deref().is_none_or(|id| id == user.as_str());
-        if contracts.iter().all(is_own) {
-            Ok(contracts)
-        } else {
-            Err(wrong_shape("a contract names another user than the one asked for"))
-        }
+        all_of(user, self.list("/management/contracts", user, attempt).await?)
     }
 
     /// All entitlements of `user`, with access or without.
@@ -110,6 +106,16 @@ pub(crate) fn profile_of(user: &UserId, body: &Body) -> Result<Profile, Failure>
         return Err(wrong_shape("the profile names another user than the one asked for"));
     }
     Ok(profile)
+}
+
+/// `contracts`, if none of them names another than `user`.
+pub(crate) fn all_of(user: &UserId, contracts: Vec<Contract>) -> Result<Vec<Contract>, Failure> {
+    let is_own = |contract: &Contract| contract.user_id.as_deref().is_none_or(|id| id == user.as_str());
+    if contracts.iter().all(is_own) {
+        Ok(contracts)
+    } else {
+        Err(wrong_shape("a contract names another user than the one asked for"))
+    }
 }
 
 fn wrong_shape(what: &str) -> Failure {

@@ -44,45 +44,61 @@ impl Pages {
         self.offset
     }
 
-    /// Takes the next page, a bare array or the envelope `{"data": […], "pagination": {…}}` (with `pagination` there or
-    /// in `meta`). A row that came on an earlier page already, because rows have shifted, is passed over.
+    /// Takes the next page. A row that came on an earlier page already, because rows have shifted, is passed over.
     pub(crate) fn take(&mut self, answer: Value) -> Result<Progress, &'static str> {
-        let (page, pagination) = opened(answer)?;
-        let length = page.len();
+        let page = RawPage::read(answer, self.offset)?;
         let known = self.rows.len();
-        for row in page {
+        self.offset += page.rows.len();
+        for row in page.rows {
             let id = row.get("id").and_then(Value::as_str).map(str::to_owned);
             if id.is_none_or(|id| self.ids.insert(id)) {
                 self.rows.push(row);
             }
         }
-        self.offset += length;
         if self.rows.len() > MAX_ROWS {
             return Err("a list has too many rows to be one user's");
         }
-        if let Some(total) = pagination.total {
-            return match (self.offset >= total, length) {
-                (true, _) => Ok(Progress::Complete),
-                (false, 0) => Err("a list ends before its own total"),
-                (false, _) if self.rows.len() == known => Err("a list answers the same page again and again"),
-                (false, _) => Ok(Progress::More),
-            };
+        match page.next {
+            None => Ok(Progress::Complete),
+            Some(_) if self.rows.len() == known => Err("a list answers the same page again and again"),
+            Some(_) => Ok(Progress::More),
         }
-        let asked = pagination.limit.filter(|limit| *limit > 0).unwrap_or(PAGE_LIMIT).min(PAGE_LIMIT);
-        if length != asked {
-            // A short page is the last one; a page longer than asked for is from a server that does not page at all.
-            return Ok(Progress::Complete);
-        }
-        if self.rows.len() == known {
-            return Err("a list answers the same page again and again");
-        }
-        Ok(Progress::More)
     }
 
     /// All rows, typed.
     pub(crate) fn rows<T: DeserializeOwned>(self) -> Result<Vec<T>, &'static str> {
         let typed: Result<Vec<T>, _> = self.rows.into_iter().map(serde_json::from_value).collect();
         typed.map_err(|_| "a row is not of the published types")
+    }
+}
+
+/// One page of a list, and where the next one begins.
+#[derive(Debug)]
+pub(crate) struct RawPage {
+    /// Objects, all of them.
+    pub(crate) rows: Vec<Value>,
+    /// The offset of the next page; none where this is the last one.
+    pub(crate) next: Option<usize>,
+    /// How many rows the whole list has, where the answer tells.
+    pub(crate) total: Option<usize>,
+}
+
+impl RawPage {
+    /// Reads the page that begins at `offset`: a bare array or the envelope `{"data": […], "pagination": {…}}` (with
+    /// `pagination` there or in `meta`).
+    pub(crate) fn read(answer: Value, offset: usize) -> Result<Self, &'static str> {
+        let (rows, pagination) = opened(answer)?;
+        let (length, end) = (rows.len(), offset.saturating_add(rows.len()));
+        let is_last = match pagination.total {
+            Some(total) if end < total && length == 0 => return Err("a list ends before its own total"),
+            Some(total) => end >= total,
+            None => {
+                let asked = pagination.limit.filter(|limit| *limit > 0).unwrap_or(PAGE_LIMIT).min(PAGE_LIMIT);
+                // A short page is the last one; a page longer than asked for is from a server that does not page at all.
+                length != asked
+            }
+        };
+        Ok(Self { rows, next: (!is_last).then_some(end), total: pagination.total })
     }
 }
 

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use super::name::clean;
 use super::*;
 
 const NOW: &str = "2026-01-01T12:00:00Z";
@@ -204,6 +205,97 @@ fn a_tag_is_cut_at_99_characters_and_does_not_end_in_a_hyphen_then() {
     assert_eq!(cut("å".repeat(73)).chars().count(), 99);
     // 26 characters of prefix and 72 of the name: the hyphen would be the 99th.
     assert_eq!(cut(format!("{} b", "a".repeat(72))).chars().count(), 98);
+}
+
+/// The sentences for one tag.
+fn why(tag: &str, profile: Value, contracts: Value, entitlements: Value) -> Vec<String> {
+    let reasons = reasons(
+        &serde_json::from_value(profile).unwrap(),
+        &serde_json::from_value::<Vec<Contract>>(contracts).unwrap(),
+        &serde_json::from_value::<Vec<Entitlement>>(entitlements).unwrap(),
+        NOW.parse().unwrap(),
+    );
+    reasons[tag].iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn each_tag_tells_in_a_sentence_what_asks_for_it() {
+    let contracts = json!([
+        {"id": "c1", "isActive": true, "contractDuration": "RECURRING", "status": "RETRYING"},
+        {"id": "c2", "contractDuration": "PERPETUAL"},
+        {"isActive": true, "contractDuration": "RENEWABLE"},
+    ]);
+    let entitlements = json!([
+        {"id": "e1", "type": "article", "title": "Long read", "origin": {"type": "PAYMENTS"}},
+        {"id": "e2", "hasAccess": true, "sku": "plus", "expiresAt": "2027-01-01", "origin": {"type": "EXTERNAL"}},
+        {"id": "e3", "hasAccess": true, "sku": "plus", "purchaseOption": "monthly", "title": "Plus",
+         "expiresAt": "2027-01-01T10:30:00Z", "origin": {"type": "PAYMENTS", "contractId": "c9"}},
+        {"hasAccess": true, "title": "Plus"},
+    ]);
+    let profile = json!({"tags": [" Early bird", "early  bird", "sesamy_beta"]});
+    for (tag, expected) in [
+        (
+            "sesamy_active_subscriber",
+            vec![
+                "contract c1 is active and a subscription",
+                "the contract without an id is active and a subscription",
+            ],
+        ),
+        ("sesamy_overdue_contract", vec!["contract c1 is RETRYING: a payment has failed"]),
+        (
+            "sesamy_made_single_purchase",
+            vec!["contract c2 is a single purchase", "entitlement e1 is the bought article “Long read”"],
+        ),
+        (
+            "sesamy_has_external_access",
+            vec!["entitlement e2 gives access to sku plus until 2027-01-01, from a partner or a code"],
+        ),
+        (
+            "sesamy_has_gifted_subscription",
+            vec![
+                "entitlement e3 gives access to sku plus, option monthly, until 2027-01-01T10:30:00Z, paid by contract c9, \
+                 which is not the user's own",
+            ],
+        ),
+        (
+            "sesamy_active_sku_plus",
+            vec![
+                "entitlement e2 gives access to sku plus until 2027-01-01",
+                "entitlement e3 gives access to sku plus, option monthly, until 2027-01-01T10:30:00Z",
+            ],
+        ),
+        (
+            "sesamy_active_entitlement_plus",
+            vec![
+                "entitlement e3 gives access to sku plus, option monthly, until 2027-01-01T10:30:00Z",
+                "the entitlement without an id gives access to “Plus”",
+            ],
+        ),
+        (
+            "sesamy_tag_early-bird",
+            vec!["the profile has the tag Early bird", "the profile has the tag early  bird"],
+        ),
+        ("sesamy_beta", vec!["the profile has the tag sesamy_beta"]),
+    ] {
+        assert_eq!(why(tag, profile.clone(), contracts.clone(), entitlements.clone()), expected, "{tag}");
+    }
+}
+
+#[test]
+fn a_reason_is_an_object_with_its_rule_for_programs() {
+    let access = Access {
+        sku: Some("plus".into()),
+        until: Some("2027-01-01T00:00:00Z".parse().unwrap()),
+        ..Access::default()
+    };
+    let gift = Reason::GiftedSubscription { access, contract_id: Some("c9".into()) };
+    assert_eq!(
+        serde_json::to_value(gift).unwrap(),
+        json!({"rule": "gifted_subscription", "entitlement_id": null, "title": null, "sku": "plus",
+               "purchase_option": null, "until": "2027-01-01T00:00:00Z", "contract_id": "c9"})
+    );
+    let tag = Reason::ProfileTag { tag: "vip".into() };
+    assert_eq!(serde_json::to_value(tag).unwrap(), json!({"rule": "profile_tag", "tag": "vip"}));
 }
 
 proptest! {

@@ -265,18 +265,7 @@ impl Rest {
     /// The state now.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        let pause = self.lock().pause.clone();
-        let (state, pause) = match Admission::under(pause.as_ref(), self.clock.now()) {
-            Admission::Open => ("ok", None),
-            Admission::OneProbe => ("probing", pause),
-            Admission::NotBefore(_) => ("resting", pause),
-        };
-        Snapshot {
-            api: self.api.as_str(),
-            state,
-            why: pause.as_ref().map(|pause| pause.why.as_str()),
-            until: pause.map(|pause| pause.until),
-        }
+        Snapshot::of(self.api, self.lock().pause.as_ref(), self.clock.now())
     }
 
     /// Begins a rest, or lengthens the one under way. One line tells it, however often a probe fails.

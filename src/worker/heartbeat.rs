@@ -1,10 +1,13 @@
-//! The pulse of the worker's loop.
+//! The pulse of the worker's loop, and whether it has been told to pause.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+use crate::clock::Millis;
+use crate::telemetry;
 
 /// Tells that the worker's loop turns. Clones share one pulse.
 #[derive(Debug, Clone)]
@@ -33,5 +36,29 @@ impl Heartbeat {
 
     fn now_ms(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// Since when an operator has paused syncs, as the worker last heard from the store. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Pause(Arc<Mutex<Option<Millis>>>);
+
+impl Pause {
+    /// Takes in what the store tells; a change is logged once.
+    pub(super) fn set(&self, since: Option<Millis>) {
+        let before = std::mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), since);
+        if before.is_some() != since.is_some() {
+            telemetry::queue_paused(since.is_some());
+            match since {
+                Some(since) => tracing::warn!(%since, "syncs are paused by an operator; events are kept"),
+                None => tracing::info!("syncs go on"),
+            }
+        }
+    }
+
+    /// Since when; none while syncs go on.
+    #[must_use]
+    pub fn since(&self) -> Option<Millis> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -91,6 +91,7 @@ pub(super) fn of(
 mod tests {
     use super::*;
     use crate::clock::Clock;
+    use crate::queue::Lane;
     use crate::upstream::{Api, PerApi};
     use std::time::Duration;
 
@@ -116,6 +117,8 @@ mod tests {
             generation: 1,
             leased_at: NOW,
             calls: PerApi::default(),
+            calls_taken: PerApi::default(),
+            lane: Lane::Events,
             is_probe: false,
         }
     }

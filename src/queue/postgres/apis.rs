@@ -101,5 +101,5 @@ fn state(row: &PgRow) -> sqlx::Result<ApiState> {
         probe_owner: row.try_get("probe_owner")?,
         probe_until: row.try_get("probe_until")?,
     };
-    Ok(ApiState { used: Used(row.try_get("used")?), rest: Shared::from(columns) })
+    Ok(ApiState { used: Used(row.try_get("used")?), rest: Shared::from(columns), ..ApiState::default() })
 }

@@ -6,7 +6,10 @@ use sqlx::postgres::PgPool;
 use super::Tuning;
 use super::tries::within;
 use crate::clock::Millis;
-use crate::queue::{Census, QueueError};
+use crate::queue::{
+    Census, Filter, HistoryRow, MinuteCount, ParkedGroup, Progress, QueueError, Retry, UserRow,
+};
+use crate::user::UserId;
 
 /// The numbers of one moment, each counted to the limit `$2` at the most.
 const COUNT: &str = "
@@ -21,12 +24,12 @@ const COUNT: &str = "
 
 /// Counts the rows by the connections of a pool.
 #[derive(Debug, Clone)]
-pub(in crate::queue) struct Counter {
+pub(in crate::queue) struct Reader {
     pub(super) pool: PgPool,
     pub(super) tuning: Tuning,
 }
 
-impl Counter {
+impl Reader {
     pub(in crate::queue) async fn count(&self, now: Millis) -> Result<Census, QueueError> {
         let limit = i64::try_from(Census::LIMIT).unwrap_or(i64::MAX);
         let counted = sqlx::query(COUNT).bind(now.0).bind(limit).fetch_one(&self.pool);
@@ -44,5 +47,48 @@ impl Counter {
             oldest_due_ms: oldest
                 .map_or(0, |oldest| u64::try_from(now.since(Millis(oldest)).as_millis()).unwrap_or(u64::MAX)),
         })
+    }
+
+    pub(in crate::queue) async fn count_retry(&self, _now: Millis, _whom: &Retry) -> Result<u64, QueueError> {
+        Err(QueueError::Closed)
+    }
+
+    pub(in crate::queue) async fn rows(
+        &self,
+        _now: Millis,
+        _filter: &Filter,
+    ) -> Result<Vec<UserRow>, QueueError> {
+        Err(QueueError::Closed)
+    }
+
+    pub(in crate::queue) async fn rows_of(
+        &self,
+        _now: Millis,
+        _users: &[UserId],
+    ) -> Result<Vec<UserRow>, QueueError> {
+        Err(QueueError::Closed)
+    }
+
+    pub(in crate::queue) async fn history(
+        &self,
+        _user: &UserId,
+        _most: usize,
+    ) -> Result<Vec<HistoryRow>, QueueError> {
+        Err(QueueError::Closed)
+    }
+
+    pub(in crate::queue) async fn parked(&self, _most: usize) -> Result<Vec<ParkedGroup>, QueueError> {
+        Err(QueueError::Closed)
+    }
+
+    pub(in crate::queue) async fn counts_since(
+        &self,
+        _since: Millis,
+    ) -> Result<Vec<MinuteCount>, QueueError> {
+        Err(QueueError::Closed)
+    }
+
+    pub(in crate::queue) async fn progress(&self) -> Result<Option<Progress>, QueueError> {
+        Err(QueueError::Closed)
     }
 }

@@ -23,7 +23,7 @@ use super::wake::Teller;
 use super::{apis, statements};
 use crate::clock::{Clock, Millis};
 use crate::queue::apis::Apis;
-use crate::queue::command::{Answer, Command};
+use crate::queue::command::{Answer, Command, News};
 use crate::queue::{Job, Leased, Options, QueueError, Rates, Settled, Settlement};
 use crate::user::UserId;
 
@@ -67,13 +67,17 @@ impl Desk {
         let (mut ends, mut done, mut asks, mut leases) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for command in batch.drain(..) {
             match command {
-                Command::Settle { job, how, answer } => ends.push(Waiting { job, how, answer }),
-                Command::Lease { most, answer } => leases.push((most, answer)),
-                Command::TakeCall { .. } | Command::Rests { .. } => asks.push(command),
+                Command::Settle { job, how, answer, .. } => ends.push(Waiting { job, how, answer }),
+                Command::Lease { room, answer } => leases.push((room.all, answer)),
+                Command::TakeCall { .. } | Command::Know { .. } => asks.push(command),
                 Command::GiveBack { users, parked_with, due, answer } => {
                     let came = self.give_back(&users, parked_with.as_deref(), due).await;
                     done.push((Command::GiveBack { users, parked_with, due, answer }, came));
                 }
+                Command::LeaseUser { .. }
+                | Command::Retry { .. }
+                | Command::Prune { .. }
+                | Command::KeepProgress { .. } => {}
                 Command::Push(_) | Command::Probe | Command::Close => {}
             }
         }
@@ -185,7 +189,7 @@ impl Desk {
         // Where it fails, the next lease finds out.
         if let Ok(next_due) = self.line.after(came)
             && self.due.found(asked, next_due)
-            && let Some(at) = next_due
+            && let Some(at) = next_due.prompt
         {
             self.teller.tell(at);
         }
@@ -204,7 +208,7 @@ impl Desk {
 
     async fn ask_of_apis_once(&mut self, asks: &mut [Command]) -> Result<(), Fault> {
         let (given, rates) = (self.clock.given(), &self.options.rates);
-        let only_looks = asks.iter().all(|ask| matches!(ask, Command::Rests { change: None, .. }));
+        let only_looks = asks.iter().all(|ask| matches!(ask, Command::Know { news: News::None, .. }));
         let came = match self.line.connection().await {
             Ok(connection) if only_looks => {
                 within(self.tuning, apis::read(connection)).await.map(|mut apis| {
@@ -258,12 +262,10 @@ impl Desk {
 /// What an ask comes to, while the rows of both APIs are locked.
 fn carry_out(ask: &mut Command, apis: &mut Apis, now: Millis, rates: &Rates) {
     match ask {
-        Command::TakeCall { api, answer } => answer.hold(apis.take_call(*api, now, rates)),
-        Command::Rests { change, answer } => {
-            if let Some((api, change)) = change {
-                apis.change(*api, change.clone());
-            }
-            answer.hold(apis.rests());
+        Command::TakeCall { api, lane, answer } => answer.hold(apis.take_call(*api, *lane, now, rates)),
+        Command::Know { news, answer } => {
+            apis.hear(news, now);
+            answer.hold(apis.known());
         }
         _ => {}
     }
@@ -276,7 +278,7 @@ impl Waiting {
 
     fn answered(mut self, settled: Result<Settled, Fault>) -> (Command, Result<(), QueueError>) {
         let came = settled.map(|settled| self.answer.hold(settled)).map_err(QueueError::from);
-        (Command::Settle { job: self.job, how: self.how, answer: self.answer }, came)
+        (Command::Settle { job: self.job, how: self.how, entry: None, answer: self.answer }, came)
     }
 }
 

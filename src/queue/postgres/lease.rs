@@ -11,7 +11,7 @@ use super::statements::{self, Which};
 use super::{apis, statements::undo_leases};
 use crate::clock::Millis;
 use crate::queue::apis::{Admitted, Apis};
-use crate::queue::{Job, Leased, Options, Settled};
+use crate::queue::{Job, Leased, NextDue, Options, Settled};
 use crate::upstream::{Api, PerApi};
 
 /// When to look again for a row that is due, and that somebody else holds: another replica for a moment, or a transaction
@@ -34,7 +34,7 @@ pub(super) struct Request<'a> {
 pub(super) struct Found {
     pub(super) leased: Leased,
     pub(super) now: Millis,
-    pub(super) next_due: Option<Millis>,
+    pub(super) next_due: NextDue,
 }
 
 /// Leases as many as both APIs allow.
@@ -55,10 +55,14 @@ pub(super) async fn lease(connection: &mut PgConnection, request: Request<'_>) -
     shared.write(&mut transaction).await?;
     let next_due = statements::next_due(&mut transaction).await?;
     transaction.commit().await?;
-    let is_held = jobs.len() < admitted.most() && next_due.is_some_and(|at| at <= now);
+    let is_held = jobs.len() < admitted.most() && next_due.earliest().is_some_and(|at| at <= now);
     let not_before = shared.apis.not_before(admitted, &jobs, most, now, rates);
     let not_before = not_before.or_else(|| is_held.then(|| now.plus(HELD)));
-    Ok(Found { leased: Leased { jobs, not_before, rests: shared.apis.rests() }, now, next_due })
+    Ok(Found {
+        leased: Leased { jobs, not_before, background_not_before: None, known: shared.apis.known() },
+        now,
+        next_due,
+    })
 }
 
 async fn leased(
@@ -70,7 +74,7 @@ async fn leased(
 ) -> sqlx::Result<Vec<Job>> {
     let up_to = |most: usize| names.get(..most).unwrap_or(names);
     match admitted {
-        Admitted::NotBefore(_) => Ok(Vec::new()),
+        Admitted::NotBefore(_) | Admitted::Paused => Ok(Vec::new()),
         Admitted::Users(most) => statements::lease(transaction, Which::Any, up_to(most), now, options).await,
         Admitted::Probe => {
             let untried = statements::lease(transaction, Which::Untried, up_to(1), now, options).await?;

@@ -13,7 +13,8 @@ use super::schema::{self, Version};
 use super::statements;
 use super::tries::Tries;
 use super::url::{Place, PostgresUrl};
-use crate::clock::{Clock, Millis};
+use crate::clock::Clock;
+use crate::queue::NextDue;
 use crate::queue::Options;
 
 /// How long the start waits for a connection.
@@ -124,7 +125,7 @@ pub enum PostgresError {
 
 /// What the start found out.
 pub(super) struct Opened {
-    pub(super) next_due: Option<Millis>,
+    pub(super) next_due: NextDue,
     /// Where replicas of this queue tell each other that somebody is due.
     pub(super) channel: String,
 }

@@ -7,6 +7,7 @@ use sqlx::postgres::PgConnection;
 const STEPS: &[&str] = &[
     include_str!("../migrations/postgres/0001_users.sql"),
     include_str!("../migrations/postgres/0002_apis.sql"),
+    include_str!("../migrations/postgres/0003_operations.sql"),
 ];
 
 /// The latest version that is known.

@@ -9,7 +9,7 @@ use sqlx::{Connection, Row};
 
 use super::apis;
 use crate::clock::Millis;
-use crate::queue::{Job, Options};
+use crate::queue::{Job, Lane, NextDue, Options};
 use crate::upstream::PerApi;
 use crate::user::UserId;
 
@@ -116,7 +116,10 @@ const BRING_BACK: &str = "
     FROM held WHERE u.connection = 'default' AND u.user_id = held.user_id AND u.due_at > $1
         AND (u.lease_owner IS NULL OR u.due_at > $1 + 86400000)";
 
-const NEXT_DUE: &str = "SELECT due_at FROM users WHERE due_at IS NOT NULL ORDER BY due_at LIMIT 1";
+/// The earliest of each lane, the ends of leases included.
+const NEXT_DUE: &str = "
+    SELECT lane, (SELECT due_at FROM users WHERE due_at IS NOT NULL AND users.lane = lanes.lane ORDER BY due_at LIMIT 1)
+    FROM unnest(ARRAY[0, 1, 2]::smallint[]) AS lanes (lane)";
 
 /// Takes room on disk, and gives it back.
 const PROBE: &str = "INSERT INTO probe (filler) VALUES (repeat('x', 1000)); DELETE FROM probe";
@@ -224,6 +227,8 @@ fn job(row: &PgRow) -> sqlx::Result<Result<(i64, Job), (String, String)>> {
         lease_owner: row.try_get(6)?,
         leased_at: Millis(0), // and these three are told by who leases
         calls: PerApi::default(),
+        calls_taken: PerApi::default(),
+        lane: Lane::Events,
         is_probe: false,
     };
     Ok(Ok((row.try_get(7)?, job)))
@@ -256,10 +261,14 @@ pub(super) async fn give_back(
     transaction.commit().await
 }
 
-/// The earliest due time of all, the ends of leases included.
-pub(super) async fn next_due(connection: &mut PgConnection) -> sqlx::Result<Option<Millis>> {
-    let next: Option<i64> = sqlx::query_scalar(NEXT_DUE).fetch_optional(connection).await?;
-    Ok(next.map(Millis))
+/// The earliest due times, the ends of leases included.
+pub(super) async fn next_due(connection: &mut PgConnection) -> sqlx::Result<NextDue> {
+    let mut next = NextDue::default();
+    for row in sqlx::query(NEXT_DUE).fetch_all(connection).await? {
+        let (lane, due): (i16, Option<i64>) = (row.try_get(0)?, row.try_get(1)?);
+        next = next.or(Lane::of_number(lane.into()), due.map(Millis));
+    }
+    Ok(next)
 }
 
 /// Makes a store that another process left behind ready for this one; gives the next due time.
@@ -269,7 +278,7 @@ pub(super) async fn start(
     connection: &mut PgConnection,
     now: Millis,
     options: &Options,
-) -> sqlx::Result<Option<Millis>> {
+) -> sqlx::Result<NextDue> {
     let mut transaction = connection.begin().await?;
     if !options.dry_run {
         sqlx::query(WRITE_WHAT_WAS_HELD_BACK).bind(now.0).execute(&mut *transaction).await?;

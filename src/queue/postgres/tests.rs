@@ -13,6 +13,7 @@ use super::{PostgresUrl, Tuning};
 use crate::clock::{Clock, Millis};
 use crate::queue::tests::server::Ground;
 use crate::queue::tests::{DEBOUNCE, DONE, LEASE, OPTIONS, UPDATE, next_due, only_job, park, user};
+use crate::queue::{NextDue, Role, Room};
 use crate::queue::{Options, Queue, QueueError, Settled, Settlement};
 
 /// Longer than anything takes on a busy machine.
@@ -32,7 +33,8 @@ fn clock() -> Clock {
 }
 
 fn open(ground: &Ground, url: &PostgresUrl, clock: &Clock, tuning: Tuning) -> Queue {
-    let opening = Queue::open_postgres_tuned(url, OPTIONS, clock.clone(), rand::random(), tuning);
+    let opening =
+        Queue::open_postgres_tuned(url, Role::Service, OPTIONS, clock.clone(), rand::random(), tuning);
     ground.wait_for(opening).unwrap()
 }
 
@@ -58,10 +60,10 @@ async fn a_database_that_was_cut_off_and_is_back_has_lost_and_doubled_nothing() 
     let refused = queue.push(&user("ola"), UPDATE).await.unwrap_err();
     assert!(matches!(&refused, QueueError::Store(why) if why.contains("connection")), "{refused}");
     assert!(!queue.accepting());
-    assert!(queue.lease(1).await.is_err() && queue.census().await.is_err());
+    assert!(queue.lease(Room::for_any(1)).await.is_err() && queue.census().await.is_err());
     let settling = tokio::spawn({
         let queue = queue.clone();
-        async move { queue.settle(&job, DONE).await }
+        async move { queue.settle(&job, DONE, None).await }
     });
 
     proxy.open();
@@ -83,7 +85,7 @@ async fn a_database_that_hangs_keeps_nobody_waiting_for_ever() {
     proxy.freeze();
     assert!(matches!(queue.push(&user("kari"), UPDATE).await, Err(QueueError::Late)));
     assert!(!queue.accepting());
-    assert!(queue.lease(1).await.is_err());
+    assert!(queue.lease(Room::for_any(1)).await.is_err());
     proxy.open();
     until("events are taken again", || queue.accepting()).await;
 
@@ -107,15 +109,19 @@ async fn a_lease_whose_answer_was_lost_is_leased_again_and_no_attempt_is_counted
     clock.advance(DEBOUNCE);
     queue.census().await.unwrap(); // whoever commits next, it is the lease
     proxy.lose_next_commit();
-    let jobs = queue.lease(10).await.unwrap().jobs;
+    let jobs = queue.lease(Room::for_any(10)).await.unwrap().jobs;
     assert!(proxy.has_lost_it());
     assert_eq!(jobs.len(), 2, "at once, not when the lost leases have ended");
     assert!(jobs.iter().all(|job| (job.attempts, job.unsettled, job.failing_since) == (0, 0, None)));
 
     proxy.lose_next_commit();
-    queue.settle(&jobs[0], park("400")).await.unwrap();
+    queue.settle(&jobs[0], park("400"), None).await.unwrap();
     assert!(proxy.has_lost_it());
-    assert_eq!(queue.settle(&jobs[0], DONE).await.unwrap(), Settled::LeaseLost, "it was kept the first time");
+    assert_eq!(
+        queue.settle(&jobs[0], DONE, None).await.unwrap(),
+        Settled::LeaseLost,
+        "it was kept the first time"
+    );
     let parked = "SELECT count(*) FROM users WHERE parked_at IS NOT NULL AND lease_owner IS NULL";
     assert_eq!(ground.number(parked), 1);
     queue.close().await;
@@ -129,7 +135,7 @@ async fn a_row_that_the_store_refuses_fails_alone() {
     let names = ["a", "bad", "c"].map(user);
     join_all(names.iter().map(|user| queue.push(user, UPDATE))).await;
     clock.advance(DEBOUNCE);
-    let jobs = queue.lease(10).await.unwrap().jobs;
+    let jobs = queue.lease(Room::for_any(10)).await.unwrap().jobs;
     ground.sql(
         "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not this one'; END $$;
          CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON users FOR EACH ROW WHEN (NEW.user_id = 'email|bad')
@@ -142,7 +148,7 @@ async fn a_row_that_the_store_refuses_fails_alone() {
     assert!(matches!(&kept[1], Err(QueueError::Store(why)) if why.contains("not this one")), "{kept:?}");
     assert!(!kept[1].as_ref().unwrap_err().to_string().contains("email|"));
 
-    let settled = join_all(jobs.iter().map(|job| queue.settle(job, DONE))).await;
+    let settled = join_all(jobs.iter().map(|job| queue.settle(job, DONE, None))).await;
     assert!(matches!(settled[..], [Ok(Settled::DueAgain), Err(QueueError::Store(_)), Ok(Settled::DueAgain)]));
     queue.close().await;
 }
@@ -155,7 +161,7 @@ async fn what_others_answer_is_kept_whatever_is_in_it() {
     queue.push(&user("kari"), UPDATE).await.unwrap();
     clock.advance(DEBOUNCE);
     let odd = format!("a\0b{}", "long ".repeat(5_000));
-    queue.settle(&only_job(&queue).await, park(&odd)).await.unwrap();
+    queue.settle(&only_job(&queue).await, park(&odd), None).await.unwrap();
     assert_eq!(next_due(&queue), None);
     queue.give_back(&[], Some(&odd), clock.now()).await.unwrap();
     assert_eq!(only_job(&queue).await.user, user("kari"));
@@ -172,8 +178,8 @@ async fn an_id_that_is_none_any_more_holds_nobody_up() {
         "INSERT INTO users (connection, user_id, generation, event_type, due_at) VALUES ('default', '..', 1, 'x', 0)",
     );
     clock.advance(DEBOUNCE);
-    assert!(queue.lease(1).await.unwrap().jobs.is_empty(), "it is parked");
-    assert_eq!(queue.lease(1).await.unwrap().jobs[0].user, user("kari"));
+    assert!(queue.lease(Room::for_any(1)).await.unwrap().jobs.is_empty(), "it is parked");
+    assert_eq!(queue.lease(Room::for_any(1)).await.unwrap().jobs[0].user, user("kari"));
     assert_eq!(queue.census().await.unwrap().parked, 1);
     queue.close().await;
 }
@@ -186,7 +192,7 @@ async fn a_word_from_another_replica_wakes_at_once() {
     // Nothing but the word can tell the other: it asks the store for nothing meanwhile.
     let mut woken = other.next_due();
     one.push(&user("kari"), UPDATE).await.unwrap();
-    tokio::time::timeout(PATIENCE, woken.wait_for(Option::is_some))
+    tokio::time::timeout(PATIENCE, woken.wait_for(|next| next.earliest().is_some()))
         .await
         .expect("it was never woken")
         .unwrap();
@@ -194,12 +200,12 @@ async fn a_word_from_another_replica_wakes_at_once() {
     clock.advance(DEBOUNCE);
     let job = only_job(&other).await;
 
-    one.lease(1).await.unwrap();
+    one.lease(Room::for_any(1)).await.unwrap();
     let sooner = clock.now().plus(Duration::from_secs(1));
     let mut woken = one.next_due();
     let retry = Settlement::Retry { at: sooner, counts: false, error: String::new() };
-    other.settle(&job, retry).await.unwrap();
-    let knows = |known: &Option<Millis>| *known == Some(sooner);
+    other.settle(&job, retry, None).await.unwrap();
+    let knows = |known: &NextDue| known.prompt == Some(sooner);
     tokio::time::timeout(PATIENCE, woken.wait_for(knows)).await.expect("an end told nobody").unwrap();
     one.close().await;
     other.close().await;
@@ -216,8 +222,8 @@ async fn a_start_leaves_the_leases_of_others_alone() {
     let end = clock.now().plus(LEASE);
     let other = open(&ground, &ground.url, &clock, QUICK);
     assert_eq!(next_due(&other), Some(end));
-    assert!(other.lease(1).await.unwrap().jobs.is_empty());
-    assert_eq!(one.settle(&job, DONE).await.unwrap(), Settled::AsAsked);
+    assert!(other.lease(Room::for_any(1)).await.unwrap().jobs.is_empty());
+    assert_eq!(one.settle(&job, DONE, None).await.unwrap(), Settled::AsAsked);
     one.close().await;
     other.close().await;
 }
@@ -229,7 +235,8 @@ async fn replicas_that_push_and_settle_the_same_users_at_once_never_fail() {
     let Some(ground) = Ground::new() else { return };
     let options = Options { debounce: Duration::ZERO, ..OPTIONS };
     let replica = || {
-        let opening = Queue::open_postgres(&ground.url, options, Clock::system(), rand::random());
+        let opening =
+            Queue::open_postgres(&ground.url, Role::Service, options, Clock::system(), rand::random());
         ground.wait_for(opening).unwrap()
     };
     let replicas = [replica(), replica()];
@@ -243,9 +250,9 @@ async fn replicas_that_push_and_settle_the_same_users_at_once_never_fail() {
                 for kept in join_all(users.iter().map(|user| queue.push(user, UPDATE))).await {
                     kept.unwrap();
                 }
-                let jobs = queue.lease(20).await.unwrap().jobs;
+                let jobs = queue.lease(Room::for_any(20)).await.unwrap().jobs;
                 leased += jobs.len();
-                for settled in join_all(jobs.iter().rev().map(|job| queue.settle(job, DONE))).await {
+                for settled in join_all(jobs.iter().rev().map(|job| queue.settle(job, DONE, None))).await {
                     assert_ne!(settled.unwrap(), Settled::LeaseLost);
                 }
             }
@@ -276,7 +283,7 @@ async fn a_row_that_somebody_holds_holds_up_nobody_else_and_makes_nobody_spin() 
     let holds = "BEGIN; SELECT FROM users WHERE user_id = 'email|kari' FOR UPDATE";
     sqlx::raw_sql(holds).execute(&mut console).await.unwrap();
 
-    let leased = queue.lease(10).await.unwrap();
+    let leased = queue.lease(Room::for_any(10)).await.unwrap();
     assert_eq!((leased.jobs.len(), &leased.jobs[0].user), (1, &user("ola")));
     assert!(leased.not_before > Some(clock.now()), "kari is due, and not to be had: {leased:?}");
     let names = ["kari", "liv"].map(user);
@@ -321,13 +328,13 @@ async fn a_server_that_takes_nothing_is_not_stormed_and_holds_up_nobody_for_ever
     assert!(made < 20 + 2 * waits as usize, "{made} connections in {waits} s");
     assert!(!queue.accepting());
 
-    let settled = tokio::time::timeout(PATIENCE, queue.settle(&job, DONE)).await;
+    let settled = tokio::time::timeout(PATIENCE, queue.settle(&job, DONE, None)).await;
     assert!(settled.expect("it gives up").is_err());
     ground.sql("DROP TRIGGER refuse ON users");
     until("events are taken again", || queue.accepting()).await;
     let settled = tokio::time::timeout(PATIENCE, async {
         loop {
-            match queue.settle(&job, DONE).await {
+            match queue.settle(&job, DONE, None).await {
                 Ok(settled) => return settled,
                 Err(_) => tokio::time::sleep(Duration::from_millis(5)).await, // its connection is not there yet
             }

@@ -32,7 +32,7 @@ fn read_one(transaction: &Transaction<'_>, api: Api) -> rusqlite::Result<ApiStat
             probe_owner: row.get(6)?,
             probe_until: row.get(7)?,
         };
-        Ok(ApiState { used: Used(row.get(0)?), rest: Shared::from(columns) })
+        Ok(ApiState { used: Used(row.get(0)?), rest: Shared::from(columns), ..ApiState::default() })
     });
     Ok(row.optional()?.unwrap_or_default())
 }

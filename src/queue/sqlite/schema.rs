@@ -6,6 +6,7 @@ use rusqlite::{Connection, TransactionBehavior};
 const STEPS: &[&str] = &[
     include_str!("../migrations/sqlite/0001_users.sql"),
     include_str!("../migrations/sqlite/0002_apis.sql"),
+    include_str!("../migrations/sqlite/0003_operations.sql"),
 ];
 
 /// The latest version that is known.

@@ -1,12 +1,12 @@
 //! The statements of the queue but the settling ones: a row each, inside the writer's transaction.
 
-use rusqlite::{Connection, Row, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use super::apis;
 use crate::clock::Millis;
 use crate::queue::apis::Apis;
 use crate::queue::command::Push;
-use crate::queue::{Job, Options};
+use crate::queue::{Job, Lane, NextDue, Options};
 use crate::upstream::PerApi;
 use crate::user::UserId;
 
@@ -65,8 +65,9 @@ const WRITE_WHAT_WAS_HELD_BACK: &str = "
 /// What is due later than anything may be was written under a clock that was wrong.
 const BRING_BACK: &str = "UPDATE users SET due_at = ?1 WHERE due_at > ?1";
 
-const NEXT_DUE: &str =
-    "SELECT due_at FROM users INDEXED BY users_due WHERE due_at IS NOT NULL ORDER BY due_at LIMIT 1";
+/// The earliest of a lane, the ends of leases included.
+const NEXT_DUE: &str = "
+    SELECT due_at FROM users INDEXED BY users_due WHERE lane = ?1 AND due_at IS NOT NULL ORDER BY due_at LIMIT 1";
 
 /// More than a page, so that there has to be room for one.
 const FILL: &str = "INSERT INTO probe (filler) VALUES (zeroblob(4096))";
@@ -152,6 +153,8 @@ pub(super) fn lease(
             generation,
             leased_at: Millis(0), // and these three are told by who leases
             calls: PerApi::default(),
+            calls_taken: PerApi::default(),
+            lane: Lane::Events,
             is_probe: false,
         });
     }
@@ -216,11 +219,13 @@ pub(super) fn give_back(
     Ok(())
 }
 
-/// The earliest due time of all, the ends of leases included.
-pub(super) fn next_due(connection: &Connection) -> rusqlite::Result<Option<Millis>> {
+/// The earliest due times, the ends of leases included.
+pub(super) fn next_due(connection: &Connection) -> rusqlite::Result<NextDue> {
     let mut statement = connection.prepare_cached(NEXT_DUE)?;
-    let mut rows = statement.query(())?;
-    Ok(rows.next()?.map(|row| row.get(0)).transpose()?.map(Millis))
+    Lane::ALL.into_iter().try_fold(NextDue::default(), |next, lane| {
+        let due = statement.query_row([lane.number()], |row| row.get(0)).optional()?;
+        Ok(next.or(lane, due.map(Millis)))
+    })
 }
 
 /// Writes what needs room, and takes it away again.

@@ -11,6 +11,8 @@ use tempfile::TempDir;
 
 use super::Tuning;
 use crate::clock::{Clock, Millis};
+use crate::queue::Role;
+use crate::queue::Room;
 use crate::queue::tests::{DEBOUNCE, OPTIONS, UPDATE, user};
 use crate::queue::{OpenError, Queue, QueueError};
 
@@ -25,7 +27,7 @@ fn clock() -> Clock {
 }
 
 fn open(path: &Path) -> Result<Queue, OpenError> {
-    Queue::open_sqlite(path, OPTIONS, clock(), 7)
+    Queue::open_sqlite(path, Role::Service, OPTIONS, clock(), 7)
 }
 
 fn refusal(path: &Path) -> (OpenError, String) {
@@ -100,9 +102,9 @@ async fn what_was_answered_is_in_the_files_though_nobody_closed_them() {
     fs::copy(folder.path().join("queue.db-wal"), folder.path().join("copy.db-wal")).unwrap();
 
     let clock = clock();
-    let queue = Queue::open_sqlite(&copy, OPTIONS, clock.clone(), 8).unwrap();
+    let queue = Queue::open_sqlite(&copy, Role::Service, OPTIONS, clock.clone(), 8).unwrap();
     clock.advance(DEBOUNCE);
-    assert_eq!(queue.lease(1).await.unwrap().jobs[0].user, user("kari"));
+    assert_eq!(queue.lease(Room::for_any(1)).await.unwrap().jobs[0].user, user("kari"));
 }
 
 #[tokio::test]
@@ -195,8 +197,15 @@ async fn a_row_that_the_store_refuses_fails_alone() {
 async fn somebody_elses_transaction_is_waited_for_once_and_not_by_each_event() {
     let (_folder, path) = folder();
     let busy = Duration::from_millis(100);
-    let queue =
-        Queue::open_sqlite_tuned(&path, OPTIONS, clock(), 7, Tuning { busy, ..Tuning::default() }).unwrap();
+    let queue = Queue::open_sqlite_tuned(
+        &path,
+        Role::Service,
+        OPTIONS,
+        clock(),
+        7,
+        Tuning { busy, ..Tuning::default() },
+    )
+    .unwrap();
     let other = Connection::open(&path).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
 
@@ -218,7 +227,7 @@ async fn a_full_disk_is_told_and_events_are_taken_again_once_there_is_room() {
     let ballast = "CREATE TABLE ballast (filler BLOB); INSERT INTO ballast VALUES (zeroblob(100000))";
     Connection::open(&path).unwrap().execute_batch(ballast).unwrap();
     let tuning = Tuning { probe_every: Duration::from_millis(1), most_pages: Some(160), ..Tuning::default() };
-    let queue = Queue::open_sqlite_tuned(&path, OPTIONS, clock(), 7, tuning).unwrap();
+    let queue = Queue::open_sqlite_tuned(&path, Role::Service, OPTIONS, clock(), 7, tuning).unwrap();
 
     let mut kept = 0;
     let refused = loop {
@@ -229,7 +238,7 @@ async fn a_full_disk_is_told_and_events_are_taken_again_once_there_is_room() {
     };
     assert!(refused.to_string().contains("full"), "{refused}");
     assert!(!queue.accepting());
-    assert!(queue.lease(1).await.is_ok(), "what needs no room still works");
+    assert!(queue.lease(Room::for_any(1)).await.is_ok(), "what needs no room still works");
 
     Connection::open(&path).unwrap().execute_batch("DELETE FROM ballast").unwrap();
     let patience = tokio::time::Instant::now() + Duration::from_secs(20);
@@ -244,13 +253,13 @@ async fn a_full_disk_is_told_and_events_are_taken_again_once_there_is_room() {
 async fn an_id_that_is_none_any_more_holds_nobody_up() {
     let (_folder, path) = folder();
     let clock = clock();
-    let queue = Queue::open_sqlite(&path, OPTIONS, clock.clone(), 7).unwrap();
+    let queue = Queue::open_sqlite(&path, Role::Service, OPTIONS, clock.clone(), 7).unwrap();
     queue.push(&user("kari"), UPDATE).await.unwrap();
     let insert = "INSERT INTO users (connection, user_id, generation, event_type, due_at)
                   VALUES ('default', '..', 1, 'x', 0)";
     Connection::open(&path).unwrap().execute_batch(insert).unwrap();
     clock.advance(DEBOUNCE);
-    assert!(queue.lease(1).await.unwrap().jobs.is_empty(), "it is parked");
-    assert_eq!(queue.lease(1).await.unwrap().jobs[0].user, user("kari"));
+    assert!(queue.lease(Room::for_any(1)).await.unwrap().jobs.is_empty(), "it is parked");
+    assert_eq!(queue.lease(Room::for_any(1)).await.unwrap().jobs[0].user, user("kari"));
     assert_eq!(queue.census().await.unwrap().parked, 1);
 }

@@ -20,7 +20,7 @@ use super::{Tuning, apis, check, settle, statements};
 use crate::clock::{Clock, Millis};
 use crate::queue::apis::{Admitted, Apis};
 use crate::queue::command::{Command, WriterEnd};
-use crate::queue::{Damage, Leased, OpenError, Options, QueueError, Settled};
+use crate::queue::{Damage, Leased, NextDue, OpenError, Options, QueueError, Settled};
 use crate::upstream::PerApi;
 
 /// The most commands in one transaction. Larger ones were not faster.
@@ -124,7 +124,7 @@ impl Writer {
     fn leave_alone(&mut self, damage: Damage) {
         tracing::error!("{damage}");
         self.end.accepting.store(false, Ordering::Relaxed);
-        self.end.next_due.send_replace(None);
+        self.end.next_due.send_replace(NextDue::default());
         self.keeper.refusing(false);
         self.damage = Some(damage);
     }
@@ -195,11 +195,7 @@ impl Hand {
     }
 
     /// Gives the next due time.
-    fn commit(
-        &mut self,
-        connection: &mut Connection,
-        commands: &mut [Command],
-    ) -> rusqlite::Result<Option<Millis>> {
+    fn commit(&mut self, connection: &mut Connection, commands: &mut [Command]) -> rusqlite::Result<NextDue> {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         if let Some(started) = self.unready_since {
             statements::start(&transaction, started, &self.options)?;
@@ -221,8 +217,8 @@ impl Hand {
         statements::push(transaction, events.collect(), debounced)?;
         for command in commands {
             match command {
-                Command::Lease { most, answer } => answer.hold(self.lease(transaction, *most, now)?),
-                Command::Settle { job, how, answer } => {
+                Command::Lease { room, answer } => answer.hold(self.lease(transaction, room.all, now)?),
+                Command::Settle { job, how, answer, .. } => {
                     let settled = settle::settle(transaction, job, how, now, debounced)?;
                     answer.hold(settled);
                     let touches_apis = job.is_probe || job.calls != PerApi::default();
@@ -231,23 +227,24 @@ impl Hand {
                         apis::change(transaction, |apis| apis.settled(job, now, &self.options.rates))?;
                     }
                 }
-                Command::TakeCall { api, answer } => {
-                    let take = |apis: &mut Apis| apis.take_call(*api, now, &self.options.rates);
+                Command::TakeCall { api, lane, answer } => {
+                    let take = |apis: &mut Apis| apis.take_call(*api, *lane, now, &self.options.rates);
                     answer.hold(apis::change(transaction, take)?.0);
                 }
-                Command::Rests { change, answer } => {
-                    let tell = |apis: &mut Apis| {
-                        if let Some((api, change)) = change {
-                            apis.change(*api, change.clone());
-                        }
-                    };
-                    answer.hold(apis::change(transaction, tell)?.1.rests());
+                Command::Know { news, answer } => {
+                    let hear = |apis: &mut Apis| apis.hear(news, now);
+                    answer.hold(apis::change(transaction, hear)?.1.known());
                 }
                 Command::GiveBack { users, parked_with, due, .. } => {
                     statements::give_back(transaction, users, parked_with.as_deref(), *due)?;
                 }
                 Command::Probe => statements::probe(transaction)?,
-                Command::Push(_) | Command::Close => {}
+                Command::LeaseUser { .. }
+                | Command::Retry { .. }
+                | Command::Prune { .. }
+                | Command::KeepProgress { .. }
+                | Command::Push(_)
+                | Command::Close => {}
             }
         }
         Ok(())
@@ -262,7 +259,7 @@ impl Hand {
         let admitted = after.admit(most, now, rates);
         let mut names = || self.names.random();
         let mut jobs = match admitted {
-            Admitted::NotBefore(_) => Vec::new(),
+            Admitted::NotBefore(_) | Admitted::Paused => Vec::new(),
             Admitted::Users(most) => {
                 statements::lease(transaction, Which::Any, most, now, until, &mut names)?
             }
@@ -281,7 +278,8 @@ impl Hand {
         Ok(Leased {
             not_before: after.not_before(admitted, &jobs, most, now, rates),
             jobs,
-            rests: after.rests(),
+            background_not_before: None,
+            known: after.known(),
         })
     }
 }

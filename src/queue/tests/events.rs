@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{DEBOUNCE, DONE, Shop, UPDATE, leased, next_due, only_job, park, retry, stories, user};
 use crate::clock::Millis;
+use crate::queue::Room;
 use crate::queue::Settled;
 
 stories! {
@@ -23,7 +24,7 @@ async fn an_event_makes_a_user_due_after_the_debounce(shop: Shop) {
 
     assert_eq!(next_due(&queue), shop.later(DEBOUNCE));
     shop.clock.advance(DEBOUNCE - Duration::from_millis(1));
-    assert!(queue.lease(10).await.unwrap().jobs.is_empty());
+    assert!(queue.lease(Room::for_any(10)).await.unwrap().jobs.is_empty());
     shop.clock.advance(Duration::from_millis(1));
     let job = only_job(&queue).await;
     assert_eq!((job.user, job.event_type.as_str()), (user("kari"), "userVendor.1#new"));
@@ -34,7 +35,7 @@ async fn the_same_event_twice_is_one_sync(shop: Shop) {
     let queue = shop.opens();
     queue.push(&user("kari"), UPDATE).await.unwrap();
     let job = leased(&shop, &queue, "kari").await;
-    assert_eq!(queue.settle(&job, DONE).await.unwrap(), Settled::AsAsked);
+    assert_eq!(queue.settle(&job, DONE, None).await.unwrap(), Settled::AsAsked);
     assert_eq!(next_due(&queue), None);
 }
 
@@ -55,7 +56,7 @@ async fn an_event_brings_a_retry_forward(shop: Shop) {
     let job = leased(&shop, &queue, "kari").await;
     let failed_at = shop.clock.now();
     let in_an_hour = failed_at.plus(Duration::from_secs(3_600));
-    queue.settle(&job, retry(in_an_hour, true)).await.unwrap();
+    queue.settle(&job, retry(in_an_hour, true), None).await.unwrap();
     assert_eq!(next_due(&queue), Some(in_an_hour));
 
     let job = leased(&shop, &queue, "kari").await;
@@ -73,14 +74,14 @@ async fn an_event_during_a_sync_makes_the_user_due_again(shop: Shop) {
     ] {
         let job = leased(&shop, &queue, name).await;
         queue.push(&user(name), UPDATE).await.unwrap();
-        assert_eq!(queue.settle(&job, how).await.unwrap(), Settled::DueAgain, "{name}");
+        assert_eq!(queue.settle(&job, how, None).await.unwrap(), Settled::DueAgain, "{name}");
         assert_eq!(next_due(&queue), shop.later(DEBOUNCE), "{name}");
 
         shop.clock.advance(DEBOUNCE);
         let job = only_job(&queue).await;
         assert_eq!((job.user.clone(), job.attempts), (user(name), attempts));
         assert_eq!(job.failing_since.is_some(), attempts > 0, "{name}");
-        assert_eq!(queue.settle(&job, DONE).await.unwrap(), Settled::AsAsked);
+        assert_eq!(queue.settle(&job, DONE, None).await.unwrap(), Settled::AsAsked);
     }
 }
 
@@ -92,23 +93,23 @@ async fn an_event_during_a_lease_does_not_end_it(shop: Shop) {
 
     assert_eq!(next_due(&queue), end);
     shop.clock.advance(DEBOUNCE);
-    assert!(queue.lease(10).await.unwrap().jobs.is_empty());
-    assert_eq!(queue.settle(&job, DONE).await.unwrap(), Settled::DueAgain);
+    assert!(queue.lease(Room::for_any(10)).await.unwrap().jobs.is_empty());
+    assert_eq!(queue.settle(&job, DONE, None).await.unwrap(), Settled::DueAgain);
 }
 
 async fn a_parked_user_comes_back_afresh_with_the_next_event(shop: Shop) {
     let queue = shop.opens();
     let job = leased(&shop, &queue, "kari").await;
-    queue.settle(&job, retry(shop.clock.now(), true)).await.unwrap();
+    queue.settle(&job, retry(shop.clock.now(), true), None).await.unwrap();
     let job = only_job(&queue).await;
     assert_eq!(job.attempts, 1);
-    assert_eq!(queue.settle(&job, park("400")).await.unwrap(), Settled::AsAsked);
+    assert_eq!(queue.settle(&job, park("400"), None).await.unwrap(), Settled::AsAsked);
     assert_eq!(next_due(&queue), None);
     assert_eq!(queue.census().await.unwrap().parked, 1);
 
     let job = leased(&shop, &queue, "kari").await;
     assert_eq!((job.attempts, job.failing_since), (0, None));
-    queue.settle(&job, DONE).await.unwrap();
+    queue.settle(&job, DONE, None).await.unwrap();
     shop.clock.advance(Duration::from_secs(15));
     assert_eq!(queue.census().await.unwrap().parked, 0);
 }
@@ -131,7 +132,7 @@ async fn ten_thousand_events_from_many_tasks_are_all_there(shop: Shop) {
 
     let queue = shop.restarts(queue).await;
     shop.clock.advance(DEBOUNCE);
-    let jobs = queue.lease(20_000).await.unwrap().jobs;
+    let jobs = queue.lease(Room::for_any(20_000)).await.unwrap().jobs;
     let users: std::collections::BTreeSet<_> = jobs.iter().map(|job| job.user.clone()).collect();
     assert_eq!((jobs.len(), users.len()), (5_000, 5_000));
     assert!(jobs.iter().all(|job| job.generation == 2));

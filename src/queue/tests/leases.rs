@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{DEBOUNCE, DONE, LEASE, Shop, UPDATE, leased, next_due, only_job, park, retry, stories, user};
+use crate::queue::Room;
 use crate::queue::{Job, Queue, Settled, Settlement};
 
 stories! {
@@ -30,7 +31,7 @@ async fn the_longest_due_are_leased_first(shop: Shop) {
         shop.clock.advance(Duration::from_secs(1));
     }
     shop.clock.advance(DEBOUNCE);
-    let first = queue.lease(2).await.unwrap().jobs;
+    let first = queue.lease(Room::for_any(2)).await.unwrap().jobs;
     assert_eq!([&first[0].user, &first[1].user], [&user("c"), &user("a")]);
     assert_ne!(first[0].lease_owner, first[1].lease_owner);
     assert_eq!(only_job(&queue).await.user, user("b"));
@@ -41,7 +42,7 @@ async fn two_leases_of_one_user_never_overlap(shop: Shop) {
     leased(&shop, &queue, "kari").await;
     assert_eq!(next_due(&queue), shop.later(LEASE));
     shop.clock.advance(LEASE - Duration::from_millis(1));
-    assert!(queue.lease(10).await.unwrap().jobs.is_empty());
+    assert!(queue.lease(Room::for_any(10)).await.unwrap().jobs.is_empty());
     shop.clock.advance(Duration::from_millis(1));
     assert_eq!(only_job(&queue).await.user, user("kari"));
 }
@@ -57,7 +58,7 @@ async fn two_workers_never_lease_the_same_user(shop: Shop) {
     let works = |queue: Queue| async move {
         let mut leased = Vec::new();
         loop {
-            let jobs = queue.lease(3).await.unwrap().jobs;
+            let jobs = queue.lease(Room::for_any(3)).await.unwrap().jobs;
             if jobs.is_empty() {
                 return leased;
             }
@@ -79,10 +80,14 @@ async fn a_foreign_lease_is_neither_settled_nor_made_longer(shop: Shop) {
     let other = shop.another(&queue);
     let foreign = Job { lease_owner: job.lease_owner.wrapping_add(1), ..job.clone() };
     for how in [DONE, retry(until, true), park("400"), Settlement::Release, Settlement::Abandon { until }] {
-        assert_eq!(other.settle(&foreign, how).await.unwrap(), Settled::LeaseLost);
+        assert_eq!(other.settle(&foreign, how, None).await.unwrap(), Settled::LeaseLost);
         assert_eq!(next_due(&other), end);
     }
-    assert_eq!(other.settle(&job, DONE).await.unwrap(), Settled::AsAsked, "by whomever, the name counts");
+    assert_eq!(
+        other.settle(&job, DONE, None).await.unwrap(),
+        Settled::AsAsked,
+        "by whomever, the name counts"
+    );
 }
 
 async fn a_lease_that_nobody_settled_counts_as_an_attempt(shop: Shop) {
@@ -106,18 +111,18 @@ async fn a_late_settlement_changes_nothing(shop: Shop) {
 
     let until = shop.clock.now();
     for how in [DONE, retry(until, true), park("400"), Settlement::Release, Settlement::Abandon { until }] {
-        assert_eq!(queue.settle(&late, how).await.unwrap(), Settled::LeaseLost);
+        assert_eq!(queue.settle(&late, how, None).await.unwrap(), Settled::LeaseLost);
         assert_eq!(next_due(&queue), end);
     }
-    assert_eq!(queue.settle(&current, DONE).await.unwrap(), Settled::AsAsked);
-    assert_eq!(queue.settle(&current, DONE).await.unwrap(), Settled::LeaseLost, "a second time");
+    assert_eq!(queue.settle(&current, DONE, None).await.unwrap(), Settled::AsAsked);
+    assert_eq!(queue.settle(&current, DONE, None).await.unwrap(), Settled::LeaseLost, "a second time");
 }
 
 async fn a_settlement_counts_until_somebody_takes_the_user_over(shop: Shop) {
     let queue = shop.opens();
     let job = leased(&shop, &queue, "kari").await;
     shop.clock.advance(LEASE * 2);
-    assert_eq!(queue.settle(&job, DONE).await.unwrap(), Settled::AsAsked);
+    assert_eq!(queue.settle(&job, DONE, None).await.unwrap(), Settled::AsAsked);
     assert_eq!(next_due(&queue), None);
 }
 
@@ -136,15 +141,15 @@ async fn a_failure_counts_only_where_it_is_the_users(shop: Shop) {
     let queue = shop.opens();
     let job = leased(&shop, &queue, "kari").await;
     let failed_at = shop.clock.now();
-    queue.settle(&job, retry(failed_at, true)).await.unwrap();
+    queue.settle(&job, retry(failed_at, true), None).await.unwrap();
     shop.clock.advance(Duration::from_secs(1));
     let job = only_job(&queue).await;
-    queue.settle(&job, retry(shop.clock.now(), true)).await.unwrap();
+    queue.settle(&job, retry(shop.clock.now(), true), None).await.unwrap();
     let job = only_job(&queue).await;
     assert_eq!((job.attempts, job.failing_since), (2, Some(failed_at)));
 
     let at = shop.clock.now().plus(Duration::from_secs(60));
-    assert_eq!(queue.settle(&job, retry(at, false)).await.unwrap(), Settled::AsAsked);
+    assert_eq!(queue.settle(&job, retry(at, false), None).await.unwrap(), Settled::AsAsked);
     assert_eq!(next_due(&queue), Some(at));
     shop.clock.advance(Duration::from_secs(60));
     let job = only_job(&queue).await;
@@ -154,9 +159,9 @@ async fn a_failure_counts_only_where_it_is_the_users(shop: Shop) {
 async fn a_sync_that_ends_well_forgets_the_failures(shop: Shop) {
     let queue = shop.opens();
     let job = leased(&shop, &queue, "kari").await;
-    queue.settle(&job, retry(shop.clock.now(), true)).await.unwrap();
+    queue.settle(&job, retry(shop.clock.now(), true), None).await.unwrap();
     let job = only_job(&queue).await;
-    queue.settle(&job, DONE).await.unwrap();
+    queue.settle(&job, DONE, None).await.unwrap();
     let job = leased(&shop, &queue, "kari").await;
     assert_eq!((job.attempts, job.failing_since), (0, None));
 }
@@ -165,7 +170,7 @@ async fn a_released_user_is_due_at_once(shop: Shop) {
     let queue = shop.opens();
     let job = leased(&shop, &queue, "kari").await;
     queue.push(&user("kari"), UPDATE).await.unwrap();
-    assert_eq!(queue.settle(&job, Settlement::Release).await.unwrap(), Settled::AsAsked);
+    assert_eq!(queue.settle(&job, Settlement::Release, None).await.unwrap(), Settled::AsAsked);
     assert_eq!(next_due(&queue), Some(shop.clock.now()));
     assert_eq!(only_job(&queue).await.attempts, 0);
 }
@@ -174,11 +179,11 @@ async fn a_lease_that_was_abandoned_in_a_write_holds_until_the_write_is_over(sho
     let queue = shop.opens();
     let job = leased(&shop, &queue, "kari").await;
     let until = shop.clock.now().plus(Duration::from_secs(10));
-    assert_eq!(queue.settle(&job, Settlement::Abandon { until }).await.unwrap(), Settled::AsAsked);
+    assert_eq!(queue.settle(&job, Settlement::Abandon { until }, None).await.unwrap(), Settled::AsAsked);
     queue.push(&user("kari"), UPDATE).await.unwrap();
     assert_eq!(next_due(&queue), Some(until));
     shop.clock.advance(Duration::from_secs(9));
-    assert!(queue.lease(10).await.unwrap().jobs.is_empty());
+    assert!(queue.lease(Room::for_any(10)).await.unwrap().jobs.is_empty());
     shop.clock.advance(Duration::from_secs(1));
     assert_eq!(only_job(&queue).await.user, user("kari"));
 }
@@ -187,10 +192,10 @@ async fn an_outage_is_given_back(shop: Shop) {
     let queue = shop.opens();
     let job = leased(&shop, &queue, "once").await;
     let later = shop.clock.now().plus(Duration::from_secs(600));
-    queue.settle(&job, retry(later, true)).await.unwrap();
+    queue.settle(&job, retry(later, true), None).await.unwrap();
     for (name, answer) in [("same", "list not found"), ("other", "address refused")] {
         let job = leased(&shop, &queue, name).await;
-        queue.settle(&job, park(answer)).await.unwrap();
+        queue.settle(&job, park(answer), None).await.unwrap();
     }
 
     let due = shop.clock.now().plus(Duration::from_secs(60));
@@ -201,7 +206,7 @@ async fn an_outage_is_given_back(shop: Shop) {
     let job = only_job(&queue).await;
     assert_eq!((job.user, job.attempts, job.failing_since), (user("same"), 0, None));
     shop.clock.advance(Duration::from_secs(540));
-    let jobs = queue.lease(10).await.unwrap().jobs;
+    let jobs = queue.lease(Room::for_any(10)).await.unwrap().jobs;
     let once = jobs.iter().find(|job| job.user == user("once")).unwrap();
     assert_eq!((once.attempts, once.failing_since), (0, None));
 }
@@ -210,11 +215,11 @@ async fn who_is_under_lease_again_is_given_back_too(shop: Shop) {
     let queue = shop.opens();
     for _ in 0..2 {
         let job = leased(&shop, &queue, "kari").await;
-        queue.settle(&job, retry(shop.clock.now(), true)).await.unwrap();
+        queue.settle(&job, retry(shop.clock.now(), true), None).await.unwrap();
     }
     let job = only_job(&queue).await;
     queue.give_back(&[user("kari"), user("kari")], None, shop.clock.now()).await.unwrap();
-    queue.settle(&job, retry(shop.clock.now(), true)).await.unwrap();
+    queue.settle(&job, retry(shop.clock.now(), true), None).await.unwrap();
     assert_eq!(only_job(&queue).await.attempts, 1);
 }
 
@@ -226,7 +231,7 @@ async fn leases_that_nobody_settles_are_counted_in_a_row(shop: Shop) {
         job = only_job(&queue).await;
         assert_eq!(job.unsettled, unsettled);
     }
-    queue.settle(&job, retry(shop.clock.now(), true)).await.unwrap();
+    queue.settle(&job, retry(shop.clock.now(), true), None).await.unwrap();
     let job = only_job(&queue).await;
     assert_eq!((job.unsettled, job.attempts), (0, 3), "an end, however it was, begins the row anew");
 }

@@ -8,6 +8,7 @@ use super::{
     DEBOUNCE, DONE, FURTHEST, LEASE, REQUEST_TIMEOUT, Shop, UPDATE, leased, next_due, only_job, park, retry,
     stories, user,
 };
+use crate::queue::Room;
 use crate::queue::{Census, QueueError, Settlement};
 
 stories! {
@@ -33,25 +34,26 @@ async fn a_start_brings_back_who_is_due_impossibly_late(shop: Shop) {
     let queue = shop.opens();
     for (name, after) in [("late", FURTHEST * 100), ("later", FURTHEST)] {
         let job = leased(&shop, &queue, name).await;
-        queue.settle(&job, retry(shop.later(after).unwrap(), true)).await.unwrap();
+        queue.settle(&job, retry(shop.later(after).unwrap(), true), None).await.unwrap();
     }
     let in_time = shop.later(FURTHEST);
     shop.clock.advance(Duration::from_secs(1));
     let queue = shop.restarts(queue).await;
     assert_eq!(next_due(&queue), in_time);
     shop.clock.advance(FURTHEST);
-    let names: Vec<_> = queue.lease(10).await.unwrap().jobs.into_iter().map(|job| job.user).collect();
+    let names: Vec<_> =
+        queue.lease(Room::for_any(10)).await.unwrap().jobs.into_iter().map(|job| job.user).collect();
     assert_eq!(names, [user("later"), user("late")]);
 }
 
 async fn what_was_pushed_is_still_there_after_a_restart(shop: Shop) {
     let queue = shop.opens();
     let job = leased(&shop, &queue, "parked").await;
-    queue.settle(&job, park("400")).await.unwrap();
+    queue.settle(&job, park("400"), None).await.unwrap();
     let job = leased(&shop, &queue, "failed").await;
     let failed_at = shop.clock.now();
     let at = failed_at.plus(Duration::from_secs(1));
-    queue.settle(&job, retry(at, true)).await.unwrap();
+    queue.settle(&job, retry(at, true), None).await.unwrap();
     queue.push(&user("new"), UPDATE).await.unwrap();
 
     let queue = shop.restarts(queue).await;
@@ -73,7 +75,7 @@ async fn a_restart_ends_a_lease_once_its_last_write_is_over(shop: Shop) {
     assert_eq!(next_due(&queue), shop.later(REQUEST_TIMEOUT));
     queue.push(&user("kari"), UPDATE).await.unwrap();
     shop.clock.advance(REQUEST_TIMEOUT - Duration::from_millis(1));
-    assert!(queue.lease(10).await.unwrap().jobs.is_empty());
+    assert!(queue.lease(Room::for_any(10)).await.unwrap().jobs.is_empty());
     shop.clock.advance(Duration::from_millis(1));
     assert_eq!(only_job(&queue).await.attempts, 1);
 }
@@ -82,7 +84,7 @@ async fn a_restart_never_makes_a_lease_longer(shop: Shop) {
     let queue = shop.opens();
     let job = leased(&shop, &queue, "kari").await;
     let until = shop.clock.now().plus(Duration::from_secs(3));
-    queue.settle(&job, Settlement::Abandon { until }).await.unwrap();
+    queue.settle(&job, Settlement::Abandon { until }, None).await.unwrap();
     let queue = shop.restarts(queue).await;
     assert_eq!(next_due(&queue), Some(until));
 }
@@ -90,7 +92,7 @@ async fn a_restart_never_makes_a_lease_longer(shop: Shop) {
 async fn what_dry_run_held_back_is_due_at_the_first_start_without_it(shop: Shop) {
     let queue = shop.opens_with(true);
     let job = leased(&shop, &queue, "kari").await;
-    queue.settle(&job, Settlement::Done { held_back: true }).await.unwrap();
+    queue.settle(&job, Settlement::Done { held_back: true }, None).await.unwrap();
     queue.close().await;
     let queue = shop.opens_with(true);
     assert_eq!(next_due(&queue), None);
@@ -100,7 +102,7 @@ async fn what_dry_run_held_back_is_due_at_the_first_start_without_it(shop: Shop)
     let job = only_job(&queue).await;
     assert_eq!(job.user, user("kari"));
     let in_an_hour = shop.clock.now().plus(Duration::from_secs(3_600));
-    queue.settle(&job, retry(in_an_hour, true)).await.unwrap();
+    queue.settle(&job, retry(in_an_hour, true), None).await.unwrap();
     let queue = shop.restarts(queue).await;
     assert_eq!(next_due(&queue), Some(in_an_hour), "only the first start looks at the mark");
 }
@@ -108,9 +110,9 @@ async fn what_dry_run_held_back_is_due_at_the_first_start_without_it(shop: Shop)
 async fn a_later_sync_without_a_change_takes_the_mark_away(shop: Shop) {
     let queue = shop.opens_with(true);
     let job = leased(&shop, &queue, "kari").await;
-    queue.settle(&job, Settlement::Done { held_back: true }).await.unwrap();
+    queue.settle(&job, Settlement::Done { held_back: true }, None).await.unwrap();
     let job = leased(&shop, &queue, "kari").await;
-    queue.settle(&job, DONE).await.unwrap();
+    queue.settle(&job, DONE, None).await.unwrap();
     let queue = shop.restarts(queue).await;
     assert_eq!(next_due(&queue), None);
 }
@@ -120,9 +122,9 @@ async fn the_rows_are_counted_by_state_and_not_too_often(shop: Shop) {
     assert_eq!(queue.census().await.unwrap(), Census::default());
     let job = leased(&shop, &queue, "scheduled").await;
     let in_an_hour = shop.clock.now().plus(Duration::from_secs(3_600));
-    queue.settle(&job, retry(in_an_hour, true)).await.unwrap();
+    queue.settle(&job, retry(in_an_hour, true), None).await.unwrap();
     let job = leased(&shop, &queue, "parked").await;
-    queue.settle(&job, park("400")).await.unwrap();
+    queue.settle(&job, park("400"), None).await.unwrap();
     leased(&shop, &queue, "leased").await;
     queue.push(&user("due"), UPDATE).await.unwrap();
 
@@ -143,7 +145,7 @@ async fn a_closed_queue_says_so(shop: Shop) {
     queue.close().await;
     assert!(!queue.accepting());
     assert!(matches!(queue.push(&user("kari"), UPDATE).await, Err(QueueError::Closed)));
-    assert!(matches!(queue.lease(1).await, Err(QueueError::Closed)));
+    assert!(matches!(queue.lease(Room::for_any(1)).await, Err(QueueError::Closed)));
     assert!(matches!(queue.census().await, Err(QueueError::Closed)));
 }
 
@@ -156,16 +158,17 @@ async fn what_was_sent_before_the_close_is_still_done(shop: Shop) {
 
     let queue = shop.opens();
     shop.clock.advance(DEBOUNCE);
-    assert_eq!(queue.lease(1_000).await.unwrap().jobs.len(), 100);
+    assert_eq!(queue.lease(Room::for_any(1_000)).await.unwrap().jobs.len(), 100);
 }
 
 async fn a_caller_that_goes_away_harms_nobody(shop: Shop) {
     let queue = shop.opens();
     // Polled once, so that the command is on its way, and dropped.
     assert!(queue.push(&user("gone"), UPDATE).now_or_never().is_none());
-    assert!(queue.lease(1).now_or_never().is_none());
+    assert!(queue.lease(Room::for_any(1)).now_or_never().is_none());
     queue.push(&user("kari"), UPDATE).await.unwrap();
     shop.clock.advance(DEBOUNCE);
-    let users: Vec<_> = queue.lease(10).await.unwrap().jobs.into_iter().map(|job| job.user).collect();
+    let users: Vec<_> =
+        queue.lease(Room::for_any(10)).await.unwrap().jobs.into_iter().map(|job| job.user).collect();
     assert_eq!(users, [user("gone"), user("kari")]);
 }

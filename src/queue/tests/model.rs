@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::{DEBOUNCE, LEASE, REQUEST_TIMEOUT, Shop, UPDATE, next_due, park, retry};
 use crate::clock::Millis;
+use crate::queue::Room;
 use crate::queue::{Job, Queue, Settled, Settlement};
 use crate::user::UserId;
 
@@ -202,7 +203,7 @@ async fn take(step: Step, shop: &Shop, queue: &mut Queue, model: &mut Model, job
         }
         Step::Advance(by) => shop.clock.advance(Duration::from_millis(by)),
         Step::Lease(most) => {
-            let leased = queue.lease(most).await.unwrap().jobs;
+            let leased = queue.lease(Room::for_any(most)).await.unwrap().jobs;
             model.lease(most, now, &leased);
             jobs.extend(leased);
         }
@@ -216,7 +217,7 @@ async fn take(step: Step, shop: &Shop, queue: &mut Queue, model: &mut Model, job
                 How::Abandon(delay) => Settlement::Abandon { until: after(delay) },
             };
             let expected = model.settle(job, &how, now);
-            assert_eq!(queue.settle(job, how).await.unwrap(), expected);
+            assert_eq!(queue.settle(job, how, None).await.unwrap(), expected);
         }
         Step::GiveBack(numbers, answer, delay) => {
             let users: Vec<UserId> = numbers.into_iter().map(user).collect();

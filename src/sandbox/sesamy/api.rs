@@ -12,6 +12,7 @@ use super::super::finding::{Finding, FindingKind};
 use super::super::hub::{Hub, locked};
 use super::super::reply::Reply;
 use super::super::wire::Request;
+use super::shift::strike;
 use super::{Shape, State, User};
 
 /// The pretended Sesamy behind its desk.
@@ -78,21 +79,19 @@ impl Backend for SesamyApi {
                 Reply::json(200, json!(findings))
             }
             (["sandbox", "users", id], &Method::PUT, Some(Value::Object(fields))) => {
-                state.merge(id, fields.clone());
-                Reply::json(200, Value::Object(state.user(id).profile.clone()))
+                let user = state.edit(id, |user| user.profile.extend(fields.clone()));
+                Reply::json(200, Value::Object(user.profile.clone()))
             }
-            (
-                ["sandbox", "users", id, rows @ ("contracts" | "entitlements")],
-                &Method::PUT,
-                Some(Value::Array(new)),
-            ) => {
-                let user = state.user(id);
-                let old = if *rows == "contracts" { &mut user.contracts } else { &mut user.entitlements };
-                old.clone_from(new);
-                Reply::json(200, json!(old))
+            (["sandbox", "users", id, "contracts"], &Method::PUT, Some(Value::Array(new))) => {
+                let user = state.edit(id, |user| user.contracts.clone_from(new));
+                Reply::json(200, json!(user.contracts))
+            }
+            (["sandbox", "users", id, "entitlements"], &Method::PUT, Some(Value::Array(new))) => {
+                let user = state.edit(id, |user| user.entitlements.clone_from(new));
+                Reply::json(200, json!(user.entitlements))
             }
             (["sandbox", "users", id], &Method::GET, _) if state.users.contains_key(*id) => {
-                let user = state.user(id);
+                let user = &state.users[*id];
                 let all = json!({"profile": user.profile, "contracts": user.contracts,
                     "entitlements": user.entitlements});
                 Reply::json(200, all)
@@ -132,8 +131,17 @@ impl Page {
 }
 
 impl State {
-    /// Answers what needs a token.
-    fn managed(&self, request: &Request, place: &Place, now: Instant) -> Reply {
+    /// Answers what needs a token; then whoever is to come or go with this page does.
+    fn managed(&mut self, request: &Request, place: &Place, now: Instant) -> Reply {
+        let reply = self.read(request, place, now);
+        if place.route == Route::Users && reply.status == 200 {
+            let offset = Page::of(request, self.page_cap).map_or(0, |page| page.offset);
+            strike(&mut self.shifts, offset, &mut self.users);
+        }
+        reply
+    }
+
+    fn read(&self, request: &Request, place: &Place, now: Instant) -> Reply {
         if self.tokens.check(request, None, now).is_err() {
             return SesamyApi::error(401, "the bearer token is missing, unknown or has ended");
         }
@@ -148,7 +156,7 @@ impl State {
             (Route::Users, _) => {
                 let search = request.query("search").map(str::to_lowercase);
                 let found = |user: &&User| search.as_deref().is_none_or(|text| mentions(user, text));
-                self.page(&page, self.users.values().filter(found), listed)
+                self.page(&page, self.users.values().filter(found), |user| listed(user, &self.left_out))
             }
             (Route::Contracts, of_user) => {
                 let status = request.query("status");
@@ -205,8 +213,9 @@ fn mentions(user: &User, text: &str) -> bool {
 }
 
 /// A row of the list of users, which calls the id `id`.
-fn listed(user: &User) -> Value {
+fn listed(user: &User, left_out: &[String]) -> Value {
     let mut row: Map<String, Value> = user.profile.clone();
+    left_out.iter().for_each(|field| _ = row.remove(field));
     row.entry("id").or_insert_with(|| user.id.clone().into());
     Value::Object(row)
 }

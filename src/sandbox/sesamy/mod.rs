@@ -2,13 +2,14 @@
 //! entitlements.
 
 mod api;
+mod shift;
 mod user;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 pub use user::{Contract, Entitlement, User, contract, entitlement, user};
 
@@ -21,6 +22,7 @@ use super::hub::{Hub, locked};
 use super::pace::{Bucket, RateLimit};
 use super::token::Tokens;
 use api::SesamyApi;
+use shift::{Change, Shift, touch};
 
 /// In what the answers are wrapped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -40,6 +42,9 @@ struct State {
     page_cap: usize,
     shape: Shape,
     bucket: Option<Bucket>,
+    /// Fields of a profile that the rows of the list of users are without.
+    left_out: Vec<String>,
+    shifts: Vec<Shift>,
 }
 
 /// A handle on the pretended Sesamy; clones share one state.
@@ -57,15 +62,24 @@ impl State {
         tokens.audience = Some(Sesamy::AUDIENCE.to_owned());
         tokens.accept(Sesamy::FIXED_TOKEN, &[]);
         tokens.required = require_auth;
-        Self { users: BTreeMap::new(), tokens, page_cap, shape: Shape::Bare, bucket: None }
+        Self {
+            users: BTreeMap::new(),
+            tokens,
+            page_cap,
+            shape: Shape::Bare,
+            bucket: None,
+            left_out: Vec::new(),
+            shifts: Vec::new(),
+        }
     }
 
-    fn user(&mut self, id: &str) -> &mut User {
-        self.users.entry(id.to_owned()).or_insert_with(|| user(id))
-    }
-
-    fn merge(&mut self, id: &str, fields: Map<String, Value>) {
-        self.user(id).profile.extend(fields);
+    /// Changes a user, who is made if unknown, and says so in `updatedAt`. The user after it.
+    fn edit(&mut self, id: &str, edit: impl FnOnce(&mut User)) -> &User {
+        let before = self.users.get(id).cloned();
+        let after = self.users.entry(id.to_owned()).or_insert_with(|| user(id));
+        edit(after);
+        touch(before.as_ref(), after);
+        after
     }
 }
 
@@ -102,12 +116,12 @@ impl Sesamy {
 
     /// Adds a user, or replaces the one with this id, contracts and entitlements included.
     pub fn put_user(&self, user: User) {
-        self.change(|state| state.users.insert(user.id.clone(), user));
+        self.change(|state| _ = state.edit(&user.id.clone(), |it| *it = user));
     }
 
     /// Changes a user, who is made if unknown. Do not ask the sandbox anything inside `edit`: it is locked.
     pub fn edit_user(&self, id: &str, edit: impl FnOnce(&mut User)) {
-        self.change(|state| edit(state.user(id)));
+        self.change(|state| _ = state.edit(id, edit));
     }
 
     /// Sets one field of a profile.
@@ -136,6 +150,22 @@ impl Sesamy {
     /// Adds an entitlement to a user's.
     pub fn add_entitlement(&self, id: &str, entitlement: impl Into<Value>) {
         self.edit_user(id, |user| user.entitlements.push(entitlement.into()));
+    }
+
+    /// Leaves these fields of a profile out of the rows of the list of users from now on.
+    pub fn leave_out_of_rows(&self, fields: &[&str]) {
+        let fields = fields.iter().map(|field| (*field).to_owned()).collect();
+        self.change(|state| state.left_out = fields);
+    }
+
+    /// Adds a user once the page of the list of users that begins at `offset` has been answered next.
+    pub fn put_user_after_page(&self, offset: usize, user: User) {
+        self.change(|state| state.shifts.push(Shift { offset, what: Change::Comes(user) }));
+    }
+
+    /// Forgets a user once the page of the list of users that begins at `offset` has been answered next.
+    pub fn remove_user_after_page(&self, offset: usize, id: &str) {
+        self.change(|state| state.shifts.push(Shift { offset, what: Change::Goes(id.to_owned()) }));
     }
 
     /// Forgets a user and all that hangs on it.

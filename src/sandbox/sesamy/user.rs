@@ -2,6 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
+/// When everything was made that says nothing else.
+pub(super) const OLD: &str = "2025-01-01T00:00:00.000Z";
+
 /// A user: the profile, and what hangs on it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct User {
@@ -133,7 +136,7 @@ pub fn contract(id: &str) -> Contract {
     let start = json!({
         "id": id, "name": id, "status": "ACTIVE", "isActive": true, "contractDuration": "RECURRING", "items": [],
         "price": 199, "currency": "NOK",
-        "createdAt": "2025-01-01T00:00:00.000Z", "updatedAt": "2025-01-01T00:00:00.000Z",
+        "createdAt": OLD, "updatedAt": OLD,
     });
     Contract(object(start))
 }
@@ -206,7 +209,7 @@ pub struct Entitlement(Map<String, Value>);
 pub fn entitlement(id: &str, name: &str) -> Entitlement {
     let start = json!({
         "id": id, "sku": name, "title": name, "type": "pass", "hasAccess": true,
-        "createdAt": "2025-01-01T00:00:00.000Z", "updatedAt": "2025-01-01T00:00:00.000Z",
+        "createdAt": OLD, "updatedAt": OLD,
     });
     Entitlement(object(start))
 }

@@ -170,3 +170,64 @@ async fn curl_can_change_users_without_a_token() {
 fn contract_json() -> Value {
     contract("c1").into()
 }
+
+#[tokio::test]
+async fn everybodys_contracts_come_in_pages_and_name_their_users() {
+    let town = Town::start().await;
+    let sesamy = &town.sandbox.sesamy;
+    for n in 0..7 {
+        sesamy.put_user(user(&format!("u{n}")).contract(contract("a")).contract(contract("b")));
+    }
+    sesamy.answer_as(Shape::Envelope);
+    let page = json_of(town.sesamy("/management/contracts?limit=5&offset=10").send().await.unwrap()).await;
+    assert_eq!(page["pagination"], json!({"total": 14, "limit": 5, "offset": 10}));
+    let owners: Vec<_> = page["data"].as_array().unwrap().iter().map(|row| row["userId"].clone()).collect();
+    assert_eq!(owners, ["u5", "u5", "u6", "u6"]);
+}
+
+#[tokio::test]
+async fn what_is_changed_says_when_and_the_rest_keeps_its_time() {
+    let town = Town::start().await;
+    let sesamy = &town.sandbox.sesamy;
+    let before = jiff::Timestamp::now().as_millisecond();
+    let time = |value: &serde_json::Value| {
+        value["updatedAt"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap().as_millisecond()
+    };
+    sesamy.put_user(user("u1").contract(contract("c1")).contract(contract("c2")));
+    let first = sesamy.user("u1").unwrap();
+    assert!(time(&serde_json::Value::Object(first.profile.clone())) >= before);
+    assert!(first.contracts.iter().all(|row| time(row) < before), "{first:?}");
+
+    sesamy.set_field("u1", "updatedAt", "2025-06-01T00:00:00.000Z");
+    sesamy.edit_user("u1", |user| user.contracts[1]["status"] = "OVERDUE".into());
+    sesamy.add_entitlement("u1", entitlement("e1", "plus"));
+    let then = sesamy.user("u1").unwrap();
+    assert_eq!(then.profile["updatedAt"], "2025-06-01T00:00:00.000Z");
+    assert!(time(&then.contracts[0]) < before && time(&then.contracts[1]) >= before, "{then:?}");
+    assert!(time(&then.entitlements[0]) >= before);
+    sesamy.set_field("u1", "firstName", "Kari");
+    assert_ne!(sesamy.user("u1").unwrap().profile["updatedAt"], "2025-06-01T00:00:00.000Z");
+}
+
+#[tokio::test]
+async fn rows_shift_between_pages_and_may_leave_out_fields() {
+    let town = Town::start().await;
+    let sesamy = &town.sandbox.sesamy;
+    for n in 1..=4 {
+        sesamy.put_user(user(&format!("u{n}")).tags(["vip"]));
+    }
+    sesamy.leave_out_of_rows(&["tags"]);
+    sesamy.remove_user_after_page(0, "u1");
+    sesamy.put_user_after_page(2, user("u0"));
+    let page = async |offset: usize| {
+        let path = format!("/management/users?limit=2&offset={offset}");
+        let rows = json_of(town.sesamy(&path).send().await.unwrap()).await;
+        assert!(rows.as_array().unwrap().iter().all(|row| row.get("tags").is_none()), "{rows}");
+        rows.as_array().unwrap().iter().map(|row| row["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(page(0).await, ["u1", "u2"]);
+    assert_eq!(page(2).await, ["u4"], "u3 has slipped to the page before");
+    assert_eq!(page(2).await, ["u3", "u4"], "u0 pushes them on");
+    let whole = json_of(town.sesamy("/management/users/u3").send().await.unwrap()).await;
+    assert_eq!(whole["tags"], json!(["vip"]));
+}

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Pause;
 use crate::clock::Millis;
+use crate::upstream::Api;
 use crate::user::UserId;
 
 /// Why an API rests.
@@ -131,4 +132,18 @@ pub struct Snapshot {
     pub why: Option<&'static str>,
     /// When the rest ends.
     pub until: Option<Millis>,
+}
+
+impl Snapshot {
+    /// The state of `api` at `now`, where `pause` is its rest.
+    #[must_use]
+    pub fn of(api: Api, pause: Option<&Pause>, now: Millis) -> Self {
+        let (state, pause) = match Admission::under(pause, now) {
+            Admission::Open => ("ok", None),
+            Admission::OneProbe => ("probing", pause),
+            Admission::NotBefore(_) => ("resting", pause),
+        };
+        let (why, until) = (pause.map(|pause| pause.why.as_str()), pause.map(|pause| pause.until));
+        Self { api: api.as_str(), state, why, until }
+    }
 }

@@ -3,13 +3,14 @@
 use futures_util::future::join_all;
 
 use super::clock;
+use crate::queue::Role;
 use crate::queue::postgres::schema::KNOWN;
 use crate::queue::tests::OPTIONS;
 use crate::queue::tests::server::Ground;
 use crate::queue::{OpenError, PostgresError, PostgresUrl, Queue};
 
 fn refusal(ground: &Ground, url: &PostgresUrl) -> (PostgresError, String) {
-    let opening = Queue::open_postgres(url, OPTIONS, clock(), 7);
+    let opening = Queue::open_postgres(url, Role::Service, OPTIONS, clock(), 7);
     match ground.wait_for(opening).expect_err("it has to be refused") {
         OpenError::Postgres(error) => {
             let message = error.to_string();
@@ -23,7 +24,8 @@ fn refusal(ground: &Ground, url: &PostgresUrl) -> (PostgresError, String) {
 #[test]
 fn of_many_who_start_at_once_each_finds_the_schema() {
     let Some(ground) = Ground::new() else { return };
-    let starts = (0..4).map(|_| Queue::open_postgres(&ground.url, OPTIONS, clock(), rand::random()));
+    let starts =
+        (0..4).map(|_| Queue::open_postgres(&ground.url, Role::Service, OPTIONS, clock(), rand::random()));
     let opened = ground.wait_for(join_all(starts));
     assert!(opened.iter().all(Result::is_ok), "{opened:?}");
     assert_eq!(ground.number("SELECT count(*) FROM sesamy_mailmojo_schema"), i64::from(KNOWN));
@@ -34,7 +36,8 @@ fn of_many_who_start_at_once_each_finds_the_schema() {
 #[test]
 fn a_schema_of_a_newer_version_is_refused() {
     let Some(ground) = Ground::new() else { return };
-    let queue = ground.wait_for(Queue::open_postgres(&ground.url, OPTIONS, clock(), 7)).unwrap();
+    let queue =
+        ground.wait_for(Queue::open_postgres(&ground.url, Role::Service, OPTIONS, clock(), 7)).unwrap();
     ground.wait_for(queue.close());
     ground.sql(&format!("INSERT INTO sesamy_mailmojo_schema (version) VALUES ({})", KNOWN + 1));
     let (error, message) = refusal(&ground, &ground.url);

@@ -3,6 +3,8 @@
 use std::io::{Seek, SeekFrom, Write};
 
 use super::*;
+use crate::queue::Role;
+use crate::queue::Room;
 
 const PAGE: usize = 1_024;
 
@@ -139,7 +141,14 @@ async fn what_a_killed_process_left_beside_a_damaged_file_stays_too() {
 
 /// A file that is too large to be checked before the start is over; here, any file is.
 fn open_unchecked(path: &Path) -> Result<Queue, OpenError> {
-    Queue::open_sqlite_tuned(path, OPTIONS, clock(), 7, Tuning { check_first: 0, ..Tuning::default() })
+    Queue::open_sqlite_tuned(
+        path,
+        Role::Service,
+        OPTIONS,
+        clock(),
+        7,
+        Tuning { check_first: 0, ..Tuning::default() },
+    )
 }
 
 #[tokio::test]
@@ -163,8 +172,11 @@ async fn in_a_large_file_damage_is_found_before_anything_is_written_and_stands()
         assert!(refused.to_string().contains("Stop the service and put a backup in its place"), "{refused}");
         assert!(!queue.accepting());
     }
-    assert!(queue.lease(10).await.unwrap().jobs.is_empty(), "nobody is synced from a damaged file");
-    assert_eq!(*queue.next_due().borrow(), None);
+    assert!(
+        queue.lease(Room::for_any(10)).await.unwrap().jobs.is_empty(),
+        "nobody is synced from a damaged file"
+    );
+    assert_eq!(queue.next_due().borrow().earliest(), None);
     queue.close().await;
     assert!(fs::read(&path).unwrap() == before, "a damaged file was changed");
 }
@@ -175,18 +187,19 @@ async fn a_large_file_that_is_whole_is_made_ready_and_used() {
     let clock = clock();
     let opened = |clock: &Clock| {
         let tuning = Tuning { check_first: 0, ..Tuning::default() };
-        Queue::open_sqlite_tuned(&path, OPTIONS, clock.clone(), 7, tuning).unwrap()
+        Queue::open_sqlite_tuned(&path, Role::Service, OPTIONS, clock.clone(), 7, tuning).unwrap()
     };
     let queue = opened(&clock);
     queue.push(&user("kari"), UPDATE).await.unwrap();
     clock.advance(DEBOUNCE);
-    assert_eq!(queue.lease(1).await.unwrap().jobs.len(), 1);
+    assert_eq!(queue.lease(Room::for_any(1)).await.unwrap().jobs.len(), 1);
     queue.close().await;
 
     let queue = opened(&clock);
     queue.push(&user("ola"), UPDATE).await.unwrap();
     clock.advance(OPTIONS.request_timeout);
-    let users: Vec<_> = queue.lease(10).await.unwrap().jobs.into_iter().map(|job| job.user).collect();
+    let users: Vec<_> =
+        queue.lease(Room::for_any(10)).await.unwrap().jobs.into_iter().map(|job| job.user).collect();
     assert_eq!(users, [user("ola"), user("kari")], "the lease of the process before has ended");
 }
 
@@ -202,7 +215,7 @@ async fn damage_that_is_met_later_refuses_all_from_then_on() {
     assert!(!queue.accepting());
     // Nobody's event is kept, though the page that it belongs to may be sound.
     assert!(matches!(queue.push(&user("999"), UPDATE).await, Err(QueueError::Damaged(_))));
-    assert!(queue.lease(10).await.unwrap().jobs.is_empty());
+    assert!(queue.lease(Room::for_any(10)).await.unwrap().jobs.is_empty());
     queue.close().await;
 }
 
@@ -211,11 +224,12 @@ async fn somebody_elses_transaction_at_the_start_is_no_reason_not_to_start() {
     let (_folder, path) = folder();
     let clock = clock();
     let tuning = Tuning { busy: Duration::from_millis(50), ..Tuning::default() };
-    let opened = || Queue::open_sqlite_tuned(&path, OPTIONS, clock.clone(), 7, tuning).unwrap();
+    let opened =
+        || Queue::open_sqlite_tuned(&path, Role::Service, OPTIONS, clock.clone(), 7, tuning).unwrap();
     let queue = opened();
     queue.push(&user("kari"), UPDATE).await.unwrap();
     clock.advance(DEBOUNCE);
-    assert_eq!(queue.lease(1).await.unwrap().jobs.len(), 1);
+    assert_eq!(queue.lease(Room::for_any(1)).await.unwrap().jobs.len(), 1);
     queue.close().await;
 
     let other = Connection::open(&path).unwrap();
@@ -226,5 +240,9 @@ async fn somebody_elses_transaction_at_the_start_is_no_reason_not_to_start() {
     other.execute_batch("ROLLBACK").unwrap();
     queue.push(&user("ola"), UPDATE).await.unwrap();
     clock.advance(OPTIONS.request_timeout);
-    assert_eq!(queue.lease(10).await.unwrap().jobs.len(), 2, "the lease of the process before has ended");
+    assert_eq!(
+        queue.lease(Room::for_any(10)).await.unwrap().jobs.len(),
+        2,
+        "the lease of the process before has ended"
+    );
 }

@@ -1,0 +1,152 @@
+//! Leases: what is taken, how it ends, and what came of either.
+
+use super::Lane;
+use crate::clock::Millis;
+use crate::upstream::PerApi;
+use crate::upstream::rest::Shared;
+use crate::user::UserId;
+
+/// A user under lease: nobody else syncs this user until the lease is settled or ends.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// Whom to sync.
+    pub user: UserId,
+    /// The type of the event that came last, for the log.
+    pub event_type: String,
+    /// Failures counted since the last sync that ended well. A lease that nobody settled is one of them.
+    pub attempts: u32,
+    /// When the first of these failures was; none where there is none.
+    pub failing_since: Option<Millis>,
+    /// How many leases in a row before this one were never settled: their process ended, or hung, in the middle.
+    pub unsettled: u32,
+    /// The random name of this lease.
+    pub lease_owner: i64,
+    /// The row's generation when it was leased.
+    pub generation: i64,
+    /// The row's lane: whether its calls are of the background's share too.
+    pub lane: Lane,
+    /// When the lease began, by the queue's clock: its end is counted from there, however late the answer comes.
+    pub leased_at: Millis,
+    /// The calls that were taken for it; those that are left when it is settled are given back, if that is soon.
+    pub calls: PerApi<u32>,
+    /// The calls that were taken for it at first.
+    pub calls_taken: PerApi<u32>,
+    /// Whether it tries if an API is back.
+    pub is_probe: bool,
+}
+
+/// How many users a worker has room for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// In all.
+    pub all: usize,
+    /// Of them, of the background lane.
+    pub background: usize,
+}
+
+impl Room {
+    /// Room for so many of any lane.
+    #[must_use]
+    pub fn for_any(all: usize) -> Self {
+        Self { all, background: all }
+    }
+}
+
+/// What came of asking for leases.
+#[derive(Debug, Clone, Default)]
+pub struct Leased {
+    /// Who was leased, the longest due first.
+    pub jobs: Vec<Job>,
+    /// Where more might be due, but an API rests, its rate is used up, or somebody else holds the row just now: when to
+    /// ask again, by the queue's clock.
+    pub not_before: Option<Millis>,
+    /// The same of the background lane alone: it has used up its share.
+    pub background_not_before: Option<Millis>,
+    /// What all processes know of both APIs, and whether syncs are paused: then nobody was leased.
+    pub known: Known,
+}
+
+/// What all processes on one store know.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Known {
+    /// The rests of both APIs.
+    pub rests: PerApi<Shared>,
+    /// Since when an operator has paused syncs; none while they go on.
+    pub paused_at: Option<Millis>,
+}
+
+/// A lease of one user, asked for by name.
+#[derive(Debug, Clone)]
+pub struct LeaseRequest {
+    /// Who. A user who is not known yet is from then on.
+    pub user: UserId,
+    /// Why, for the history: a word of ours in place of an event's type.
+    pub cause: &'static str,
+    /// The lane that it counts as, and fails into.
+    pub lane: Lane,
+    /// The calls that its sync needs.
+    pub calls: PerApi<u32>,
+    /// Where this is set, only a user who is not due, and neither synced nor parked at this time or since: what was read
+    /// of the user at this time is then no older than anything that has been written since.
+    pub untouched_since: Option<Millis>,
+}
+
+/// What came of a [`LeaseRequest`].
+#[derive(Debug, Clone)]
+pub enum UserLease {
+    /// The user is leased. One that was parked starts afresh.
+    Leased(Box<Job>),
+    /// Somebody syncs the user just now, until then at the latest.
+    Held(Millis),
+    /// An API rests, or the rate is used up, until then.
+    NotBefore(Millis),
+    /// Syncs are paused.
+    Paused,
+    /// The user is due, synced or parked meanwhile ([`LeaseRequest::untouched_since`]).
+    Touched,
+}
+
+/// How a lease ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Settlement {
+    /// The sync is done; `held_back` marks a change that `sync.dry_run` kept from being written.
+    Done {
+        /// Whether there was a change that was not written.
+        held_back: bool,
+    },
+    /// Try again at `at`.
+    Retry {
+        /// When.
+        at: Millis,
+        /// Whether this failure is the user's and counts as an attempt.
+        counts: bool,
+        /// What failed, personal data masked.
+        error: String,
+    },
+    /// No retry can mend it: keep the row, visible, until the next event or an operator.
+    Park {
+        /// What failed, personal data masked.
+        error: String,
+        /// What is the same for all who fail for this reason (see [`Queue::give_back`]).
+        answer: String,
+    },
+    /// Not done, and nobody's fault (shutdown): due at once, whether or not an event came meanwhile.
+    Release,
+    /// Cut off in the middle of a write: keep the lease until `until`, when the write is over one way or the other.
+    /// Who takes it over then counts an attempt.
+    Abandon {
+        /// When the lease ends.
+        until: Millis,
+    },
+}
+
+/// What came of a settlement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    /// As asked.
+    AsAsked,
+    /// An event came during the sync: the row is due again at now + debounce instead.
+    DueAgain,
+    /// The lease had ended and the row is somebody else's now: nothing was changed.
+    LeaseLost,
+}

@@ -1,0 +1,205 @@
+//! The lists of all users and of all contracts, page by page: what a backfill reads, and how a user is found by address.
+//!
+//! The rules about what does not add up are those of `pages`. There is no limit on rows, and nothing is remembered from
+//! page to page: who reads on compares [`Page::mark`], so that a list which answers the same page again and again ends.
+//! Rows may shift between two pages; a row can then come twice, or not at all.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::models::{Contract, Profile};
+use super::pages::{PAGE_LIMIT, RawPage};
+use super::{Client, wrong_shape};
+use crate::upstream::{Answer, Attempt, Failure, encoded};
+use crate::user::UserId;
+
+/// One page of a list.
+#[derive(Debug, Clone)]
+pub struct Page<T> {
+    /// The rows, in Sesamy's order.
+    pub rows: Vec<T>,
+    /// Rows of a user whose id no request can be made of (see [`UserId`]): left out, and counted here.
+    pub left_out: usize,
+    /// The offset of the next page; none: this was the last one.
+    pub next: Option<usize>,
+    /// How many rows the whole list has, where the answer tells.
+    pub total: Option<usize>,
+    /// A hash of the page's rows as they came: two pages that follow each other have different ones.
+    pub mark: u64,
+}
+
+/// A row of the list of users.
+#[derive(Debug, Clone)]
+pub struct UserRow {
+    /// Whose row it is: `userId`, or `id` where that is absent.
+    pub user: UserId,
+    /// `updatedAt`; none where it is absent or cannot be read.
+    pub updated_at: Option<Timestamp>,
+    /// What the row says of the user, which may be less than the profile has. None where it is not of the published
+    /// types: then only the profile itself can tell.
+    pub profile: Option<Profile>,
+}
+
+/// A row of the list of contracts.
+#[derive(Debug, Clone)]
+pub struct ContractRow {
+    /// Whose contract it is.
+    pub user: UserId,
+    /// `updatedAt`; none where it is absent or cannot be read.
+    pub updated_at: Option<Timestamp>,
+    /// The contract. None where it is not of the published types: then only the user's own list can tell.
+    pub contract: Option<Contract>,
+}
+
+/// Why there is no page of all contracts.
+#[derive(Debug)]
+pub enum ContractsError {
+    /// The call failed.
+    Failure(Failure),
+    /// A row names no user: contracts can only be had user by user.
+    NoUser,
+}
+
+impl From<Failure> for ContractsError {
+    fn from(failure: Failure) -> Self {
+        Self::Failure(failure)
+    }
+}
+
+impl Client {
+    /// The page of the list of users that begins at `offset`; with `search`, of those that Sesamy finds for it.
+    ///
+    /// # Errors
+    /// [`Failure`]; a row that names nobody is the wrong shape, and so is a 404.
+    pub async fn users_page(
+        &self,
+        offset: usize,
+        search: Option<&str>,
+        attempt: &Attempt,
+    ) -> Result<Page<UserRow>, Failure> {
+        let mut path = format!("/management/users?limit={PAGE_LIMIT}&offset={offset}");
+        if let Some(search) = search {
+            path.push_str("&search=");
+            path.push_str(&encoded(search));
+        }
+        let page = self.bulk("/management/users", path, offset, attempt).await?;
+        page.typed(UserRow::of).ok_or_else(|| wrong_shape("a row of the list of users names no user"))
+    }
+
+    /// The page of the list of everybody's contracts that begins at `offset`.
+    ///
+    /// # Errors
+    /// [`ContractsError`]; a 404 is the wrong shape, for to take it as "no contracts" would take tags away from everybody.
+    pub async fn contracts_page(
+        &self,
+        offset: usize,
+        attempt: &Attempt,
+    ) -> Result<Page<ContractRow>, ContractsError> {
+        let path = format!("/management/contracts?limit={PAGE_LIMIT}&offset={offset}");
+        let page = self.bulk("/management/contracts", path, offset, attempt).await?;
+        page.typed(ContractRow::of).ok_or(ContractsError::NoUser)
+    }
+
+    /// All users with exactly this address, letter case and white space at its ends aside: none, one or several.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn find_by_email(&self, address: &str, attempt: &Attempt) -> Result<Vec<UserId>, Failure> {
+        let wanted = address.trim();
+        let is_it = |row: &UserRow| {
+            let own = row.profile.as_ref().and_then(|profile| profile.email.as_ref()?.trimmed());
+            own.is_some_and(|own| own.to_lowercase() == wanted.to_lowercase())
+        };
+        let (mut found, mut before, mut offset) = (Vec::new(), None, 0);
+        loop {
+            let page = self.users_page(offset, Some(wanted), attempt).await?;
+            if before == Some(page.mark) {
+                return Err(wrong_shape("a list answers the same page again and again"));
+            }
+            for row in page.rows.into_iter().filter(is_it) {
+                if !found.contains(&row.user) {
+                    found.push(row.user);
+                }
+            }
+            match page.next {
+                Some(next) => (before, offset) = (Some(page.mark), next),
+                None => return Ok(found),
+            }
+        }
+    }
+
+    async fn bulk(
+        &self,
+        route: &'static str,
+        path: String,
+        offset: usize,
+        attempt: &Attempt,
+    ) -> Result<RawPage, Failure> {
+        match self.get(route, path, attempt).await? {
+            Answer::Found(body) => RawPage::read(body.read()?, offset).map_err(wrong_shape),
+            Answer::NotFound => Err(wrong_shape("there is no such list")),
+        }
+    }
+}
+
+/// What a row is about.
+enum Row<T> {
+    Of(T),
+    /// Of a user whom nobody can ask for.
+    LeftOut,
+}
+
+impl RawPage {
+    /// The page with each row read by `of`; none where a row names nobody.
+    fn typed<T>(self, of: impl Fn(Value) -> Option<Row<T>>) -> Option<Page<T>> {
+        let mut hasher = DefaultHasher::new();
+        self.rows.iter().for_each(|row| row.to_string().hash(&mut hasher));
+        let mut page = Page {
+            rows: Vec::with_capacity(self.rows.len()),
+            left_out: 0,
+            next: self.next,
+            total: self.total,
+            mark: hasher.finish(),
+        };
+        for row in self.rows {
+            match of(row)? {
+                Row::Of(row) => page.rows.push(row),
+                Row::LeftOut => page.left_out += 1,
+            }
+        }
+        Some(page)
+    }
+}
+
+impl UserRow {
+    fn of(row: Value) -> Option<Row<Self>> {
+        let id = text(&row, "userId").or_else(|| text(&row, "id"))?;
+        let Ok(user) = UserId::new(id) else { return Some(Row::LeftOut) };
+        Some(Row::Of(Self { user, updated_at: updated_at(&row), profile: typed(row) }))
+    }
+}
+
+impl ContractRow {
+    fn of(row: Value) -> Option<Row<Self>> {
+        let Ok(user) = UserId::new(text(&row, "userId")?) else { return Some(Row::LeftOut) };
+        Some(Row::Of(Self { user, updated_at: updated_at(&row), contract: typed(row) }))
+    }
+}
+
+fn text<'a>(row: &'a Value, field: &str) -> Option<&'a str> {
+    row.get(field).and_then(Value::as_str)
+}
+
+fn updated_at(row: &Value) -> Option<Timestamp> {
+    text(row, "updatedAt")?.trim().parse().ok()
+}
+
+fn typed<T: DeserializeOwned>(row: Value) -> Option<T> {
+    serde_json::from_value(row).ok()
+}
+
+#[cfg(test)]
+mod tests;

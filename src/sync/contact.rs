@@ -1,0 +1,63 @@
+//! Step 3: the contact as it is now, and its place on the list.
+
+use super::Syncer;
+use crate::mailmojo::models::{Contact, same_address};
+use crate::merge::Membership;
+use crate::personal::Mask;
+use crate::upstream::{Attempt, Failure};
+
+/// A contact as it was read: where, and what.
+pub(super) struct Found {
+    /// The address that the contact is asked for by.
+    pub(super) email: String,
+    pub(super) contact: Contact,
+    pub(super) membership: Membership,
+}
+
+impl Found {
+    /// Mailmojo's own spelling of the address.
+    pub(super) fn own_spelling(&self) -> &str {
+        let own = self.contact.email.as_ref().and_then(|email| email.trimmed());
+        own.filter(|own| same_address(own, &self.email)).unwrap_or(&self.email)
+    }
+}
+
+impl Syncer {
+    /// The contact by the address as Sesamy gives it; where that is not there and has upper-case letters, once more in
+    /// lower case.
+    pub(super) async fn find_contact(
+        &self,
+        email: &str,
+        attempt: &Attempt,
+        mask: &mut Mask,
+    ) -> Result<Option<Found>, Failure> {
+        let lower = email.to_lowercase();
+        let mut asked = email;
+        let mut contact = self.mailmojo.contact(asked, attempt).await?;
+        if contact.is_none() && lower != email {
+            asked = &lower;
+            contact = self.mailmojo.contact(asked, attempt).await?;
+        }
+        let Some(contact) = contact else { return Ok(None) };
+        contact.mask_into(mask);
+        let membership = self.membership(asked, &contact, attempt).await?;
+        Ok(Some(Found { email: asked.to_owned(), contact, membership }))
+    }
+
+    /// The contact's place on our list. Where the contact's answer says nothing of lists at all, the list is asked.
+    async fn membership(
+        &self,
+        email: &str,
+        contact: &Contact,
+        attempt: &Attempt,
+    ) -> Result<Membership, Failure> {
+        if contact.list_associations.is_some() {
+            let association = contact.association(self.mailmojo.list_id());
+            return Ok(association.map_or(Membership::NotOnList, |association| {
+                Membership::OnList(association.status.clone())
+            }));
+        }
+        let subscriber = self.mailmojo.subscriber(email, attempt).await?;
+        Ok(subscriber.map_or(Membership::NotOnList, |subscriber| Membership::OnList(subscriber.status)))
+    }
+}

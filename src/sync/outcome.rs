@@ -1,0 +1,153 @@
+//! How a sync ends: its outcome, its report, and what a failure leaves.
+
+use crate::merge;
+use crate::personal::Mask;
+use crate::upstream::{Api, Class, Failure};
+use crate::user::UserId;
+
+/// How a sync ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The contact was not there, and is now, on the list.
+    Created,
+    /// The contact was not on the list, and is now.
+    Subscribed,
+    /// The contact's data or tags were changed.
+    Updated,
+    /// The contact is as it should be.
+    Unchanged,
+    /// There is nothing to bring in step.
+    Skipped(Reason),
+}
+
+/// Why a user is skipped: quietly, for none of it is an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// Sesamy has no such user.
+    UserNotFound,
+    /// A temporary account made during a checkout.
+    Guest,
+    /// The user has no address.
+    NoEmail,
+    /// The user's address is none.
+    BadEmail,
+    /// Mailmojo has no such contact, and `sync.create_contacts` is off.
+    NotInMailmojo,
+}
+
+impl Reason {
+    /// The word in logs and metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::UserNotFound => "user_not_found",
+            Self::Guest => "guest",
+            Self::NoEmail => "no_email",
+            Self::BadEmail => "bad_email",
+            Self::NotInMailmojo => "not_in_mailmojo",
+        }
+    }
+}
+
+impl Outcome {
+    /// The word in logs and metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Subscribed => "subscribed",
+            Self::Updated => "updated",
+            Self::Unchanged => "unchanged",
+            Self::Skipped(_) => "skipped",
+        }
+    }
+
+    /// The reason in logs and metrics.
+    #[must_use]
+    pub fn reason(self) -> Option<&'static str> {
+        match self {
+            Self::Skipped(reason) => Some(reason.as_str()),
+            _ => None,
+        }
+    }
+}
+
+/// What a sync did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// How it ended; in a dry run, how it would have ended.
+    pub outcome: Outcome,
+    /// The names of the fields that were written.
+    pub changed: Vec<&'static str>,
+    /// Which of our tags the contact gained.
+    pub tags_added: Vec<String>,
+    /// Which of our tags the contact lost.
+    pub tags_removed: Vec<String>,
+    /// Whether `sync.dry_run` kept a change from being written.
+    pub held_back: bool,
+    /// The status for which the contact is not subscribed by us, where there is one.
+    pub withheld: Option<String>,
+    /// Which APIs answered all that they were asked.
+    pub reached: Vec<Api>,
+}
+
+impl Report {
+    pub(super) fn new(outcome: Outcome, reached: &[Api]) -> Self {
+        Self {
+            outcome,
+            changed: Vec::new(),
+            tags_added: Vec::new(),
+            tags_removed: Vec::new(),
+            held_back: false,
+            withheld: None,
+            reached: reached.to_vec(),
+        }
+    }
+
+    pub(super) fn with_change(mut self, change: &merge::Change) -> Self {
+        self.changed = change.fields();
+        self.tags_added.clone_from(&change.tags_added);
+        self.tags_removed.clone_from(&change.tags_removed);
+        self
+    }
+}
+
+/// Why a sync failed; nothing personal is left in it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct SyncError {
+    /// On which API.
+    pub api: Api,
+    /// What follows.
+    pub class: Class,
+    /// What failed.
+    pub message: String,
+    /// What is the same for all who fail for this reason.
+    pub answer: String,
+    /// Which APIs answered all that they were asked before.
+    pub reached: Vec<Api>,
+}
+
+impl SyncError {
+    /// What is left of `failure` once everything in `mask` is taken out of it.
+    pub(super) fn of(user: &UserId, failure: &Failure, mask: &Mask, reached: &[Api]) -> Self {
+        let mut of_nobody = mask.clone();
+        of_nobody.add(user.as_str());
+        Self {
+            api: failure.api,
+            class: failure.class,
+            message: failure.message(mask),
+            answer: failure.answer(&of_nobody),
+            reached: reached.to_vec(),
+        }
+    }
+}
+
+/// A mask for the messages about `user`, who may be an address or a number.
+pub(super) fn mask_of(user: &UserId) -> Mask {
+    let mut mask = Mask::default();
+    if user.for_log() != user.as_str() {
+        mask.add(user.as_str());
+    }
+    mask
+}

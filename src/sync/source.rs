@@ -1,0 +1,185 @@
+//! Steps 1 and 2: what Sesamy says of a user, and the tags that follow from it.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
+use super::outcome::Reason;
+use super::{Known, Syncer};
+use crate::merge::Person;
+use crate::personal::Mask;
+use crate::sesamy::models::{Contract, Entitlement, Profile};
+use crate::tags::{self, Reasons};
+use crate::upstream::{Api, Attempt, Failure};
+use crate::user::UserId;
+
+/// What Sesamy says of a user who has an address.
+pub(super) struct Source {
+    pub(super) email: String,
+    pub(super) profile: Profile,
+    /// Whether the profile was read singly, and so has all that there is.
+    pub(super) is_whole: bool,
+    pub(super) person: Person,
+    /// Why each of `tags` is wanted.
+    pub(super) reasons: Reasons,
+    pub(super) tags: BTreeSet<String>,
+    bought: Option<Bought>,
+}
+
+/// What a user has bought or been given; none is asked for without `sesamy.derive_tags`.
+struct Bought {
+    contracts: Vec<Contract>,
+    entitlements: Vec<Entitlement>,
+}
+
+/// A user who has nothing to bring in step: why, and the profile as far as there is one.
+pub(super) struct Nobody {
+    pub(super) reason: Reason,
+    pub(super) profile: Option<Profile>,
+    /// Whether Sesamy was asked: a guest is known by the id alone, and some by the row of a list.
+    pub(super) asked: bool,
+}
+
+impl Source {
+    fn new(email: String, profile: Profile, is_whole: bool, bought: Option<Bought>) -> Self {
+        let person = Person {
+            first_name: profile.wanted_first_name(),
+            last_name: profile.wanted_last_name(),
+            phone: profile.wanted_phone(),
+        };
+        let reasons = match &bought {
+            Some(it) => tags::reasons(&profile, &it.contracts, &it.entitlements, Timestamp::now()),
+            None => tags::reasons_of_profile(&profile),
+        };
+        let tags = reasons.keys().cloned().collect();
+        Self { email, profile, is_whole, person, reasons, tags, bought }
+    }
+
+    /// Which API has answered for this: Sesamy, unless all of it was known.
+    pub(super) fn reached(&self) -> &'static [Api] {
+        if self.is_whole || self.bought.is_some() { &[Api::Sesamy] } else { &[] }
+    }
+
+    /// Whether a tag may be missing only because the row of a list left out the profile's own.
+    pub(super) fn may_lack_tags(&self) -> bool {
+        !self.is_whole && self.profile.tags.is_none()
+    }
+}
+
+impl Syncer {
+    /// Who the contact should be, or why there is none; what is `known` is not read again.
+    pub(super) async fn ask_sesamy(
+        &self,
+        user: &UserId,
+        known: Known,
+        attempt: &Attempt,
+        mask: &mut Mask,
+    ) -> Result<Result<Source, Nobody>, Failure> {
+        if self.is_guest_id(user) {
+            return Ok(Err(Nobody { reason: Reason::Guest, profile: None, asked: false }));
+        }
+        let row = known.profile.filter(|profile| profile.is_of(user));
+        // The row of a list may leave out what the profile has: without an address it tells nothing.
+        let (profile, address, is_whole) = match row.map(|row| (address(&row), row)) {
+            Some((address, row)) if address != Err(Reason::NoEmail) => (row, address, false),
+            _ => match self.sesamy.profile(user, attempt).await? {
+                Some(profile) => {
+                    let address = address(&profile);
+                    (profile, address, true)
+                }
+                None => return Ok(Err(Nobody { reason: Reason::UserNotFound, profile: None, asked: true })),
+            },
+        };
+        profile.mask_into(mask);
+        let email = match address {
+            Ok(email) => email,
+            Err(reason) => return Ok(Err(Nobody { reason, profile: Some(profile), asked: is_whole })),
+        };
+        let bought = if self.options.derive_tags {
+            Some(self.bought(user, known.contracts, attempt).await?)
+        } else {
+            None
+        };
+        Ok(Ok(Source::new(email, profile, is_whole, bought)))
+    }
+
+    /// The same with the profile read singly, where `source` was taken from the row of a list.
+    pub(super) async fn ask_again(
+        &self,
+        user: &UserId,
+        source: Source,
+        attempt: &Attempt,
+        mask: &mut Mask,
+    ) -> Result<Result<Source, Nobody>, Failure> {
+        let Some(profile) = self.sesamy.profile(user, attempt).await? else {
+            return Ok(Err(Nobody { reason: Reason::UserNotFound, profile: None, asked: true }));
+        };
+        profile.mask_into(mask);
+        Ok(match address(&profile) {
+            Ok(email) => Ok(Source::new(email, profile, true, source.bought)),
+            Err(reason) => Err(Nobody { reason, profile: Some(profile), asked: true }),
+        })
+    }
+
+    async fn bought(
+        &self,
+        user: &UserId,
+        known: Option<Vec<Contract>>,
+        attempt: &Attempt,
+    ) -> Result<Bought, Failure> {
+        let contracts = async {
+            match known {
+                Some(contracts) => crate::sesamy::all_of(user, contracts),
+                None => self.sesamy.contracts(user, attempt).await,
+            }
+        };
+        let (contracts, entitlements) = tokio::try_join!(contracts, self.sesamy.entitlements(user, attempt))?;
+        Ok(Bought { contracts, entitlements })
+    }
+
+    pub(super) fn is_guest_id(&self, user: &UserId) -> bool {
+        let prefixes = &self.options.guest_user_id_prefixes;
+        prefixes.iter().any(|prefix| user.as_str().starts_with(prefix.as_str()))
+    }
+}
+
+/// The profile's address, trimmed, or why the user is skipped.
+pub(crate) fn address(profile: &Profile) -> Result<String, Reason> {
+    if profile.is_guest() {
+        return Err(Reason::Guest);
+    }
+    let email = profile.email.as_ref().and_then(|email| email.trimmed()).ok_or(Reason::NoEmail)?;
+    let is_odd = |c: char| c.is_whitespace() || c.is_control();
+    if !email.contains('@') || email.contains(is_odd) {
+        return Err(Reason::BadEmail);
+    }
+    Ok(email.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn address_of(profile: Value) -> Result<String, Reason> {
+        address(&serde_json::from_value(profile).unwrap())
+    }
+
+    #[test]
+    fn who_has_an_address_to_sync() {
+        for (profile, expected) in [
+            (json!({"email": " Kari@Example.com "}), Ok("Kari@Example.com".to_owned())),
+            (json!({"email": "kari@example.com", "isGuest": true}), Err(Reason::Guest)),
+            (json!({"isGuest": true}), Err(Reason::Guest)),
+            (json!({}), Err(Reason::NoEmail)),
+            (json!({"email": null}), Err(Reason::NoEmail)),
+            (json!({"email": "  "}), Err(Reason::NoEmail)),
+            (json!({"email": "kari.example.com"}), Err(Reason::BadEmail)),
+            (json!({"email": "kari @example.com"}), Err(Reason::BadEmail)),
+            (json!({"email": "kari@exam\u{7}ple.com"}), Err(Reason::BadEmail)),
+            (json!({"email": "kari@exam\u{a0}ple.com"}), Err(Reason::BadEmail)),
+        ] {
+            assert_eq!(address_of(profile.clone()), expected, "{profile}");
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! What every sync leaves: one line in the log, the counts, and a row of the user's history.
+
+use std::time::Duration;
+
+use crate::personal::Mask;
+use crate::queue::{Entry, Job, Settlement};
+use crate::sync::{Report, SyncError};
+use crate::telemetry;
+use crate::upstream::Class;
+
+/// Logs and counts a sync. Lists are joined by commas.
+pub(super) fn tell(job: &Job, result: &Result<Report, SyncError>, settlement: &Settlement, took: Duration) {
+    let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    let attempt = job.attempts.saturating_add(1);
+    let (outcome, reason) = words(result, settlement);
+    match result {
+        Ok(report) => {
+            tracing::info!(
+                user_id = %job.user,
+                event_type = job.event_type,
+                outcome,
+                reason,
+                changed = report.changed.join(","),
+                tags_added = shown(&report.tags_added),
+                tags_removed = shown(&report.tags_removed),
+                ms,
+                attempt,
+                dry_run = report.held_back,
+                "{}",
+                if report.held_back { "sync: would have written this (sync.dry_run)" } else { "sync" },
+            );
+            if let Some(status) = &report.withheld {
+                telemetry::subscribe_withheld(status);
+            }
+            telemetry::sync_ended(outcome, reason, took);
+        }
+        Err(error) => {
+            macro_rules! line {
+                ($level:ident) => {
+                    tracing::$level!(
+                        user_id = %job.user,
+                        event_type = job.event_type,
+                        outcome,
+                        reason,
+                        changed = "",
+                        tags_added = "",
+                        tags_removed = "",
+                        ms,
+                        attempt,
+                        error = error.message,
+                        "sync"
+                    )
+                };
+            }
+            match outcome {
+                "parked" => line!(error),
+                "failed" => line!(warn),
+                _ => line!(info), // one line at error has told of the rest
+            }
+            telemetry::sync_ended(outcome, reason, took);
+        }
+    }
+}
+
+/// The same for the user's history.
+pub(super) fn entry(
+    job: &Job,
+    result: &Result<Report, SyncError>,
+    settlement: &Settlement,
+    took: Duration,
+) -> Entry {
+    let (outcome, reason) = words(result, settlement);
+    let common = Entry {
+        outcome,
+        reason,
+        event_type: job.event_type.clone(),
+        attempt: job.attempts.saturating_add(1),
+        ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        ..Entry::default()
+    };
+    match result {
+        Ok(report) => Entry {
+            held_back: report.held_back,
+            changed: report.changed.iter().map(|&field| field.to_owned()).collect(),
+            tags_added: masked(&report.tags_added),
+            tags_removed: masked(&report.tags_removed),
+            ..common
+        },
+        Err(error) => Entry { error: Some(error.message.clone()), ..common },
+    }
+}
+
+/// The history's row of a user who is parked without a sync.
+pub(super) fn entry_of_a_poison_pill(job: &Job) -> Entry {
+    Entry {
+        event_type: job.event_type.clone(),
+        outcome: "parked",
+        reason: "poison",
+        attempt: job.unsettled,
+        error: Some(
+            "the service ended, or hung, in the middle of this user's sync time and again".to_owned(),
+        ),
+        ..Entry::default()
+    }
+}
+
+/// The outcome and the reason of a sync, in log, metrics and history.
+pub(super) fn words(
+    result: &Result<Report, SyncError>,
+    settlement: &Settlement,
+) -> (&'static str, &'static str) {
+    match result {
+        Ok(report) => (report.outcome.as_str(), report.outcome.reason().unwrap_or_default()),
+        Err(error) => of_a_failure(error, settlement),
+    }
+}
+
+fn of_a_failure(error: &SyncError, settlement: &Settlement) -> (&'static str, &'static str) {
+    let outcome = match settlement {
+        Settlement::Park { .. } => "parked",
+        Settlement::Retry { counts: true, .. } => "failed",
+        _ => "postponed",
+    };
+    let reason = match error.class {
+        Class::Transient => "transient",
+        Class::Permanent => "permanent",
+        Class::Resting => "resting",
+    };
+    (outcome, reason)
+}
+
+/// Tags for a log line. A publisher's custom tag can be anything, even an address.
+fn shown(tags: &[String]) -> String {
+    masked(tags).join(",")
+}
+
+fn masked(tags: &[String]) -> Vec<String> {
+    let mask = Mask::default();
+    tags.iter().map(|tag| mask.apply(tag)).collect()
+}

@@ -1,0 +1,180 @@
+//! One leased user's sync, from lease to settlement: the same for the loop and for what an operator asks for by hand.
+
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+use super::{Rests, ended, verdict};
+use crate::clock::Clock;
+use crate::queue::{Entry, Job, Known, Queue, Settlement};
+use crate::sync::{Report, SyncError};
+use crate::upstream::rest::{Admission, Shared};
+use crate::upstream::{Api, Attempt, PerApi};
+
+use super::Patience;
+
+/// What a sync needs of the settings.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// `sync.deadline`.
+    pub deadline: Duration,
+    /// `sync.request_timeout`.
+    pub request_timeout: Duration,
+    /// When to try again, and when to give up.
+    pub patience: Patience,
+}
+
+/// Carries syncs out. Clones share the queue and the rests.
+#[derive(Debug, Clone)]
+pub struct Hand {
+    /// Where leases come from, and end.
+    pub queue: Queue,
+    /// Whether an API rests.
+    pub rests: Rests,
+    /// The queue's time.
+    pub clock: Clock,
+    /// What to keep to.
+    pub limits: Limits,
+}
+
+/// What a sync came to.
+#[derive(Debug, Clone)]
+pub struct Ended {
+    /// What it did, or why it failed.
+    pub result: Result<Report, SyncError>,
+    /// What follows for the user.
+    pub settlement: Settlement,
+}
+
+impl Ended {
+    /// The outcome and the reason, as log, metrics and history tell them.
+    #[must_use]
+    pub fn words(&self) -> (&'static str, &'static str) {
+        ended::words(&self.result, &self.settlement)
+    }
+}
+
+impl Hand {
+    /// The time and the calls of the sync of `job`. Its time began with the lease: where the lease's answer was late in
+    /// coming, there is less of it.
+    #[must_use]
+    pub fn attempt(&self, job: &Job) -> Attempt {
+        let spent = self.clock.now().since(job.leased_at);
+        Attempt::within(self.limits.deadline.saturating_sub(spent)).with_calls(job.calls)
+    }
+
+    /// Runs `sync`, the sync of `job` within `attempt`, judges what came of it, logs it, and ends the lease. To be cut off
+    /// only by who then ends the lease in its place.
+    pub async fn carry_out(
+        &self,
+        job: Job,
+        attempt: Attempt,
+        sync: impl Future<Output = Result<Report, SyncError>>,
+    ) -> Ended {
+        let started = Instant::now();
+        let result = sync.await;
+        let took = started.elapsed();
+        if attempt.is_writing() {
+            // A write that was not answered in time may still take effect: it must not meet the next one.
+            tokio::time::sleep(self.limits.request_timeout).await;
+        }
+        // Held until it is settled: what is not settled yet, an outage could not give back.
+        let _turn = match &result {
+            Ok(_) => None,
+            Err(error) => Some(self.rests.of(error.api).turn().await),
+        };
+        let settlement = match &result {
+            Ok(report) => {
+                report.reached.iter().for_each(|api| self.rests.of(*api).succeeded(&job.user));
+                Settlement::Done { held_back: report.held_back }
+            }
+            Err(error) => self.judge(&job, error).await,
+        };
+        self.tell_rests().await; // before anybody else can be leased as the next probe
+        ended::tell(&job, &result, &settlement, took);
+        let entry = ended::entry(&job, &result, &settlement, took);
+        let job = Job { calls: attempt.calls_left(), ..job };
+        self.settle(&job, settlement.clone(), Some(entry)).await;
+        Ended { result, settlement }
+    }
+
+    async fn judge(&self, job: &Job, error: &SyncError) -> Settlement {
+        error.reached.iter().for_each(|api| self.rests.of(*api).succeeded(&job.user));
+        let rest = self.rests.of(error.api);
+        let blame = rest.failed(&job.user, error.class, &error.answer);
+        let verdict = verdict::of(
+            job,
+            error,
+            blame,
+            rest,
+            &self.limits.patience,
+            self.clock.now(),
+            rand::random::<f64>(),
+        );
+        if let Some(outage) = verdict.outage {
+            let given_back = self.queue.give_back(&outage.users, outage.answer.as_deref(), outage.due).await;
+            if let Err(error) = given_back {
+                tracing::error!(%error, "cannot give users back the attempts that an outage took");
+            }
+        }
+        verdict.settlement
+    }
+
+    /// A settlement that fails is no loss: the lease runs out, and the sync is done again.
+    pub(super) async fn settle(&self, job: &Job, settlement: Settlement, entry: Option<Entry>) {
+        if let Err(error) = self.queue.settle(job, settlement, entry).await {
+            tracing::error!(user_id = %job.user, %error, "cannot settle a sync; it will be done again");
+        }
+    }
+
+    /// Ends the lease of a sync that was cut off: the user is due at once, or, where a write was under way, when it is over
+    /// one way or the other.
+    pub async fn cut_off(&self, job: Job, attempt: &Attempt) {
+        let settlement = if attempt.is_writing() {
+            // The write may still arrive: nobody may sync this user before then.
+            Settlement::Abandon { until: self.clock.now().plus(self.limits.request_timeout) }
+        } else {
+            Settlement::Release
+        };
+        self.settle(&Job { calls: attempt.calls_left(), ..job }, settlement, None).await;
+    }
+
+    /// Whether syncs may begin: every one needs both APIs.
+    #[must_use]
+    pub fn admission(&self) -> Admission {
+        self.rests.sesamy.admission().and(self.rests.mailmojo.admission())
+    }
+
+    /// Tells other processes what this one has found of an API, and learns what they have. Where the store cannot be
+    /// had, this process keeps to it by itself, and tries again the next time.
+    pub async fn tell_rests(&self) {
+        for api in Api::ALL {
+            let rest = self.rests.of(api);
+            let Some(news) = rest.news() else { continue };
+            match self.queue.tell_rest(api, news.change.clone()).await {
+                Ok(known) => rest.told(&news, known.rests.of(api).clone()),
+                Err(error) => {
+                    tracing::warn!(%error, %api, "cannot tell other processes of an API's rest; trying again");
+                }
+            }
+        }
+    }
+
+    /// Asks what all processes know, and takes over their rests; none where the store cannot be had.
+    pub async fn learn(&self) -> Option<Known> {
+        match self.queue.known().await {
+            Ok(known) => {
+                self.adopt(&known.rests);
+                Some(known)
+            }
+            Err(error) => {
+                tracing::debug!(%error, "cannot ask what other processes know of the APIs' rests");
+                None
+            }
+        }
+    }
+
+    /// Takes over what all processes know of both APIs.
+    pub fn adopt(&self, rests: &PerApi<Shared>) {
+        Api::ALL.into_iter().for_each(|api| self.rests.of(api).adopt(rests.of(api).clone()));
+    }
+}
