@@ -5,11 +5,13 @@ use axum::http::header::{RETRY_AFTER, SET_COOKIE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
 
-use super::desk::{DeskError, Retry};
+use super::failure::Failure;
 use super::fields::local;
 use super::guard::{Here, Submitted, Unsigned, set_cookie};
-use super::pages::{self, Whom, flash::Flash};
-use crate::upstream::encoded;
+use super::pages::{self, Whom, flash::Flash, page_of};
+use crate::operations::find::{FindError, users_by_email};
+use crate::queue::Retry;
+use crate::user::UserId;
 
 /// Lets somebody in who knows a token.
 pub(super) async fn login(State(office): Here, Unsigned(fields): Unsigned) -> Response {
@@ -55,76 +57,73 @@ pub(super) async fn logout(State(office): Here, _: Submitted) -> Response {
 }
 
 pub(super) async fn pause(State(office): Here, form: Submitted) -> Response {
-    let done = office.desk.pause().await;
-    if done.is_ok() {
-        tracing::info!(by = "page", "an operator has paused syncs");
-    }
-    answer(done.map(|()| Flash::Paused), &form, "/admin")
+    let done = office.operator.pause().await;
+    answer(done.map(|_| Flash::Paused), &form, "/admin")
 }
 
 pub(super) async fn resume(State(office): Here, form: Submitted) -> Response {
-    let done = office.desk.resume().await;
-    if done.is_ok() {
-        tracing::info!(by = "page", "an operator has let syncs go on");
-    }
-    answer(done.map(|()| Flash::Resumed), &form, "/admin")
+    let done = office.operator.resume().await;
+    answer(done.map(|_| Flash::Resumed), &form, "/admin")
 }
 
 pub(super) async fn sync(State(office): Here, Whom(user): Whom, form: Submitted) -> Response {
-    tracing::info!(user_id = %user, by = "page", "an operator asked for a sync");
-    let done = office.desk.sync(&user).await;
-    answer(done.map(|synced| Flash::synced(&synced.outcome)), &form, &page_of(user.as_str()))
+    let done = office.sync(&user).await;
+    answer(done.map(|synced| Flash::synced(synced.outcome)), &form, &page_of(user.as_str()))
 }
 
 pub(super) async fn retry_one(State(office): Here, Whom(user): Whom, form: Submitted) -> Response {
-    let done = office.desk.retry(Retry::One(user.clone())).await;
-    if let Ok(retried) = done {
-        tracing::info!(user_id = %user, by = "page", retried, "an operator asked for a retry");
-    }
-    answer(done.map(Flash::Retried), &form, &page_of(user.as_str()))
+    let back = page_of(user.as_str());
+    tracing::info!(user_id = %user, "an operator asks for a retry");
+    let done = office.operator.retry(Retry::Users(vec![user])).await;
+    answer(done.map(Flash::Retried), &form, &back)
 }
 
 pub(super) async fn retry_many(State(office): Here, form: Submitted) -> Response {
-    let whom = match (form.fields.get("reason"), form.fields.get("all_parked")) {
-        (Some(reason), None) if !reason.trim().is_empty() => Retry::Reason(reason.to_owned()),
+    let whom = match (form.fields.get("answer"), form.fields.get("all_parked")) {
+        (Some(answer), None) => Retry::Answer(answer.to_owned()),
         (None, Some("true")) => Retry::AllParked,
         _ => {
-            return pages::error(
-                StatusCode::BAD_REQUEST,
-                "Retry whom?",
-                "The form names no reason. Nothing was changed.",
-            );
+            let text = "The form names no reason. Nothing was changed.";
+            return pages::error(StatusCode::BAD_REQUEST, "Retry whom?", text);
         }
     };
-    let all_parked = whom == Retry::AllParked;
-    let done = office.desk.retry(whom).await;
-    if let Ok(retried) = done {
-        tracing::info!(by = "page", all_parked, retried, "an operator asked for a retry of many");
-    }
+    let done = office.operator.retry(whom).await;
     answer(done.map(Flash::Retried), &form, "/admin/parked")
 }
 
-/// By POST, so that an address is in no URL.
+/// By POST, so that an address is in no URL. A user id is tried first: it may have an `@` in it.
 pub(super) async fn find(State(office): Here, form: Submitted) -> Response {
     let Some(text) = form.fields.typed("who") else { return Redirect::to("/admin").into_response() };
-    match office.desk.find(text).await {
-        Ok(Some(user)) => Redirect::to(&page_of(user.as_str())).into_response(),
-        Ok(None) => answer(Ok(Flash::NotFound), &form, "/admin"),
-        Err(error) => answer(Err(error), &form, "/admin"),
+    let is_address = text.contains('@');
+    if let Ok(user) = UserId::new(text) {
+        match office.user(&user).await {
+            Ok((row, _)) if row.is_some() || !is_address => return to(&user),
+            Ok(_) => {}
+            Err(failure) => return pages::failed(&form.session, &failure),
+        }
+    }
+    match users_by_email(office.operator.syncer.sesamy(), text, &office.attempt()).await {
+        Ok(users) => match users.as_slice() {
+            [] => answer(Ok::<_, Failure>(Flash::NotFound), &form, "/admin"),
+            [user] => to(user),
+            several => pages::users::choice(&form.session, several).into_response(),
+        },
+        Err(FindError::NoAddress) => answer(Ok::<_, Failure>(Flash::NotFound), &form, "/admin"),
+        Err(error) => pages::failed(&form.session, &error.into()),
     }
 }
 
-fn page_of(user: &str) -> String {
-    format!("/admin/users/{}", encoded(user))
+fn to(user: &UserId) -> Response {
+    Redirect::to(&page_of(user.as_str())).into_response()
 }
 
 /// Back to where one was, with what was done; an error is a page of its own, for it may have much to say.
-fn answer(done: Result<Flash, DeskError>, form: &Submitted, otherwise: &str) -> Response {
+fn answer(done: Result<Flash, impl Into<Failure>>, form: &Submitted, otherwise: &str) -> Response {
     match done {
         Ok(flash) => {
             let back = form.fields.get("back").map_or(otherwise, |back| local(Some(back)));
             Redirect::to(&flash.on(back)).into_response()
         }
-        Err(error) => pages::failed(&form.session, &error),
+        Err(error) => pages::failed(&form.session, &error.into()),
     }
 }

@@ -14,12 +14,15 @@ use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::Office;
-use super::desk::{DeskError, Filter, HistoryRow, Retry, Row, State as RowState};
+use super::failure::Failure;
 use super::fields::Fields;
 use super::guard::Here;
+use super::office::{Glance, Office};
 use super::pages::chart::Span;
 use crate::config::Value;
+use crate::operations::Synced;
+use crate::operations::preview::Preview;
+use crate::queue::{Filter, HistoryRow, Retry, State as RowState, UserRow};
 use crate::server::problem::{Kind, problem};
 use crate::server::{BodyError, bearer, whole};
 use crate::user::UserId;
@@ -67,16 +70,15 @@ async fn only_with_a_token(State(office): Here, request: Request, next: Next) ->
 /// Why a request was not answered as asked.
 enum Refusal {
     Wrong(&'static str),
-    NoSuchUser,
     Body(BodyError),
-    Desk(DeskError),
+    Failed(Failure),
 }
 
 type Answer<T> = Result<Json<T>, Refusal>;
 
-impl From<DeskError> for Refusal {
-    fn from(error: DeskError) -> Self {
-        Self::Desk(error)
+impl<E: Into<Failure>> From<E> for Refusal {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
     }
 }
 
@@ -84,15 +86,10 @@ impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         match self {
             Self::Wrong(detail) => problem(Kind::InvalidRequest, detail),
-            Self::NoSuchUser | Self::Desk(DeskError::UnknownUser) => {
-                problem(Kind::UnknownUser, &DeskError::UnknownUser.to_string())
-            }
             Self::Body(BodyError::TooLarge { .. }) => problem(Kind::BodyTooLarge, "the body is over 16 KiB"),
             Self::Body(error @ BodyError::Late) => problem(Kind::BodyTimeout, &error.to_string()),
             Self::Body(error @ BodyError::CutShort) => problem(Kind::InvalidRequest, &error.to_string()),
-            Self::Desk(error @ DeskError::Busy) => problem(Kind::UserBusy, &error.to_string()),
-            Self::Desk(error @ DeskError::Upstream(_)) => problem(Kind::UpstreamFailed, &error.to_string()),
-            Self::Desk(error @ DeskError::Store(_)) => problem(Kind::QueueUnavailable, &error.to_string()),
+            Self::Failed(failure) => problem(failure.kind(), &failure.to_string()),
         }
     }
 }
@@ -124,13 +121,13 @@ pub(super) async fn user_of_path<S: Send + Sync>(
     })
 }
 
-async fn status(State(office): Here) -> Answer<super::desk::Status> {
-    Ok(Json(office.desk.status().await?))
+async fn status(State(office): Here) -> Json<Glance> {
+    Json(office.glance().await)
 }
 
 #[derive(Serialize)]
 struct Users {
-    users: Vec<Row>,
+    users: Vec<UserRow>,
     /// What `after` has to be for the next page; null on the last.
     next: Option<String>,
 }
@@ -138,10 +135,10 @@ struct Users {
 async fn users(State(office): Here, RawQuery(query): RawQuery) -> Answer<Users> {
     let filter = filter(query.as_deref().unwrap_or_default())?;
     let (limit, filter) = (filter.limit, Filter { limit: filter.limit + 1, ..filter });
-    let mut users = office.desk.users(filter).await?;
+    let mut users = office.operator.hand.queue.rows(&filter).await?;
     let is_more = users.len() > limit;
     users.truncate(limit);
-    let next = users.last().filter(|_| is_more).map(|last| last.user.as_str().to_owned());
+    let next = users.last().filter(|_| is_more).map(|last| last.user.clone());
     Ok(Json(Users { users, next }))
 }
 
@@ -154,8 +151,6 @@ fn filter(query: &str) -> Result<Filter, Refusal> {
         let known = RowState::ALL.into_iter().find(|state| state.as_str() == word);
         known.ok_or(Refusal::Wrong("state is none of due, leased, scheduled, parked and idle"))
     });
-    let after =
-        fields.get("after").map(|id| UserId::new(id).map_err(|_| Refusal::Wrong("after is no user id")));
     let limit = fields.get("limit").map_or(Ok(ROWS), |limit| {
         let number = limit.parse().ok().filter(|number| (1..=MOST_ROWS).contains(number));
         number.ok_or(Refusal::Wrong("limit is not a whole number from 1 to 500"))
@@ -163,7 +158,7 @@ fn filter(query: &str) -> Result<Filter, Refusal> {
     Ok(Filter {
         state: state.transpose()?,
         reason: fields.get("reason").map(str::to_owned),
-        after: after.transpose()?,
+        after: fields.get("after").map(str::to_owned),
         limit,
     })
 }
@@ -171,67 +166,69 @@ fn filter(query: &str) -> Result<Filter, Refusal> {
 #[derive(Serialize)]
 struct User {
     #[serde(flatten)]
-    row: Row,
+    row: UserRow,
     history: Vec<HistoryRow>,
 }
 
 async fn user(State(office): Here, Whom(user): Whom) -> Answer<User> {
-    let row = office.desk.user(&user).await?.ok_or(Refusal::NoSuchUser)?;
-    Ok(Json(User { row, history: office.desk.history(&user).await? }))
+    let (row, history) = office.user(&user).await?;
+    Ok(Json(User { row: row.ok_or(Failure::UnknownUser)?, history }))
 }
 
-async fn preview(State(office): Here, Whom(user): Whom) -> Answer<super::desk::Preview> {
-    Ok(Json(office.desk.preview(&user).await?))
+async fn preview(State(office): Here, Whom(user): Whom) -> Answer<Preview> {
+    Ok(Json(office.preview(&user).await?))
 }
 
-async fn sync(State(office): Here, Whom(user): Whom) -> Answer<super::desk::Synced> {
-    tracing::info!(user_id = %user, by = "api", "an operator asked for a sync");
-    Ok(Json(office.desk.sync(&user).await?))
+async fn sync(State(office): Here, Whom(user): Whom) -> Answer<Synced> {
+    Ok(Json(office.sync(&user).await?))
 }
 
 async fn retry_one(State(office): Here, Whom(user): Whom) -> Answer<serde_json::Value> {
-    let retried = office.desk.retry(Retry::One(user.clone())).await?;
-    tracing::info!(user_id = %user, by = "api", retried, "an operator asked for a retry");
+    let (row, _) = office.user(&user).await?;
+    row.ok_or(Failure::UnknownUser)?;
+    tracing::info!(user_id = %user, "an operator asks for a retry");
+    let retried = office.operator.retry(Retry::Users(vec![user])).await?;
     Ok(Json(json!({ "retried": retried })))
 }
 
 async fn parked(State(office): Here) -> Answer<serde_json::Value> {
-    Ok(Json(json!({ "reasons": office.desk.parked().await? })))
+    Ok(Json(json!({ "reasons": office.operator.parked().await? })))
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RetryBody {
+    /// Words of the error or the answer.
     reason: Option<String>,
+    /// Exactly this answer.
+    answer: Option<String>,
     all_parked: Option<bool>,
 }
 
 async fn retry_many(State(office): Here, request: Request) -> Answer<serde_json::Value> {
-    const WANTED: &str = r#"the body is neither {"reason":"…"} nor {"all_parked":true}"#;
+    const WANTED: &str = r#"the body is none of {"reason":"…"}, {"answer":"…"} and {"all_parked":true}"#;
     let (parts, body) = request.into_parts();
     let body = whole(body, &parts.headers, BODY_LIMIT).await.map_err(Refusal::Body)?;
     let asked: RetryBody = serde_json::from_slice(&body).map_err(|_| Refusal::Wrong(WANTED))?;
-    let whom = match (asked.reason, asked.all_parked) {
-        (Some(reason), None | Some(false)) if !reason.trim().is_empty() => Retry::Reason(reason),
-        (None, Some(true)) => Retry::AllParked,
+    let given = |text: &String| !text.trim().is_empty();
+    let whom = match (asked.reason, asked.answer, asked.all_parked) {
+        (Some(reason), None, None) if given(&reason) => Retry::Reason(reason),
+        (None, Some(answer), None) if given(&answer) => Retry::Answer(answer),
+        (None, None, Some(true)) => Retry::AllParked,
         _ => return Err(Refusal::Wrong(WANTED)),
     };
-    let all_parked = whom == Retry::AllParked;
-    let retried = office.desk.retry(whom).await?;
-    tracing::info!(by = "api", all_parked, retried, "an operator asked for a retry of many");
+    let retried = office.operator.retry(whom).await?;
     Ok(Json(json!({ "retried": retried })))
 }
 
-async fn pause(State(office): Here) -> Answer<serde_json::Value> {
-    office.desk.pause().await?;
-    tracing::info!(by = "api", "an operator has paused syncs");
-    Ok(Json(json!({ "status": "paused" })))
+async fn pause(State(office): Here) -> Answer<Glance> {
+    office.operator.pause().await?;
+    Ok(Json(office.glance().await))
 }
 
-async fn resume(State(office): Here) -> Answer<serde_json::Value> {
-    office.desk.resume().await?;
-    tracing::info!(by = "api", "an operator has let syncs go on");
-    Ok(Json(json!({ "status": "resumed" })))
+async fn resume(State(office): Here) -> Answer<Glance> {
+    office.operator.resume().await?;
+    Ok(Json(office.glance().await))
 }
 
 async fn counts(State(office): Here, RawQuery(query): RawQuery) -> Answer<serde_json::Value> {
@@ -246,8 +243,8 @@ async fn counts(State(office): Here, RawQuery(query): RawQuery) -> Answer<serde_
         Some(_) => return Err(Refusal::Wrong(WANTED)),
     };
     let since = span.since(office.now());
-    let minutes = office.desk.counts(since).await?;
-    Ok(Json(json!({ "span": word, "since": super::desk::written(since), "minutes": minutes })))
+    let minutes = office.operator.hand.queue.counts_since(since).await?;
+    Ok(Json(json!({ "span": word, "since": since, "minutes": minutes })))
 }
 
 async fn settings(State(office): Here) -> Json<serde_json::Value> {

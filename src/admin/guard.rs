@@ -12,8 +12,8 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 
-use super::Office;
 use super::fields::Fields;
+use super::office::Office;
 use super::pages;
 use super::session::Session;
 use crate::server::{BodyError, method_name, whole};

@@ -8,85 +8,34 @@
 //! not the API; no other site's form is taken; a change is always a POST, and is logged; nothing is loaded from elsewhere;
 //! whatever a user, an API or an event is called, it is shown as text.
 //!
-//! What is done, and how, is behind [`Desk`].
+//! What is done, and how, is the business of [`crate::operations`]. The stories that hold the promises are in
+//! `tests/stories/admin_*.rs` and `tests/stories/browser.rs`.
 
 mod actions;
 mod api;
 mod assets;
-pub mod desk;
+mod failure;
 mod fields;
 mod guard;
 mod login_rest;
+mod office;
 mod pages;
 mod session;
-#[cfg(test)]
-mod tests;
-
-use std::fmt;
-use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::middleware;
 use axum::response::Redirect;
 use axum::routing::{get, post};
-use secrecy::SecretString;
 use tower_http::catch_panic::CatchPanicLayer;
 
-pub use desk::Desk;
+pub use office::Options;
 
-use self::login_rest::LoginRest;
-use self::session::Keys;
-use crate::clock::{Clock, Millis};
-use crate::config::InForce;
+use self::office::Office;
 use crate::server::problem::panicked;
 
-/// What the page and the API work with.
-pub struct Office {
-    desk: Arc<dyn Desk>,
-    keys: Keys,
-    login_rest: Mutex<LoginRest>,
-    cookie_is_secure: bool,
-    clock: Clock,
-    began: Millis,
-    in_force: Vec<InForce>,
-}
-
-impl Office {
-    /// An office that opens to `tokens`. `beyond_loopback`: whether it listens to more than this machine, so that its cookie
-    /// has to travel encrypted. `in_force` are the settings that it shows.
-    #[must_use]
-    pub fn new(
-        desk: Arc<dyn Desk>,
-        tokens: &[SecretString],
-        beyond_loopback: bool,
-        clock: Clock,
-        in_force: Vec<InForce>,
-    ) -> Self {
-        Self {
-            desk,
-            keys: Keys::new(tokens),
-            login_rest: Mutex::default(),
-            cookie_is_secure: beyond_loopback,
-            began: clock.now(),
-            clock,
-            in_force,
-        }
-    }
-
-    fn now(&self) -> Millis {
-        self.clock.now()
-    }
-}
-
-impl fmt::Debug for Office {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Office").field("keys", &self.keys).finish_non_exhaustive()
-    }
-}
-
 /// The routes, complete with error answers. `metrics` is the router of `/metrics`.
-pub fn router(office: Office, metrics: Router) -> Router {
-    let office = Arc::new(office);
+pub fn router(options: Options, metrics: Router) -> Router {
+    let office = Office::new(options);
     let pages = Router::new()
         .route("/", get(|| async { Redirect::to("/admin") }))
         .route("/admin", get(pages::overview::show))

@@ -30,6 +30,7 @@ pub(crate) enum Kind {
     UnknownUser,
     UserBusy,
     UpstreamFailed,
+    NotNow,
 }
 
 impl Kind {
@@ -59,6 +60,7 @@ impl Kind {
             Self::InvalidRequest => (StatusCode::BAD_REQUEST, "invalid-request", "The request is wrong"),
             Self::UnknownUser => (StatusCode::NOT_FOUND, "unknown-user", "No such user"),
             Self::UserBusy => (StatusCode::CONFLICT, "user-busy", "The user is being synced"),
+            Self::NotNow => (StatusCode::SERVICE_UNAVAILABLE, "not-now", "It cannot be done just now"),
             Self::UpstreamFailed => {
                 (StatusCode::BAD_GATEWAY, "upstream-failed", "An API did not do as asked")
             }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use maud::{Markup, html};
 
 use super::words;
-use crate::admin::desk::MinuteCount;
 use crate::clock::Millis;
+use crate::queue::MinuteCount;
 
 /// The drawing's own units, a bar's place and the height of all; the page stretches it to its width.
 const STEP: u64 = 10;

@@ -23,9 +23,10 @@ use axum::response::{IntoResponse, Response};
 use maud::{DOCTYPE, Markup, html};
 
 use self::flash::Flash;
-use super::Office;
+pub(super) use self::people::page_of;
 use super::api::user_of_path;
-use super::desk::DeskError;
+use super::failure::Failure;
+use super::office::Office;
 use super::session::Session;
 use crate::user::UserId;
 
@@ -139,14 +140,10 @@ fn sorry(title: &str, text: &str) -> Markup {
 }
 
 /// What could not be done, and why.
-pub(super) fn failed(session: &Session, error: &DeskError) -> Response {
-    let (status, title) = match error {
-        DeskError::UnknownUser => (StatusCode::NOT_FOUND, "No such user"),
-        DeskError::Busy => (StatusCode::CONFLICT, "The user is being synced"),
-        DeskError::Upstream(_) => (StatusCode::BAD_GATEWAY, "An API did not do as asked"),
-        DeskError::Store(_) => (StatusCode::SERVICE_UNAVAILABLE, "The queue cannot be asked just now"),
-    };
-    (status, page(title, At::Nowhere, Some(session), None, sorry(title, &error.to_string()))).into_response()
+pub(super) fn failed(session: &Session, failure: &Failure) -> Response {
+    let (status, title) = failure.headline();
+    (status, page(title, At::Nowhere, Some(session), None, sorry(title, &failure.to_string())))
+        .into_response()
 }
 
 pub(super) async fn no_such_page() -> Response {

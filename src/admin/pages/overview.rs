@@ -6,11 +6,13 @@ use maud::{Markup, html};
 
 use super::chart::{self, Span};
 use super::flash::Flash;
-use super::{At, button, failed, form_token, words};
-use crate::admin::desk::{ApiStatus, DeskError, MinuteCount, Status};
+use super::{At, button, form_token, words};
 use crate::admin::fields::Fields;
 use crate::admin::guard::{Here, Visitor};
+use crate::admin::office::Glance;
 use crate::admin::session::Session;
+use crate::operations::ApiStatus;
+use crate::queue::MinuteCount;
 
 pub(crate) async fn show(
     Visitor(session): Visitor,
@@ -18,34 +20,29 @@ pub(crate) async fn show(
     RawQuery(query): RawQuery,
 ) -> Response {
     let flash = Flash::of(&Fields::parse(query.unwrap_or_default().as_bytes()));
-    let asked = async {
-        let status = office.desk.status().await?;
-        let counts = office.desk.counts(chart::LONGEST.since(status.now)).await?;
-        Ok::<_, DeskError>((status, counts))
-    };
-    match asked.await {
-        Ok((status, counts)) => {
-            let body = overview(&session, &status, &counts);
-            super::page("Overview", At::Overview, Some(&session), flash, body).into_response()
-        }
-        Err(error) => failed(&session, &error),
-    }
+    let glance = office.glance().await;
+    // A chart that cannot be drawn is no reason to say nothing at all.
+    let counts =
+        office.operator.hand.queue.counts_since(chart::LONGEST.since(glance.now)).await.unwrap_or_default();
+    let body = overview(&session, &glance, &counts);
+    super::page("Overview", At::Overview, Some(&session), flash, body).into_response()
 }
 
-fn overview(session: &Session, status: &Status, counts: &[MinuteCount]) -> Markup {
+fn overview(session: &Session, status: &Glance, counts: &[MinuteCount]) -> Markup {
     html! {
         h1.unseen { "Overview" }
         section #status.card.{ (tone(status)) } data-live aria-label="Status" {
             div.verdict {
                 h2 { (verdict(status)) }
-                p.muted { "As of " time datetime=(crate::admin::desk::written(status.now)) { (words::clock(status.now)) } }
-                @if status.paused_at.is_some() {
+                p.muted { "As of " time datetime=(status.now) { (words::clock(status.now)) } }
+                @if status.paused_since.is_some() {
                     (button(session, "/admin/queue/resume", "/admin", &[], "primary", html! { "Resume syncs" }))
                 } @else {
                     (button(session, "/admin/queue/pause", "/admin", &[], "", html! { "Pause syncs" }))
                 }
             }
             (parts(status))
+            @if let Some(trouble) = &status.trouble { p.bad { (trouble) } }
         }
         section #rows data-live aria-label="Queue" { (tiles(status, counts)) }
         section #charts.charts data-live aria-label="Syncs" {
@@ -68,12 +65,14 @@ fn overview(session: &Session, status: &Status, counts: &[MinuteCount]) -> Marku
 }
 
 /// The service in one line: the worst first.
-fn verdict(status: &Status) -> String {
+fn verdict(status: &Glance) -> String {
     let resting: Vec<&str> =
-        status.apis.iter().filter(|api| api.state != "ok").map(|api| api_name(&api.api)).collect();
+        status.apis.iter().filter(|api| api.state != "ok").map(|api| api_name(api.api)).collect();
     if !status.accepting {
         "Events are turned away".to_owned()
-    } else if status.paused_at.is_some() {
+    } else if status.trouble.is_some() {
+        "The queue cannot be asked".to_owned()
+    } else if status.paused_since.is_some() {
         "Syncs are paused".to_owned()
     } else if !resting.is_empty() {
         format!("Waiting for {}", resting.join(" and "))
@@ -86,10 +85,10 @@ fn verdict(status: &Status) -> String {
     }
 }
 
-fn tone(status: &Status) -> &'static str {
-    if !status.accepting {
+fn tone(status: &Glance) -> &'static str {
+    if !status.accepting || status.trouble.is_some() {
         "bad"
-    } else if status.paused_at.is_some() || status.apis.iter().any(|api| api.state != "ok") {
+    } else if status.paused_since.is_some() || status.apis.iter().any(|api| api.state != "ok") {
         "warn"
     } else {
         "good"
@@ -97,24 +96,24 @@ fn tone(status: &Status) -> &'static str {
 }
 
 /// Each part of the service, with a sign beside its colour.
-fn parts(status: &Status) -> Markup {
+fn parts(status: &Glance) -> Markup {
     html! {
         dl.parts {
             div.{ (if status.accepting { "good" } else { "bad" }) } {
                 dt { "Events" }
                 dd { @if status.accepting { "are taken" } @else { "cannot be kept and are answered 503: look at the log" } }
             }
-            div.{ (if status.paused_at.is_some() { "warn" } else { "good" }) } {
+            div.{ (if status.paused_since.is_some() { "warn" } else { "good" }) } {
                 dt { "Syncs" }
                 dd {
-                    @if let Some(at) = status.paused_at { "paused " (words::when(at, status.now)) }
+                    @if let Some(at) = status.paused_since { "paused " (words::when(at, status.now)) }
                     @else { "running" }
                     @if status.dry_run { ", as a dry run: nothing is written" }
                 }
             }
             @for api in &status.apis {
                 div.{ (if api.state == "ok" { "good" } else { "warn" }) } {
-                    dt { (api_name(&api.api)) }
+                    dt { (api_name(api.api)) }
                     dd { (api_state(api, status)) }
                 }
             }
@@ -130,8 +129,8 @@ fn api_name(api: &str) -> &str {
     }
 }
 
-fn api_state(api: &ApiStatus, status: &Status) -> Markup {
-    let why = match api.why.as_deref() {
+fn api_state(api: &ApiStatus, status: &Glance) -> Markup {
+    let why = match api.why {
         Some("rate_limit") => "it asked us to slow down (429)",
         Some("credentials") => "it refuses our credentials",
         Some("configuration") => "a setting of its address looks wrong",
@@ -139,7 +138,7 @@ fn api_state(api: &ApiStatus, status: &Status) -> Markup {
         _ => "it did not say why",
     };
     html! {
-        @match api.state.as_str() {
+        @match api.state {
             "ok" => "answers",
             "probing" => { "is tried with one user: " (why) }
             _ => {
@@ -153,7 +152,7 @@ fn api_state(api: &ApiStatus, status: &Status) -> Markup {
     }
 }
 
-fn tiles(status: &Status, counts: &[MinuteCount]) -> Markup {
+fn tiles(status: &Glance, counts: &[MinuteCount]) -> Markup {
     let rows = status.rows;
     let of = |count: Option<u64>| count.map_or("?".to_owned(), words::counted);
     let oldest = rows

@@ -7,12 +7,12 @@ use maud::{Markup, html};
 use super::flash::Flash;
 use super::users::{ON_A_PAGE, pages};
 use super::{At, button, failed, people, words};
-use crate::admin::desk::{DeskError, Filter, ParkedReason, State};
+use crate::admin::failure::Failure;
 use crate::admin::fields::{Fields, with_query};
 use crate::admin::guard::{Here, Visitor};
 use crate::admin::session::Session;
 use crate::clock::Millis;
-use crate::user::UserId;
+use crate::queue::{Filter, ParkedGroup, State};
 
 pub(crate) async fn show(
     Visitor(session): Visitor,
@@ -21,16 +21,16 @@ pub(crate) async fn show(
 ) -> Response {
     let fields = Fields::parse(query.unwrap_or_default().as_bytes());
     let reason = fields.get("reason");
-    let after = fields.get("after").and_then(|id| UserId::new(id).ok());
+    let after = fields.get("after");
     let filter = Filter {
         state: Some(State::Parked),
         reason: reason.map(str::to_owned),
-        after: after.clone(),
+        after: after.map(str::to_owned),
         limit: ON_A_PAGE + 1,
     };
     let asked = async {
-        let reasons = office.desk.parked().await?;
-        Ok::<_, DeskError>((reasons, office.desk.users(filter).await?))
+        let reasons = office.operator.parked().await?;
+        Ok::<_, Failure>((reasons, office.operator.hand.queue.rows(&filter).await?))
     };
     let (reasons, rows) = match asked.await {
         Ok(told) => told,
@@ -39,7 +39,7 @@ pub(crate) async fn show(
     let address = |after: Option<&str>| {
         with_query("/admin/parked", [("reason", reason.map(Into::into)), ("after", after.map(Into::into))])
     };
-    let back = address(after.as_ref().map(UserId::as_str));
+    let back = address(after);
     let (rows, more) = pages(&rows, |last| address(Some(last)));
     let body = html! {
         h1 { "Parked users" }
@@ -62,13 +62,8 @@ pub(crate) async fn show(
     super::page("Parked users", At::Parked, Some(&session), Flash::of(&fields), body).into_response()
 }
 
-fn table_of_reasons(
-    session: &Session,
-    reasons: &[ParkedReason],
-    chosen: Option<&str>,
-    now: Millis,
-) -> Markup {
-    let all = reasons.iter().map(|reason| reason.count).sum::<u64>();
+fn table_of_reasons(session: &Session, reasons: &[ParkedGroup], chosen: Option<&str>, now: Millis) -> Markup {
+    let all = reasons.iter().map(|reason| reason.users).sum::<u64>();
     html! {
         section.card aria-labelledby="why" {
             div.verdict {
@@ -91,14 +86,14 @@ fn table_of_reasons(
                                 th scope="row" {
                                     a href=(with_query("/admin/parked", [("reason", Some(reason.answer.as_str().into()))]))
                                         aria-current=[is_chosen.then_some("true")] { (reason.answer) }
-                                    @if reason.example != reason.answer { p.muted { "such as: " (reason.example) } }
+                                    @if reason.error != reason.answer { p.muted { "such as: " (reason.error) } }
                                 }
-                                td.number data-label="Users" { (words::number(reason.count)) }
-                                td data-label="First" { (words::when(reason.first_at, now)) }
+                                td.number data-label="Users" { (words::number(reason.users)) }
+                                td data-label="First" { @match reason.first_at { Some(at) => (words::when(at, now)), None => "–" } }
                                 td data-label="Last" { (words::when(reason.last_at, now)) }
                                 td.action {
-                                    (button(session, "/admin/queue/retry", "/admin/parked", &[("reason", &reason.answer)], "",
-                                        html! { "Retry " (words::number(reason.count)) span.unseen { " of this reason" } }))
+                                    (button(session, "/admin/queue/retry", "/admin/parked", &[("answer", &reason.answer)], "",
+                                        html! { "Retry " (words::number(reason.users)) span.unseen { " of this reason" } }))
                                 }
                             }
                         }

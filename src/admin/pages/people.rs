@@ -3,14 +3,14 @@
 use maud::{Markup, html};
 
 use super::{button, words};
-use crate::admin::desk::{Row, State};
 use crate::admin::session::Session;
 use crate::clock::Millis;
+use crate::queue::{State, UserRow};
 use crate::upstream::encoded;
 
 /// The address of a user's page.
-pub(super) fn page_of(user: &crate::user::UserId) -> String {
-    format!("/admin/users/{}", encoded(user.as_str()))
+pub(crate) fn page_of(user: &str) -> String {
+    format!("/admin/users/{}", encoded(user))
 }
 
 /// A state, by a sign and a word.
@@ -24,18 +24,18 @@ pub(super) fn badge(state: State) -> Markup {
 }
 
 /// What became of a sync, by a sign and a word.
-pub(super) fn outcome(outcome: &str, reason: Option<&str>) -> Markup {
+pub(super) fn outcome(outcome: &str, reason: &str) -> Markup {
     let tone = match outcome {
         "created" | "subscribed" | "updated" => "good",
         "failed" | "postponed" => "warn",
         "parked" => "bad",
         _ => "plain",
     };
-    html! { span.badge.{ (tone) } { (outcome) } @if let Some(reason) = reason { " " span.muted { (reason) } } }
+    html! { span.badge.{ (tone) } { (outcome) } @if !reason.is_empty() { " " span.muted { (reason) } } }
 }
 
 /// A table of users; whoever is parked or waits for a retry can be tried again from it.
-pub(super) fn table(caption: &str, rows: &[Row], session: &Session, back: &str, now: Millis) -> Markup {
+pub(super) fn table(caption: &str, rows: &[UserRow], session: &Session, back: &str, now: Millis) -> Markup {
     html! {
         div.scroll {
             table {
@@ -47,7 +47,7 @@ pub(super) fn table(caption: &str, rows: &[Row], session: &Session, back: &str, 
                 tbody {
                     @for row in rows {
                         tr {
-                            th scope="row" { a.id href=(page_of(&row.user)) { (row.user.as_str()) } }
+                            th scope="row" { a.id href=(page_of(&row.user)) { (row.user) } }
                             td data-label="State" { (badge(row.state)) }
                             td data-label="When" { (since(row, now)) }
                             td.error data-label="What failed" { (row.error.as_deref().unwrap_or("–")) }
@@ -61,17 +61,17 @@ pub(super) fn table(caption: &str, rows: &[Row], session: &Session, back: &str, 
 }
 
 /// Whether "retry" would change anything.
-pub(super) fn can_be_retried(row: &Row) -> bool {
+pub(super) fn can_be_retried(row: &UserRow) -> bool {
     row.state == State::Parked || row.state == State::Scheduled && row.attempts > 0
 }
 
-pub(super) fn retry(row: &Row, session: &Session, back: &str) -> Markup {
+pub(super) fn retry(row: &UserRow, session: &Session, back: &str) -> Markup {
     let action = format!("{}/retry", page_of(&row.user));
-    let label = html! { "Retry" span.unseen { " " (row.user.as_str()) } };
+    let label = html! { "Retry" span.unseen { " " (row.user) } };
     button(session, &action, back, &[], "", label)
 }
 
-fn since(row: &Row, now: Millis) -> Markup {
+fn since(row: &UserRow, now: Millis) -> Markup {
     html! {
         @match (row.parked_at, row.due_at, row.synced_at) {
             (Some(at), _, _) => { (words::when(at, now)) }

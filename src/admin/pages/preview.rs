@@ -3,26 +3,34 @@
 
 use maud::{Markup, html};
 
-use crate::admin::desk::{FieldPreview, Preview, RequestPreview, TagChange, TagPreview};
+use crate::merge::why::{Field, Tag, TagWhy};
+use crate::operations::preview::{Facts, Preview, Request};
+use crate::personal::Personal;
 
 pub(super) fn shown(preview: &Preview) -> Markup {
     html! {
-        p.lead { strong { (preview.plan) } ": " (preview.summary) }
+        p.lead {
+            strong { (preview.outcome) }
+            @if let Some(reason) = preview.skipped { ", " (reason) }
+            @if let Some(list) = &preview.list { ": " (list.to_string()) }
+            @if preview.held_back { "; nothing would be written, as sync.dry_run is on" }
+        }
         @if !preview.fields.is_empty() { (fields(&preview.fields)) }
         @if !preview.tags.is_empty() { (tags(&preview.tags)) }
-        @if !preview.facts.is_empty() {
-            h3 { "What Sesamy says" }
-            dl.facts { @for (name, value) in &preview.facts { div { dt { (name) } dd { (value) } } } }
-        }
+        @if let Some(facts) = &preview.profile { (profile(facts)) }
         h3 { "The request" }
         @match &preview.request {
             Some(request) => { (sent(request)) }
-            None => p.muted { "None: nothing would be written." },
+            None => p.muted { "None: " (preview.no_request.as_deref().unwrap_or("nothing would be written")) "." },
         }
     }
 }
 
-fn fields(fields: &[FieldPreview]) -> Markup {
+fn text(value: &Option<Personal>) -> &str {
+    value.as_ref().map_or("–", Personal::as_str)
+}
+
+fn fields(fields: &[Field]) -> Markup {
     html! {
         h3 { "Fields" }
         div.scroll {
@@ -35,14 +43,11 @@ fn fields(fields: &[FieldPreview]) -> Markup {
                     @for field in fields {
                         tr {
                             th scope="row" { code { (field.field) } }
-                            td data-label="Now" { (field.now.as_deref().unwrap_or("–")) }
+                            td data-label="Now" { (text(&field.now)) }
                             td data-label="Then" {
-                                @match &field.then {
-                                    Some(then) => { ins { (then) } }
-                                    None => span.muted { "stays" },
-                                }
+                                @if field.changes { ins { (text(&field.sesamy)) } } @else { span.muted { "stays" } }
                             }
-                            td data-label="Why" { (field.why) }
+                            td data-label="Why" { (field.why.to_string()) }
                         }
                     }
                 }
@@ -51,32 +56,53 @@ fn fields(fields: &[FieldPreview]) -> Markup {
     }
 }
 
-fn tags(tags: &[TagPreview]) -> Markup {
-    let sign = |change| match change {
-        TagChange::Added => ("added", "comes"),
-        TagChange::Removed => ("removed", "goes"),
-        TagChange::Kept => ("kept", "stays"),
-    };
+fn tags(tags: &[Tag]) -> Markup {
     html! {
         h3 { "Tags" }
         ul.tags {
             @for tag in tags {
-                @let (class, word) = sign(tag.change);
+                @let (class, word) = match tag.why {
+                    TagWhy::Added => ("added", "comes"),
+                    TagWhy::Removed => ("removed", "goes"),
+                    TagWhy::AlreadyThere | TagWhy::Kept | TagWhy::SomebodyElses => ("kept", "stays"),
+                };
                 li class=(class) {
                     span.word { (word) }
-                    @match tag.change {
-                        TagChange::Added => { ins { (tag.tag) } }
-                        TagChange::Removed => { del { (tag.tag) } }
-                        TagChange::Kept => code { (tag.tag) },
+                    @match tag.why {
+                        TagWhy::Added => { ins { (tag.tag) } }
+                        TagWhy::Removed => { del { (tag.tag) } }
+                        _ => code { (tag.tag) },
                     }
-                    span.muted { (tag.why) }
+                    span.muted { (why(tag)) }
                 }
             }
         }
     }
 }
 
-fn sent(request: &RequestPreview) -> Markup {
+/// What asks for a tag; where nothing does, what becomes of it.
+fn why(tag: &Tag) -> String {
+    if tag.reasons.is_empty() {
+        return tag.why.to_string();
+    }
+    tag.reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+fn profile(facts: &Facts) -> Markup {
+    let tags = if facts.tags.is_empty() { "–".to_owned() } else { facts.tags.join(", ") };
+    html! {
+        h3 { "What Sesamy's profile says" }
+        dl.facts {
+            div { dt { "E-mail" } dd { (text(&facts.email)) } }
+            div { dt { "First name" } dd { (text(&facts.first_name)) } }
+            div { dt { "Last name" } dd { (text(&facts.last_name)) } }
+            div { dt { "Phone" } dd { (text(&facts.phone)) } }
+            div { dt { "Tags" } dd { (tags) } }
+        }
+    }
+}
+
+fn sent(request: &Request) -> Markup {
     let body = serde_json::to_string_pretty(&request.body).unwrap_or_default();
     html! { pre tabindex="0" { (request.method) " " (request.path) "\n\n" (body) } }
 }

@@ -7,11 +7,13 @@ use maud::{Markup, html};
 
 use super::flash::Flash;
 use super::{At, Whom, button, failed, people, preview, words};
-use crate::admin::desk::{DeskError, HistoryRow, Preview, Row};
+use crate::admin::failure::Failure;
 use crate::admin::fields::Fields;
 use crate::admin::guard::{Here, Visitor};
 use crate::admin::session::Session;
 use crate::clock::Millis;
+use crate::operations::preview::Preview;
+use crate::queue::{HistoryRow, UserRow};
 use crate::user::UserId;
 
 pub(crate) async fn show(
@@ -21,15 +23,13 @@ pub(crate) async fn show(
     RawQuery(query): RawQuery,
 ) -> Response {
     let fields = Fields::parse(query.unwrap_or_default().as_bytes());
-    let asked =
-        async { Ok::<_, DeskError>((office.desk.user(&user).await?, office.desk.history(&user).await?)) };
-    let (row, history) = match asked.await {
+    let (row, history) = match office.user(&user).await {
         Ok(told) => told,
-        Err(error) => return failed(&session, &error),
+        Err(failure) => return failed(&session, &failure),
     };
     // Only when it is asked for: it costs calls to both APIs.
     let preview = match fields.get("preview") {
-        Some(_) => Some(office.desk.preview(&user).await),
+        Some(_) => Some(office.preview(&user).await),
         None => None,
     };
     let status = if row.is_none() && preview.is_none() { StatusCode::NOT_FOUND } else { StatusCode::OK };
@@ -41,12 +41,12 @@ pub(crate) async fn show(
 fn body(
     session: &Session,
     user: &UserId,
-    row: Option<&Row>,
+    row: Option<&UserRow>,
     history: &[HistoryRow],
-    preview: Option<&Result<Preview, DeskError>>,
+    preview: Option<&Result<Preview, Failure>>,
     now: Millis,
 ) -> Markup {
-    let address = people::page_of(user);
+    let address = people::page_of(user.as_str());
     html! {
         section.card aria-label="State" {
             div.verdict {
@@ -62,7 +62,7 @@ fn body(
             }
             @match row {
                 Some(row) => { (state(row, now)) }
-                None => p { (DeskError::UnknownUser.to_string()) "." },
+                None => p { (Failure::UnknownUser.to_string()) "." },
             }
         }
         @if let Some(preview) = preview {
@@ -81,7 +81,7 @@ fn body(
     }
 }
 
-fn state(row: &Row, now: Millis) -> Markup {
+fn state(row: &UserRow, now: Millis) -> Markup {
     html! {
         @if let Some(error) = &row.error {
             p.error.bad {
@@ -116,17 +116,17 @@ fn table(history: &[HistoryRow], now: Millis) -> Markup {
                             th scope="row" {
                                 (words::when(row.last_at, now))
                                 @if row.times > 1 {
-                                    p.muted { (words::number(row.times)) " times since " (words::when(row.first_at, now)) }
+                                    p.muted { (words::number(row.times.into())) " times since " (words::when(row.first_at, now)) }
                                 }
                                 @if row.unchanged_times > 0 {
-                                    p.muted { "then " (words::number(row.unchanged_times)) " times unchanged" }
+                                    p.muted { "then " (words::number(row.unchanged_times.into())) " times unchanged" }
                                 }
                             }
                             td data-label="Outcome" {
-                                (people::outcome(&row.outcome, row.reason.as_deref()))
+                                (people::outcome(&row.outcome, &row.reason))
+                                @if row.held_back { p.muted { "held back by sync.dry_run" } }
                                 @if let Some(error) = &row.error {
-                                    @let class = row.error_class.as_deref().filter(|class| row.reason.as_deref() != Some(class));
-                                    p.error { @if let Some(class) = class { (class) ": " } (error) }
+                                    p.error { (error) }
                                 }
                             }
                             td data-label="Changed" { (changes(row)) }

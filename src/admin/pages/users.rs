@@ -6,9 +6,10 @@ use maud::{Markup, html};
 
 use super::flash::Flash;
 use super::{At, failed, people};
-use crate::admin::desk::{Filter, Row, State};
 use crate::admin::fields::{Fields, with_query};
 use crate::admin::guard::{Here, Visitor};
+use crate::admin::session::Session;
+use crate::queue::{Filter, State, UserRow};
 use crate::user::UserId;
 
 /// So many users on a page.
@@ -22,24 +23,20 @@ pub(crate) async fn show(
     let fields = Fields::parse(query.unwrap_or_default().as_bytes());
     let state =
         fields.get("state").and_then(|word| State::ALL.into_iter().find(|state| state.as_str() == word));
-    let after = fields.get("after").and_then(|id| UserId::new(id).ok());
-    let filter = Filter { state, reason: None, after: after.clone(), limit: ON_A_PAGE + 1 };
-    let rows = match office.desk.users(filter).await {
+    let after = fields.get("after");
+    let filter = Filter { state, reason: None, after: after.map(str::to_owned), limit: ON_A_PAGE + 1 };
+    let rows = match office.operator.hand.queue.rows(&filter).await {
         Ok(rows) => rows,
-        Err(error) => return failed(&session, &error),
+        Err(error) => return failed(&session, &error.into()),
     };
-    let name = |state: State| (state.as_str().into(), after.as_ref().map(|id| id.as_str().into()));
-    let (of_state, of_after) = state.map_or((None, None), |state| {
-        let (a, b) = name(state);
-        (Some(a), b)
-    });
-    let back = with_query("/admin/users", [("state", of_state), ("after", of_after)]);
-    let (rows, more) = pages(&rows, |last| {
+    let address = |after: Option<&str>| {
         with_query(
             "/admin/users",
-            [("state", state.map(|it| it.as_str().into())), ("after", Some(last.into()))],
+            [("state", state.map(|it| it.as_str().into())), ("after", after.map(Into::into))],
         )
-    });
+    };
+    let back = address(after);
+    let (rows, more) = pages(&rows, |last| address(Some(last)));
     let body = html! {
         h1 { "Users" }
         nav.filter aria-label="State" {
@@ -59,10 +56,21 @@ pub(crate) async fn show(
 }
 
 /// Those that fit on a page, and the way to the next one.
-pub(super) fn pages(rows: &[Row], next: impl FnOnce(&str) -> String) -> (&[Row], Markup) {
+pub(super) fn pages(rows: &[UserRow], next: impl FnOnce(&str) -> String) -> (&[UserRow], Markup) {
     let Some((shown, _)) = rows.split_at_checked(ON_A_PAGE).filter(|(_, rest)| !rest.is_empty()) else {
         return (rows, html! {});
     };
-    let href = shown.last().map(|last| next(last.user.as_str())).unwrap_or_default();
+    let href = shown.last().map(|last| next(&last.user)).unwrap_or_default();
     (shown, html! { p.more { a href=(href) rel="next" { "More" } } })
+}
+
+/// Several users who have the same address.
+pub(crate) fn choice(session: &Session, users: &[UserId]) -> super::Page {
+    let body = html! {
+        section.card aria-labelledby="several" {
+            h1 #several { "Several users have this address" }
+            ul { @for user in users { li { a.id href=(people::page_of(user.as_str())) { (user.as_str()) } } } }
+        }
+    };
+    super::page("Several users", At::Users, Some(session), None, body)
 }

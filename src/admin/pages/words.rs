@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use maud::{Markup, html};
 
-use crate::admin::desk::written;
 use crate::clock::Millis;
 use crate::queue::Census;
 
@@ -56,7 +55,7 @@ pub(super) fn when(at: Millis, now: Millis) -> Markup {
     } else {
         format!("{} ago", span(now.since(at)))
     };
-    html! { time datetime=(written(at)) title=(full(at)) { (text) } }
+    html! { time datetime=(at) title=(full(at)) { (text) } }
 }
 
 /// `14:05:09 UTC`, for what is of today.
