@@ -119,6 +119,15 @@ async fn the_overview_keeps_itself_up_to_date_and_disturbs_nobody_who_types() {
     .await;
 }
 
+#[tokio::test]
+async fn published_by_a_container_to_its_host_alone_it_opens_in_a_browser_there() {
+    let office = Office::with(&[("ADMIN__LISTEN", "0.0.0.0:0")]).await;
+    visit(format!("http://localhost:{}", office.page.port()), async |browser| {
+        logs_in(browser).await; // though its cookie is for encrypted connections only
+    })
+    .await;
+}
+
 /// What the browser does when a tab is come back to.
 const ASK_AT_ONCE: &str = "document.dispatchEvent(new Event('visibilitychange'))";
 
