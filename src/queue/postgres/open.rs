@@ -14,7 +14,7 @@ use super::statements;
 use super::tries::Tries;
 use super::url::{Place, PostgresUrl};
 use crate::clock::Clock;
-use crate::queue::{NextDue, Options, Role};
+use crate::queue::{NextDue, OpenError, Options, Role};
 
 /// How long the start waits for a connection.
 const CONNECTING: Duration = Duration::from_secs(10);
@@ -99,16 +99,10 @@ pub enum PostgresError {
         /// The schema.
         schema: String,
     },
-    /// There is nothing to look into, and the command is none that begins something.
-    #[error(
-        "there is no queue in {0} yet: start the service once, which makes it, or set queue.url to the database that the \
-         service has"
-    )]
-    NoQueue(Place),
     /// The schema is of an older version, whose service may be running.
     #[error(
-        "the queue in {place} has schema version {found}, and this program's is {known}: start the service of this version, \
-         which brings it up to date, or run the command of the version that runs there"
+        "the queue in {place} has schema version {found}, and this program needs {known}. Run the program of the version \
+         that made it; or start the service of this version (`sesamy-mailmojo serve`), which brings it up to date"
     )]
     Older {
         /// Which database.
@@ -154,7 +148,7 @@ pub(super) async fn open(
     role: Role,
     options: &Options,
     clock: &Clock,
-) -> Result<Opened, PostgresError> {
+) -> Result<Opened, OpenError> {
     let place = url.place();
     let mut connection = connect(url, &place).await?;
     let opened = prepare(&mut connection, &place, role, options, clock).await;
@@ -184,7 +178,7 @@ async fn prepare(
     role: Role,
     options: &Options,
     clock: &Clock,
-) -> Result<Opened, PostgresError> {
+) -> Result<Opened, OpenError> {
     let told = |error: Error| explain(place, &error);
     find_schema(connection, place, role).await?;
     let began = clock.now();
@@ -203,14 +197,14 @@ async fn prepare(
         match came {
             Ok(next_due) => return Ok(Opened { next_due, channel }),
             Err(error) if is_worth_another(&mut tries, &error) => {}
-            Err(error) => return Err(told(error)),
+            Err(error) => return Err(told(error).into()),
         }
     }
 }
 
 /// A service brings the schema up to date. A command may be of another version than a service that is running, and changes
 /// nothing under it.
-async fn find_schema(connection: &mut PgConnection, place: &Place, role: Role) -> Result<(), PostgresError> {
+async fn find_schema(connection: &mut PgConnection, place: &Place, role: Role) -> Result<(), OpenError> {
     let told = |error: Error| explain(place, &error);
     let mut found = schema::version(connection).await.map_err(told)?;
     let makes_it = match role {
@@ -221,15 +215,15 @@ async fn find_schema(connection: &mut PgConnection, place: &Place, role: Role) -
         found = migrate(connection).await.map_err(told)?;
     }
     let (place, known) = (place.clone(), schema::KNOWN);
-    match found {
-        Version::Nowhere => Err(PostgresError::NoSchema(place)),
-        Version::Foreign(schema) => Err(PostgresError::Foreign { place, schema }),
-        Version::Ours(found) if found > known => Err(PostgresError::Newer { place, found, known }),
-        Version::Ours(_) if makes_it => Ok(()),
-        Version::Ours(0) => Err(PostgresError::NoQueue(place)),
-        Version::Ours(found) if found < known => Err(PostgresError::Older { place, found, known }),
-        Version::Ours(_) => Ok(()),
-    }
+    let refusal = match found {
+        Version::Ours(0) if !makes_it => return Err(OpenError::NoQueue { place: place.to_string() }),
+        Version::Nowhere => PostgresError::NoSchema(place),
+        Version::Foreign(schema) => PostgresError::Foreign { place, schema },
+        Version::Ours(found) if found > known => PostgresError::Newer { place, found, known },
+        Version::Ours(found) if found < known && !makes_it => PostgresError::Older { place, found, known },
+        Version::Ours(_) => return Ok(()),
+    };
+    Err(refusal.into())
 }
 
 /// Replicas of an older version may be at work: their transactions and this one may be in each other's way.
