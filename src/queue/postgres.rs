@@ -47,7 +47,7 @@ use self::errands::{Beside, Errands};
 use self::line::Line;
 use self::writer::Writer;
 use super::command::Ends;
-use super::{OpenError, Options, Role};
+use super::{Options, Role};
 use crate::clock::Clock;
 
 pub use open::PostgresError;
@@ -89,7 +89,7 @@ pub(super) async fn open(
     clock: Clock,
     seed: u64,
     tuning: Tuning,
-) -> Result<(Ends, Reader), OpenError> {
+) -> Result<(Ends, Reader), PostgresError> {
     let opened = open::open(url, role, &options, &clock).await?;
 
     let connect = PgConnectOptions::clone(&url.options);

@@ -14,7 +14,7 @@ use super::statements;
 use super::tries::Tries;
 use super::url::{Place, PostgresUrl};
 use crate::clock::Clock;
-use crate::queue::{NextDue, OpenError, Options, Role};
+use crate::queue::{NextDue, Options, Role};
 
 /// How long the start waits for a connection.
 const CONNECTING: Duration = Duration::from_secs(10);
@@ -99,6 +99,12 @@ pub enum PostgresError {
         /// The schema.
         schema: String,
     },
+    /// There is no queue there, and whoever asked may not make one.
+    #[error(
+        "there is no queue in {0} yet: the service makes it when it first starts (`sesamy-mailmojo serve`). If it has, set \
+         queue.url to the service's: this command looks elsewhere, maybe in another schema"
+    )]
+    NoQueue(Place),
     /// The schema is of an older version, whose service may be running.
     #[error(
         "the queue in {place} has schema version {found}, and this program needs {known}. Run the program of the version \
@@ -148,7 +154,7 @@ pub(super) async fn open(
     role: Role,
     options: &Options,
     clock: &Clock,
-) -> Result<Opened, OpenError> {
+) -> Result<Opened, PostgresError> {
     let place = url.place();
     let mut connection = connect(url, &place).await?;
     let opened = prepare(&mut connection, &place, role, options, clock).await;
@@ -178,7 +184,7 @@ async fn prepare(
     role: Role,
     options: &Options,
     clock: &Clock,
-) -> Result<Opened, OpenError> {
+) -> Result<Opened, PostgresError> {
     let told = |error: Error| explain(place, &error);
     find_schema(connection, place, role).await?;
     let began = clock.now();
@@ -197,14 +203,14 @@ async fn prepare(
         match came {
             Ok(next_due) => return Ok(Opened { next_due, channel }),
             Err(error) if is_worth_another(&mut tries, &error) => {}
-            Err(error) => return Err(told(error).into()),
+            Err(error) => return Err(told(error)),
         }
     }
 }
 
 /// A service brings the schema up to date. A command may be of another version than a service that is running, and changes
 /// nothing under it.
-async fn find_schema(connection: &mut PgConnection, place: &Place, role: Role) -> Result<(), OpenError> {
+async fn find_schema(connection: &mut PgConnection, place: &Place, role: Role) -> Result<(), PostgresError> {
     let told = |error: Error| explain(place, &error);
     let mut found = schema::version(connection).await.map_err(told)?;
     let makes_it = match role {
@@ -215,15 +221,15 @@ async fn find_schema(connection: &mut PgConnection, place: &Place, role: Role) -
         found = migrate(connection).await.map_err(told)?;
     }
     let (place, known) = (place.clone(), schema::KNOWN);
-    let refusal = match found {
-        Version::Ours(0) if !makes_it => return Err(OpenError::NoQueue { place: place.to_string() }),
-        Version::Nowhere => PostgresError::NoSchema(place),
-        Version::Foreign(schema) => PostgresError::Foreign { place, schema },
-        Version::Ours(found) if found > known => PostgresError::Newer { place, found, known },
-        Version::Ours(found) if found < known && !makes_it => PostgresError::Older { place, found, known },
-        Version::Ours(_) => return Ok(()),
-    };
-    Err(refusal.into())
+    match found {
+        Version::Nowhere => Err(PostgresError::NoSchema(place)),
+        Version::Foreign(schema) => Err(PostgresError::Foreign { place, schema }),
+        Version::Ours(found) if found > known => Err(PostgresError::Newer { place, found, known }),
+        Version::Ours(_) if makes_it => Ok(()),
+        Version::Ours(0) => Err(PostgresError::NoQueue(place)),
+        Version::Ours(found) if found < known => Err(PostgresError::Older { place, found, known }),
+        Version::Ours(_) => Ok(()),
+    }
 }
 
 /// Replicas of an older version may be at work: their transactions and this one may be in each other's way.

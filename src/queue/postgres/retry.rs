@@ -46,7 +46,7 @@ const MAKE_DUE: &str = concat!(
         due_at = least(u.due_at, ",
     server_time!(),
     "), lane = CASE WHEN u.due_at IS NULL THEN 1 ELSE least(u.lane, 1) END,
-        generation = u.generation + 1, event_type = 'retry', attempts = 0, failing_since = NULL, parked_at = NULL, answer = NULL
+        event_type = 'retry', attempts = 0, failing_since = NULL, parked_at = NULL, answer = NULL
     FROM held WHERE u.connection = 'default' AND u.user_id = held.user_id AND ",
     can_be_made_due!()
 );

@@ -20,7 +20,8 @@ fn opens(ground: &Ground, role: Role, clock: &Clock) -> Result<Queue, OpenError>
 async fn a_command_makes_nothing_where_it_only_looks() {
     let Some(ground) = Ground::new() else { return };
     let error = opens(&ground, LOOKS, &clock()).unwrap_err();
-    assert!(matches!(error, OpenError::NoQueue { .. }), "{error}");
+    assert!(matches!(error, OpenError::Postgres(PostgresError::NoQueue(_))), "{error}");
+    assert!(error.to_string().contains("when it first starts"), "{error}");
     let tables = "SELECT count(*) FROM pg_class WHERE relnamespace = current_schema()::regnamespace";
     assert_eq!(ground.number(tables), 0);
 
