@@ -4,10 +4,10 @@ use crate::queue::Lane;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use super::{DEBOUNCE, DONE, LEASE, OPTIONS, Shop, UPDATE, only_job, retry, stories, user};
+use super::{DONE, LEASE, OPTIONS, Shop, due, names, only_job, retry, stories, user};
 use crate::clock::Millis;
 use crate::queue::Room;
-use crate::queue::{Job, Options, Queue, Rates};
+use crate::queue::{Job, Options, Rates};
 use crate::upstream::rest::{Change, Kind, Pause, Why};
 use crate::upstream::{Api, Meter, PerApi, Quota, Turn};
 
@@ -25,34 +25,23 @@ stories! {
     a_rate_that_was_raised_holds_at_once,
 }
 
-const SECOND: Duration = Duration::from_secs(1);
+pub(super) const SECOND: Duration = Duration::from_secs(1);
 
 /// One call a second of each API, `burst` at once.
-fn slow(burst: u32) -> Options {
+pub(super) fn slow(burst: u32) -> Options {
     rated(60, burst)
 }
 
-fn rated(per_minute: u32, burst: u32) -> Options {
+pub(super) fn rated(per_minute: u32, burst: u32) -> Options {
     let number = |number| NonZeroU32::new(number).unwrap();
     let quota = Quota { per_minute: number(per_minute), burst: number(burst) };
     let quotas = PerApi { sesamy: quota, mailmojo: quota };
     Options { rates: Rates { quotas, ..OPTIONS.rates }, ..OPTIONS }
 }
 
-async fn due(shop: &Shop, queue: &Queue, names: &[&str]) {
-    for name in names {
-        queue.push(&user(name), UPDATE).await.unwrap();
-    }
-    shop.clock.advance(DEBOUNCE);
-}
-
-fn rest(why: Why, until: Option<Millis>) -> Change {
+pub(super) fn rest(why: Why, until: Option<Millis>) -> Change {
     let kind = (why == Why::Outage).then_some(Kind::Transient);
     Change::Begin(Pause { why, until: until.unwrap(), doublings: 0, kind })
-}
-
-fn names(jobs: &[Job]) -> Vec<&str> {
-    jobs.iter().map(|job| job.user.as_str()).collect()
 }
 
 async fn a_lease_takes_the_calls_of_its_sync_and_waits_where_there_are_none(shop: Shop) {

@@ -1,5 +1,7 @@
 //! The rows of users, as an operator sees them.
 
+use std::collections::BTreeSet;
+
 use rusqlite::{Row, Transaction, params};
 
 use super::rows_in;
@@ -44,6 +46,7 @@ pub(super) fn filtered(
 
 pub(super) fn of(store: &Transaction<'_>, now: Millis, users: &[UserId]) -> rusqlite::Result<Vec<UserRow>> {
     let mut one = store.prepare(&of_one())?;
+    let users: BTreeSet<&UserId> = users.iter().collect();
     let mut rows = Vec::with_capacity(users.len());
     for user in users {
         for row in one.query_map([user.as_str()], |row| read(row, now))? {
