@@ -22,7 +22,7 @@ use crate::upstream::{Api, Attempt};
 use crate::user::UserId;
 
 /// How long a sync by hand waits for its turn: a person is waiting too.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(5);
 /// How much of a user's history is shown.
 const HISTORY: usize = 100;
 

@@ -1,10 +1,10 @@
 //! The JSON API of the operations page.
 
 use serde_json::{Value, json};
-use sesamy_mailmojo::sandbox::Route;
+use sesamy_mailmojo::sandbox::{Fault, Route, Rule, user};
 
 use crate::admin::{KARI, OTHER_TOKEN, Office, TOKEN, WORDS, bearer};
-use crate::wire::Answer;
+use crate::wire::{Answer, Caller};
 
 #[tokio::test]
 async fn only_a_token_opens_the_api_and_never_a_session() {
@@ -184,17 +184,55 @@ async fn many_are_retried_by_reason_by_answer_or_all_and_only_if_it_is_said_whom
 }
 
 #[tokio::test]
-async fn syncs_are_paused_and_resumed_and_what_cannot_be_done_is_a_problem_of_its_own_kind() {
-    let office = Office::with_somebody_parked().await;
+async fn syncs_are_paused_and_resumed() {
+    let office = Office::open().await;
     assert!(office.api("POST queue/pause", "").await.json()["paused_since"].is_string());
-    office.api(&format!("POST users/{KARI}/sync"), "").await.is_problem(503, "not-now");
+    office.api("POST users/u1/sync", "").await.is_problem(503, "not-now");
     assert_eq!(office.api("POST queue/resume", "").await.json()["paused_since"], json!(null));
+    assert_eq!(office.api("POST users/u1/sync", "").await.json()["reason"], "user_not_found");
+}
 
+#[tokio::test]
+async fn a_user_who_is_being_synced_is_waited_for_but_not_for_ever() {
+    let office = Office::with(&[("SYNC__REQUEST_TIMEOUT", "40s"), ("SYNC__DEADLINE", "60s")]).await;
+    office.town.sandbox.sesamy.put_user(user("u1").email("kari@example.com"));
     let held = office.town.sandbox.mailmojo.hold_answer(Route::ContactGet);
-    assert_eq!(office.town.event("contract.1#update", "email|ola").await, 202);
+    assert_eq!(office.town.event("contract.1#update", "u1").await, 202);
     held.arrived().await;
-    office.api("POST users/email%7Cola/sync", "").await.is_problem(409, "user-busy");
+    office.api("POST users/u1/sync", "").await.is_problem(409, "user-busy");
     held.release();
+    office.user_is("u1", "idle").await;
+}
+
+#[tokio::test]
+async fn an_api_that_fails_is_told_and_parks_nobody() {
+    let office = Office::open().await;
+    office.town.sandbox.sesamy.put_user(user("u1").email("kari@example.com"));
+    office.town.sandbox.sesamy.inject(Rule::on(Route::Profile, Fault::status(500)).times(2));
+    let answer = office.api("GET users/u1/preview", "").await;
+    answer.is_problem(502, "upstream-failed");
+    assert!(answer.body.contains("sesamy: GET /management/users/{id}"), "{answer:?}");
+    let synced = office.api("POST users/u1/sync", "").await.json();
+    assert_eq!((&synced["outcome"], &synced["reason"]), (&json!("failed"), &json!("transient")));
+    office.user_is("u1", "idle").await;
+}
+
+#[tokio::test]
+async fn whoever_asks_for_a_sync_and_goes_away_has_it_all_the_same() {
+    let office = Office::open().await;
+    office.town.sandbox.sesamy.put_user(user("u1").email("kari@example.com"));
+    let held = office.town.sandbox.mailmojo.hold_answer(Route::Subscribe);
+    let mut caller = Caller::at(office.page).await;
+    let head = format!(
+        "POST /admin/api/users/u1/sync HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n{}",
+        bearer(TOKEN)
+    );
+    caller.send(format!("{head}\r\n")).await;
+    held.arrived().await;
+    drop(caller);
+    held.release();
+    office.user_is("u1", "idle").await;
+    assert_eq!(office.user("u1").await["history"][0]["outcome"], "created");
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 
 use sesamy_mailmojo::sandbox::user;
 
-use crate::admin::{KARI, Office, TOKEN, WORDS};
+use crate::admin::{KARI, Office, TOKEN};
 
 #[tokio::test]
 async fn a_parked_user_is_retried_from_the_list_and_comes_in_step() {
@@ -167,14 +167,6 @@ async fn an_address_finds_its_user_and_is_in_no_url_and_no_log() {
     let several = office.post("/admin/find", &cookie, &format!("form={form}&who=twins%40example.com")).await;
     assert!(several.body.contains("/admin/users/twin-1") && several.body.contains("/admin/users/twin-2"));
     assert!(!office.town.service.output.text().contains("example.com"));
-}
-
-#[tokio::test]
-async fn what_an_api_refuses_is_told_with_its_words_and_what_is_held_is_not_waited_for_for_ever() {
-    let office = Office::with_somebody_parked().await;
-    let cookie = office.login(TOKEN).await;
-    let page = office.get(&format!("/admin/users/{KARI}"), &cookie).await;
-    assert!(page.body.contains(WORDS), "{}", page.body);
 }
 
 fn encoded(text: &str) -> String {

@@ -76,7 +76,7 @@ fn since(row: &UserRow, now: Millis) -> Markup {
         @match (row.parked_at, row.due_at, row.synced_at) {
             (Some(at), _, _) => { (words::when(at, now)) }
             (None, Some(at), _) => { (words::when(at, now)) }
-            (None, None, Some(at)) => { "synced " (words::when(at, now)) }
+            (None, None, Some(at)) => { span { "synced " (words::when(at, now)) } }
             (None, None, None) => "–",
         }
     }

@@ -94,7 +94,7 @@ fn state(row: &UserRow, now: Millis) -> Markup {
             @if let Some(at) = row.due_at { div { dt { "Due" } dd { (words::when(at, now)) } } }
             @if let Some(at) = row.failing_since { div { dt { "Failing since" } dd { (words::when(at, now)) } } }
             div { dt { "Last synced" } dd { @match row.synced_at { Some(at) => (words::when(at, now)), None => "never" } } }
-            div { dt { "Last event" } dd { code { (row.event_type) } } }
+            div { dt { "Last asked by" } dd { code { (row.event_type) } } }
             div { dt { "Asked for" } dd { (words::plural(u64::try_from(row.generation).unwrap_or(0), "time", "times")) } }
             @if row.held_back { div { dt { "Dry run" } dd { "a change was held back" } } }
         }
