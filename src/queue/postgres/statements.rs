@@ -73,6 +73,7 @@ const UNDO_LEASES: &str = "
 const WRITE_WHAT_WAS_HELD_BACK: &str = "
     WITH held AS MATERIALIZED (SELECT user_id FROM users WHERE held_back ORDER BY user_id FOR NO KEY UPDATE)
     UPDATE users AS u SET held_back = false,
+        lane = CASE WHEN u.due_at IS NULL THEN greatest(u.lane, 1) ELSE u.lane END,
         due_at = CASE WHEN lease_owner IS NULL THEN least(due_at, $1) ELSE due_at END
     FROM held WHERE u.connection = 'default' AND u.user_id = held.user_id AND u.held_back";
 

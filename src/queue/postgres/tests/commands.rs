@@ -21,7 +21,7 @@ async fn a_command_makes_nothing_where_it_only_looks() {
     let Some(ground) = Ground::new() else { return };
     let error = opens(&ground, LOOKS, &clock()).unwrap_err();
     assert!(matches!(error, OpenError::Postgres(PostgresError::NoQueue(_))), "{error}");
-    assert!(error.to_string().contains("start the service once"), "{error}");
+    assert!(error.to_string().contains("when it first starts"), "{error}");
     let tables = "SELECT count(*) FROM pg_class WHERE relnamespace = current_schema()::regnamespace";
     assert_eq!(ground.number(tables), 0);
 
