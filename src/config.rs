@@ -10,6 +10,7 @@
 mod check;
 mod environment;
 mod error;
+mod in_force;
 mod parse;
 mod reader;
 mod sources;
@@ -26,6 +27,7 @@ use reqwest::Url;
 use secrecy::SecretString;
 
 pub use self::error::{Problem, SettingsError};
+pub use self::in_force::{InForce, Value};
 
 use crate::queue::PostgresUrl;
 
@@ -49,8 +51,14 @@ pub struct Settings {
     pub queue: Queue,
     /// How users are synced.
     pub sync: Sync,
+    /// What is remembered of each user's syncs.
+    pub history: History,
+    /// The operations page.
+    pub admin: Admin,
     /// What is logged.
     pub log: Log,
+    /// All of them once more, as an operator may be shown them, in the order of `config/default.toml`.
+    pub in_force: Vec<InForce>,
 }
 
 /// `[server]`
@@ -168,6 +176,22 @@ pub struct Sync {
     pub keep_tags: Vec<String>,
 }
 
+/// `[history]`
+#[derive(Debug, Clone)]
+pub struct History {
+    /// For how many days the syncs of a user are remembered; 1 to 3650.
+    pub days: u16,
+}
+
+/// `[admin]`
+#[derive(Debug, Clone)]
+pub struct Admin {
+    /// Where the operations page listens. Port 0: any that is free.
+    pub listen: SocketAddr,
+    /// The tokens that open it, each visible ASCII of 16 characters or more; none: there is no page.
+    pub tokens: Vec<SecretString>,
+}
+
 /// How a log line looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
@@ -215,6 +239,7 @@ impl Settings {
         match check::settings(&mut reader) {
             Some(mut settings) if reader.problems.is_empty() => {
                 settings.server.listen.set_port(port.unwrap_or(settings.server.listen.port()));
+                settings.in_force = in_force::list(&reader, port.is_some().then_some(settings.server.listen));
                 Ok(Loaded { settings, warnings: reader.warnings })
             }
             _ => Err(SettingsError::new(reader.problems)),

@@ -20,9 +20,12 @@
 //! | room | knows | does not know |
 //! |---|---|---|
 //! | [`cli`] | one file per command; wires the rest together | how anything works inside |
+//! | [`operations`] | what an operator asks for, the same for everybody who asks | who asks, and how it is shown |
 //! | [`config`] | every setting, its default, its check | who uses it |
+//! | [`admin`] | the operations page, its JSON API, who may open them | how anything is done |
 //! | [`server`] | routes, authentication, limits, problem responses, health | Mailmojo, the merge |
 //! | [`event`] | the shape of an event, the eight types | HTTP |
+//! | [`operations`] | what an operator asks for: sync now, preview, backfill, retry, pause | how it is asked |
 //! | [`worker`] | the loop, concurrency, backoff, shutdown | HTTP details |
 //! | [`queue`] | due, lease, settle, park | what a sync is |
 //! | [`sync`] | the five steps above for one user | SQL, retries |
@@ -32,12 +35,14 @@
 //! | [`sandbox`] | an in-memory Sesamy and Mailmojo over real HTTP | the service |
 //! | [`telemetry`], [`personal`], [`user`], [`clock`] | the ground: logs and metrics, masking, ids, time | everything above |
 
+pub mod admin;
 pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod event;
 pub mod mailmojo;
 pub mod merge;
+pub mod operations;
 pub mod personal;
 #[cfg(any(test, fuzzing))]
 pub mod properties;

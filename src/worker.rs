@@ -7,6 +7,7 @@
 mod ended;
 mod hand;
 mod heartbeat;
+mod pruning;
 mod verdict;
 
 use std::collections::HashMap;
@@ -24,6 +25,7 @@ use crate::upstream::{Attempt, PerApi};
 
 pub use hand::{Ended, Hand, Limits};
 pub use heartbeat::{Heartbeat, Pause};
+pub use pruning::prune_history;
 pub use verdict::Patience;
 
 /// The loop turns at least this often, due rows or not: `/healthz` listens for it.
@@ -216,14 +218,7 @@ impl Worker {
             }
         }
         for (job, attempt) in std::mem::take(&mut running.jobs).into_values() {
-            let job = Job { calls: attempt.calls_left(), ..job };
-            let settlement = if attempt.is_writing() {
-                // The write may still arrive: nobody may sync this user before it is over one way or the other.
-                Settlement::Abandon { until: self.hand.clock.now().plus(self.hand.limits.request_timeout) }
-            } else {
-                Settlement::Release
-            };
-            self.hand.settle(&job, settlement, None).await;
+            self.hand.cut_off(job, &attempt).await;
         }
     }
 }

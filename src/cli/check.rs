@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
-use super::service::{Clients, clients, quotas};
+use super::wiring::{Clients, clients, quotas};
 use super::{CommandError, Output};
 use crate::clock::Clock;
 use crate::config::Settings;

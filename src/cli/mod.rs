@@ -1,11 +1,16 @@
 //! The commands: one file each. Here they are parsed and run; `service` wires the rooms together.
 
+mod answer;
 mod check;
 mod demo;
 mod healthcheck;
+mod preview;
+mod queue;
 mod serve;
 mod service;
 mod shutdown;
+mod sync;
+mod wiring;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -41,6 +46,22 @@ enum Command {
     /// Check the settings, then make one harmless call to each API: credentials, scopes, the list's name.
     #[command(after_help = "Example:\n  sesamy-mailmojo --config publisher.toml check --json")]
     Check(Output),
+    /// Sync users now, and tell what came of it: through the queue, so never beside a running service's sync of the same
+    /// user.
+    #[command(after_help = "Example:\n  sesamy-mailmojo sync 'email|84cccf985de28a2a84824786'")]
+    Sync(sync::Options),
+    /// Tell how the queue stands; list, show and retry users; pause and resume syncs.
+    #[command(
+        after_help = "Examples:\n  sesamy-mailmojo queue\n  sesamy-mailmojo queue list --state parked\n  \
+                            sesamy-mailmojo queue pause"
+    )]
+    Queue(queue::Options),
+    /// Tell what a sync of these users would change, field by field and tag by tag, and why; writes nothing.
+    #[command(
+        after_help = "Examples:\n  sesamy-mailmojo --config publisher.toml preview 'email|84cccf985de28a2a84824786'\n  \
+        sesamy-mailmojo --config publisher.toml preview --email kari@example.com --json"
+    )]
+    Preview(preview::Options),
     /// Ask a running service on this machine whether it is healthy: for Docker's HEALTHCHECK.
     #[command(after_help = "Example:\n  PORT=8080 sesamy-mailmojo healthcheck")]
     Healthcheck,
@@ -67,6 +88,10 @@ enum CommandError {
     Demo(#[from] demo::DemoError),
     #[error("{0}")]
     Unhealthy(String),
+    #[error("{0} is not known: no event of this user has come, and nobody has asked for a sync")]
+    Unknown(String),
+    #[error(transparent)]
+    Queue(#[from] crate::queue::QueueError),
     #[error("cannot listen for signals: {0}")]
     Signals(std::io::Error),
     #[error("cannot write the answer: {0}")]
@@ -110,13 +135,31 @@ async fn run(cli: Cli) -> Result<(), CommandError> {
             Ok(settings) => check::run(settings, output).await,
             Err(error) => Err(check::without_settings(error, output)?),
         },
+        Command::Sync(options) => sync::run(load_quietly(config)?, options).await,
+        Command::Queue(options) => queue::run(load_quietly(config)?, options).await,
+        Command::Preview(options) => preview::run(load_quietly(config)?, options).await,
         Command::Healthcheck => healthcheck::run(config, environment()).await,
     }
+}
+
+/// The same for a command whose answer tells it all: where `log.level` is left at its default, only warnings are logged.
+fn load_quietly(config: Option<&Path>) -> Result<Settings, CommandError> {
+    let Loaded { mut settings, warnings } = Settings::load(config, environment())?;
+    if settings.log.level == "info" {
+        settings.log.level = "warn".to_owned();
+    }
+    log(&settings, LogTarget::Stderr, warnings)?;
+    Ok(settings)
 }
 
 /// The settings, and the log that they ask for, in which their warnings come first.
 fn load(config: Option<&Path>, target: LogTarget) -> Result<Settings, CommandError> {
     let Loaded { settings, warnings } = Settings::load(config, environment())?;
+    log(&settings, target, warnings)?;
+    Ok(settings)
+}
+
+fn log(settings: &Settings, target: LogTarget, warnings: Vec<String>) -> Result<(), CommandError> {
     let format = settings.log.format.map(|format| match format {
         LogFormat::Json => Format::Json,
         LogFormat::Pretty => Format::Pretty,
@@ -125,7 +168,7 @@ fn load(config: Option<&Path>, target: LogTarget) -> Result<Settings, CommandErr
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    Ok(settings)
+    Ok(())
 }
 
 /// The environment; a variable that is not Unicode is no setting.

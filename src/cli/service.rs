@@ -6,22 +6,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::{BuildError, PrometheusHandle};
-use tokio::task::JoinHandle;
+use tokio::net::TcpListener;
+use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::shutdown::Timetable;
+use super::wiring::{open_queue, operator};
+use crate::admin;
 use crate::clock::Clock;
-use crate::config::{self, QueueUrl, Settings};
-use crate::merge::{KeepTags, Rules};
-use crate::queue::{Lane, OpenError, Options as QueueOptions, Queue, Rates, Role};
-use crate::server::{App, Authenticator, Limits, listen, router, serve};
-use crate::sync::Syncer;
-use crate::upstream::rest::{Policy, Rest};
-use crate::upstream::{
-    Api, ClientError, Credentials, Meter, Options as UpstreamOptions, PerApi, Quota, Upstream,
-};
-use crate::worker::{Hand, Heartbeat, Patience, Pause, Rests, Stop, Worker};
-use crate::{mailmojo, sesamy, sync, telemetry, worker};
+use crate::config::{self, Settings};
+use crate::operations::Operator;
+use crate::queue::{Lane, OpenError, Queue, Role};
+use crate::server::{self, App, Authenticator, Limits, listen, router, serve};
+use crate::telemetry;
+use crate::upstream::ClientError;
+use crate::worker::{Heartbeat, Pause, Stop, Worker, prune_history};
 
 /// How often the metrics' histograms are kept in order.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
@@ -33,8 +33,8 @@ pub(super) enum ServiceError {
     Queue(#[from] OpenError),
     #[error(transparent)]
     Client(#[from] ClientError),
-    #[error("cannot listen on {address}: {error}; is another service there? Set server.listen or PORT")]
-    Listen { address: SocketAddr, error: io::Error },
+    #[error("cannot listen on {address}: {error}; is another service there? Set {setting}")]
+    Listen { address: SocketAddr, error: io::Error, setting: &'static str },
     #[error("cannot collect metrics: {0}")]
     Metrics(#[from] BuildError),
     #[error("webhook.signature_header is not the name of a header")]
@@ -57,14 +57,19 @@ pub(super) struct Service {
     stop_server: CancellationToken,
     worker: JoinHandle<()>,
     server: JoinHandle<()>,
-    upkeep: JoinHandle<()>,
+    /// The operations page, where there is a token for it.
+    page: Option<Page>,
+    /// Ends with the service.
+    upkeep: JoinSet<()>,
 }
 
-/// The clients of both APIs, and their rests.
-pub(super) struct Clients {
-    pub(super) sesamy: sesamy::Client,
-    pub(super) mailmojo: mailmojo::Client,
-    pub(super) rests: Rests,
+/// The operations page, listening.
+#[derive(Debug)]
+struct Page {
+    address: SocketAddr,
+    running: JoinHandle<()>,
+    /// Syncs by hand that are under way.
+    syncs: TaskTracker,
 }
 
 impl Service {
@@ -76,12 +81,13 @@ impl Service {
     pub(super) async fn start(settings: Settings) -> Result<Self, ServiceError> {
         let clock = Clock::system();
         let metrics = telemetry::start_metrics()?;
-        let queue = open_queue(&settings, &clock).await?;
-        let meter: Arc<dyn Meter> = Arc::new(queue.meter(Lane::Events));
-        let clients = clients(&settings, &meter, &clock)?;
-        let address = settings.server.listen;
-        let listener = listen(address).map_err(|error| ServiceError::Listen { address, error })?;
-        let address = listener.local_addr().map_err(|error| ServiceError::Listen { address, error })?;
+        let queue = open_queue(&settings, &clock, Role::Service).await?;
+        let operator = operator(&settings, queue.clone(), clock.clone(), Lane::Events)?;
+        let (listener, address) = listen_on(settings.server.listen, "server.listen or PORT")?;
+        let page = match settings.admin.tokens.is_empty() {
+            true => None,
+            false => Some(listen_on(settings.admin.listen, "admin.listen")?),
+        };
 
         let (heartbeat, pause) = (Heartbeat::default(), Pause::default());
         let draining = CancellationToken::new();
@@ -92,31 +98,39 @@ impl Service {
             body_limit_bytes: settings.server.body_limit_bytes,
             heartbeat: heartbeat.clone(),
             pause: pause.clone(),
-            rests: vec![clients.rests.sesamy.clone(), clients.rests.mailmojo.clone()],
+            rests: vec![operator.hand.rests.sesamy.clone(), operator.hand.rests.mailmojo.clone()],
             metrics: render(metrics.clone()),
             draining: draining.clone(),
             clock: clock.clone(),
         };
-        let stop_server = CancellationToken::new();
+        let (stop_server, stop_worker) = (CancellationToken::new(), Stop::default());
+        let page = page.map(|(listener, address)| {
+            let syncs = TaskTracker::new();
+            let options = page_options(&settings, operator.clone(), &stop_worker, syncs.clone());
+            let router = admin::router(options, server::metrics(app.clone()));
+            let running = tokio::spawn(serve(listener, router, Limits::default(), stop_server.clone()));
+            Page { address, running, syncs }
+        });
         let server = tokio::spawn(serve(listener, router(app), Limits::default(), stop_server.clone()));
 
-        let hand = Hand { queue: queue.clone(), rests: clients.rests, clock, limits: limits(&settings.sync) };
         let worker = Worker {
-            hand,
-            syncer: Arc::new(Syncer::new(clients.sesamy, clients.mailmojo, sync_options(&settings))),
+            hand: operator.hand,
+            syncer: operator.syncer,
             concurrency: settings.sync.concurrency.get(),
             heartbeat,
             pause,
         };
-        let stop_worker = Stop::default();
         let worker = tokio::spawn(worker.run(stop_worker.clone()));
-        let upkeep = tokio::spawn(async move {
+        let keep = Duration::from_secs(u64::from(settings.history.days) * 86_400);
+        let mut upkeep = JoinSet::new();
+        upkeep.spawn(async move {
             loop {
                 tokio::time::sleep(METRICS_UPKEEP).await;
                 metrics.run_upkeep();
             }
         });
-        Ok(Self { address, queue, draining, stop_worker, stop_server, worker, server, upkeep })
+        upkeep.spawn(prune_history(queue.clone(), clock, keep));
+        Ok(Self { address, queue, draining, stop_worker, stop_server, worker, server, page, upkeep })
     }
 
     /// Waits until nothing is due and nobody is being synced.
@@ -130,11 +144,17 @@ impl Service {
         self.address
     }
 
+    /// Where the operations page listens; none where there is none.
+    pub(super) fn page_address(&self) -> Option<SocketAddr> {
+        self.page.as_ref().map(|page| page.address)
+    }
+
     /// Resolves when a part of the service has ended by itself, which none should.
     pub(super) async fn broken(&mut self) -> ServiceError {
         let ended = tokio::select! {
             ended = &mut self.worker => ended,
             ended = &mut self.server => ended,
+            ended = of_page(&mut self.page) => ended,
         };
         match ended {
             Err(error) => ServiceError::Part(error),
@@ -168,8 +188,8 @@ impl Service {
         let ended = async {
             timetable.linger().await;
             self.stop_server.cancel();
-            let (server, worker) = tokio::join!(self.server, self.worker);
-            for error in [server.err(), worker.err()].into_iter().flatten() {
+            let (server, worker, page) = tokio::join!(self.server, self.worker, end_of_page(self.page));
+            for error in [server.err(), worker.err(), page].into_iter().flatten() {
                 tracing::error!(%error, "a part of the service ended with a fault");
             }
         };
@@ -178,105 +198,45 @@ impl Service {
             () = &mut ended => {}
             () = cut => ended.await,
         }
-        self.upkeep.abort();
+        drop(self.upkeep);
         self.queue.close().await;
     }
 }
 
-/// The clients that `settings` describe; they make no call yet.
-///
-/// # Errors
-/// [`ClientError`].
-pub(super) fn clients(
-    settings: &Settings,
-    meter: &Arc<dyn Meter>,
-    clock: &Clock,
-) -> Result<Clients, ClientError> {
-    let rest = |api| Arc::new(Rest::new(api, policy(&settings.sync), clock.clone()));
-    let rests = Rests { sesamy: rest(Api::Sesamy), mailmojo: rest(Api::Mailmojo) };
-    let request_timeout = settings.sync.request_timeout;
-    let of_sesamy = &settings.sesamy;
-    let sesamy = Upstream::new(UpstreamOptions {
-        base: of_sesamy.api_url.clone(),
-        credentials: credentials(
-            &of_sesamy.credentials,
-            of_sesamy.token_url.clone(),
-            ("audience", of_sesamy.audience.clone()),
-        ),
-        meter: meter.clone(),
-        clock: clock.clone(),
-        request_timeout,
-        rest: rests.sesamy.clone(),
-    })?;
-    let of_mailmojo = &settings.mailmojo;
-    let mut token_url = of_mailmojo.api_url.clone();
-    token_url.set_path(&format!("{}/oauth/token/", token_url.path().trim_end_matches('/')));
-    let mailmojo = Upstream::new(UpstreamOptions {
-        base: of_mailmojo.api_url.clone(),
-        credentials: credentials(&of_mailmojo.credentials, token_url, ("scope", mailmojo::SCOPES.to_owned())),
-        meter: meter.clone(),
-        clock: clock.clone(),
-        request_timeout,
-        rest: rests.mailmojo.clone(),
-    })?;
-    Ok(Clients {
-        sesamy: sesamy::Client::new(sesamy),
-        mailmojo: mailmojo::Client::new(mailmojo, of_mailmojo.list_id),
-        rests,
-    })
+/// A socket on `address`, and where that came to be.
+fn listen_on(address: SocketAddr, setting: &'static str) -> Result<(TcpListener, SocketAddr), ServiceError> {
+    let listening =
+        listen(address).and_then(|listener| listener.local_addr().map(|address| (listener, address)));
+    listening.map_err(|error| ServiceError::Listen { address, error, setting })
 }
 
-fn credentials(
-    credentials: &config::Credentials,
-    token_url: reqwest::Url,
-    extra: (&'static str, String),
-) -> Credentials {
-    match credentials {
-        config::Credentials::Token(token) => Credentials::Token(token.clone()),
-        config::Credentials::Client { id, secret } => {
-            Credentials::Client { token_url, id: id.clone(), secret: secret.clone(), extra }
-        }
+fn page_options(settings: &Settings, operator: Operator, stop: &Stop, syncs: TaskTracker) -> admin::Options {
+    admin::Options {
+        operator,
+        tokens: settings.admin.tokens.clone(),
+        beyond_loopback: !settings.admin.listen.ip().is_loopback(),
+        dry_run: settings.sync.dry_run,
+        in_force: settings.in_force.clone(),
+        stop: stop.running.clone(),
+        syncs,
     }
 }
 
-/// Opens the queue; an SQLite file on a thread of its own: checking a large file takes a while, and so does waiting for a backup of it.
-async fn open_queue(settings: &Settings, clock: &Clock) -> Result<Queue, ServiceError> {
-    let sync = &settings.sync;
-    // A sync that has used up its deadline may still be waiting for the answer to its last write.
-    let lease = sync.deadline + 2 * sync.request_timeout;
-    let options = QueueOptions {
-        debounce: sync.debounce,
-        lease,
-        request_timeout: sync.request_timeout,
-        furthest_due: sync.backoff_cap.max(lease).max(sync.debounce),
-        dry_run: sync.dry_run,
-        rates: rates(settings),
-    };
-    let (url, clock) = (settings.queue.url.clone(), clock.clone());
-    let path = match url {
-        QueueUrl::Sqlite(path) => path,
-        QueueUrl::Postgres(url) => {
-            return Ok(Queue::open_postgres(&url, Role::Service, options, clock, rand::random()).await?);
-        }
-    };
-    let opened = tokio::task::spawn_blocking(move || {
-        Queue::open_sqlite(&path, Role::Service, options, clock, rand::random())
-    });
-    Ok(opened.await??)
-}
-
-/// The rates of both APIs, and what a sync takes of them from the start.
-fn rates(settings: &Settings) -> Rates {
-    Rates { quotas: quotas(settings), calls: sync::usual_calls(settings.sesamy.derive_tags) }
-}
-
-/// What the settings say that the APIs allow.
-pub(super) fn quotas(settings: &Settings) -> PerApi<Quota> {
-    let (sesamy, mailmojo) = (&settings.sesamy, &settings.mailmojo);
-    PerApi {
-        sesamy: Quota { per_minute: sesamy.requests_per_minute, burst: sesamy.burst },
-        mailmojo: Quota { per_minute: mailmojo.requests_per_minute, burst: mailmojo.burst },
+/// Resolves when the page has ended by itself; never where there is none.
+async fn of_page(page: &mut Option<Page>) -> Result<(), JoinError> {
+    match page {
+        Some(page) => (&mut page.running).await,
+        None => std::future::pending().await,
     }
+}
+
+/// Waits until the page and the syncs that were asked for by hand have ended; the fault that it ended with, if it did.
+async fn end_of_page(page: Option<Page>) -> Option<JoinError> {
+    let Page { running, syncs, .. } = page?;
+    let ended = running.await;
+    syncs.close();
+    syncs.wait().await;
+    ended.err()
 }
 
 fn authenticator(webhook: &config::Webhook) -> Result<Authenticator, ServiceError> {
@@ -287,30 +247,6 @@ fn authenticator(webhook: &config::Webhook) -> Result<Authenticator, ServiceErro
         header,
         webhook.allow_unauthenticated,
     ))
-}
-
-fn sync_options(settings: &Settings) -> sync::Options {
-    sync::Options {
-        guest_user_id_prefixes: settings.sesamy.guest_user_id_prefixes.clone(),
-        derive_tags: settings.sesamy.derive_tags,
-        dry_run: settings.sync.dry_run,
-        rules: Rules {
-            create_contacts: settings.sync.create_contacts,
-            keep_tags: KeepTags::new(settings.sync.keep_tags.clone()),
-        },
-    }
-}
-
-fn policy(sync: &config::Sync) -> Policy {
-    Policy { base: sync.backoff_base, cap: sync.backoff_cap }
-}
-
-fn limits(sync: &config::Sync) -> worker::Limits {
-    worker::Limits {
-        deadline: sync.deadline,
-        request_timeout: sync.request_timeout,
-        patience: Patience { backoff: policy(sync), max_attempts: sync.max_attempts },
-    }
 }
 
 fn render(metrics: PrometheusHandle) -> crate::server::RenderMetrics {

@@ -11,12 +11,17 @@ use tracing_subscriber::filter::EnvFilter;
 
 use super::reader::Reader;
 use super::table;
-use super::{Credentials, Log, LogFormat, Mailmojo, Queue, Server, Sesamy, Settings, Sync, Webhook, parse};
+use super::{
+    Admin, Credentials, History, Log, LogFormat, Mailmojo, Queue, Server, Sesamy, Settings, Sync, Webhook,
+    parse,
+};
 
 /// A secret that is shorter could be found by trying.
 const SHORTEST_SAFE_SECRET: usize = 16;
 /// More at a time gains nothing beside the APIs' rate limits, and costs a connection each.
 const MOST_AT_A_TIME: usize = 1_000;
+/// Longer than any question reaches back, and short enough to add to any time.
+const MOST_DAYS: u16 = 3_650;
 const TAG_PREFIX: &str = "sesamy_";
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
@@ -28,6 +33,8 @@ pub(super) fn settings(reader: &mut Reader) -> Option<Settings> {
     let mailmojo = mailmojo(reader);
     let queue = reader.required("queue.url", parse::queue_url).map(|url| Queue { url });
     let sync = sync(reader);
+    let history = history(reader);
+    let admin = admin(reader);
     let log = log(reader);
     Some(Settings {
         server: server?,
@@ -36,7 +43,10 @@ pub(super) fn settings(reader: &mut Reader) -> Option<Settings> {
         mailmojo: mailmojo?,
         queue: queue?,
         sync: sync?,
+        history: history?,
+        admin: admin?,
         log: log?,
+        in_force: Vec::new(), // listed once all is known to be right
     })
 }
 
@@ -237,6 +247,34 @@ fn keep_tags(reader: &mut Reader) -> Option<Vec<String>> {
         }
     }
     Some(tags)
+}
+
+fn history(reader: &mut Reader) -> Option<History> {
+    let days = reader.required("history.days", |value| {
+        let days = parse::positive::<u64>(value)?;
+        u16::try_from(days)
+            .ok()
+            .filter(|days| *days <= MOST_DAYS)
+            .ok_or(format!("is {days}, more than {MOST_DAYS}"))
+    });
+    Some(History { days: days? })
+}
+
+/// A token that could be guessed is refused and not only warned of: whoever guesses it rules the list.
+fn admin(reader: &mut Reader) -> Option<Admin> {
+    let listen = reader.required("admin.listen", parse::socket_address);
+    let tokens = reader.optional("admin.tokens", |value| {
+        let tokens = parse::secrets(value)?;
+        match tokens.iter().position(|token| token.expose_secret().len() < SHORTEST_SAFE_SECRET) {
+            None => Ok(tokens),
+            Some(at) => Err(format!(
+                "has a wrong item, number {}: it is shorter than {SHORTEST_SAFE_SECRET} characters and could be \
+                 guessed; `openssl rand -hex 32` makes a good one",
+                at + 1
+            )),
+        }
+    });
+    Some(Admin { listen: listen?, tokens: tokens?.unwrap_or_default() })
 }
 
 fn log(reader: &mut Reader) -> Option<Log> {

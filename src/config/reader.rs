@@ -58,6 +58,11 @@ impl Reader {
         }
     }
 
+    /// A setting's value as it was given.
+    pub fn value(&self, spec: &table::Spec) -> Option<&::config::Value> {
+        self.merged.get(spec)
+    }
+
     /// Whether there is a value, right or wrong.
     pub fn given(&self, name: &str) -> bool {
         table::by_name(name).is_some_and(|spec| self.merged.has(spec))

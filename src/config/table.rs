@@ -111,6 +111,11 @@ pub(super) static SETTINGS: &[Spec] = &[
     Spec::plain("sync", "dry_run", YES_OR_NO),
     Spec::plain("sync", "create_contacts", YES_OR_NO),
     Spec::plain("sync", "keep_tags", "tags that start with sesamy_").list(),
+    Spec::plain("history", "days", "a whole number of days from 1 to 3650"),
+    Spec::plain("admin", "listen", "an IP address and a port, such as 127.0.0.1:8081"),
+    Spec::plain("admin", "tokens", "the tokens that open the operations page, 16 characters or more each")
+        .list()
+        .secret(),
     Spec::plain("log", "format", "json or pretty"),
     Spec::plain(
         "log",

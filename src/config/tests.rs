@@ -93,6 +93,9 @@ fn the_least_settings_are_enough_and_the_rest_has_the_defaults_of_the_design() {
     assert_eq!(seconds.map(|duration| duration.as_secs()), [2, 10, 90, 2, 900]);
     assert!(!sync.dry_run && sync.create_contacts);
     assert_eq!(sync.keep_tags, ["sesamy_made_single_purchase"]);
+    assert_eq!(settings.history.days, 30);
+    assert_eq!(settings.admin.listen, "127.0.0.1:8081".parse().unwrap());
+    assert!(settings.admin.tokens.is_empty(), "off unless asked for");
     assert_eq!((settings.log.format, settings.log.level.as_str()), (None, "info"));
 }
 
@@ -105,6 +108,7 @@ fn a_debug_print_shows_no_secret() {
         ("SESAMY__CLIENT_SECRET", "hidden-sesamy"),
         ("MAILMOJO__API_TOKEN", "hidden-mailmojo"),
         ("MAILMOJO__LIST_ID", "7"),
+        ("ADMIN__TOKENS", "hidden-admin-token"),
         ("QUEUE__URL", "postgres://queue:hidden@db.example.com/queue"),
     ];
     let loaded = load(&env).unwrap();

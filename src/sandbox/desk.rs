@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::body::Body as HttpBody;
-use axum::http::Response;
-use serde_json::Value;
+use axum::http::{Method, Response};
+use serde_json::{Value, json};
 
 use super::call::{Api, Route};
 use super::fault::{Answer, Fault, Rule, pick};
@@ -77,6 +77,29 @@ impl Trouble {
         locked(&self.rules).clear();
     }
 
+    /// `PUT /sandbox/faults/{subject}` lets every request about a user (Sesamy) or an address (Mailmojo) fail, with the
+    /// `status` (422 if not given) and the `message` of its JSON; `DELETE /sandbox/faults` forgets all rules.
+    fn control(&self, request: &Request) -> Option<Reply> {
+        match (request.path().as_slice(), &request.method) {
+            (["sandbox", "faults", subject], &Method::PUT) => {
+                let field = |name: &str| request.json.as_ref().and_then(|json| json.get(name));
+                let status = field("status").and_then(Value::as_u64).and_then(|it| u16::try_from(it).ok());
+                let status = status.filter(|status| (400..=599).contains(status)).unwrap_or(422);
+                let mut answer = Fault::status(status);
+                if let Some(message) = field("message").and_then(Value::as_str) {
+                    answer = answer.message(message);
+                }
+                self.add(Rule::anywhere(answer).about(subject));
+                Some(Reply::json(200, json!({"status": status})))
+            }
+            (["sandbox", "faults"], &Method::DELETE) => {
+                self.clear();
+                Some(Reply::json(200, json!({})))
+            }
+            _ => None,
+        }
+    }
+
     /// The fault that strikes at `place`, if any does.
     fn strike(&self, place: &Place) -> Option<Fault> {
         let fault = pick(&mut locked(&self.rules), place)?;
@@ -128,7 +151,7 @@ impl<B: Backend> Desk<B> {
     pub(super) async fn serve(&self, request: Request) -> Result<Response<HttpBody>, Closed> {
         let place = self.backend.locate(&request);
         if place.route == Route::Control {
-            let reply = self.backend.control(&request);
+            let reply = self.trouble.control(&request).unwrap_or_else(|| self.backend.control(&request));
             self.hub.ring();
             return Ok(reply.whole());
         }

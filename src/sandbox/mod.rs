@@ -24,7 +24,8 @@
 //! Both listeners also have a small surface for curl, without authentication: `PUT /sandbox/users/{id}` (merges JSON
 //! into the profile), `PUT /sandbox/users/{id}/contracts` and `…/entitlements` (replace them) and
 //! `GET /sandbox/users/{id}` at Sesamy; `GET /sandbox/contacts` and `PUT /sandbox/contacts/{email}` at Mailmojo;
-//! `GET /sandbox/findings` at both.
+//! `GET /sandbox/findings`, `PUT /sandbox/faults/{user or address}` (its requests fail with the `status` and `message`
+//! of the JSON) and `DELETE /sandbox/faults` at both.
 
 mod call;
 mod desk;

@@ -12,9 +12,9 @@ use crate::upstream::Class;
 pub(super) fn tell(job: &Job, result: &Result<Report, SyncError>, settlement: &Settlement, took: Duration) {
     let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     let attempt = job.attempts.saturating_add(1);
+    let (outcome, reason) = words(result, settlement);
     match result {
         Ok(report) => {
-            let (outcome, reason) = (report.outcome.as_str(), report.outcome.reason().unwrap_or_default());
             tracing::info!(
                 user_id = %job.user,
                 event_type = job.event_type,
@@ -35,7 +35,6 @@ pub(super) fn tell(job: &Job, result: &Result<Report, SyncError>, settlement: &S
             telemetry::sync_ended(outcome, reason, took);
         }
         Err(error) => {
-            let (outcome, reason) = of_a_failure(error, settlement);
             macro_rules! line {
                 ($level:ident) => {
                     tracing::$level!(
@@ -70,7 +69,10 @@ pub(super) fn entry(
     settlement: &Settlement,
     took: Duration,
 ) -> Entry {
+    let (outcome, reason) = words(result, settlement);
     let common = Entry {
+        outcome,
+        reason,
         event_type: job.event_type.clone(),
         attempt: job.attempts.saturating_add(1),
         ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
@@ -78,18 +80,13 @@ pub(super) fn entry(
     };
     match result {
         Ok(report) => Entry {
-            outcome: report.outcome.as_str(),
-            reason: report.outcome.reason().unwrap_or_default(),
             held_back: report.held_back,
             changed: report.changed.iter().map(|&field| field.to_owned()).collect(),
             tags_added: masked(&report.tags_added),
             tags_removed: masked(&report.tags_removed),
             ..common
         },
-        Err(error) => {
-            let (outcome, reason) = of_a_failure(error, settlement);
-            Entry { outcome, reason, error: Some(error.message.clone()), ..common }
-        }
+        Err(error) => Entry { error: Some(error.message.clone()), ..common },
     }
 }
 
@@ -107,7 +104,17 @@ pub(super) fn entry_of_a_poison_pill(job: &Job) -> Entry {
     }
 }
 
-/// The outcome and the reason of a sync that failed, in log, metrics and history.
+/// The outcome and the reason of a sync, in log, metrics and history.
+pub(super) fn words(
+    result: &Result<Report, SyncError>,
+    settlement: &Settlement,
+) -> (&'static str, &'static str) {
+    match result {
+        Ok(report) => (report.outcome.as_str(), report.outcome.reason().unwrap_or_default()),
+        Err(error) => of_a_failure(error, settlement),
+    }
+}
+
 fn of_a_failure(error: &SyncError, settlement: &Settlement) -> (&'static str, &'static str) {
     let outcome = match settlement {
         Settlement::Park { .. } => "parked",

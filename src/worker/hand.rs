@@ -45,6 +45,14 @@ pub struct Ended {
     pub settlement: Settlement,
 }
 
+impl Ended {
+    /// The outcome and the reason, as log, metrics and history tell them.
+    #[must_use]
+    pub fn words(&self) -> (&'static str, &'static str) {
+        ended::words(&self.result, &self.settlement)
+    }
+}
+
 impl Hand {
     /// The time and the calls of the sync of `job`. Its time began with the lease: where the lease's answer was late in
     /// coming, there is less of it.
@@ -118,6 +126,18 @@ impl Hand {
         }
     }
 
+    /// Ends the lease of a sync that was cut off: the user is due at once, or, where a write was under way, when it is over
+    /// one way or the other.
+    pub async fn cut_off(&self, job: Job, attempt: &Attempt) {
+        let settlement = if attempt.is_writing() {
+            // The write may still arrive: nobody may sync this user before then.
+            Settlement::Abandon { until: self.clock.now().plus(self.limits.request_timeout) }
+        } else {
+            Settlement::Release
+        };
+        self.settle(&Job { calls: attempt.calls_left(), ..job }, settlement, None).await;
+    }
+
     /// Whether syncs may begin: every one needs both APIs.
     #[must_use]
     pub fn admission(&self) -> Admission {
@@ -153,7 +173,8 @@ impl Hand {
         }
     }
 
-    pub(super) fn adopt(&self, rests: &PerApi<Shared>) {
+    /// Takes over what all processes know of both APIs.
+    pub fn adopt(&self, rests: &PerApi<Shared>) {
         Api::ALL.into_iter().for_each(|api| self.rests.of(api).adopt(rests.of(api).clone()));
     }
 }

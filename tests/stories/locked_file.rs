@@ -31,10 +31,16 @@ async fn a_service_starts_beside_somebody_elses_transaction_and_takes_events_onc
     assert!(told["error"].as_str().unwrap().contains("database is locked"), "{told}");
     let (status, ready) = town.service.get("/readyz").await;
     assert_eq!((status.as_u16(), &ready["status"]), (503, &"not_accepting".into()));
+    let accepting = async |told: u8| {
+        let line = format!("sesamy_mailmojo_queue_accepting {told}");
+        town.service.metrics().await.lines().any(|one| one == line)
+    };
+    assert!(accepting(0).await, "the metrics tell it too");
 
     other.execute_batch("ROLLBACK").unwrap();
     let again = |line: &Value| line["message"] == "events can be kept again";
     town.service.output.wait_for("that it can keep events again", again).await;
+    assert!(accepting(1).await);
     town.sync("new").await;
     for user in ["held", "new"] {
         town.contact(&address(user));

@@ -1,5 +1,6 @@
 //! What the story is played on: the sandbox, the service, and somebody who sends events and reads contacts.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use reqwest::header::AUTHORIZATION;
@@ -17,6 +18,9 @@ pub(super) const WEBHOOK_TOKEN: &str = "demo-webhook-token";
 /// The secret that the demo's events may be signed with.
 pub(super) const WEBHOOK_SECRET: &str = "demo-webhook-secret";
 
+/// What the demo's operations page is opened with.
+pub(super) const ADMIN_TOKEN: &str = "demo-admin-token";
+
 /// Longer than any chapter needs; beyond it something hangs.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -24,8 +28,8 @@ pub(super) struct Stage {
     pub(super) sandbox: Sandbox,
     pub(super) service: Service,
     http: reqwest::Client,
-    /// The queue's folder; goes away with the stage.
-    _folder: TempDir,
+    /// The queue's folder, and the settings'; goes away with the stage.
+    folder: TempDir,
 }
 
 impl Stage {
@@ -33,16 +37,28 @@ impl Stage {
     pub(super) async fn build(port: u16) -> Result<Self, DemoError> {
         let sandbox = Sandbox::start().await?;
         let folder = tempfile::Builder::new().prefix("sesamy-mailmojo-demo-").tempdir()?;
-        let settings = Settings::load(None, environment(&sandbox, &folder, port).into_iter())?.settings;
+        let file = folder.path().join("demo.toml");
+        std::fs::write(&file, settings_file(&sandbox, &folder, port))?;
+        let settings = Settings::load(Some(&file), std::iter::empty())?.settings;
         let service = Service::start(settings).await?;
         let url = url_of(&service);
         let http = http_client(&url, PATIENCE)?;
-        Ok(Self { sandbox, service, http, _folder: folder })
+        Ok(Self { sandbox, service, http, folder })
+    }
+
+    /// The settings, as a file that other commands can be given.
+    pub(super) fn settings_file(&self) -> PathBuf {
+        self.folder.path().join("demo.toml")
     }
 
     /// The service's own address.
     pub(super) fn url(&self) -> String {
         url_of(&self.service).as_str().trim_end_matches('/').to_owned()
+    }
+
+    /// The operations page's address.
+    pub(super) fn page(&self) -> String {
+        self.service.page_address().map_or_else(String::new, |address| format!("http://{address}/admin"))
     }
 
     /// Sends an event as Sesamy does; 202 is the only answer that the story takes.
@@ -89,25 +105,48 @@ fn url_of(service: &Service) -> reqwest::Url {
     url
 }
 
-/// The settings, as a container would be given them.
-fn environment(sandbox: &Sandbox, folder: &TempDir, port: u16) -> Vec<(String, String)> {
-    let queue = format!("sqlite://{}", folder.path().join("queue.db").display());
-    [
-        ("SERVER__LISTEN", format!("127.0.0.1:{port}")),
-        ("WEBHOOK__BEARER_TOKENS", WEBHOOK_TOKEN.to_owned()),
-        ("WEBHOOK__HMAC_SECRETS", WEBHOOK_SECRET.to_owned()),
-        ("SESAMY__API_URL", sandbox.sesamy.url().to_owned()),
-        ("SESAMY__TOKEN_URL", sandbox.sesamy.token_url()),
-        ("SESAMY__CLIENT_ID", Sesamy::CLIENT_ID.to_owned()),
-        ("SESAMY__CLIENT_SECRET", Sesamy::CLIENT_SECRET.to_owned()),
-        ("MAILMOJO__API_URL", sandbox.mailmojo.url().to_owned()),
-        ("MAILMOJO__API_TOKEN", Mailmojo::FIXED_TOKEN.to_owned()),
-        ("MAILMOJO__LIST_ID", Mailmojo::LIST.to_string()),
-        ("QUEUE__URL", queue),
-        ("SYNC__DEBOUNCE", "300ms".to_owned()),
-        ("SYNC__BACKOFF_BASE", "200ms".to_owned()),
-        ("SYNC__BACKOFF_CAP", "1s".to_owned()),
-    ]
-    .map(|(name, value)| (name.to_owned(), value))
-    .into()
+/// The settings, as a file that other commands can be given as well.
+fn settings_file(sandbox: &Sandbox, folder: &TempDir, port: u16) -> String {
+    let (queue, sesamy, mailmojo) = (folder.path().join("queue.db"), &sandbox.sesamy, &sandbox.mailmojo);
+    format!(
+        r#"# The demo's settings, good for as long as it runs.
+[server]
+listen = "127.0.0.1:{port}"
+
+[webhook]
+bearer_tokens = ["{WEBHOOK_TOKEN}"]
+hmac_secrets = ["{WEBHOOK_SECRET}"]
+
+[sesamy]
+api_url = "{}"
+token_url = "{}"
+client_id = "{}"
+client_secret = "{}"
+
+[mailmojo]
+api_url = "{}"
+api_token = "{}"
+list_id = {}
+
+[queue]
+url = "sqlite://{}"
+
+[admin]
+listen = "127.0.0.1:0"
+tokens = ["{ADMIN_TOKEN}"]
+
+[sync]
+debounce = "300ms"
+backoff_base = "200ms"
+backoff_cap = "1s"
+"#,
+        sesamy.url(),
+        sesamy.token_url(),
+        Sesamy::CLIENT_ID,
+        Sesamy::CLIENT_SECRET,
+        mailmojo.url(),
+        Mailmojo::FIXED_TOKEN,
+        Mailmojo::LIST,
+        queue.display(),
+    )
 }

@@ -23,12 +23,16 @@ fn each_kind_of_setting_takes_what_it_should() {
         ("SYNC__BACKOFF_CAP", "90m"),
         ("SYNC__DRY_RUN", "yes"),
         ("SYNC__KEEP_TAGS", "sesamy_tag_*,sesamy_x"),
+        ("HISTORY__DAYS", "3650"),
+        ("ADMIN__LISTEN", "[::1]:8082"),
+        ("ADMIN__TOKENS", "first-admin-token, second-admin-token"),
         ("LOG__FORMAT", "pretty"),
         ("LOG__LEVEL", "warn,sesamy_mailmojo::sync=debug,hyper=off"),
     ])
     .unwrap();
     assert_eq!(loaded.warnings, Vec::<String>::new());
-    let Settings { server, webhook, sesamy, mailmojo, queue, sync, log } = loaded.settings;
+    let Settings { server, webhook, sesamy, mailmojo, queue, sync, history, admin, log, in_force } =
+        loaded.settings;
     assert_eq!((server.listen, server.body_limit_bytes), ("[::]:80".parse().unwrap(), 1));
     let tokens: Vec<_> = webhook.bearer_tokens.iter().map(secrecy::ExposeSecret::expose_secret).collect();
     assert_eq!(tokens, ["first-token-0123456", "second-token-012345"]);
@@ -45,6 +49,8 @@ fn each_kind_of_setting_takes_what_it_should() {
         (Duration::from_secs(5_400), Duration::from_secs(5_400))
     );
     assert_eq!(sync.keep_tags, ["sesamy_tag_*", "sesamy_x"]);
+    assert_eq!((history.days, admin.listen, admin.tokens.len()), (3_650, "[::1]:8082".parse().unwrap(), 2));
+    assert_eq!(in_force.len(), table::SETTINGS.len());
     assert_eq!(log.format, Some(LogFormat::Pretty));
 }
 
@@ -105,6 +111,15 @@ fn a_wrong_value_is_refused_with_its_setting_and_its_reason() {
         ("SYNC__REQUEST_TIMEOUT", "0s", "is zero"),
         ("SYNC__DRY_RUN", "2", "neither true nor false"),
         ("SYNC__KEEP_TAGS", " , ,", "is empty"),
+        ("HISTORY__DAYS", "0", "not a whole number above 0"),
+        ("HISTORY__DAYS", "3651", "more than 3650"),
+        ("ADMIN__LISTEN", "8081", "not an IP address and a port"),
+        (
+            "ADMIN__TOKENS",
+            "long-enough-for-us,15-characters-x",
+            "item, number 2: it is shorter than 16 characters and could be guessed",
+        ),
+        ("ADMIN__TOKENS", "with white space inside", "white space inside"),
         ("LOG__FORMAT", "xml", "neither json nor pretty"),
         ("LOG__LEVEL", "info,hyper=loud", "no filter"),
     ] {

@@ -1,5 +1,6 @@
 //! What an operator asks for: by name, pause, retry, lists, and how far a backfill has come.
 
+mod beside;
 mod by_name;
 mod lists;
 mod retries;

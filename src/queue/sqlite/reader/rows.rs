@@ -13,12 +13,12 @@ const COLUMNS: &str =
     "user_id, lane, due_at, generation, event_type, attempts, failing_since, error, parked_at, answer,
     held_back, synced_at, lease_owner IS NOT NULL";
 
-pub(in super::super) fn of_one() -> String {
+pub(in crate::queue::sqlite) fn of_one() -> String {
     format!("SELECT {COLUMNS} FROM users WHERE connection = 'default' AND user_id = ?1")
 }
 
 /// The ids first: they are in every index, so that no row is looked up that is not shown, but where a reason is asked for.
-pub(in super::super) fn listing(state: Option<State>) -> String {
+pub(in crate::queue::sqlite) fn listing(state: Option<State>) -> String {
     format!(
         "SELECT {COLUMNS} FROM users WHERE connection = 'default' AND user_id IN (
             SELECT user_id FROM {} AND connection = 'default' AND user_id > ?2

@@ -1,0 +1,128 @@
+//! `preview`: what a sync would change, and why. Writes nothing.
+
+mod picture;
+
+use std::io::Write;
+use std::sync::Arc;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::wiring::{clients, open_queue, quotas, sync_options};
+use super::{CommandError, Output};
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::operations::find::users_by_email;
+use crate::operations::preview::{Preview, preview};
+use crate::queue::{Lane, Role};
+use crate::sync::Syncer;
+use crate::upstream::{Attempt, Meter, OwnMeter};
+use crate::user::UserId;
+
+/// Whose sync to look at.
+#[derive(Debug, Args)]
+#[group(id = "who", required = true, multiple = true, args = ["users", "email"])]
+pub(super) struct Options {
+    /// Sesamy's ids of the users, looked at one after the other.
+    #[arg(value_name = "USER", value_parser = |id: &str| UserId::new(id))]
+    users: Vec<UserId>,
+    /// Whoever has this address at Sesamy, letter case aside.
+    #[arg(long, value_name = "ADDRESS")]
+    email: Option<String>,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// The answer of `preview --json`.
+#[derive(Debug, Serialize)]
+struct Answer {
+    /// Whether everybody could be looked at.
+    ok: bool,
+    /// In the order in which they were asked for.
+    users: Vec<Looked>,
+}
+
+/// One user who was looked at, or could not be.
+#[derive(Debug, Serialize)]
+struct Looked {
+    /// None where nobody was found.
+    user_id: Option<String>,
+    preview: Option<Preview>,
+    /// Why there is no preview.
+    error: Option<String>,
+}
+
+/// Looks at each user in turn, and tells of each; a failure of one does not keep the others from being told.
+pub(super) async fn run(settings: Settings, options: Options) -> Result<(), CommandError> {
+    let clock = Clock::system();
+    let clients = clients(&settings, &meter(&settings, &clock).await, &clock)
+        .map_err(|error| CommandError::Service(error.into()))?;
+    let syncer = Syncer::new(clients.sesamy, clients.mailmojo, sync_options(&settings));
+    let attempt = || Attempt::within(settings.sync.deadline);
+
+    let mut told = Told { json: options.output.json, answer: Answer { ok: true, users: Vec::new() } };
+    let mut users = options.users;
+    if let Some(address) = &options.email {
+        match users_by_email(syncer.sesamy(), address, &attempt()).await {
+            Ok(found) if found.is_empty() => {
+                told.failed(None, "Sesamy has no user with this address".to_owned())?;
+            }
+            Ok(found) => users.extend(found),
+            Err(error) => told.failed(None, error.to_string())?,
+        }
+    }
+    for user in &users {
+        match preview(&syncer, user, &attempt()).await {
+            Ok(preview) => told.of(preview)?,
+            Err(error) => told.failed(Some(user), error.to_string())?,
+        }
+    }
+    told.end()
+}
+
+/// Who keeps the account of this command's calls: the queue, where there is one, so that a service beside is not
+/// driven over the rate. A preview needs none.
+async fn meter(settings: &Settings, clock: &Clock) -> Arc<dyn Meter> {
+    match open_queue(settings, clock, Role::Command { may_create: false }).await {
+        Ok(queue) => Arc::new(queue.meter(Lane::Events)),
+        Err(error) => {
+            tracing::info!(%error, "without a queue, this command keeps to the rate by itself");
+            Arc::new(OwnMeter::new(quotas(settings), clock.clone()))
+        }
+    }
+}
+
+/// What has been told so far: to people at once, to programs at the end.
+struct Told {
+    json: bool,
+    answer: Answer,
+}
+
+impl Told {
+    fn of(&mut self, preview: Preview) -> std::io::Result<()> {
+        if self.json {
+            let user_id = Some(preview.user_id.clone());
+            self.answer.users.push(Looked { user_id, preview: Some(preview), error: None });
+            return Ok(());
+        }
+        writeln!(anstream::stdout(), "{}", picture::of(&preview))
+    }
+
+    fn failed(&mut self, user: Option<&UserId>, error: String) -> std::io::Result<()> {
+        self.answer.ok = false;
+        let user_id = user.map(|user| user.as_str().to_owned());
+        if self.json {
+            self.answer.users.push(Looked { user_id, preview: None, error: Some(error) });
+            return Ok(());
+        }
+        writeln!(anstream::stdout(), "{}", picture::of_failure(user_id.as_deref(), &error))
+    }
+
+    fn end(self) -> Result<(), CommandError> {
+        if self.json {
+            let json = serde_json::to_string_pretty(&self.answer).map_err(std::io::Error::other)?;
+            writeln!(anstream::stdout(), "{json}")?;
+        }
+        if self.answer.ok { Ok(()) } else { Err(CommandError::Told) }
+    }
+}

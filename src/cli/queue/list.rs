@@ -1,0 +1,87 @@
+//! `queue list`.
+
+use clap::Args;
+use serde::Serialize;
+
+use super::StateName;
+use crate::cli::answer::{self, BAD, QUIET};
+use crate::cli::{CommandError, Output};
+use crate::clock::Millis;
+use crate::operations::Operator;
+use crate::queue::{Filter, State, UserRow};
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct Options {
+    /// Only users in this state.
+    #[arg(long, value_enum)]
+    state: Option<StateName>,
+    /// Only users whose error has this text in it, in any letter case.
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    /// Only users whose id comes after this one: the next page.
+    #[arg(long, value_name = "USER")]
+    after: Option<String>,
+    /// So many at the most.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    limit: u16,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// The answer of `queue list --json`.
+#[derive(Debug, Serialize)]
+struct Answer {
+    /// Whether there are more: ask again with `--after` and the last id.
+    more: bool,
+    users: Vec<UserRow>,
+}
+
+pub(super) async fn run(operator: &Operator, options: Options) -> Result<(), CommandError> {
+    let limit = usize::from(options.limit);
+    let filter = Filter {
+        state: options.state.map(State::from),
+        reason: options.reason,
+        after: options.after,
+        limit: limit + 1,
+    };
+    let mut users = operator.hand.queue.rows(&filter).await?;
+    let more = users.len() > limit;
+    users.truncate(limit);
+    if options.output.json {
+        return Ok(answer::json(&Answer { more, users })?);
+    }
+    let (now, width) = (operator.hand.clock.now(), widest(&users));
+    for user in &users {
+        answer::line(&line(user, now, width))?;
+    }
+    match users.last() {
+        None => answer::line("nobody")?,
+        Some(last) if more => {
+            answer::line(&format!("{QUIET}and more: add --after '{}'{QUIET:#}", last.user))?;
+        }
+        Some(_) => {}
+    }
+    Ok(())
+}
+
+fn widest(users: &[UserRow]) -> usize {
+    users.iter().map(|user| user.user.chars().count()).max().unwrap_or(0).clamp(8, 48)
+}
+
+fn line(row: &UserRow, now: Millis, width: usize) -> String {
+    let (at, what) = match row.state {
+        State::Parked => (row.parked_at, "since"),
+        State::Idle => (row.synced_at, "synced"),
+        State::Due | State::Leased | State::Scheduled => (row.due_at, "due"),
+    };
+    let when =
+        at.map_or_else(|| "never synced".to_owned(), |at| format!("{what} {}", answer::seen_from(now, at)));
+    let mut line = format!("{:<width$}  {:<9}  {when:<20}", row.user, row.state.as_str());
+    if row.attempts > 0 {
+        line += &format!("  {} failed", row.attempts);
+    }
+    if let Some(error) = &row.error {
+        line += &format!("\n{:width$}  {BAD}{error}{BAD:#}", "");
+    }
+    line
+}

@@ -1,0 +1,111 @@
+//! `queue show`: one user's row and history.
+
+use clap::Args;
+use serde::Serialize;
+
+use crate::cli::answer::{self, BAD, GOOD, QUIET, STRONG};
+use crate::cli::{CommandError, Output};
+use crate::clock::Millis;
+use crate::operations::Operator;
+use crate::queue::{HistoryRow, State, UserRow};
+use crate::user::UserId;
+
+/// How much of the history is shown.
+const HISTORY: usize = 100;
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct Options {
+    /// The user's id.
+    #[arg(value_name = "USER", value_parser = answer::user)]
+    user: UserId,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// The answer of `queue show --json`.
+#[derive(Debug, Serialize)]
+struct Answer {
+    #[serde(flatten)]
+    row: UserRow,
+    /// The latest first.
+    history: Vec<HistoryRow>,
+}
+
+pub(super) async fn run(operator: &Operator, options: Options) -> Result<(), CommandError> {
+    let user = options.user;
+    let queue = &operator.hand.queue;
+    let Some(row) = queue.rows_of(std::slice::from_ref(&user)).await?.pop() else {
+        return Err(CommandError::Unknown(user.as_str().to_owned()));
+    };
+    let history = queue.history(&user, HISTORY).await?;
+    if options.output.json {
+        return Ok(answer::json(&Answer { row, history })?);
+    }
+    let now = operator.hand.clock.now();
+    print_row(&row, now)?;
+    if history.is_empty() {
+        answer::line("no sync is remembered")?;
+    }
+    history.iter().try_for_each(|entry| print_entry(entry, now))?;
+    Ok(())
+}
+
+fn print_row(row: &UserRow, now: Millis) -> std::io::Result<()> {
+    let moment = |at: Option<Millis>| {
+        at.map_or_else(|| "never".to_owned(), |at| format!("{at} ({})", answer::seen_from(now, at)))
+    };
+    let style = if row.state == State::Parked { BAD } else { GOOD };
+    answer::line(&format!("{STRONG}{}{STRONG:#}  {style}{}{style:#}", row.user, row.state.as_str()))?;
+    let mut facts = vec![("synced", moment(row.synced_at)), ("last asked by", row.event_type.clone())];
+    match row.state {
+        State::Due | State::Scheduled => facts.push(("due", moment(row.due_at))),
+        State::Leased => facts.push(("lease ends", moment(row.due_at))),
+        State::Parked => facts.push(("parked", moment(row.parked_at))),
+        State::Idle => {}
+    }
+    if row.state != State::Idle && row.state != State::Parked {
+        facts.push(("lane", row.lane.as_str().to_owned()));
+    }
+    if row.attempts > 0 {
+        facts.push(("failed", format!("{} times, since {}", row.attempts, moment(row.failing_since))));
+    }
+    if row.held_back {
+        facts.push(("held back", "a change, by sync.dry_run".to_owned()));
+    }
+    if let Some(error) = &row.error {
+        facts.push(("error", error.clone()));
+    }
+    facts.iter().try_for_each(|(name, fact)| answer::line(&format!("  {QUIET}{name:<14}{QUIET:#}{fact}")))
+}
+
+fn print_entry(entry: &HistoryRow, now: Millis) -> std::io::Result<()> {
+    let is_bad = entry.error.is_some();
+    let style = if is_bad { BAD } else { GOOD };
+    let mut line = format!("\n{}  {style}{}{style:#}", entry.first_at, entry.outcome);
+    if !entry.reason.is_empty() {
+        line += &format!(" ({})", entry.reason);
+    }
+    line += &format!(" after {}, in {} ms", entry.event_type, entry.ms);
+    if entry.held_back {
+        line += ", held back by sync.dry_run";
+    }
+    if entry.times > 1 {
+        line += &format!("; {} times, last {}", entry.times, answer::seen_from(now, entry.last_at));
+    }
+    if entry.unchanged_times > 0 {
+        line += &format!("; nothing to do {} times since", entry.unchanged_times);
+    }
+    for field in entry.changed.iter().filter(|field| *field != "tags") {
+        line += &format!("\n    {QUIET}set{QUIET:#} {field}");
+    }
+    for tag in &entry.tags_added {
+        line += &format!("\n    {GOOD}+{GOOD:#} {tag}");
+    }
+    for tag in &entry.tags_removed {
+        line += &format!("\n    {BAD}-{BAD:#} {tag}");
+    }
+    if let Some(error) = &entry.error {
+        line += &format!("\n    {error}");
+    }
+    answer::line(&line)
+}

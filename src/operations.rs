@@ -1,0 +1,76 @@
+//! What an operator asks for: the same for the commands, the admin API and the page.
+//!
+//! Promises, each told by a story: nobody is synced by hand beside a running sync of the same user; what is asked of the
+//! queue is logged with what it was, and with nobody's address.
+
+pub mod find;
+mod now;
+pub mod preview;
+mod status;
+
+use std::sync::Arc;
+
+use crate::queue::{ParkedGroup, Queue, QueueError, Retry};
+use crate::sync::Syncer;
+use crate::upstream::PerApi;
+use crate::worker::Hand;
+
+pub use now::{NotSynced, Patience, Synced};
+pub use status::{ApiStatus, Status};
+
+/// What an operator's wishes are carried out with. Clones share it all.
+#[derive(Debug, Clone)]
+pub struct Operator {
+    /// The queue, and how a sync ends.
+    pub hand: Hand,
+    /// How a user is synced.
+    pub syncer: Arc<Syncer>,
+    /// How many calls a sync usually makes: its lease takes them from the rates.
+    pub calls: PerApi<u32>,
+}
+
+impl Operator {
+    fn queue(&self) -> &Queue {
+        &self.hand.queue
+    }
+
+    /// Pauses all syncs until [`Operator::resume`]; events are kept.
+    ///
+    /// # Errors
+    /// The store failed; nothing was changed.
+    pub async fn pause(&self) -> Result<Status, QueueError> {
+        self.queue().pause().await?;
+        tracing::warn!("an operator has paused syncs");
+        self.status().await
+    }
+
+    /// Lets syncs go on, and ends the rests of both APIs.
+    ///
+    /// # Errors
+    /// The store failed; nothing was changed.
+    pub async fn resume(&self) -> Result<Status, QueueError> {
+        let known = self.queue().resume().await?;
+        self.hand.adopt(&known.rests);
+        tracing::warn!("an operator has resumed syncs");
+        self.status().await
+    }
+
+    /// Makes users due at once; how many.
+    ///
+    /// # Errors
+    /// The store failed; nobody was.
+    pub async fn retry(&self, whom: Retry) -> Result<u64, QueueError> {
+        let users = self.queue().retry(whom).await?;
+        tracing::info!(users, "an operator has made users due");
+        Ok(users)
+    }
+
+    /// Who is parked for what, the largest group first.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    pub async fn parked(&self) -> Result<Vec<ParkedGroup>, QueueError> {
+        const GROUPS: usize = 100;
+        self.queue().parked(GROUPS).await
+    }
+}

@@ -1,0 +1,37 @@
+//! Finding a user by address.
+
+use crate::personal::Mask;
+use crate::sesamy::Client;
+use crate::upstream::Attempt;
+use crate::user::UserId;
+
+/// Why nobody was found.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FindError {
+    /// What was asked for is no address.
+    #[error("that is no e-mail address: it has no @, or white space in it")]
+    NoAddress,
+    /// Sesamy could not be asked; nothing personal is left in the message.
+    #[error("{0}")]
+    Sesamy(String),
+}
+
+/// All users whom Sesamy knows by `address`, letter case aside: none, one or several.
+///
+/// # Errors
+/// [`FindError`].
+pub async fn users_by_email(
+    sesamy: &Client,
+    address: &str,
+    attempt: &Attempt,
+) -> Result<Vec<UserId>, FindError> {
+    let address = address.trim();
+    if !address.contains('@') || address.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return Err(FindError::NoAddress);
+    }
+    sesamy.find_by_email(address, attempt).await.map_err(|failure| {
+        let mut mask = Mask::default();
+        mask.add(address);
+        FindError::Sesamy(failure.message(&mask))
+    })
+}

@@ -1,0 +1,187 @@
+//! One user's sync, at once: through the queue's lease, so that it is never beside another sync of that user.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use super::Operator;
+use crate::clock::Millis;
+use crate::queue::{Job, Lane, LeaseRequest, QueueError, UserLease};
+use crate::upstream::Api;
+use crate::upstream::rest::Admission;
+use crate::user::UserId;
+use crate::worker::Ended;
+
+/// What the history tells as the cause.
+const CAUSE: &str = "sync";
+/// How often to ask again for a user whom somebody else syncs.
+const ASK_AGAIN: Duration = Duration::from_millis(250);
+
+/// How long to wait for a user's turn.
+#[derive(Debug, Clone)]
+pub struct Patience {
+    /// The longest wait for somebody else's sync of the user, or for the pace.
+    pub wait: Duration,
+    /// Cancelled: the sync is cut off, and given back to the queue.
+    pub stop: CancellationToken,
+}
+
+/// What a sync by hand came to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Synced {
+    /// Who.
+    pub user: String,
+    /// `created`, `subscribed`, `updated`, `unchanged` or `skipped`; `failed`, `postponed` or `parked` where it went wrong.
+    pub outcome: &'static str,
+    /// Why it was skipped; `transient`, `permanent` or `resting` where it went wrong; else empty.
+    pub reason: &'static str,
+    /// Whether `sync.dry_run` kept the change from being written.
+    pub dry_run: bool,
+    /// The names of the fields that changed.
+    pub changed: Vec<&'static str>,
+    /// Which of our tags the contact gained.
+    pub tags_added: Vec<String>,
+    /// Which of our tags the contact lost.
+    pub tags_removed: Vec<String>,
+    /// What failed, personal data masked.
+    pub error: Option<String>,
+}
+
+impl Synced {
+    /// Whether the user is in step.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        self.error.is_none()
+    }
+
+    fn of(user: &UserId, ended: Ended) -> Self {
+        let (outcome, reason) = ended.words();
+        let user = user.as_str().to_owned();
+        match ended.result {
+            Ok(report) => Self {
+                user,
+                outcome,
+                reason,
+                dry_run: report.held_back,
+                changed: report.changed,
+                tags_added: report.tags_added,
+                tags_removed: report.tags_removed,
+                error: None,
+            },
+            Err(error) => Self {
+                user,
+                outcome,
+                reason,
+                dry_run: false,
+                changed: Vec::new(),
+                tags_added: Vec::new(),
+                tags_removed: Vec::new(),
+                error: Some(error.message),
+            },
+        }
+    }
+}
+
+/// Why nobody was synced.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum NotSynced {
+    /// An operator has paused syncs.
+    #[error("syncs are paused: `queue resume` lets them go on")]
+    Paused,
+    /// Somebody syncs the user, and was not done in time.
+    #[error("the user is being synced by the service just now, until {until} at the latest; try again then")]
+    Held {
+        /// When that lease ends.
+        until: Millis,
+    },
+    /// An API rests.
+    #[error("{api} is at rest ({why}) until {until}; `queue resume` ends the rest at once, or wait")]
+    Resting {
+        /// Which.
+        api: Api,
+        /// Why.
+        why: &'static str,
+        /// When the rest ends.
+        until: Millis,
+    },
+    /// The rate is used up.
+    #[error("the rate of calls is used up until {until}; try again then")]
+    NoCalls {
+        /// When there are calls again.
+        until: Millis,
+    },
+    /// It was to be cut off.
+    #[error("stopped before the sync was over; the user is due and will be synced by the service")]
+    Stopped,
+    /// The store failed.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+}
+
+impl Operator {
+    /// Syncs `user` now, due or not, parked or not.
+    ///
+    /// # Errors
+    /// [`NotSynced`]; a sync that was begun and failed is none of these.
+    pub async fn sync(&self, user: &UserId, patience: &Patience) -> Result<Synced, NotSynced> {
+        let job = self.lease(user, patience).await?;
+        tracing::info!(user_id = %user, "an operator has asked for a sync");
+        let attempt = self.hand.attempt(&job);
+        let work = self.syncer.sync(user, &attempt);
+        let ended = tokio::select! {
+            ended = self.hand.carry_out(job.clone(), attempt.clone(), work) => ended,
+            () = patience.stop.cancelled() => {
+                self.hand.cut_off(job, &attempt).await;
+                return Err(NotSynced::Stopped);
+            }
+        };
+        Ok(Synced::of(user, ended))
+    }
+
+    async fn lease(&self, user: &UserId, patience: &Patience) -> Result<Job, NotSynced> {
+        let gives_up = self.hand.clock.now().plus(patience.wait);
+        let mut is_waiting = false;
+        loop {
+            let request = LeaseRequest {
+                user: user.clone(),
+                cause: CAUSE,
+                lane: Lane::Events,
+                calls: self.calls,
+                untouched_since: None,
+            };
+            let refused = match self.hand.queue.lease_user(request).await? {
+                UserLease::Leased(job) => return Ok(*job),
+                UserLease::Paused => return Err(NotSynced::Paused),
+                UserLease::Held(until) => NotSynced::Held { until },
+                // It was touched between two looks: it asks for none, so this is a moment's matter.
+                UserLease::Touched => NotSynced::Held { until: self.hand.clock.now() },
+                UserLease::NotBefore(until) => match self.resting().await {
+                    Some(resting) => return Err(resting),
+                    None => NotSynced::NoCalls { until },
+                },
+            };
+            if self.hand.clock.now() >= gives_up {
+                return Err(refused);
+            }
+            if !std::mem::replace(&mut is_waiting, true) {
+                tracing::info!(user_id = %user, "waiting: {refused}");
+            }
+            tokio::select! {
+                () = tokio::time::sleep(ASK_AGAIN) => {}
+                () = patience.stop.cancelled() => return Err(NotSynced::Stopped),
+            }
+        }
+    }
+
+    /// The API that rests, as all processes know it.
+    async fn resting(&self) -> Option<NotSynced> {
+        let known = self.hand.learn().await?;
+        let now = self.hand.clock.now();
+        Api::ALL.into_iter().find_map(|api| {
+            let pause = known.rests.of(api).pause.as_ref()?;
+            let is_open = Admission::under(Some(pause), now) == Admission::Open;
+            (!is_open).then(|| NotSynced::Resting { api, why: pause.why.as_str(), until: pause.until })
+        })
+    }
+}

@@ -1,0 +1,53 @@
+//! How it stands: what waits, what is at rest, what is paused.
+
+use serde::Serialize;
+
+use super::Operator;
+use crate::clock::Millis;
+use crate::queue::{Census, QueueError};
+use crate::upstream::Api;
+use crate::upstream::rest::Snapshot;
+
+/// The state of the queue and of both APIs at one moment.
+#[derive(Debug, Clone, Serialize)]
+pub struct Status {
+    /// By the queue's clock.
+    pub now: Millis,
+    /// Since when an operator has paused syncs; null while they go on.
+    pub paused_since: Option<Millis>,
+    /// How many rows are in which state; up to 15 s old.
+    pub rows: Census,
+    /// Sesamy and Mailmojo.
+    pub apis: Vec<ApiStatus>,
+}
+
+/// The state of one API.
+#[derive(Debug, Clone, Serialize)]
+pub struct ApiStatus {
+    /// `sesamy` or `mailmojo`.
+    pub api: &'static str,
+    /// `ok`, `resting` or `probing`.
+    pub state: &'static str,
+    /// Why it rests: `rate_limit`, `credentials`, `configuration` or `outage`.
+    pub why: Option<&'static str>,
+    /// When the rest ends.
+    pub until: Option<Millis>,
+}
+
+impl Operator {
+    /// How it stands, as all processes on the store know it.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn status(&self) -> Result<Status, QueueError> {
+        let known = self.queue().known().await?;
+        let now = self.hand.clock.now();
+        let api = |api: Api| {
+            let snapshot = Snapshot::of(api, known.rests.of(api).pause.as_ref(), now);
+            let Snapshot { api, state, why, until } = snapshot;
+            ApiStatus { api, state, why, until }
+        };
+        let apis = Api::ALL.into_iter().map(api).collect();
+        Ok(Status { now, paused_since: known.paused_at, rows: self.queue().census().await?, apis })
+    }
+}

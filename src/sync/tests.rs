@@ -1,0 +1,195 @@
+//! Deciding and writing apart, and what a row of a list is trusted with; whole syncs are in `tests/stories`.
+
+use std::num::NonZero;
+use std::sync::Once;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::clock::Clock;
+use crate::merge::KeepTags;
+use crate::sandbox::{Mailmojo, Route, Sandbox, Sesamy, contact, contract, entitlement, user};
+use crate::upstream::rest::{Policy, Rest};
+use crate::upstream::{Credentials, Meter, OwnMeter, Quota, Upstream};
+
+struct Town {
+    sandbox: Sandbox,
+    syncer: Syncer,
+}
+
+fn upstream(api: Api, base: &str, token: &str) -> Upstream {
+    let clock = Clock::system();
+    let plenty = NonZero::new(600_000).unwrap();
+    let quota = Quota { per_minute: plenty, burst: plenty };
+    let meter: Arc<dyn Meter> =
+        Arc::new(OwnMeter::new(PerApi { sesamy: quota, mailmojo: quota }, clock.clone()));
+    let policy = Policy { base: Duration::from_secs(1), cap: Duration::from_secs(1) };
+    Upstream::new(crate::upstream::Options {
+        base: base.parse().unwrap(),
+        credentials: Credentials::Token(token.into()),
+        meter,
+        clock: clock.clone(),
+        request_timeout: Duration::from_secs(10),
+        rest: Arc::new(Rest::new(api, policy, clock)),
+    })
+    .unwrap()
+}
+
+impl Town {
+    /// Kari, a subscriber with a tag of her own, whose contact has that tag, an old one, and somebody else's.
+    async fn with_kari() -> Self {
+        static PROVIDER: Once = Once::new();
+        PROVIDER.call_once(|| _ = rustls::crypto::ring::default_provider().install_default());
+        let sandbox = Sandbox::start().await.unwrap();
+        let kari = user("u1").email("kari@example.com").first_name("Kari").tags(["Early bird"]);
+        sandbox.sesamy.put_user(kari.contract(contract("c1")).entitlement(entitlement("e1", "plus")));
+        let there =
+            contact("kari@example.com").tags(["vip", "sesamy_tag_early-bird"]).on_list(Mailmojo::LIST);
+        sandbox.mailmojo.put_contact(there);
+        let sesamy = upstream(Api::Sesamy, sandbox.sesamy.url(), Sesamy::FIXED_TOKEN);
+        let mailmojo = upstream(Api::Mailmojo, sandbox.mailmojo.url(), Mailmojo::FIXED_TOKEN);
+        let options = Options {
+            guest_user_id_prefixes: vec!["guest|".into()],
+            derive_tags: true,
+            dry_run: false,
+            rules: Rules { create_contacts: true, keep_tags: KeepTags::default() },
+        };
+        let list = Mailmojo::LIST.try_into().unwrap();
+        let syncer = Syncer::new(sesamy::Client::new(sesamy), mailmojo::Client::new(mailmojo, list), options);
+        Self { sandbox, syncer }
+    }
+
+    async fn decide(&self, known: Known) -> Decision {
+        self.sandbox.clear_calls();
+        self.syncer.decide(&id(), &attempt(), known).await.unwrap()
+    }
+
+    /// How often the profile, contracts, entitlements and the contact were read for the last decision.
+    fn reads(&self) -> [u64; 4] {
+        [Route::Profile, Route::Contracts, Route::Entitlements, Route::ContactGet]
+            .map(|route| self.sandbox.count(route))
+    }
+}
+
+fn id() -> UserId {
+    UserId::new("u1").unwrap()
+}
+
+fn attempt() -> Attempt {
+    Attempt::within(Duration::from_secs(60))
+}
+
+fn known(row: Value, contracts: Option<Value>) -> Known {
+    Known {
+        profile: Some(serde_json::from_value(row).unwrap()),
+        contracts: contracts.map(|contracts| serde_json::from_value(contracts).unwrap()),
+    }
+}
+
+fn change_of(decision: &Decision) -> (Vec<String>, Vec<String>) {
+    (decision.report().tags_added.clone(), decision.report().tags_removed.clone())
+}
+
+#[tokio::test]
+async fn a_decision_writes_nothing_until_it_is_written_and_then_exactly_its_request() {
+    let town = Town::with_kari().await;
+    let decision = town.decide(Known::default()).await;
+    assert_eq!(town.reads(), [1, 1, 1, 1]);
+    assert!(decision.changes());
+    assert_eq!(town.sandbox.writes(), 0);
+    let (method, path, body) = {
+        let call = decision.request().unwrap();
+        (call.method.to_string(), call.path.clone(), call.body.clone())
+    };
+    let expected = decision.report().clone();
+    assert!(!format!("{decision:?}").contains("kari"), "{decision:?}");
+
+    let report = town.syncer.write(decision, &attempt()).await.unwrap();
+    assert_eq!(report, expected);
+    let sent = town.sandbox.calls_to(Route::ContactPatch);
+    assert_eq!((sent[0].method.clone(), sent[0].target.clone(), sent[0].body.clone()), (method, path, body));
+    assert!(!town.decide(Known::default()).await.changes());
+    assert_eq!(town.sandbox.writes(), 0);
+}
+
+#[tokio::test]
+async fn what_is_known_is_not_read_again_and_decides_the_same() {
+    let town = Town::with_kari().await;
+    let unaided = town.decide(Known::default()).await;
+    let row = json!({"id": "u1", "email": "kari@example.com", "firstName": "Kari", "tags": ["Early bird"]});
+    let contracts = json!([{"id": "c1", "isActive": true, "contractDuration": "RECURRING"}]);
+    let aided = town.decide(known(row, Some(contracts))).await;
+    assert_eq!(town.reads(), [0, 0, 1, 1]);
+    assert_eq!(aided.report(), unaided.report());
+    assert_eq!(aided.wanted(), unaided.wanted());
+    assert_eq!(aided.request().unwrap().body, unaided.request().unwrap().body);
+
+    let of_somebody_else = known(json!({"id": "u2", "email": "ola@example.com"}), None);
+    assert_eq!(town.decide(of_somebody_else).await.report(), unaided.report());
+    assert_eq!(town.reads(), [1, 1, 1, 1]);
+    let contracts = json!([{"id": "c1", "userId": "u2", "isActive": true}]);
+    let wrong = known(json!({"id": "u1", "email": "kari@example.com"}), Some(contracts));
+    let error = town.syncer.decide(&id(), &attempt(), wrong).await.unwrap_err();
+    assert!(error.message.contains("another user"), "{error}");
+}
+
+#[tokio::test]
+async fn a_row_that_leaves_out_an_address_or_tags_is_not_trusted_with_them() {
+    let town = Town::with_kari().await;
+    let added = vec![
+        "sesamy_active_entitlement_plus".to_owned(),
+        "sesamy_active_sku_plus".to_owned(),
+        "sesamy_active_subscriber".to_owned(),
+    ];
+    let no_address = town.decide(known(json!({"id": "u1"}), None)).await;
+    assert_eq!((town.reads(), change_of(&no_address)), ([1, 1, 1, 1], (added.clone(), vec![])));
+
+    // By the row alone the contact would lose a tag of the profile: one call more finds that it stays.
+    let no_tags = json!({"id": "u1", "email": "kari@example.com"});
+    let decision = town.decide(known(no_tags.clone(), None)).await;
+    assert_eq!((town.reads(), change_of(&decision)), ([1, 1, 1, 1], (added.clone(), vec![])));
+    assert!(decision.wanted().unwrap().contains_key("sesamy_tag_early-bird"));
+
+    // A row that says that there are none is believed, and so is one by which nothing goes.
+    let none = json!({"id": "u1", "email": "kari@example.com", "tags": []});
+    let decision = town.decide(known(none, None)).await;
+    let gone = vec!["sesamy_tag_early-bird".to_owned()];
+    assert_eq!((town.reads(), change_of(&decision)), ([0, 1, 1, 1], (added.clone(), gone)));
+    town.sandbox.mailmojo.edit("kari@example.com", |it| it.tags = vec!["vip".to_owned()]);
+    let decision = town.decide(known(no_tags.clone(), None)).await;
+    assert_eq!((town.reads(), change_of(&decision)), ([0, 1, 1, 1], (added, vec![])));
+
+    // The profile itself may name another address by now: that contact is the one.
+    town.sandbox.mailmojo.edit("kari@example.com", |it| it.tags = vec!["sesamy_tag_early-bird".to_owned()]);
+    town.sandbox.sesamy.set_field("u1", "email", "kari@example.org");
+    let decision = town.decide(known(no_tags, None)).await;
+    assert_eq!((town.reads(), decision.report().outcome), ([1, 1, 1, 2], Outcome::Created));
+    let body = decision.request().unwrap().body.clone().unwrap();
+    assert_eq!(body["email"], "kari@example.org");
+}
+
+#[tokio::test]
+async fn a_guest_by_a_row_is_skipped_without_a_call() {
+    let town = Town::with_kari().await;
+    let row = json!({"id": "u1", "email": "kari@example.com", "isGuest": true});
+    let decision = town.decide(known(row, None)).await;
+    assert_eq!((town.reads(), decision.skipped()), ([0; 4], Some(Reason::Guest)));
+    assert_eq!(decision.report().reached, []);
+}
+
+#[tokio::test]
+async fn existing_only_creates_and_subscribes_nobody() {
+    let town = Town::with_kari().await;
+    let existing_only = town.syncer.clone().existing_only();
+    let outcome = async |syncer: &Syncer| {
+        syncer.decide(&id(), &attempt(), Known::default()).await.unwrap().report().outcome
+    };
+    assert_eq!(outcome(&existing_only).await, Outcome::Updated);
+    town.sandbox.sesamy.set_field("u1", "email", "new@example.com");
+    assert_eq!(outcome(&existing_only).await, Outcome::Skipped(Reason::NotInMailmojo));
+    assert_eq!(outcome(&town.syncer).await, Outcome::Created);
+    town.sandbox.mailmojo.put_contact(contact("new@example.com"));
+    assert_eq!(outcome(&existing_only).await, Outcome::Updated);
+    assert_eq!(outcome(&town.syncer).await, Outcome::Subscribed);
+}
