@@ -159,7 +159,7 @@ async fn take(step: Step, shop: &Shop, queue: &mut Queue, model: &mut Model, job
 }
 
 fn the_same_comes_of(steps: Vec<Step>, shop: &Shop) {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let (mut queue, mut model, mut jobs) = (shop.opens(), Model::default(), Vec::new());
         for step in steps {
