@@ -163,7 +163,7 @@ impl Syncer {
     fn skip(&self, user: &UserId, nobody: Nobody, mask: Mask) -> Decision {
         let reached: &[Api] = if nobody.asked { &[Api::Sesamy] } else { &[] };
         let report = Report::new(Outcome::Skipped(nobody.reason), reached);
-        Decision { user: user.clone(), report, case: Case::Skipped(nobody.profile), mask }
+        Decision { user: user.clone(), report, case: Case::Skipped(nobody.profile.map(Box::new)), mask }
     }
 
     fn decided(

@@ -24,7 +24,7 @@ pub struct Decision {
 
 pub(super) enum Case {
     /// There is nothing to bring in step.
-    Skipped(Option<Profile>),
+    Skipped(Option<Box<Profile>>),
     /// There is somebody, and a plan.
     Decided(Box<Decided>),
 }
@@ -88,7 +88,7 @@ impl Decision {
     #[must_use]
     pub fn profile(&self) -> Option<&Profile> {
         match &self.case {
-            Case::Skipped(profile) => profile.as_ref(),
+            Case::Skipped(profile) => profile.as_deref(),
             Case::Decided(decided) => Some(&decided.source.profile),
         }
     }

@@ -176,11 +176,12 @@ fn table(rows: &[Row]) -> Vec<String> {
             '-' => REMOVED,
             _ => Style::new(),
         };
-        let first = reasons.first().map(clean).unwrap_or_default();
         let value = clean(value);
-        let line = format!(
-            "  {FAINT}{label:<10}{FAINT:#}  {style}{mark} {value:<width$}{style:#}  {FAINT}{first}{FAINT:#}"
-        );
+        let mut line = format!("  {FAINT}{label:<10}{FAINT:#}  {style}{mark} {value}{style:#}");
+        if let Some(first) = reasons.first() {
+            let gap = width.saturating_sub(value.chars().count()) + 2;
+            line.push_str(&format!("{:gap$}{FAINT}{}{FAINT:#}", "", clean(first)));
+        }
         lines.push(line);
         let deeper = reasons.iter().skip(1).map(clean);
         lines.extend(deeper.map(|reason| format!("{:<1$}{FAINT}{reason}{FAINT:#}", "", width + 18)));
@@ -190,8 +191,7 @@ fn table(rows: &[Row]) -> Vec<String> {
 
 fn of_request(request: &Request, held_back: bool) -> Vec<String> {
     let Request { method, path, body } = request;
-    let mut lines =
-        vec![format!("  {BOLD}{method} {}{BOLD:#}", clean(path)), format!("  {}", clean(&body.to_string()))];
+    let mut lines = vec![format!("  {BOLD}{method} {}{BOLD:#}", clean(path)), format!("  {}", clean(body))];
     if held_back {
         lines.push("  A sync would hold this back: sync.dry_run is on.".to_owned());
     }

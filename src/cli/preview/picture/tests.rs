@@ -111,6 +111,8 @@ fn who_would_be_skipped_or_left_as_they_are_is_told_why() {
         strip_str(&of(&nobody)).to_string(),
         "email|84cc  would be skipped (user_not_found)\n\n  Nothing would be sent: Sesamy has no such user.\n"
     );
+    let on_list = strip_str(&of(&Preview { list: Some(List::OnList), ..kari() })).to_string();
+    assert!(on_list.contains("  list        = on the list already\n"), "{on_list}");
     let held_back = strip_str(&of(&Preview { held_back: true, ..kari() })).to_string();
     assert!(held_back.contains("sync.dry_run is on"), "{held_back}");
 }
