@@ -141,6 +141,7 @@ impl Operator {
 
     async fn lease(&self, user: &UserId, patience: &Patience) -> Result<Job, NotSynced> {
         let gives_up = self.hand.clock.now().plus(patience.wait);
+        let mut is_waiting = false;
         loop {
             let request = LeaseRequest {
                 user: user.clone(),
@@ -162,6 +163,9 @@ impl Operator {
             };
             if self.hand.clock.now() >= gives_up {
                 return Err(refused);
+            }
+            if !std::mem::replace(&mut is_waiting, true) {
+                tracing::info!(user_id = %user, "waiting: {refused}");
             }
             tokio::select! {
                 () = tokio::time::sleep(ASK_AGAIN) => {}

@@ -1,20 +1,28 @@
 //! The queue in a Postgres database, for any number of processes.
 //!
 //! One task keeps events ([`writer`]), another leases and settles ([`desk`]), each on a connection of its own that is
-//! made anew when it is lost ([`line`]). Replicas wake each other ([`wake`]); rows are counted on a connection beside
-//! ([`census`]). The time is the database's own.
+//! made anew when it is lost ([`line`]). Replicas wake each other ([`wake`]); what an operator asks is read ([`reader`])
+//! and done ([`errands`]) on connections beside. The time is the database's own.
 //!
 //! What made it fast, measured: one statement for all events that wait, so that many commits are one; and an event of
 //! a user who is due already changes no index.
 
 mod apis;
-mod census;
+mod by_name;
 mod desk;
 mod due;
+mod errands;
 mod fault;
+mod history;
+mod lanes;
 mod lease;
+mod leasing;
 mod line;
 mod open;
+mod prune;
+mod reader;
+mod retry;
+mod rows;
 mod schema;
 mod settle;
 mod statements;
@@ -35,14 +43,15 @@ use tokio_util::sync::CancellationToken;
 
 use self::desk::Desk;
 use self::due::Due;
+use self::errands::{Beside, Errands};
 use self::line::Line;
 use self::writer::Writer;
-use super::Options;
 use super::command::Ends;
+use super::{Options, Role};
 use crate::clock::Clock;
 
-pub(super) use census::Reader;
 pub use open::PostgresError;
+pub(super) use reader::Reader;
 pub use url::{Place, PostgresUrl};
 
 /// What only tests set otherwise. The times are the machine's, not the queue's clock's.
@@ -75,27 +84,34 @@ impl Default for Tuning {
 /// Makes the database at `url` ready and starts the tasks.
 pub(super) async fn open(
     url: &PostgresUrl,
-    _role: super::Role,
+    role: Role,
     options: Options,
     clock: Clock,
     seed: u64,
     tuning: Tuning,
 ) -> Result<(Ends, Reader), PostgresError> {
-    let opened = open::open(url, &options, &clock).await?;
+    let opened = open::open(url, role, &options, &clock).await?;
 
     let connect = PgConnectOptions::clone(&url.options);
-    // For listening, telling and counting: what may wait.
+    // For listening, telling, reading and errands: what may wait.
     let pool = PgPoolOptions::new()
-        .max_connections(3)
+        .max_connections(5)
         .acquire_timeout(tuning.connect)
         .idle_timeout(Duration::from_secs(60))
-        .after_connect(move |connection, _| Box::pin(line::set_up(connection, tuning.answer)))
+        .after_connect(move |connection, _| Box::pin(line::set_up_by_index(connection, tuning.answer)))
         .connect_lazy_with(connect.clone());
 
     let (ends, end) = Ends::new(opened.next_due);
     let due = Due::new(end.next_due);
     let mut names = StdRng::seed_from_u64(seed);
     let wake = wake::start(pool.clone(), opened.channel, names.random(), due.clone(), tuning).await;
+    let beside = Beside {
+        pool: pool.clone(),
+        due: due.clone(),
+        teller: wake.teller.clone(),
+        clock: clock.clone(),
+        tuning,
+    };
     let closing = CancellationToken::new();
     let (to_desk, commands) = mpsc::unbounded_channel();
     let desk = Desk {
@@ -104,6 +120,7 @@ pub(super) async fn open(
         due: due.clone(),
         teller: wake.teller.clone(),
         closing: closing.clone(),
+        errands: Errands::new(beside),
         names,
         doubtful: Vec::new(),
         options,

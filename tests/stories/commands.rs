@@ -49,7 +49,7 @@ async fn everything_that_is_wrong_with_the_settings_is_told_at_once_and_no_secre
         ],
     );
     // Told alike by every command that needs them, and by what is done without a command.
-    for arguments in [&["serve"][..], &["check"], &["check", "--json"], &[]] {
+    for arguments in [&["serve"][..], &["check"], &["check", "--json"], &["preview", "u1"], &[]] {
         let ended = run(arguments, &wrong).await;
         assert_eq!(ended.code, Some(2), "{arguments:?}: {ended:?}");
         if arguments.contains(&"--json") {

@@ -1,5 +1,6 @@
 //! `demo`: the whole service at work on a machine that has nothing but the binary.
 
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -68,35 +69,76 @@ async fn the_demo_that_is_kept_running_prints_lines_that_work_when_pasted() {
 }
 
 async fn the_lines_work(lines: &[String]) {
-    let [bearer, signed, tag, contact, contacts, findings, health, ready, metrics] = lines else {
+    let [
+        bearer,
+        signed,
+        tag,
+        contact,
+        preview,
+        sync,
+        refuse,
+        parked,
+        mend,
+        retry,
+        pause,
+        resume,
+        dry_run,
+        backfill,
+        contacts,
+        findings,
+        health,
+        ready,
+        metrics,
+    ] = lines
+    else {
         panic!("other lines than expected: {lines:#?}");
     };
     assert!(bearer.contains("Authorization: Bearer") && signed.contains("openssl dgst -sha256"));
-    for (line, expected) in [
-        (findings, "[]"), // before anything is done by hand beside a sync
-        (tag, "Early bird"),
-        (bearer, "202 Accepted"),
-        (signed, "202 Accepted"),
-        (contact, "kari@example.com"),
-        (contacts, "ola@example.com"),
-        (health, r#"{"status":"ok"}"#),
-        (ready, r#""status":"ok""#),
-        (metrics, "sesamy_mailmojo_webhook_requests_total"),
-    ] {
-        let told = pasted(line).await.unwrap_or_else(|| panic!("{line} failed"));
+    let folder = tempfile::tempdir().unwrap();
+    let tells = async |line: &String, expected: &str| {
+        let told = pasted_in(folder.path(), line).await.unwrap_or_else(|| panic!("{line} failed"));
         assert!(told.contains(expected), "{line}\n{told}");
-    }
-    let tagged = async {
-        while !pasted(contact).await.unwrap_or_default().contains("sesamy_tag_early-bird") {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
     };
-    tokio::time::timeout(PATIENCE, tagged).await.expect("the tag does not come to the contact");
+    let comes_to_tell = async |line: &String, expected: &str| {
+        let told = async {
+            while !pasted(line).await.unwrap_or_default().contains(expected) {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, told)
+            .await
+            .unwrap_or_else(|_| panic!("{line} never tells {expected}"));
+    };
+    tells(findings, "[]").await; // before anything is done by hand beside a sync
+    tells(tag, "Early bird").await;
+    tells(preview, "sesamy_tag_early-bird").await;
+    tells(bearer, "202 Accepted").await;
+    tells(signed, "202 Accepted").await;
+    comes_to_tell(contact, "sesamy_tag_early-bird").await;
+    tells(sync, "unchanged").await;
+
+    tells(refuse, "422").await;
+    tells(bearer, "202 Accepted").await;
+    comes_to_tell(parked, "no such plan").await;
+    tells(mend, "").await;
+    tells(retry, "1 user").await;
+    comes_to_tell(parked, "nobody").await;
+
+    tells(pause, "paused").await;
+    tells(resume, "syncing").await;
+    tells(dry_run, "").await;
+    tells(backfill, "").await;
+
+    tells(contacts, "ola@example.com").await;
+    tells(health, r#"{"status":"ok"}"#).await;
+    tells(ready, r#""status":"ok""#).await;
+    tells(metrics, "sesamy_mailmojo_webhook_requests_total").await;
 }
 
 /// Whether it is a line to paste into a shell.
 fn is_pasted(line: &Value) -> bool {
-    text(line).starts_with("  curl ") || text(line).starts_with("  body=")
+    let text = text(line);
+    text.starts_with("  curl ") || text.starts_with("  body=") || text.contains("sesamy-mailmojo --config ")
 }
 
 fn text(line: &Value) -> String {
@@ -105,8 +147,17 @@ fn text(line: &Value) -> String {
 
 /// What a shell prints when `line` is pasted into it; none where it fails.
 async fn pasted(line: &str) -> Option<String> {
+    pasted_in(&std::env::temp_dir(), line).await
+}
+
+async fn pasted_in(folder: &Path, line: &str) -> Option<String> {
     let mut shell = tokio::process::Command::new("sh");
-    shell.args(["-c", line]).stdin(Stdio::null()).env_remove("http_proxy").env("no_proxy", "*");
+    shell
+        .args(["-c", line])
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .env_remove("http_proxy")
+        .env("no_proxy", "*");
     let ended = shell.output().await.ok()?;
     ended.status.success().then(|| String::from_utf8_lossy(&ended.stdout).into_owned())
 }

@@ -7,6 +7,7 @@ mod accepted_events;
 mod bad_input;
 mod between_look_and_write;
 mod bursts;
+mod by_hand;
 mod canary;
 mod checking;
 mod commands;

@@ -11,13 +11,15 @@ use crate::upstream::rest::Shared;
 use crate::upstream::{Api, Used};
 
 const READ: &str = "
-    SELECT api, used, revision, rest_why, rest_until, rest_doublings, rest_answer, probe_owner, probe_until
+    SELECT api, used, revision, rest_why, rest_until, rest_doublings, rest_answer, probe_owner, probe_until,
+        background_used, paused_at
     FROM apis WHERE connection = 'default'";
 
 /// The time is read once the rows are locked, however long that took.
 const LOCK: &str = concat!(
     "WITH locked AS MATERIALIZED (
-        SELECT api, used, revision, rest_why, rest_until, rest_doublings, rest_answer, probe_owner, probe_until
+        SELECT api, used, revision, rest_why, rest_until, rest_doublings, rest_answer, probe_owner, probe_until,
+            background_used, paused_at
         FROM apis WHERE connection = 'default' ORDER BY api FOR UPDATE)
     SELECT *, ",
     server_time!(),
@@ -26,7 +28,7 @@ const LOCK: &str = concat!(
 
 const WRITE: &str = "
     UPDATE apis SET used = $2, revision = $3, rest_why = $4, rest_until = $5, rest_doublings = $6, rest_answer = $7,
-        probe_owner = $8, probe_until = $9
+        probe_owner = $8, probe_until = $9, background_used = $10, paused_at = $11
     WHERE connection = 'default' AND api = $1";
 
 /// Both rows under lock, as they were found and as they are to be.
@@ -72,6 +74,8 @@ impl Locked {
                     .bind(rest.answer.as_deref().map(storable))
                     .bind(rest.probe_owner)
                     .bind(rest.probe_until)
+                    .bind(state.background_used.0)
+                    .bind(state.paused_at.map(|since| since.0))
                     .execute(&mut *transaction)
                     .await?;
             }
@@ -101,5 +105,10 @@ fn state(row: &PgRow) -> sqlx::Result<ApiState> {
         probe_owner: row.try_get("probe_owner")?,
         probe_until: row.try_get("probe_until")?,
     };
-    Ok(ApiState { used: Used(row.try_get("used")?), rest: Shared::from(columns), ..ApiState::default() })
+    Ok(ApiState {
+        used: Used(row.try_get("used")?),
+        background_used: Used(row.try_get("background_used")?),
+        rest: Shared::from(columns),
+        paused_at: row.try_get::<Option<i64>, _>("paused_at")?.map(Millis),
+    })
 }

@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rand::RngExt;
 use rand::rngs::StdRng;
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
@@ -14,8 +13,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::Tuning;
 use super::due::Due;
+use super::errands::Errands;
 use super::fault::Fault;
-use super::lease::{self, Request};
+use super::lease;
 use super::line::Line;
 use super::settle::End;
 use super::tries::{Alone, Tries, within};
@@ -24,7 +24,7 @@ use super::{apis, statements};
 use crate::clock::{Clock, Millis};
 use crate::queue::apis::Apis;
 use crate::queue::command::{Answer, Command, News};
-use crate::queue::{Job, Leased, Options, QueueError, Rates, Settled, Settlement};
+use crate::queue::{Entry, Job, Options, Progress, QueueError, Rates, Settled, Settlement};
 use crate::user::UserId;
 
 /// The most commands that are taken at once.
@@ -38,6 +38,7 @@ pub(super) struct Desk {
     pub(super) due: Due,
     pub(super) teller: Teller,
     pub(super) closing: CancellationToken,
+    pub(super) errands: Errands,
     pub(super) names: StdRng,
     /// Leases whose commit was never answered: they may or may not be in the store.
     pub(super) doubtful: Vec<i64>,
@@ -50,6 +51,7 @@ pub(super) struct Desk {
 struct Waiting {
     job: Job,
     how: Settlement,
+    entry: Option<Box<Entry>>,
     answer: Answer<Settled>,
 }
 
@@ -60,6 +62,7 @@ impl Desk {
         while self.commands.recv_many(&mut batch, BATCH).await > 0 {
             self.carry_out(&mut batch).await;
         }
+        self.errands.end().await;
         self.line.close().await;
     }
 
@@ -67,17 +70,20 @@ impl Desk {
         let (mut ends, mut done, mut asks, mut leases) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for command in batch.drain(..) {
             match command {
-                Command::Settle { job, how, answer, .. } => ends.push(Waiting { job, how, answer }),
-                Command::Lease { room, answer } => leases.push((room.all, answer)),
+                Command::Settle { job, how, entry, answer } => {
+                    ends.push(Waiting { job, how, entry, answer });
+                }
+                Command::Lease { .. } | Command::LeaseUser { .. } => leases.push(command),
                 Command::TakeCall { .. } | Command::Know { .. } => asks.push(command),
                 Command::GiveBack { users, parked_with, due, answer } => {
                     let came = self.give_back(&users, parked_with.as_deref(), due).await;
                     done.push((Command::GiveBack { users, parked_with, due, answer }, came));
                 }
-                Command::LeaseUser { .. }
-                | Command::Retry { .. }
-                | Command::Prune { .. }
-                | Command::KeepProgress { .. } => {}
+                Command::KeepProgress { ref progress, .. } => {
+                    let came = self.keep_progress(progress).await;
+                    command.reply(came);
+                }
+                Command::Retry { .. } | Command::Prune { .. } => self.errands.run(command),
                 Command::Push(_) | Command::Probe | Command::Close => {}
             }
         }
@@ -92,12 +98,21 @@ impl Desk {
         }
         if !asks.is_empty() {
             let came = self.ask_of_apis(&mut asks).await.map_err(QueueError::from);
+            let resumes = |ask: &Command| matches!(ask, Command::Know { news: News::Resume, .. });
+            if came.is_ok() && asks.iter().any(resumes) {
+                self.teller.tell(self.clock.now());
+            }
             asks.into_iter().for_each(|ask| ask.reply(came.clone()));
         }
-        for (most, mut answer) in leases {
-            let came = self.lease(most).await;
-            let came = came.map(|leased| answer.hold(leased)).map_err(QueueError::from);
-            answer.send(came);
+        for mut command in leases {
+            let came = match &mut command {
+                Command::Lease { room, answer } => self.lease(*room).await.map(|leased| answer.hold(leased)),
+                Command::LeaseUser { request, answer } => {
+                    self.lease_user(request).await.map(|lease| answer.hold(lease))
+                }
+                _ => Ok(()),
+            };
+            command.reply(came.map_err(QueueError::from));
         }
     }
 
@@ -179,19 +194,36 @@ impl Desk {
         }
     }
 
-    /// Asks the store what is due next, and tells the other replicas where that is sooner than what was known.
+    /// A later word takes the place of an earlier one, and the same word twice is the same.
+    async fn keep_progress(&mut self, progress: &Progress) -> Result<(), QueueError> {
+        let mut tries = Tries::default();
+        loop {
+            let came = match self.line.connection().await {
+                Ok(connection) => within(self.tuning, statements::keep_progress(connection, progress)).await,
+                Err(fault) => Err(fault),
+            };
+            match self.line.after(came) {
+                Err(fault) if tries.another(&fault) => {}
+                came => return came.map_err(QueueError::from),
+            }
+        }
+    }
+
+    /// Asks the store what is due next, and tells the other replicas where that is sooner than what was known; or where
+    /// what was known is past, for then they may have found out more.
     async fn look_ahead(&mut self) {
-        let asked = self.due.ask();
+        let (asked, now) = (self.due.ask(), self.clock.now());
+        let is_behind = self.due.is_behind(now);
         let came = match self.line.connection().await {
             Ok(connection) => within(self.tuning, statements::next_due(connection)).await,
             Err(fault) => Err(fault),
         };
         // Where it fails, the next lease finds out.
-        if let Ok(next_due) = self.line.after(came)
-            && self.due.found(asked, next_due)
-            && let Some(at) = next_due.prompt
-        {
-            self.teller.tell(at);
+        if let Ok(next_due) = self.line.after(came) {
+            let is_earlier = self.due.found(asked, next_due);
+            if let Some(at) = next_due.prompt.filter(|at| is_earlier || (is_behind && now < *at)) {
+                self.teller.tell(at);
+            }
         }
     }
 
@@ -224,39 +256,6 @@ impl Desk {
         };
         self.line.after(came)
     }
-
-    async fn lease(&mut self, most: usize) -> Result<Leased, Fault> {
-        let mut tries = Tries::default();
-        loop {
-            match self.lease_once(most).await {
-                Err(fault) if tries.another(&fault) => {}
-                came => return came,
-            }
-        }
-    }
-
-    async fn lease_once(&mut self, most: usize) -> Result<Leased, Fault> {
-        let names: Vec<i64> = (0..most).map(|_| self.names.random()).collect();
-        let (asked, began) = (self.due.ask(), self.clock.now());
-        let (given, options) = (self.clock.given(), &self.options);
-        let connection = self.line.connection().await?;
-        let request = Request { names: &names, doubtful: &self.doubtful, given, options };
-        let came = within(self.tuning, lease::lease(connection, request)).await;
-        match self.line.after(came) {
-            Ok(found) => {
-                self.doubtful.clear();
-                self.clock.keep_to(began, found.now);
-                self.due.found(asked, found.next_due);
-                Ok(found.leased)
-            }
-            Err(fault) => {
-                if fault.ends_connection() {
-                    self.doubtful.extend(names);
-                }
-                Err(fault)
-            }
-        }
-    }
 }
 
 /// What an ask comes to, while the rows of both APIs are locked.
@@ -273,12 +272,12 @@ fn carry_out(ask: &mut Command, apis: &mut Apis, now: Millis, rates: &Rates) {
 
 impl Waiting {
     fn end(&self) -> End<'_> {
-        End { job: &self.job, how: &self.how }
+        End { job: &self.job, how: &self.how, entry: self.entry.as_deref() }
     }
 
     fn answered(mut self, settled: Result<Settled, Fault>) -> (Command, Result<(), QueueError>) {
         let came = settled.map(|settled| self.answer.hold(settled)).map_err(QueueError::from);
-        (Command::Settle { job: self.job, how: self.how, entry: None, answer: self.answer }, came)
+        (Command::Settle { job: self.job, how: self.how, entry: self.entry, answer: self.answer }, came)
     }
 }
 

@@ -28,7 +28,7 @@ const SET_UP: &str = "
         set_config('lock_timeout', $2, false),
         set_config('idle_in_transaction_session_timeout', $3, false)";
 
-/// Every statement of a line goes by keys through an index. Left to itself, the planner takes one whose `LIMIT` it does
+/// Every statement goes by keys through an index. Left to itself, the planner takes one whose `LIMIT` it does
 /// not see for a tenth of the table, and reads all of it: 1.4 s at a million rows, for what takes a millisecond.
 const GO_BY_INDEX: &str = "
     SELECT set_config(name, 'off', false)
@@ -40,6 +40,15 @@ pub(super) async fn set_up(connection: &mut PgConnection, limit: Duration) -> Re
     let limits = [limit, limit * 3 / 4, limit / 2];
     let set_up = limits.into_iter().fold(sqlx::query(SET_UP), |query, limit| query.bind(millis(limit)));
     set_up.persistent(false).execute(connection).await.map(drop)
+}
+
+/// Sets a new session up for statements that go by index.
+pub(super) async fn set_up_by_index(
+    connection: &mut PgConnection,
+    limit: Duration,
+) -> Result<(), sqlx::Error> {
+    set_up(connection, limit).await?;
+    sqlx::query(GO_BY_INDEX).persistent(false).execute(connection).await.map(drop)
 }
 
 /// A connection, there or not.
@@ -119,8 +128,7 @@ impl Line {
         }
         let connect = async {
             let mut connection = self.options.connect().await?;
-            set_up(&mut connection, self.tuning.answer).await?;
-            sqlx::query(GO_BY_INDEX).persistent(false).execute(&mut connection).await?;
+            set_up_by_index(&mut connection, self.tuning.answer).await?;
             Ok::<_, sqlx::Error>(connection)
         };
         let why = match timeout(self.tuning.connect, connect).await {

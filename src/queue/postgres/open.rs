@@ -14,8 +14,7 @@ use super::statements;
 use super::tries::Tries;
 use super::url::{Place, PostgresUrl};
 use crate::clock::Clock;
-use crate::queue::NextDue;
-use crate::queue::Options;
+use crate::queue::{NextDue, Options, Role};
 
 /// How long the start waits for a connection.
 const CONNECTING: Duration = Duration::from_secs(10);
@@ -100,6 +99,25 @@ pub enum PostgresError {
         /// The schema.
         schema: String,
     },
+    /// There is nothing to look into, and the command is none that begins something.
+    #[error(
+        "there is no queue in {0} yet: start the service once, which makes it, or set queue.url to the database that the \
+         service has"
+    )]
+    NoQueue(Place),
+    /// The schema is of an older version, whose service may be running.
+    #[error(
+        "the queue in {place} has schema version {found}, and this program's is {known}: start the service of this version, \
+         which brings it up to date, or run the command of the version that runs there"
+    )]
+    Older {
+        /// Which database.
+        place: Place,
+        /// The version there.
+        found: u32,
+        /// The one that this program writes.
+        known: u32,
+    },
     /// A newer version of this program has changed the schema.
     #[error(
         "the queue in {place} has schema version {found}, and this program knows none after {known}: run the version \
@@ -130,15 +148,16 @@ pub(super) struct Opened {
     pub(super) channel: String,
 }
 
-/// Makes the database ready, and `clock` keep its time.
+/// Makes the database ready for a service, or finds it so for a command; and makes `clock` keep its time.
 pub(super) async fn open(
     url: &PostgresUrl,
+    role: Role,
     options: &Options,
     clock: &Clock,
 ) -> Result<Opened, PostgresError> {
     let place = url.place();
     let mut connection = connect(url, &place).await?;
-    let opened = prepare(&mut connection, &place, options, clock).await;
+    let opened = prepare(&mut connection, &place, role, options, clock).await;
     // What is open is closed by the server in any case.
     let _ = timeout(Duration::from_secs(1), connection.close()).await;
     opened
@@ -162,19 +181,12 @@ async fn connect(url: &PostgresUrl, place: &Place) -> Result<PgConnection, Postg
 async fn prepare(
     connection: &mut PgConnection,
     place: &Place,
+    role: Role,
     options: &Options,
     clock: &Clock,
 ) -> Result<Opened, PostgresError> {
     let told = |error: Error| explain(place, &error);
-    let version = schema::migrate(connection).await.map_err(told)?;
-    match version {
-        Version::Nowhere => return Err(PostgresError::NoSchema(place.clone())),
-        Version::Foreign(schema) => return Err(PostgresError::Foreign { place: place.clone(), schema }),
-        Version::Ours(found) if found > schema::KNOWN => {
-            return Err(PostgresError::Newer { place: place.clone(), found, known: schema::KNOWN });
-        }
-        Version::Ours(_) => {}
-    }
+    find_schema(connection, place, role).await?;
     let began = clock.now();
     let now = statements::now(connection, clock.given()).await.map_err(told)?;
     clock.keep_to(began, now);
@@ -184,16 +196,56 @@ async fn prepare(
     let channel = channel.fetch_one(&mut *connection).await.map_err(told)?;
     let mut tries = Tries::default();
     loop {
-        match statements::start(connection, now, options).await {
+        let came = match role {
+            Role::Service => statements::start(connection, now, options).await,
+            Role::Command { .. } => statements::next_due(connection).await,
+        };
+        match came {
             Ok(next_due) => return Ok(Opened { next_due, channel }),
-            Err(error) => {
-                let fault = Fault::from(&error);
-                if fault.ends_connection() || !tries.another(&fault) {
-                    return Err(told(error));
-                }
-            }
+            Err(error) if is_worth_another(&mut tries, &error) => {}
+            Err(error) => return Err(told(error)),
         }
     }
+}
+
+/// A service brings the schema up to date. A command may be of another version than a service that is running, and changes
+/// nothing under it.
+async fn find_schema(connection: &mut PgConnection, place: &Place, role: Role) -> Result<(), PostgresError> {
+    let told = |error: Error| explain(place, &error);
+    let mut found = schema::version(connection).await.map_err(told)?;
+    let makes_it = match role {
+        Role::Service => true,
+        Role::Command { may_create } => may_create && found == Version::Ours(0),
+    };
+    if makes_it {
+        found = migrate(connection).await.map_err(told)?;
+    }
+    let (place, known) = (place.clone(), schema::KNOWN);
+    match found {
+        Version::Nowhere => Err(PostgresError::NoSchema(place)),
+        Version::Foreign(schema) => Err(PostgresError::Foreign { place, schema }),
+        Version::Ours(found) if found > known => Err(PostgresError::Newer { place, found, known }),
+        Version::Ours(_) if makes_it => Ok(()),
+        Version::Ours(0) => Err(PostgresError::NoQueue(place)),
+        Version::Ours(found) if found < known => Err(PostgresError::Older { place, found, known }),
+        Version::Ours(_) => Ok(()),
+    }
+}
+
+/// Replicas of an older version may be at work: their transactions and this one may be in each other's way.
+async fn migrate(connection: &mut PgConnection) -> sqlx::Result<Version> {
+    let mut tries = Tries::default();
+    loop {
+        match schema::migrate(connection).await {
+            Err(error) if is_worth_another(&mut tries, &error) => {}
+            came => return came,
+        }
+    }
+}
+
+fn is_worth_another(tries: &mut Tries, error: &Error) -> bool {
+    let fault = Fault::from(error);
+    !fault.ends_connection() && tries.another(&fault)
 }
 
 /// The error, as an operator needs it.

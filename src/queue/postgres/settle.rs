@@ -1,6 +1,6 @@
 //! The ends of leases: one statement for all that wait, each row on the condition that its lease is still the one that
 //! is settled. Where the row's generation is not the leased one, an event came during the sync, and the row is due
-//! after the debounce whatever the sync came to.
+//! after the debounce, in the lane of events, whatever the sync came to.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use sqlx::postgres::PgConnection;
 
 use super::statements::{millis, server_time, storable};
 use crate::clock::Millis;
-use crate::queue::{Job, Options, Settled, Settlement};
+use crate::queue::{Entry, Job, Options, Settled, Settlement};
 
 const DONE: i16 = 0;
 const RETRY: i16 = 1;
@@ -36,6 +36,7 @@ const SETTLE: &str = concat!(
         due_at = CASE WHEN e.kind IN (0, 1, 2) AND u.generation <> e.generation THEN now + $2
             WHEN e.kind IN (1, 4) THEN e.at
             WHEN e.kind = 3 THEN now END,
+        lane = CASE WHEN u.generation <> e.generation THEN 0 WHEN e.kind = 1 THEN greatest(u.lane, 1) ELSE u.lane END,
         attempts = CASE WHEN e.kind = 0 OR (e.kind = 2 AND u.generation <> e.generation) THEN 0
             WHEN e.kind = 1 THEN u.attempts + e.flag::integer
             ELSE u.attempts END,
@@ -45,10 +46,11 @@ const SETTLE: &str = concat!(
         error = CASE WHEN e.kind IN (0, 1, 2) THEN e.error ELSE u.error END,
         parked_at = CASE WHEN e.kind = 2 AND u.generation = e.generation THEN now END,
         answer = CASE WHEN e.kind = 2 AND u.generation = e.generation THEN e.answer END,
-        held_back = CASE e.kind WHEN 0 THEN e.flag WHEN 2 THEN false ELSE u.held_back END
+        held_back = CASE e.kind WHEN 0 THEN e.flag WHEN 2 THEN false ELSE u.held_back END,
+        synced_at = CASE e.kind WHEN 0 THEN now ELSE u.synced_at END
     FROM held AS e CROSS JOIN times
     WHERE u.connection = 'default' AND u.user_id = e.user_id AND u.lease_owner = e.lease_owner
-    RETURNING u.user_id, e.kind IN (0, 1, 2) AND u.generation <> e.generation AS came"
+    RETURNING u.user_id, e.kind IN (0, 1, 2) AND u.generation <> e.generation AS came, now"
 );
 
 /// The end of one lease.
@@ -56,6 +58,15 @@ const SETTLE: &str = concat!(
 pub(super) struct End<'a> {
     pub(super) job: &'a Job,
     pub(super) how: &'a Settlement,
+    pub(super) entry: Option<&'a Entry>,
+}
+
+/// What came of ends.
+pub(super) struct Came {
+    /// Of each.
+    pub(super) settled: Vec<Settled>,
+    /// When, by the queue's time.
+    pub(super) at: Millis,
 }
 
 impl End<'_> {
@@ -99,13 +110,13 @@ impl End<'_> {
     }
 }
 
-/// Ends leases, each of another user; what came of each, in the order of `ends`.
+/// Ends leases, each of another user; what came of each is in the order of `ends`.
 pub(super) async fn settle(
     connection: &mut PgConnection,
     ends: &[End<'_>],
     given: Option<Millis>,
     options: &Options,
-) -> sqlx::Result<Vec<Settled>> {
+) -> sqlx::Result<Came> {
     let each = || ends.iter();
     let rows = sqlx::query(SETTLE)
         .bind(given.map(|now| now.0))
@@ -120,14 +131,15 @@ pub(super) async fn settle(
         .bind(each().map(End::answer).collect::<Vec<_>>())
         .fetch_all(connection)
         .await?;
-    let mut came = HashMap::with_capacity(rows.len());
+    let (mut came, mut at) = (HashMap::with_capacity(rows.len()), Millis(0)); // without a row there is nothing to tell
     for row in &rows {
         came.insert(row.try_get::<String, _>(0)?, row.try_get::<bool, _>(1)?);
+        at = Millis(row.try_get(2)?);
     }
     let settled = |end: &End<'_>| match came.get(end.job.user.as_str()) {
         None => Settled::LeaseLost,
         Some(false) => Settled::AsAsked,
         Some(true) => Settled::DueAgain,
     };
-    Ok(each().map(settled).collect())
+    Ok(Came { settled: each().map(settled).collect(), at })
 }

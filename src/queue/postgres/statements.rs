@@ -1,16 +1,15 @@
-//! The statements of the queue but the settling ones, each for many rows at once.
+//! The statements of the queue but those that lease, settle or read, each for many rows at once.
 //!
 //! Rows are locked in the order of their ids wherever a statement locks several and waits for them, so that two
 //! replicas never wait for each other. `$1` is everywhere the time, null but for a clock that is moved by hand: the
 //! database's own clock is the queue's.
 
-use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::postgres::PgConnection;
 use sqlx::{Connection, Row};
 
 use super::apis;
 use crate::clock::Millis;
-use crate::queue::{Job, Lane, NextDue, Options};
-use crate::upstream::PerApi;
+use crate::queue::{Lane, NextDue, Options, Progress};
 use crate::user::UserId;
 
 /// The database's time, unless another one is given.
@@ -21,8 +20,9 @@ macro_rules! server_time {
 }
 pub(super) use server_time;
 
-/// Events, one row per user. Where a user is due soon enough or held, `due_at` stays as it is, and with it every index:
-/// the row is rewritten in its page.
+/// Events, one row per user, each in the first lane; who is held stays in its own until it is settled. Where a user is
+/// held, or due soon enough in the first lane, `due_at` and `lane` stay as they are, and with them every index: the row
+/// is rewritten in its page.
 const PUSH: &str = concat!(
     "WITH kept AS (
         INSERT INTO users AS u (connection, user_id, generation, event_type, due_at)
@@ -34,6 +34,7 @@ const PUSH: &str = concat!(
             generation = u.generation + excluded.generation,
             event_type = excluded.event_type,
             due_at = CASE WHEN u.lease_owner IS NULL THEN least(u.due_at, excluded.due_at) ELSE u.due_at END,
+            lane = CASE WHEN u.lease_owner IS NULL THEN 0 ELSE u.lane END,
             attempts = CASE WHEN u.parked_at IS NULL THEN u.attempts ELSE 0 END,
             failing_since = CASE WHEN u.parked_at IS NULL THEN u.failing_since END,
             parked_at = NULL,
@@ -41,37 +42,6 @@ const PUSH: &str = concat!(
         RETURNING due_at)
     SELECT min(due_at) FROM kept"
 );
-
-/// The longest due, none of whom another replica is leasing just now. A row that is still held was leased by somebody
-/// who never settled it.
-macro_rules! lease {
-    ($which:literal) => {
-        concat!(
-            "WITH due AS MATERIALIZED (
-                SELECT user_id, due_at FROM users
-                WHERE connection = 'default' AND due_at <= $1",
-            $which,
-            "   ORDER BY due_at LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED),
-            placed AS (SELECT user_id, row_number() OVER (ORDER BY due_at, user_id) AS place FROM due)
-            UPDATE users AS u SET
-                lease_owner = ($3::bigint[])[placed.place],
-                due_at = $1 + $4,
-                attempts = attempts + (lease_owner IS NOT NULL)::integer,
-                unsettled = unsettled + (lease_owner IS NOT NULL)::integer,
-                failing_since = CASE WHEN lease_owner IS NULL THEN failing_since ELSE coalesce(failing_since, $1) END
-            FROM placed WHERE u.connection = 'default' AND u.user_id = placed.user_id
-            RETURNING u.user_id, event_type, attempts, failing_since, generation, unsettled, lease_owner, place"
-        )
-    };
-}
-const LEASE: &str = lease!("");
-/// The same, of users whose last sync did not fail.
-const LEASE_UNTRIED: &str = lease!(" AND error IS NULL ");
-
-/// An id that no version of this program would have taken: kept and visible, or it would be leased for ever.
-const PARK_UNREADABLE: &str = "
-    UPDATE users SET due_at = NULL, lease_owner = NULL, parked_at = $1, error = $3, answer = $3
-    WHERE connection = 'default' AND user_id = $2";
 
 const TAKE_BACK_ATTEMPTS: &str = "
     WITH given AS (SELECT user_id, count(*)::integer AS times FROM unnest($1::text[]) AS g (user_id) GROUP BY user_id),
@@ -88,7 +58,8 @@ const REVIVE: &str = "
         SELECT user_id FROM users
         WHERE connection = 'default' AND parked_at IS NOT NULL AND left(answer, 200) = left($1, 200) AND answer = $1
         ORDER BY user_id FOR NO KEY UPDATE)
-    UPDATE users AS u SET parked_at = NULL, answer = NULL, due_at = $2, attempts = 0, failing_since = NULL
+    UPDATE users AS u SET parked_at = NULL, answer = NULL, due_at = $2, attempts = 0, failing_since = NULL,
+        lane = greatest(u.lane, 1)
     FROM held WHERE u.connection = 'default' AND u.user_id = held.user_id AND u.parked_at IS NOT NULL";
 
 /// Leases that nobody was told of. The lease before, if it was taken over, stays counted.
@@ -121,6 +92,11 @@ const NEXT_DUE: &str = "
     SELECT lane, (SELECT due_at FROM users WHERE due_at IS NOT NULL AND users.lane = lanes.lane ORDER BY due_at LIMIT 1)
     FROM unnest(ARRAY[0, 1, 2]::smallint[]) AS lanes (lane)";
 
+const KEEP_PROGRESS: &str = "
+    INSERT INTO backfills (connection, started_at, ended_at, asked, done) VALUES ('default', $1, $2, $3, $4)
+    ON CONFLICT (connection) DO UPDATE SET
+        started_at = excluded.started_at, ended_at = excluded.ended_at, asked = excluded.asked, done = excluded.done";
+
 /// Takes room on disk, and gives it back.
 const PROBE: &str = "INSERT INTO probe (filler) VALUES (repeat('x', 1000)); DELETE FROM probe";
 
@@ -130,15 +106,6 @@ pub(super) struct Event<'a> {
     pub(super) user: &'a str,
     pub(super) events: i64,
     pub(super) event_type: &'static str,
-}
-
-/// Which of the due rows a lease may take.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Which {
-    /// All.
-    Any,
-    /// Those whose last sync did not fail.
-    Untried,
 }
 
 /// Keeps `events`, which name each user once and are sorted by user; gives the earliest time one of them is due.
@@ -171,69 +138,6 @@ pub(super) async fn now(connection: &mut PgConnection, given: Option<Millis>) ->
     Ok(Millis(now))
 }
 
-/// Leases due rows, as many at the most as there are `names`, the longest due first, one name for each.
-pub(super) async fn lease(
-    connection: &mut PgConnection,
-    which: Which,
-    names: &[i64],
-    now: Millis,
-    options: &Options,
-) -> sqlx::Result<Vec<Job>> {
-    let sql = match which {
-        Which::Any => LEASE,
-        Which::Untried => LEASE_UNTRIED,
-    };
-    let rows = sqlx::query(sql)
-        .bind(now.0)
-        .bind(i64::try_from(names.len()).unwrap_or(i64::MAX))
-        .bind(names)
-        .bind(millis(options.lease))
-        .fetch_all(&mut *connection)
-        .await?;
-    let mut jobs = Vec::with_capacity(rows.len());
-    for row in &rows {
-        match job(row)? {
-            Ok(placed) => jobs.push(placed),
-            Err((user, why)) => {
-                sqlx::query(PARK_UNREADABLE)
-                    .bind(now.0)
-                    .bind(user)
-                    .bind(why)
-                    .execute(&mut *connection)
-                    .await?;
-            }
-        }
-    }
-    jobs.sort_by_key(|(place, _)| *place);
-    Ok(jobs.into_iter().map(|(_, job)| job).collect())
-}
-
-/// A leased row and its place among those leased; or the id that is none, and why.
-#[allow(clippy::type_complexity, reason = "read once, and taken apart at once")]
-fn job(row: &PgRow) -> sqlx::Result<Result<(i64, Job), (String, String)>> {
-    let id: String = row.try_get(0)?;
-    let user = match UserId::new(id.as_str()) {
-        Ok(user) => user,
-        Err(why) => return Ok(Err((id, why.to_string()))),
-    };
-    let counted = |count: i32| u32::try_from(count).unwrap_or(0);
-    let job = Job {
-        user,
-        event_type: row.try_get(1)?,
-        attempts: counted(row.try_get(2)?),
-        failing_since: row.try_get::<Option<i64>, _>(3)?.map(Millis),
-        generation: row.try_get(4)?,
-        unsettled: counted(row.try_get(5)?),
-        lease_owner: row.try_get(6)?,
-        leased_at: Millis(0), // and these three are told by who leases
-        calls: PerApi::default(),
-        calls_taken: PerApi::default(),
-        lane: Lane::Events,
-        is_probe: false,
-    };
-    Ok(Ok((row.try_get(7)?, job)))
-}
-
 /// Makes due again at `now` whoever is under a lease of one of these names.
 pub(super) async fn undo_leases(
     connection: &mut PgConnection,
@@ -259,6 +163,18 @@ pub(super) async fn give_back(
         sqlx::query(REVIVE).bind(storable(answer)).bind(due.0).execute(&mut *transaction).await?;
     }
     transaction.commit().await
+}
+
+/// Keeps how far a backfill has come, in place of what was kept.
+pub(super) async fn keep_progress(connection: &mut PgConnection, progress: &Progress) -> sqlx::Result<()> {
+    sqlx::query(KEEP_PROGRESS)
+        .bind(progress.started_at.0)
+        .bind(progress.ended_at.map(|ended| ended.0))
+        .bind(storable(&progress.asked))
+        .bind(storable(&progress.done))
+        .execute(connection)
+        .await
+        .map(drop)
 }
 
 /// The earliest due times, the ends of leases included.
