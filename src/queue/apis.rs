@@ -10,7 +10,8 @@ use crate::upstream::rest::{Admission, Change, Kind, Pause, Probe, Shared, Why};
 use crate::upstream::{Api, PerApi, Quota, Turn, Used};
 
 use super::command::News;
-use super::{Job, Known, Lane};
+use super::lease::Standing;
+use super::{Job, Known, Lane, LeaseRequest, UserLease};
 
 /// The rate of both APIs, and how much of it a sync takes from the start.
 #[derive(Debug, Clone, Copy)]
@@ -109,6 +110,25 @@ impl Apis {
         Api::ALL.into_iter().fold(self.admit(most, now, rates), of_share)
     }
 
+    /// What leasing the user whom `request` names makes of the row, which stands as `row`; or why it is not to be.
+    pub(super) fn ask(
+        &self,
+        request: &LeaseRequest,
+        row: Option<&Standing>,
+        now: Millis,
+        rates: &Rates,
+    ) -> Result<Standing, UserLease> {
+        if self.paused_at().is_some() {
+            return Err(UserLease::Paused);
+        }
+        let standing = request.onto(row, now)?;
+        let admitted = match standing.lane {
+            Lane::Background => self.admit_background(1, now, rates),
+            Lane::Events | Lane::Retries => self.admit(1, now, rates),
+        };
+        admitted.not_before().map_or(Ok(standing), |until| Err(UserLease::NotBefore(until)))
+    }
+
     /// Takes what the syncs of `jobs` need from the quotas, and gives it to them; a probe is noted where one is due.
     pub(super) fn leased(&mut self, jobs: &mut [Job], now: Millis, until: Millis, rates: &Rates) {
         for job in &mut *jobs {
@@ -140,13 +160,22 @@ impl Apis {
         now: Millis,
         rates: &Rates,
     ) -> Option<Millis> {
-        match admitted {
-            Admitted::NotBefore(until) => Some(until),
-            Admitted::Paused => None,
-            Admitted::Users(users) if users == most || jobs.len() < users => None,
-            Admitted::Probe if jobs.is_empty() => None,
-            Admitted::Users(_) | Admitted::Probe => self.admit(most, now, rates).not_before(),
+        admitted.still(jobs.len(), most, || self.admit(most, now, rates))
+    }
+
+    /// The same of the background lane; none where there was no room for it.
+    pub(super) fn background_not_before(
+        &self,
+        admitted: Admitted,
+        jobs: &[Job],
+        most: usize,
+        now: Millis,
+        rates: &Rates,
+    ) -> Option<Millis> {
+        if most == 0 {
+            return None;
         }
+        admitted.still(jobs.len(), most, || self.admit_background(most, now, rates))
     }
 
     /// Takes back what the sync of `job` did not need, and its probe.
@@ -263,6 +292,18 @@ impl Admitted {
         match self {
             Self::NotBefore(until) => Some(until),
             Self::Users(_) | Self::Probe | Self::Paused => None,
+        }
+    }
+
+    /// When to ask again after `leased` of `most` were, where `again` is what is admitted then; none where there was
+    /// nobody else to lease.
+    fn still(self, leased: usize, most: usize, again: impl FnOnce() -> Self) -> Option<Millis> {
+        match self {
+            Self::NotBefore(until) => Some(until),
+            Self::Paused => None,
+            Self::Users(users) if users == most || leased < users => None,
+            Self::Probe if leased == 0 => None,
+            Self::Users(_) | Self::Probe => again().not_before(),
         }
     }
 

@@ -135,6 +135,29 @@ pub enum OpenError {
         /// The latest one known.
         known: u32,
     },
+    /// An older version of this program is running on the file, and keeps its schema from being changed.
+    #[error(
+        "the queue {} has schema version {found}, and this program needs {known}: a service of another version runs on \
+         it. Run the program of that version; or stop the service, and start this version in its place",
+        path.display()
+    )]
+    Older {
+        /// The database.
+        path: PathBuf,
+        /// The file's schema version.
+        found: u32,
+        /// The one that this program needs.
+        known: u32,
+    },
+    /// There is no queue there, and whoever asked may not make one.
+    #[error(
+        "there is no queue at {place} yet: the service makes it when it first starts (`sesamy-mailmojo serve`). If it \
+         has, this command has another queue.url, or another folder: give it the service's settings"
+    )]
+    NoQueue {
+        /// The database, without a password.
+        place: String,
+    },
     /// Anything else that SQLite says.
     #[error("cannot open the queue {}: {why}", path.display())]
     Store {

@@ -55,7 +55,7 @@ impl Room {
 /// What came of asking for leases.
 #[derive(Debug, Clone, Default)]
 pub struct Leased {
-    /// Who was leased, the longest due first.
+    /// Who was leased: lane by lane, and in each the longest due first.
     pub jobs: Vec<Job>,
     /// Where more might be due, but an API rests, its rate is used up, or somebody else holds the row just now: when to
     /// ask again, by the queue's clock.
@@ -91,6 +91,71 @@ pub struct LeaseRequest {
     pub untouched_since: Option<Millis>,
 }
 
+/// What a lease by name looks at of a user's row, and what it makes of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Standing {
+    pub(super) lane: Lane,
+    pub(super) due_at: Option<Millis>,
+    /// Whether somebody has leased it and not settled it, a lease that has ended included.
+    pub(super) is_held: bool,
+    pub(super) generation: i64,
+    pub(super) attempts: u32,
+    pub(super) unsettled: u32,
+    pub(super) failing_since: Option<Millis>,
+    pub(super) parked_at: Option<Millis>,
+    pub(super) synced_at: Option<Millis>,
+}
+
+impl LeaseRequest {
+    /// What the lease makes of the user's row, which stands as `row`; or why the user is not leased, the APIs aside.
+    ///
+    /// Pure, and the same for every kind of store. Its time due and its name are the store's to give.
+    pub(super) fn onto(&self, row: Option<&Standing>, now: Millis) -> Result<Standing, UserLease> {
+        let Some(row) = row else {
+            return Ok(Standing { lane: self.lane, generation: 1, ..Standing::default() });
+        };
+        if let Some(until) = row.due_at.filter(|until| row.is_held && *until > now) {
+            return Err(UserLease::Held(until));
+        }
+        if self.untouched_since.is_some_and(|since| row.is_touched_since(since)) {
+            return Err(UserLease::Touched);
+        }
+        let lane = if row.due_at.is_some() { row.lane.min(self.lane) } else { self.lane };
+        let taken = Standing { lane, generation: row.generation.saturating_add(1), parked_at: None, ..*row };
+        Ok(if row.parked_at.is_some() {
+            Standing { attempts: 0, unsettled: 0, failing_since: None, ..taken }
+        } else if row.is_held {
+            taken.taken_over(now)
+        } else {
+            taken
+        })
+    }
+}
+
+impl Standing {
+    /// What a lease makes of a row of `lane` that is due.
+    pub(super) fn leased_when_due(self, lane: Lane, now: Millis) -> Self {
+        let row = Self { lane, ..self };
+        if row.is_held { row.taken_over(now) } else { row }
+    }
+
+    fn is_touched_since(&self, since: Millis) -> bool {
+        let is_since = |at: Option<Millis>| at.is_some_and(|at| at >= since);
+        self.due_at.is_some() || is_since(self.synced_at) || is_since(self.parked_at)
+    }
+
+    /// The lease before was never settled: that counts as an attempt, and how often it happens in a row is counted by
+    /// itself, so that a user whose sync ends the process can be told from an outage.
+    fn taken_over(self, now: Millis) -> Self {
+        Self {
+            attempts: self.attempts.saturating_add(1),
+            unsettled: self.unsettled.saturating_add(1),
+            failing_since: self.failing_since.or(Some(now)),
+            ..self
+        }
+    }
+}
+
 /// What came of a [`LeaseRequest`].
 #[derive(Debug, Clone)]
 pub enum UserLease {
@@ -98,15 +163,15 @@ pub enum UserLease {
     Leased(Box<Job>),
     /// Somebody syncs the user just now, until then at the latest.
     Held(Millis),
-    /// An API rests, or the rate is used up, until then.
+    /// An API rests, or the rate is used up, until then. Nobody was made known by asking.
     NotBefore(Millis),
-    /// Syncs are paused.
+    /// Syncs are paused, whatever else there is to say.
     Paused,
     /// The user is due, synced or parked meanwhile ([`LeaseRequest::untouched_since`]).
     Touched,
 }
 
-/// How a lease ends.
+/// How a lease ends. Whatever the end, a row for which an event came meanwhile is in the first lane from then on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Settlement {
     /// The sync is done; `held_back` marks a change that `sync.dry_run` kept from being written.
@@ -114,7 +179,7 @@ pub enum Settlement {
         /// Whether there was a change that was not written.
         held_back: bool,
     },
-    /// Try again at `at`.
+    /// Try again at `at`, in the lane of retries or a slower one.
     Retry {
         /// When.
         at: Millis,

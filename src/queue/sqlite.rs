@@ -1,18 +1,22 @@
-//! The queue in one SQLite file, for one process.
+//! The queue in one SQLite file, for one service and the commands beside it.
 //!
-//! A thread of its own writes ([`writer`]), another keeps the log short ([`keeper`]), and the rows are counted on a
-//! connection of their own ([`census`]). An operating-system lock beside the file keeps a second process out ([`open`]).
-//! A damaged file is refused, or left alone from the moment it is found so ([`check`]).
+//! A thread of its own writes ([`writer`], [`hand`]), another keeps the log short ([`keeper`]), and each question is read
+//! on a connection of its own ([`reader`]). An operating-system lock beside the file keeps a second service out
+//! ([`open`]); a command takes turns with it by SQLite's own lock, a transaction each. A damaged file is refused, or left alone from the moment it is found so ([`check`]).
 //!
 //! What made it fast, measured: one transaction for all that waits; one trip to the writer's thread per event;
 //! checkpoints beside the writer; small pages; a batch in the order of its keys. What did not, and is left out: waiting
 //! for a batch to fill, and statements with several rows.
 
 mod apis;
-mod census;
 mod check;
+mod hand;
+mod history;
 mod keeper;
+mod lease;
 mod open;
+mod reader;
+mod retry;
 mod schema;
 mod settle;
 mod statements;
@@ -20,6 +24,7 @@ mod statements;
 mod tests;
 mod writer;
 
+use std::fs::File;
 use std::path::Path;
 use std::time::Duration;
 
@@ -29,7 +34,7 @@ use super::command::Ends;
 use super::{OpenError, Options, Role};
 use crate::clock::{Clock, Millis};
 
-pub(super) use census::Reader;
+pub(super) use reader::Reader;
 
 /// What only tests set otherwise. The times are the machine's, not the queue's clock's.
 #[derive(Debug, Clone, Copy)]
@@ -61,34 +66,59 @@ impl Default for Tuning {
 /// Opens the file at `path` and starts the threads. Blocks.
 pub(super) fn open(
     path: &Path,
-    _role: Role,
+    role: Role,
     options: Options,
     clock: Clock,
     seed: u64,
     tuning: Tuning,
 ) -> Result<(Ends, Reader), OpenError> {
+    let opened = match role {
+        Role::Service => open_alone(path, &options, clock.now(), tuning)?,
+        Role::Command { may_create } => open_beside(path, may_create, tuning)?,
+    };
+    let Opened { place, connection, lock, unready } = opened;
+    let next_due = statements::next_due(&connection).map_err(|error| place.explain(&error))?;
+    let second = place.second_connection(tuning)?;
+
+    let (ends, writer_end) = Ends::new(next_due);
+    let keeper = keeper::start(second, writer_end.to_self.clone(), tuning).map_err(OpenError::Thread)?;
+    let hand = hand::Hand::new(options, clock, seed, unready.since);
+    let writer = writer::Writer::new(connection, writer_end, keeper, hand, place.clone());
+    writer::start(writer, unready.check.then_some(tuning), lock).map_err(OpenError::Thread)?;
+    Ok((ends, Reader::new(place)))
+}
+
+struct Opened {
+    place: open::Place,
+    connection: Connection,
+    /// None beside a service.
+    lock: Option<File>,
+    unready: Unready,
+}
+
+/// For a service, which has the file to itself but for commands.
+fn open_alone(path: &Path, options: &Options, now: Millis, tuning: Tuning) -> Result<Opened, OpenError> {
     let place = open::Place::new(path)?;
     let lock = place.lock()?;
     let mut connection = place.connect(tuning)?;
-    let mut unready = Unready { check: place.bytes() > tuning.check_first, since: Some(clock.now()) };
+    let mut unready = Unready { check: place.bytes() > tuning.check_first, since: Some(now) };
     if !unready.check {
         check::whole(&place, tuning)?;
-        match start(&mut connection, clock.now(), &options) {
+        match start(&mut connection, now, options) {
             Ok(()) => unready.since = None,
             // Somebody else's transaction: the service starts, and refuses events until it is over.
             Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {}
             Err(error) => return Err(place.explain(&error)),
         }
     }
-    let next_due = statements::next_due(&connection).map_err(|error| place.explain(&error))?;
-    let second = place.second_connection(tuning)?;
+    Ok(Opened { place, connection, lock: Some(lock), unready })
+}
 
-    let (ends, writer_end) = Ends::new(next_due);
-    let keeper = keeper::start(second, writer_end.to_self.clone(), tuning).map_err(OpenError::Thread)?;
-    let hand = writer::Hand::new(options, clock, seed, unready.since);
-    let writer = writer::Writer::new(connection, writer_end, keeper, hand, place.clone());
-    writer::start(writer, unready.check.then_some(tuning), lock).map_err(OpenError::Thread)?;
-    Ok((ends, Reader::new(place)))
+/// For a command: nothing is made ready, and nothing checked whole, which a service has done or will do.
+fn open_beside(path: &Path, may_create: bool, tuning: Tuning) -> Result<Opened, OpenError> {
+    let place = open::Place::beside_others(path, may_create)?;
+    let connection = place.connect_beside(may_create, tuning)?;
+    Ok(Opened { place, connection, lock: None, unready: Unready { check: false, since: None } })
 }
 
 fn start(connection: &mut Connection, now: Millis, options: &Options) -> rusqlite::Result<()> {

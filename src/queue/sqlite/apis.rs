@@ -2,18 +2,20 @@
 
 use rusqlite::{OptionalExtension, Transaction, params};
 
+use crate::clock::Millis;
 use crate::queue::apis::{ApiState, Apis, RestColumns};
 use crate::upstream::rest::Shared;
 use crate::upstream::{Api, PerApi, Used};
 
 const READ: &str = "
-    SELECT used, revision, rest_why, rest_until, rest_doublings, rest_answer, probe_owner, probe_until
+    SELECT used, revision, rest_why, rest_until, rest_doublings, rest_answer, probe_owner, probe_until,
+        background_used, paused_at
     FROM apis WHERE connection = 'default' AND api = ?1";
 
 const WRITE: &str = "
     INSERT OR REPLACE INTO apis (connection, api, used, revision, rest_why, rest_until, rest_doublings, rest_answer,
-        probe_owner, probe_until)
-    VALUES ('default', ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+        probe_owner, probe_until, background_used, paused_at)
+    VALUES ('default', ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
 
 /// Reads both; what has no row yet is as new.
 pub(super) fn read(transaction: &Transaction<'_>) -> rusqlite::Result<Apis> {
@@ -32,7 +34,12 @@ fn read_one(transaction: &Transaction<'_>, api: Api) -> rusqlite::Result<ApiStat
             probe_owner: row.get(6)?,
             probe_until: row.get(7)?,
         };
-        Ok(ApiState { used: Used(row.get(0)?), rest: Shared::from(columns), ..ApiState::default() })
+        Ok(ApiState {
+            used: Used(row.get(0)?),
+            background_used: Used(row.get(8)?),
+            rest: Shared::from(columns),
+            paused_at: row.get::<_, Option<i64>>(9)?.map(Millis),
+        })
     });
     Ok(row.optional()?.unwrap_or_default())
 }
@@ -65,6 +72,8 @@ pub(super) fn write(transaction: &Transaction<'_>, before: &Apis, after: &Apis) 
                 rest.answer,
                 rest.probe_owner,
                 rest.probe_until,
+                state.background_used.0,
+                state.paused_at.map(|at| at.0),
             ])?;
         }
     }

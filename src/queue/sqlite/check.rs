@@ -15,15 +15,26 @@ use crate::queue::OpenError;
 pub(super) const MORE_THAN_AT_ONCE: u64 = 8 * 1024 * 1024;
 
 /// What every index is asked for: its first or last entry.
-const ORDERS: [(&str, &str); 5] = [
+const ORDERS: [(&str, &str); 8] = [
     ("users", "connection, user_id"),
-    ("users INDEXED BY users_due WHERE due_at IS NOT NULL", "due_at"),
+    ("users INDEXED BY users_due WHERE due_at IS NOT NULL", "lane, due_at"),
     ("users INDEXED BY users_leased WHERE lease_owner IS NOT NULL", "due_at"),
     ("users INDEXED BY users_parked WHERE parked_at IS NOT NULL", "answer"),
     ("users INDEXED BY users_held_back WHERE held_back = 1", "held_back"),
+    ("history", "id"),
+    ("history INDEXED BY history_of_user", "connection, user_id, id"),
+    ("history INDEXED BY history_by_age", "last_at"),
 ];
 
-/// Reads the first and the last row of the table, and of each of its indexes.
+/// Of the small tables the first row is enough.
+const SMALL: [&str; 4] = [
+    "SELECT api FROM apis",
+    "SELECT filler FROM probe",
+    "SELECT count FROM sync_counts",
+    "SELECT done FROM backfills",
+];
+
+/// Reads the first and the last row of each large table, and of each of its indexes.
 pub(super) fn ends(connection: &Connection) -> rusqlite::Result<()> {
     for (rows, order) in ORDERS {
         for order in [order.to_owned(), order.replace(',', " DESC,") + " DESC"] {
@@ -31,7 +42,7 @@ pub(super) fn ends(connection: &Connection) -> rusqlite::Result<()> {
             connection.prepare(&sql)?.query(())?.next()?;
         }
     }
-    for small in ["SELECT api FROM apis", "SELECT filler FROM probe"] {
+    for small in SMALL {
         connection.prepare(small)?.query(())?.next()?;
     }
     Ok(())

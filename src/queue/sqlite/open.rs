@@ -31,19 +31,32 @@ impl Place {
         let mut place = Self { path, folder };
         std::fs::create_dir_all(&place.folder)
             .map_err(|error| place.not_writable(&place.folder, error.to_string()))?;
-        // Two links to one file are one queue, and one lock.
-        if let Ok(file) = place.path.canonicalize() {
-            place.folder = file.parent().unwrap_or(Path::new("/")).to_owned();
-            place.path = file;
-        }
+        place.follow_links();
         Ok(place)
+    }
+
+    /// The same for a command, which makes nothing unless it may.
+    pub(super) fn beside_others(path: &Path, may_create: bool) -> Result<Self, OpenError> {
+        // A file that cannot be looked at is told of by the opening.
+        if !may_create && matches!(path.try_exists(), Ok(false)) {
+            return Err(OpenError::NoQueue { place: path.display().to_string() });
+        }
+        Self::new(path)
+    }
+
+    /// Two links to one file are one queue, and one lock.
+    fn follow_links(&mut self) {
+        if let Ok(file) = self.path.canonicalize() {
+            self.folder = file.parent().unwrap_or(Path::new("/")).to_owned();
+            self.path = file;
+        }
     }
 
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Takes the lock that keeps a second process out. It is free again when the file is dropped or the process dies.
+    /// Takes the lock that keeps a second service out. It is free again when the file is dropped or the process dies.
     pub(super) fn lock(&self) -> Result<File, OpenError> {
         let lock = beside(&self.path, ".lock");
         let file = File::options()
@@ -59,27 +72,10 @@ impl Place {
         }
     }
 
-    /// The writer's connection, with the schema of this version.
+    /// The writer's connection, with the schema of this version. For who has the lock.
     pub(super) fn connect(&self, tuning: Tuning) -> Result<Connection, OpenError> {
-        self.refuse_a_log_without_its_database()?;
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-            | OpenFlags::SQLITE_OPEN_CREATE
-            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let mut connection = self.open(flags, tuning)?;
-        // Looked at first: what is not ours stays as it is, its page size and journal included.
-        let version = schema::version(&connection).map_err(|error| self.explain(&error))?;
-        let found = match version {
-            schema::Version::Foreign => return Err(OpenError::Foreign { path: self.path.clone() }),
-            schema::Version::Ours(found) if found > schema::KNOWN => {
-                return Err(OpenError::Newer { path: self.path.clone(), found, known: schema::KNOWN });
-            }
-            schema::Version::Ours(found) => found,
-        };
-        let journal = prepare(&connection, tuning).map_err(|error| self.explain(&error))?;
-        if journal != "wal" {
-            let why = "its file system has no shared memory; the queue needs a local disk".to_owned();
-            return Err(OpenError::Store { path: self.path.clone(), why });
-        }
+        let (mut connection, found) = self.look(tuning)?;
+        self.prepare(&connection, tuning)?;
         if found < schema::KNOWN {
             if found > 0 {
                 check::whole(self, tuning)?; // a change of the schema rewrites it
@@ -92,6 +88,51 @@ impl Place {
         }
         check::ends(&connection).map_err(|error| self.explain_unfit(&error))?;
         Ok(connection)
+    }
+
+    /// The same beside a service, which is left alone: only where there is none, the lock is taken for as long as the
+    /// schema is made or changed.
+    pub(super) fn connect_beside(&self, may_create: bool, tuning: Tuning) -> Result<Connection, OpenError> {
+        let (connection, found) = self.look(tuning)?;
+        if found == schema::KNOWN {
+            self.prepare(&connection, tuning)?;
+            check::ends(&connection).map_err(|error| self.explain_unfit(&error))?;
+            return Ok(connection);
+        }
+        drop(connection);
+        if found == 0 && !may_create {
+            return Err(OpenError::NoQueue { place: self.path.display().to_string() });
+        }
+        let _lock = self.lock().map_err(|error| match error {
+            OpenError::InUse { path, .. } => OpenError::Older { path, found, known: schema::KNOWN },
+            error => error,
+        })?;
+        self.connect(tuning)
+    }
+
+    /// A connection, and the version of the schema that it finds; 0 where there is none yet. Looked at first: what is not
+    /// ours stays as it is, its page size and journal included.
+    fn look(&self, tuning: Tuning) -> Result<(Connection, u32), OpenError> {
+        self.refuse_a_log_without_its_database()?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_CREATE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = self.open(flags, tuning)?;
+        match schema::version(&connection).map_err(|error| self.explain(&error))? {
+            schema::Version::Foreign => Err(OpenError::Foreign { path: self.path.clone() }),
+            schema::Version::Ours(found) if found > schema::KNOWN => {
+                Err(OpenError::Newer { path: self.path.clone(), found, known: schema::KNOWN })
+            }
+            schema::Version::Ours(found) => Ok((connection, found)),
+        }
+    }
+
+    fn prepare(&self, connection: &Connection, tuning: Tuning) -> Result<(), OpenError> {
+        if prepare(connection, tuning).map_err(|error| self.explain(&error))? == "wal" {
+            return Ok(());
+        }
+        let why = "its file system has no shared memory; the queue needs a local disk".to_owned();
+        Err(OpenError::Store { path: self.path.clone(), why })
     }
 
     /// How many bytes the database and its log have.

@@ -1,28 +1,33 @@
 //! The end of a lease: one update, on the condition that the lease is still the one that is settled.
 //!
 //! In each statement `?1` is the user, `?2` the lease and `?3` the generation that was leased. Where the row's is
-//! another by now, an event came during the sync, and the row is due at `?4` whatever the sync came to.
+//! another by now, an event came during the sync: the row is in the first lane, and due at `?4` whatever the sync came to,
+//! but for a lease that is given up with nothing done.
 
 use rusqlite::{OptionalExtension, Params, Transaction, params};
 
+use super::history;
 use crate::clock::Millis;
-use crate::queue::{Job, Settled, Settlement};
+use crate::queue::{Entry, Job, Settled, Settlement};
 
-const DONE: &str = "
+pub(super) const DONE: &str = "
     UPDATE users SET lease_owner = NULL, unsettled = 0, due_at = iif(generation = ?3, NULL, ?4),
-        attempts = 0, failing_since = NULL, error = NULL, held_back = ?5
+        lane = iif(generation = ?3, lane, 0), attempts = 0, failing_since = NULL, error = NULL, held_back = ?5,
+        synced_at = ?6
     WHERE connection = 'default' AND user_id = ?1 AND lease_owner = ?2
     RETURNING generation <> ?3";
 
-const RETRY: &str = "
-    UPDATE users SET lease_owner = NULL, unsettled = 0, due_at = iif(generation = ?3, ?5, ?4), error = ?8,
+pub(super) const RETRY: &str = "
+    UPDATE users SET lease_owner = NULL, unsettled = 0, due_at = iif(generation = ?3, ?5, ?4),
+        lane = iif(generation = ?3, max(lane, 1), 0), error = ?8,
         attempts = attempts + ?6, failing_since = iif(?6, coalesce(failing_since, ?7), failing_since)
     WHERE connection = 'default' AND user_id = ?1 AND lease_owner = ?2
     RETURNING generation <> ?3";
 
 /// A parked row is shown as it is, and the next event asks for a sync anyhow: no need to mark it as held back.
-const PARK: &str = "
-    UPDATE users SET lease_owner = NULL, unsettled = 0, due_at = iif(generation = ?3, NULL, ?4), error = ?6, held_back = 0,
+pub(super) const PARK: &str = "
+    UPDATE users SET lease_owner = NULL, unsettled = 0, due_at = iif(generation = ?3, NULL, ?4),
+        lane = iif(generation = ?3, lane, 0), error = ?6, held_back = 0,
         parked_at = iif(generation = ?3, ?5, NULL),
         answer = iif(generation = ?3, ?7, NULL),
         attempts = iif(generation = ?3, attempts, 0),
@@ -31,18 +36,34 @@ const PARK: &str = "
     RETURNING generation <> ?3";
 
 /// Due at once, whatever came meanwhile.
-const RELEASE: &str = "
-    UPDATE users SET lease_owner = NULL, unsettled = 0, due_at = ?3
+pub(super) const RELEASE: &str = "
+    UPDATE users SET lease_owner = NULL, unsettled = 0, due_at = ?4, lane = iif(generation = ?3, lane, 0)
     WHERE connection = 'default' AND user_id = ?1 AND lease_owner = ?2
     RETURNING 0";
 
-const ABANDON: &str = "
-    UPDATE users SET due_at = ?3
+pub(super) const ABANDON: &str = "
+    UPDATE users SET due_at = ?4, lane = iif(generation = ?3, lane, 0)
     WHERE connection = 'default' AND user_id = ?1 AND lease_owner = ?2
     RETURNING 0";
 
-/// Ends the lease of `job` at the time `now`; `again` is when a user is due for whom an event came meanwhile.
+/// Ends the lease of `job` at the time `now`, and writes `entry` into the history where it was still there; `again` is when
+/// a user is due for whom an event came meanwhile.
 pub(super) fn settle(
+    transaction: &Transaction<'_>,
+    job: &Job,
+    how: &Settlement,
+    entry: Option<&Entry>,
+    now: Millis,
+    again: Millis,
+) -> rusqlite::Result<Settled> {
+    let settled = end(transaction, job, how, now, again)?;
+    if let Some(entry) = entry.filter(|_| settled != Settled::LeaseLost) {
+        history::write(transaction, &job.user, entry, now)?;
+    }
+    Ok(settled)
+}
+
+fn end(
     transaction: &Transaction<'_>,
     job: &Job,
     how: &Settlement,
@@ -52,7 +73,7 @@ pub(super) fn settle(
     let (user, owner, generation, again) = (job.user.as_str(), job.lease_owner, job.generation, again.0);
     match how {
         Settlement::Done { held_back } => {
-            run(transaction, DONE, params![user, owner, generation, again, held_back])
+            run(transaction, DONE, params![user, owner, generation, again, held_back, now.0])
         }
         Settlement::Retry { at, counts, error } => {
             run(transaction, RETRY, params![user, owner, generation, again, at.0, counts, now.0, error])
@@ -60,8 +81,8 @@ pub(super) fn settle(
         Settlement::Park { error, answer } => {
             run(transaction, PARK, params![user, owner, generation, again, now.0, error, answer])
         }
-        Settlement::Release => run(transaction, RELEASE, params![user, owner, now.0]),
-        Settlement::Abandon { until } => run(transaction, ABANDON, params![user, owner, until.0]),
+        Settlement::Release => run(transaction, RELEASE, params![user, owner, generation, now.0]),
+        Settlement::Abandon { until } => run(transaction, ABANDON, params![user, owner, generation, until.0]),
     }
 }
 

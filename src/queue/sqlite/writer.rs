@@ -1,5 +1,6 @@
 //! The only thread that writes: it takes all commands that wait, does them in one transaction, and answers once that
-//! is committed and synced. While it waits for the disk, the next batch gathers by itself.
+//! is committed and synced. While it waits for the disk, the next batch gathers by itself. What takes history away is done
+//! apart, after those who wait.
 
 use std::fs::File;
 use std::io;
@@ -7,21 +8,16 @@ use std::slice;
 use std::sync::atomic::Ordering;
 use std::thread;
 
-use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode};
 use tokio::runtime::Handle;
 
+use super::hand::Hand;
 use super::keeper::Keeper;
 use super::open::Place;
-use super::statements::Which;
-use super::{Tuning, apis, check, settle, statements};
-use crate::clock::{Clock, Millis};
-use crate::queue::apis::{Admitted, Apis};
+use super::{Tuning, check};
 use crate::queue::command::{Command, WriterEnd};
-use crate::queue::{Damage, Leased, NextDue, OpenError, Options, QueueError, Settled};
-use crate::upstream::PerApi;
+use crate::queue::{Damage, Leased, NextDue, OpenError, QueueError};
 
 /// The most commands in one transaction. Larger ones were not faster.
 const BATCH: usize = 1_024;
@@ -38,18 +34,9 @@ pub(super) struct Writer {
     callers: Option<Handle>,
 }
 
-/// What a statement needs beside the transaction.
-pub(super) struct Hand {
-    options: Options,
-    clock: Clock,
-    names: StdRng,
-    /// When this process started, until what the one before left behind is made ready.
-    unready_since: Option<Millis>,
-}
-
 /// Starts the thread, which begins with a check of the whole file where `check` says how. `lock` is let go when all else
-/// is closed.
-pub(super) fn start(writer: Writer, check: Option<Tuning>, lock: File) -> io::Result<()> {
+/// is closed; who has none is beside others, and leaves the log to them.
+pub(super) fn start(writer: Writer, check: Option<Tuning>, lock: Option<File>) -> io::Result<()> {
     thread::Builder::new().name("queue-writer".to_owned()).spawn(move || writer.run(check, lock)).map(drop)
 }
 
@@ -64,7 +51,7 @@ impl Writer {
         Self { connection, end, keeper, hand, place, damage: None, callers: Handle::try_current().ok() }
     }
 
-    fn run(mut self, check: Option<Tuning>, lock: File) {
+    fn run(mut self, check: Option<Tuning>, lock: Option<File>) {
         if let Some(tuning) = check {
             self.check(tuning);
         }
@@ -73,7 +60,9 @@ impl Writer {
             if batch.iter().any(|command| matches!(command, Command::Close)) {
                 self.end.commands.close(); // what has been sent is still received
             }
+            let mut apart: Vec<_> = batch.extract_if(.., |command| command.is_done_apart()).collect();
             self.carry_out(&mut batch);
+            apart.drain(..).for_each(|command| self.carry_out(&mut vec![command]));
         }
         self.finish(lock);
     }
@@ -89,6 +78,9 @@ impl Writer {
 
     /// All commands in one transaction; where that fails each in its own, so that none fails for another's fault.
     fn carry_out(&mut self, batch: &mut Vec<Command>) {
+        if batch.is_empty() {
+            return;
+        }
         if let Some(damage) = &self.damage {
             batch.drain(..).for_each(|command| refuse(command, damage));
             return;
@@ -157,10 +149,11 @@ impl Writer {
     }
 
     /// The log goes into the database, so that the one file is all there is.
-    fn finish(self, lock: File) {
+    fn finish(self, lock: Option<File>) {
         let Self { connection, end, keeper, place, damage, .. } = self;
         drop(keeper);
         if damage.is_none()
+            && lock.is_some()
             && let Err(error) = copy_the_log(&connection)
         {
             if let QueueError::Damaged(damage) = place.later(&error) {
@@ -187,101 +180,6 @@ fn copy_the_log(connection: &Connection) -> rusqlite::Result<()> {
     connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |_| Ok(()))?;
     // Now whoever closes last takes the empty log away.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map(drop)
-}
-
-impl Hand {
-    pub(super) fn new(options: Options, clock: Clock, seed: u64, unready_since: Option<Millis>) -> Self {
-        Self { options, clock, names: StdRng::seed_from_u64(seed), unready_since }
-    }
-
-    /// Gives the next due time.
-    fn commit(&mut self, connection: &mut Connection, commands: &mut [Command]) -> rusqlite::Result<NextDue> {
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        if let Some(started) = self.unready_since {
-            statements::start(&transaction, started, &self.options)?;
-        }
-        self.apply(&transaction, commands)?;
-        let next_due = statements::next_due(&transaction)?;
-        transaction.commit()?;
-        self.unready_since = None;
-        Ok(next_due)
-    }
-
-    fn apply(&mut self, transaction: &Transaction<'_>, commands: &mut [Command]) -> rusqlite::Result<()> {
-        let now = self.clock.now();
-        let debounced = now.plus(self.options.debounce);
-        let events = commands.iter().filter_map(|command| match command {
-            Command::Push(push) => Some(push),
-            _ => None,
-        });
-        statements::push(transaction, events.collect(), debounced)?;
-        for command in commands {
-            match command {
-                Command::Lease { room, answer } => answer.hold(self.lease(transaction, room.all, now)?),
-                Command::Settle { job, how, answer, .. } => {
-                    let settled = settle::settle(transaction, job, how, now, debounced)?;
-                    answer.hold(settled);
-                    let touches_apis = job.is_probe || job.calls != PerApi::default();
-                    // A lease that is not there any more gives nothing back: it may have been settled before.
-                    if touches_apis && settled != Settled::LeaseLost {
-                        apis::change(transaction, |apis| apis.settled(job, now, &self.options.rates))?;
-                    }
-                }
-                Command::TakeCall { api, lane, answer } => {
-                    let take = |apis: &mut Apis| apis.take_call(*api, *lane, now, &self.options.rates);
-                    answer.hold(apis::change(transaction, take)?.0);
-                }
-                Command::Know { news, answer } => {
-                    let hear = |apis: &mut Apis| apis.hear(news, now);
-                    answer.hold(apis::change(transaction, hear)?.1.known());
-                }
-                Command::GiveBack { users, parked_with, due, .. } => {
-                    statements::give_back(transaction, users, parked_with.as_deref(), *due)?;
-                }
-                Command::Probe => statements::probe(transaction)?,
-                Command::LeaseUser { .. }
-                | Command::Retry { .. }
-                | Command::Prune { .. }
-                | Command::KeepProgress { .. }
-                | Command::Push(_)
-                | Command::Close => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// Leases as many of `most` as both APIs allow.
-    fn lease(&mut self, transaction: &Transaction<'_>, most: usize, now: Millis) -> rusqlite::Result<Leased> {
-        let (rates, until) = (&self.options.rates, now.plus(self.options.lease));
-        let before = apis::read(transaction)?;
-        let mut after = before.clone();
-        after.check(now, rates);
-        let admitted = after.admit(most, now, rates);
-        let mut names = || self.names.random();
-        let mut jobs = match admitted {
-            Admitted::NotBefore(_) | Admitted::Paused => Vec::new(),
-            Admitted::Users(most) => {
-                statements::lease(transaction, Which::Any, most, now, until, &mut names)?
-            }
-            Admitted::Probe => {
-                let most = most.min(1);
-                let untried = statements::lease(transaction, Which::Untried, most, now, until, &mut names)?;
-                if untried.is_empty() {
-                    statements::lease(transaction, Which::Any, most, now, until, &mut names)?
-                } else {
-                    untried
-                }
-            }
-        };
-        after.leased(&mut jobs, now, until, rates);
-        apis::write(transaction, &before, &after)?;
-        Ok(Leased {
-            not_before: after.not_before(admitted, &jobs, most, now, rates),
-            jobs,
-            background_not_before: None,
-            known: after.known(),
-        })
-    }
 }
 
 /// Why a transaction was not committed.

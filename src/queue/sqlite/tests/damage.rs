@@ -39,7 +39,7 @@ fn put_out_of_step(path: &Path) {
     file.execute_batch(
         "PRAGMA writable_schema = ON;
          CREATE TABLE kept AS SELECT sql FROM sqlite_schema WHERE name = 'users_due';
-         UPDATE sqlite_schema SET sql = 'CREATE INDEX users_due ON users (due_at) WHERE due_at > 0'
+         UPDATE sqlite_schema SET sql = 'CREATE INDEX users_due ON users (lane, due_at) WHERE due_at > 0'
              WHERE name = 'users_due';",
     )
     .unwrap();
@@ -153,7 +153,7 @@ fn open_unchecked(path: &Path) -> Result<Queue, OpenError> {
 
 #[tokio::test]
 async fn in_a_large_file_what_can_be_seen_at_once_is_refused_at_the_start() {
-    for of in ["users", "users_due", "users_parked", "apis", "probe"] {
+    for of in ["users", "users_due", "users_parked", "history", "history_by_age", "sync_counts", "apis", "probe"] {
         let (_folder, path) = full().await;
         spoil_root(&path, of);
         assert!(matches!(open_unchecked(&path), Err(OpenError::Damaged(_))), "{of}");

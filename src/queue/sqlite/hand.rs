@@ -1,0 +1,127 @@
+//! What each command comes to, inside one transaction.
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+
+use super::lease::Lessor;
+use super::{apis, history, retry, settle, statements};
+use crate::clock::{Clock, Millis};
+use crate::queue::apis::Apis;
+use crate::queue::command::Command;
+use crate::queue::{Entry, Job, NextDue, Options, Settled, Settlement};
+use crate::upstream::PerApi;
+
+/// What a statement needs beside the transaction.
+pub(super) struct Hand {
+    options: Options,
+    clock: Clock,
+    names: StdRng,
+    /// When this process started, until what the one before left behind is made ready.
+    unready_since: Option<Millis>,
+}
+
+impl Hand {
+    pub(super) fn new(options: Options, clock: Clock, seed: u64, unready_since: Option<Millis>) -> Self {
+        Self { options, clock, names: StdRng::seed_from_u64(seed), unready_since }
+    }
+
+    /// Does `commands` in one transaction; gives the next due times.
+    pub(super) fn commit(
+        &mut self,
+        connection: &mut Connection,
+        commands: &mut [Command],
+    ) -> rusqlite::Result<NextDue> {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        if let Some(started) = self.unready_since {
+            statements::start(&transaction, started, &self.options)?;
+        }
+        let now = self.clock.now();
+        self.push(&transaction, commands, now)?;
+        for command in commands {
+            self.apply(&transaction, command, now)?;
+        }
+        let next_due = statements::next_due(&transaction)?;
+        transaction.commit()?;
+        self.unready_since = None;
+        Ok(next_due)
+    }
+
+    /// All events first, however they came among the others.
+    fn push(&self, transaction: &Transaction<'_>, commands: &[Command], now: Millis) -> rusqlite::Result<()> {
+        let events = commands.iter().filter_map(|command| match command {
+            Command::Push(push) => Some(push),
+            _ => None,
+        });
+        statements::push(transaction, events.collect(), self.debounced(now))
+    }
+
+    fn debounced(&self, now: Millis) -> Millis {
+        now.plus(self.options.debounce)
+    }
+
+    fn apply(
+        &mut self,
+        transaction: &Transaction<'_>,
+        command: &mut Command,
+        now: Millis,
+    ) -> rusqlite::Result<()> {
+        match command {
+            Command::Push(_) | Command::Close => {}
+            Command::Probe => statements::probe(transaction)?,
+            Command::Lease { room, answer } => {
+                answer.hold(self.leasing(transaction, now, |lessor| lessor.lease(*room))?);
+            }
+            Command::LeaseUser { request, answer } => {
+                answer.hold(self.leasing(transaction, now, |lessor| lessor.lease_user(request))?);
+            }
+            Command::Settle { job, how, entry, answer } => {
+                answer.hold(self.settle(transaction, job, how, entry.as_deref(), now)?);
+            }
+            Command::TakeCall { api, lane, answer } => {
+                let take = |apis: &mut Apis| apis.take_call(*api, *lane, now, &self.options.rates);
+                answer.hold(apis::change(transaction, take)?.0);
+            }
+            Command::Know { news, answer } => {
+                let hear = |apis: &mut Apis| apis.hear(news, now);
+                answer.hold(apis::change(transaction, hear)?.1.known());
+            }
+            Command::GiveBack { users, parked_with, due, .. } => {
+                statements::give_back(transaction, users, parked_with.as_deref(), *due)?;
+            }
+            Command::Retry { whom, answer } => answer.hold(retry::retry(transaction, whom, now)?),
+            Command::Prune { before, most, answer } => {
+                answer.hold(history::prune(transaction, *before, *most, now)?);
+            }
+            Command::KeepProgress { progress, .. } => statements::keep_progress(transaction, progress)?,
+        }
+        Ok(())
+    }
+
+    fn leasing<T>(
+        &mut self,
+        transaction: &Transaction<'_>,
+        now: Millis,
+        lease: impl FnOnce(&mut Lessor<'_>) -> T,
+    ) -> T {
+        let Self { options, names, .. } = self;
+        lease(&mut Lessor { transaction, options, now, name: &mut || names.random() })
+    }
+
+    fn settle(
+        &self,
+        transaction: &Transaction<'_>,
+        job: &Job,
+        how: &Settlement,
+        entry: Option<&Entry>,
+        now: Millis,
+    ) -> rusqlite::Result<Settled> {
+        let settled = settle::settle(transaction, job, how, entry, now, self.debounced(now))?;
+        let touches_apis = job.is_probe || job.calls != PerApi::default();
+        // A lease that is not there any more gives nothing back: it may have been settled before.
+        if touches_apis && settled != Settled::LeaseLost {
+            apis::change(transaction, |apis| apis.settled(job, now, &self.options.rates))?;
+        }
+        Ok(settled)
+    }
+}

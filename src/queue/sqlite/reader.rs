@@ -1,0 +1,105 @@
+//! Reading, on a connection of its own that only reads and is opened for each question, on a thread where waiting for
+//! the disk harms nobody: reading never holds up an event.
+
+mod counts;
+mod past;
+mod rows;
+
+use rusqlite::{Connection, OpenFlags, Transaction};
+
+use super::open::Place;
+use super::retry;
+use crate::clock::Millis;
+use crate::queue::{
+    Census, Filter, HistoryRow, MinuteCount, ParkedGroup, Progress, QueueError, Retry, State, UserRow,
+};
+use crate::user::UserId;
+
+/// Reads the database at its place.
+#[derive(Debug, Clone)]
+pub(in crate::queue) struct Reader(Place);
+
+impl Reader {
+    pub(super) fn new(place: Place) -> Self {
+        Self(place)
+    }
+
+    pub(in crate::queue) async fn count(&self, now: Millis) -> Result<Census, QueueError> {
+        self.ask(move |store| counts::census(store, now)).await
+    }
+
+    pub(in crate::queue) async fn count_retry(&self, _now: Millis, whom: &Retry) -> Result<u64, QueueError> {
+        let whom = whom.clone();
+        self.ask(move |store| retry::count(store, &whom)).await
+    }
+
+    pub(in crate::queue) async fn rows(
+        &self,
+        now: Millis,
+        filter: &Filter,
+    ) -> Result<Vec<UserRow>, QueueError> {
+        let filter = filter.clone();
+        self.ask(move |store| rows::filtered(store, now, &filter)).await
+    }
+
+    pub(in crate::queue) async fn rows_of(
+        &self,
+        now: Millis,
+        users: &[UserId],
+    ) -> Result<Vec<UserRow>, QueueError> {
+        let users = users.to_vec();
+        self.ask(move |store| rows::of(store, now, &users)).await
+    }
+
+    pub(in crate::queue) async fn history(
+        &self,
+        user: &UserId,
+        most: usize,
+    ) -> Result<Vec<HistoryRow>, QueueError> {
+        let user = user.clone();
+        self.ask(move |store| past::history(store, &user, most)).await
+    }
+
+    pub(in crate::queue) async fn parked(&self, most: usize) -> Result<Vec<ParkedGroup>, QueueError> {
+        self.ask(move |store| counts::parked(store, most)).await
+    }
+
+    pub(in crate::queue) async fn counts_since(&self, since: Millis) -> Result<Vec<MinuteCount>, QueueError> {
+        self.ask(move |store| past::counts_since(store, since)).await
+    }
+
+    pub(in crate::queue) async fn progress(&self) -> Result<Option<Progress>, QueueError> {
+        self.ask(|store| past::progress(store)).await
+    }
+
+    /// All that one question reads is of one moment.
+    async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, QueueError> {
+        let path = self.0.path().to_owned();
+        let answered = tokio::task::spawn_blocking(move || {
+            let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+            let mut connection = Connection::open_with_flags(&path, flags)?;
+            question(&connection.transaction()?)
+        });
+        match answered.await {
+            Ok(answer) => answer.map_err(|error| self.0.later(&error)),
+            Err(stopped) => Err(QueueError::Store(format!("the queue was not read: {stopped}"))),
+        }
+    }
+}
+
+/// The rows in a state at `?1`, by the index that has them alone where there is one.
+pub(super) const fn rows_in(state: Option<State>) -> &'static str {
+    match state {
+        None => "users WHERE ?1 IS NOT NULL",
+        Some(State::Due) => "users INDEXED BY users_due WHERE lane IN (0, 1, 2) AND due_at <= ?1",
+        Some(State::Leased) => "users INDEXED BY users_leased WHERE lease_owner IS NOT NULL AND due_at > ?1",
+        Some(State::Scheduled) => {
+            "users INDEXED BY users_due WHERE lane IN (0, 1, 2) AND due_at > ?1 AND lease_owner IS NULL"
+        }
+        Some(State::Parked) => "users INDEXED BY users_parked WHERE parked_at IS NOT NULL AND ?1 IS NOT NULL",
+        Some(State::Idle) => "users WHERE due_at IS NULL AND parked_at IS NULL AND ?1 IS NOT NULL",
+    }
+}

@@ -1,0 +1,71 @@
+//! What has been: a user's history, the counts of each minute, and how far a backfill has come.
+
+use rusqlite::{OptionalExtension, Row, Transaction, params};
+
+use crate::clock::Millis;
+use crate::queue::history::{minute_at, minute_of};
+use crate::queue::{HistoryRow, MinuteCount, Progress};
+use crate::user::UserId;
+
+pub(in super::super) const HISTORY: &str = "
+    SELECT first_at, last_at, times, unchanged_times, event_type, outcome, reason, held_back, changed, tags_added,
+        tags_removed, attempt, ms, error
+    FROM history WHERE connection = 'default' AND user_id = ?1 ORDER BY id DESC LIMIT ?2";
+
+pub(in super::super) const COUNTS: &str = "
+    SELECT minute, outcome, count FROM sync_counts WHERE connection = 'default' AND minute >= ?1
+    ORDER BY minute, outcome";
+
+const PROGRESS: &str = "SELECT started_at, ended_at, asked, done FROM backfills WHERE connection = 'default'";
+
+pub(super) fn history(
+    store: &Transaction<'_>,
+    user: &UserId,
+    most: usize,
+) -> rusqlite::Result<Vec<HistoryRow>> {
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    store.prepare(HISTORY)?.query_map(params![user.as_str(), most], read)?.collect()
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<HistoryRow> {
+    let list = |column| row.get::<_, String>(column).map(|joined| HistoryRow::split(&joined));
+    Ok(HistoryRow {
+        first_at: Millis(row.get(0)?),
+        last_at: Millis(row.get(1)?),
+        times: row.get(2)?,
+        unchanged_times: row.get(3)?,
+        event_type: row.get(4)?,
+        outcome: row.get(5)?,
+        reason: row.get(6)?,
+        held_back: row.get(7)?,
+        changed: list(8)?,
+        tags_added: list(9)?,
+        tags_removed: list(10)?,
+        attempt: row.get(11)?,
+        ms: u64::try_from(row.get::<_, i64>(12)?).unwrap_or(0),
+        error: row.get(13)?,
+    })
+}
+
+pub(super) fn counts_since(store: &Transaction<'_>, since: Millis) -> rusqlite::Result<Vec<MinuteCount>> {
+    let read = |row: &Row<'_>| {
+        Ok(MinuteCount {
+            minute: minute_at(row.get(0)?),
+            outcome: row.get(1)?,
+            count: u64::try_from(row.get::<_, i64>(2)?).unwrap_or(0),
+        })
+    };
+    store.prepare(COUNTS)?.query_map([minute_of(since)], read)?.collect()
+}
+
+pub(super) fn progress(store: &Transaction<'_>) -> rusqlite::Result<Option<Progress>> {
+    let read = |row: &Row<'_>| {
+        Ok(Progress {
+            started_at: Millis(row.get(0)?),
+            ended_at: row.get::<_, Option<i64>>(1)?.map(Millis),
+            asked: row.get(2)?,
+            done: row.get(3)?,
+        })
+    };
+    store.query_row(PROGRESS, (), read).optional()
+}

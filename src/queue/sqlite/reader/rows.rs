@@ -1,0 +1,74 @@
+//! The rows of users, as an operator sees them.
+
+use rusqlite::{Row, Transaction, params};
+
+use super::rows_in;
+use crate::clock::Millis;
+use crate::queue::{Filter, Lane, State, UserRow};
+use crate::user::UserId;
+
+const COLUMNS: &str =
+    "user_id, lane, due_at, generation, event_type, attempts, failing_since, error, parked_at, answer,
+    held_back, synced_at, lease_owner IS NOT NULL";
+
+pub(in super::super) fn of_one() -> String {
+    format!("SELECT {COLUMNS} FROM users WHERE connection = 'default' AND user_id = ?1")
+}
+
+/// The ids first: they are in every index, so that no row is looked up that is not shown, but where a reason is asked for.
+pub(in super::super) fn listing(state: Option<State>) -> String {
+    format!(
+        "SELECT {COLUMNS} FROM users WHERE connection = 'default' AND user_id IN (
+            SELECT user_id FROM {} AND connection = 'default' AND user_id > ?2
+                AND (?3 IS NULL OR instr(lower(error), ?3) > 0 OR instr(lower(answer), ?3) > 0)
+            ORDER BY user_id LIMIT ?4)
+        ORDER BY user_id",
+        rows_in(state)
+    )
+}
+
+pub(super) fn filtered(
+    store: &Transaction<'_>,
+    now: Millis,
+    filter: &Filter,
+) -> rusqlite::Result<Vec<UserRow>> {
+    let Filter { state, reason, after, limit } = filter;
+    let limit = i64::try_from(*limit).unwrap_or(i64::MAX);
+    let (after, reason) =
+        (after.as_deref().unwrap_or_default(), reason.as_deref().map(str::to_ascii_lowercase));
+    store
+        .prepare(&listing(*state))?
+        .query_map(params![now.0, after, reason, limit], |row| read(row, now))?
+        .collect()
+}
+
+pub(super) fn of(store: &Transaction<'_>, now: Millis, users: &[UserId]) -> rusqlite::Result<Vec<UserRow>> {
+    let mut one = store.prepare(&of_one())?;
+    let mut rows = Vec::with_capacity(users.len());
+    for user in users {
+        for row in one.query_map([user.as_str()], |row| read(row, now))? {
+            rows.push(row?);
+        }
+    }
+    Ok(rows)
+}
+
+fn read(row: &Row<'_>, now: Millis) -> rusqlite::Result<UserRow> {
+    let time = |column| row.get::<_, Option<i64>>(column).map(|at| at.map(Millis));
+    let (due_at, parked_at) = (time(2)?, time(8)?);
+    Ok(UserRow {
+        user: row.get(0)?,
+        state: UserRow::state_at(now, due_at, row.get(12)?, parked_at.is_some()),
+        lane: Lane::of_number(row.get(1)?),
+        due_at,
+        generation: row.get(3)?,
+        event_type: row.get(4)?,
+        attempts: row.get(5)?,
+        failing_since: time(6)?,
+        error: row.get(7)?,
+        parked_at,
+        answer: row.get(9)?,
+        held_back: row.get(10)?,
+        synced_at: time(11)?,
+    })
+}
