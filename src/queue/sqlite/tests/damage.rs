@@ -153,7 +153,9 @@ fn open_unchecked(path: &Path) -> Result<Queue, OpenError> {
 
 #[tokio::test]
 async fn in_a_large_file_what_can_be_seen_at_once_is_refused_at_the_start() {
-    for of in ["users", "users_due", "users_parked", "history", "history_by_age", "sync_counts", "apis", "probe"] {
+    for of in
+        ["users", "users_due", "users_parked", "history", "history_by_age", "sync_counts", "apis", "probe"]
+    {
         let (_folder, path) = full().await;
         spoil_root(&path, of);
         assert!(matches!(open_unchecked(&path), Err(OpenError::Damaged(_))), "{of}");
