@@ -22,6 +22,7 @@
 //! | [`cli`] | one file per command; wires the rest together | how anything works inside |
 //! | [`operations`] | what an operator asks for, the same for everybody who asks | who asks, and how it is shown |
 //! | [`config`] | every setting, its default, its check | who uses it |
+//! | [`admin`] | the operations page, its JSON API, who may open them | how anything is done |
 //! | [`server`] | routes, authentication, limits, problem responses, health | Mailmojo, the merge |
 //! | [`event`] | the shape of an event, the eight types | HTTP |
 //! | [`operations`] | what an operator asks for: sync now, preview, backfill, retry, pause | how it is asked |
@@ -34,6 +35,7 @@
 //! | [`sandbox`] | an in-memory Sesamy and Mailmojo over real HTTP | the service |
 //! | [`telemetry`], [`personal`], [`user`], [`clock`] | the ground: logs and metrics, masking, ids, time | everything above |
 
+pub mod admin;
 pub mod cli;
 pub mod clock;
 pub mod config;

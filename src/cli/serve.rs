@@ -23,6 +23,7 @@ pub(super) async fn run(settings: Settings) -> Result<(), CommandError> {
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         address = %service.address(),
+        page = service.page_address().map(tracing::field::display),
         list_id,
         dry_run,
         "the service takes events"

@@ -6,15 +6,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::{BuildError, PrometheusHandle};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::net::TcpListener;
+use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::shutdown::Timetable;
 use super::wiring::{open_queue, operator};
+use crate::admin;
 use crate::clock::Clock;
 use crate::config::{self, Settings};
+use crate::operations::Operator;
 use crate::queue::{Lane, OpenError, Queue, Role};
-use crate::server::{App, Authenticator, Limits, listen, router, serve};
+use crate::server::{self, App, Authenticator, Limits, listen, router, serve};
 use crate::telemetry;
 use crate::upstream::ClientError;
 use crate::worker::{Heartbeat, Pause, Stop, Worker, prune_history};
@@ -29,8 +33,8 @@ pub(super) enum ServiceError {
     Queue(#[from] OpenError),
     #[error(transparent)]
     Client(#[from] ClientError),
-    #[error("cannot listen on {address}: {error}; is another service there? Set server.listen or PORT")]
-    Listen { address: SocketAddr, error: io::Error },
+    #[error("cannot listen on {address}: {error}; is another service there? Set {setting}")]
+    Listen { address: SocketAddr, error: io::Error, setting: &'static str },
     #[error("cannot collect metrics: {0}")]
     Metrics(#[from] BuildError),
     #[error("webhook.signature_header is not the name of a header")]
@@ -53,8 +57,19 @@ pub(super) struct Service {
     stop_server: CancellationToken,
     worker: JoinHandle<()>,
     server: JoinHandle<()>,
+    /// The operations page, where there is a token for it.
+    page: Option<Page>,
     /// Ends with the service.
     upkeep: JoinSet<()>,
+}
+
+/// The operations page, listening.
+#[derive(Debug)]
+struct Page {
+    address: SocketAddr,
+    running: JoinHandle<()>,
+    /// Syncs by hand that are under way.
+    syncs: TaskTracker,
 }
 
 impl Service {
@@ -68,9 +83,11 @@ impl Service {
         let metrics = telemetry::start_metrics()?;
         let queue = open_queue(&settings, &clock, Role::Service).await?;
         let operator = operator(&settings, queue.clone(), clock.clone(), Lane::Events)?;
-        let address = settings.server.listen;
-        let listener = listen(address).map_err(|error| ServiceError::Listen { address, error })?;
-        let address = listener.local_addr().map_err(|error| ServiceError::Listen { address, error })?;
+        let (listener, address) = listen_on(settings.server.listen, "server.listen or PORT")?;
+        let page = match settings.admin.tokens.is_empty() {
+            true => None,
+            false => Some(listen_on(settings.admin.listen, "admin.listen")?),
+        };
 
         let (heartbeat, pause) = (Heartbeat::default(), Pause::default());
         let draining = CancellationToken::new();
@@ -86,7 +103,14 @@ impl Service {
             draining: draining.clone(),
             clock: clock.clone(),
         };
-        let stop_server = CancellationToken::new();
+        let (stop_server, stop_worker) = (CancellationToken::new(), Stop::default());
+        let page = page.map(|(listener, address)| {
+            let syncs = TaskTracker::new();
+            let options = page_options(&settings, operator.clone(), &stop_worker, syncs.clone());
+            let router = admin::router(options, server::metrics(app.clone()));
+            let running = tokio::spawn(serve(listener, router, Limits::default(), stop_server.clone()));
+            Page { address, running, syncs }
+        });
         let server = tokio::spawn(serve(listener, router(app), Limits::default(), stop_server.clone()));
 
         let worker = Worker {
@@ -96,7 +120,6 @@ impl Service {
             heartbeat,
             pause,
         };
-        let stop_worker = Stop::default();
         let worker = tokio::spawn(worker.run(stop_worker.clone()));
         let keep = Duration::from_secs(u64::from(settings.history.days) * 86_400);
         let mut upkeep = JoinSet::new();
@@ -107,7 +130,7 @@ impl Service {
             }
         });
         upkeep.spawn(prune_history(queue.clone(), clock, keep));
-        Ok(Self { address, queue, draining, stop_worker, stop_server, worker, server, upkeep })
+        Ok(Self { address, queue, draining, stop_worker, stop_server, worker, server, page, upkeep })
     }
 
     /// Waits until nothing is due and nobody is being synced.
@@ -121,11 +144,17 @@ impl Service {
         self.address
     }
 
+    /// Where the operations page listens; none where there is none.
+    pub(super) fn page_address(&self) -> Option<SocketAddr> {
+        self.page.as_ref().map(|page| page.address)
+    }
+
     /// Resolves when a part of the service has ended by itself, which none should.
     pub(super) async fn broken(&mut self) -> ServiceError {
         let ended = tokio::select! {
             ended = &mut self.worker => ended,
             ended = &mut self.server => ended,
+            ended = of_page(&mut self.page) => ended,
         };
         match ended {
             Err(error) => ServiceError::Part(error),
@@ -159,8 +188,8 @@ impl Service {
         let ended = async {
             timetable.linger().await;
             self.stop_server.cancel();
-            let (server, worker) = tokio::join!(self.server, self.worker);
-            for error in [server.err(), worker.err()].into_iter().flatten() {
+            let (server, worker, page) = tokio::join!(self.server, self.worker, end_of_page(self.page));
+            for error in [server.err(), worker.err(), page].into_iter().flatten() {
                 tracing::error!(%error, "a part of the service ended with a fault");
             }
         };
@@ -172,6 +201,42 @@ impl Service {
         drop(self.upkeep);
         self.queue.close().await;
     }
+}
+
+/// A socket on `address`, and where that came to be.
+fn listen_on(address: SocketAddr, setting: &'static str) -> Result<(TcpListener, SocketAddr), ServiceError> {
+    let listening =
+        listen(address).and_then(|listener| listener.local_addr().map(|address| (listener, address)));
+    listening.map_err(|error| ServiceError::Listen { address, error, setting })
+}
+
+fn page_options(settings: &Settings, operator: Operator, stop: &Stop, syncs: TaskTracker) -> admin::Options {
+    admin::Options {
+        operator,
+        tokens: settings.admin.tokens.clone(),
+        beyond_loopback: !settings.admin.listen.ip().is_loopback(),
+        dry_run: settings.sync.dry_run,
+        in_force: settings.in_force.clone(),
+        stop: stop.running.clone(),
+        syncs,
+    }
+}
+
+/// Resolves when the page has ended by itself; never where there is none.
+async fn of_page(page: &mut Option<Page>) -> Result<(), JoinError> {
+    match page {
+        Some(page) => (&mut page.running).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits until the page and the syncs that were asked for by hand have ended; the fault that it ended with, if it did.
+async fn end_of_page(page: Option<Page>) -> Option<JoinError> {
+    let Page { running, syncs, .. } = page?;
+    let ended = running.await;
+    syncs.close();
+    syncs.wait().await;
+    ended.err()
 }
 
 fn authenticator(webhook: &config::Webhook) -> Result<Authenticator, ServiceError> {

@@ -14,7 +14,7 @@ pub struct InForce {
     pub name: String,
     /// What it is.
     pub value: Value,
-    /// Where it was set: `the defaults`, a file, a variable; none where it is not set.
+    /// Where it was set, such as `in the environment`; none where it is not set.
     pub origin: Option<String>,
 }
 
@@ -103,7 +103,7 @@ mod tests {
         assert_eq!(of("sesamy.guest_user_id_prefixes").value, Value::Shown("guest|, guest_".to_owned()));
         assert_eq!(of("mailmojo.list_id").value, Value::Shown("7".to_owned()));
         assert_eq!(of("mailmojo.list_id").origin.as_deref(), Some("in the environment"));
-        assert_eq!(of("sync.debounce").origin.as_deref(), Some("the defaults"));
+        assert_eq!(of("sync.debounce").origin.as_deref(), Some("in the defaults"));
     }
 
     #[test]

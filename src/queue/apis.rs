@@ -118,15 +118,16 @@ impl Apis {
         now: Millis,
         rates: &Rates,
     ) -> Result<Standing, UserLease> {
-        if self.paused_at().is_some() {
-            return Err(UserLease::Paused);
-        }
         let standing = request.onto(row, now)?;
         let admitted = match standing.lane {
             Lane::Background => self.admit_background(1, now, rates),
             Lane::Events | Lane::Retries => self.admit(1, now, rates),
         };
-        admitted.not_before().map_or(Ok(standing), |until| Err(UserLease::NotBefore(until)))
+        match admitted {
+            Admitted::Users(_) | Admitted::Probe => Ok(standing),
+            Admitted::NotBefore(until) => Err(UserLease::NotBefore(until)),
+            Admitted::Paused => Err(UserLease::Paused),
+        }
     }
 
     /// Takes what the syncs of `jobs` need from the quotas, and gives it to them; a probe is noted where one is due.

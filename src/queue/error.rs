@@ -151,12 +151,13 @@ pub enum OpenError {
     },
     /// There is no queue there, and whoever asked may not make one.
     #[error(
-        "there is no queue at {place} yet: the service makes it when it first starts (`sesamy-mailmojo serve`). If it \
-         has, this command has another queue.url, or another folder: give it the service's settings"
+        "there is no queue at {} yet: the service makes it when it first starts (`sesamy-mailmojo serve`). If it has, \
+         set queue.url to the service's: this command looks elsewhere, maybe from another folder",
+        path.display()
     )]
     NoQueue {
-        /// The database, without a password.
-        place: String,
+        /// The database.
+        path: PathBuf,
     },
     /// Anything else that SQLite says.
     #[error("cannot open the queue {}: {why}", path.display())]

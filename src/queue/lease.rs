@@ -165,7 +165,7 @@ pub enum UserLease {
     Held(Millis),
     /// An API rests, or the rate is used up, until then. Nobody was made known by asking.
     NotBefore(Millis),
-    /// Syncs are paused, whatever else there is to say.
+    /// Syncs are paused. Nobody was made known by asking.
     Paused,
     /// The user is due, synced or parked meanwhile ([`LeaseRequest::untouched_since`]).
     Touched,

@@ -1,7 +1,7 @@
 //! The queue in a Postgres database, for any number of processes.
 //!
 //! One task keeps events ([`writer`]), another leases and settles ([`desk`]), each on a connection of its own that is
-//! made anew when it is lost ([`line`]). Replicas wake each other ([`wake`]); what an operator asks is read ([`reader`])
+//! made anew when it is lost ([`mod@line`]). Replicas wake each other ([`wake`]); what an operator asks is read ([`reader`])
 //! and done ([`errands`]) on connections beside. The time is the database's own.
 //!
 //! What made it fast, measured: one statement for all events that wait, so that many commits are one; and an event of

@@ -1,9 +1,12 @@
 //! What any store has to do, told against [`Queue`] alone. Each story runs on a [`Shop`] of every kind of store.
 
 mod events;
+mod history;
+mod lanes;
 mod leases;
 mod life;
 mod model;
+mod operators;
 pub(super) mod server;
 mod sharing;
 
@@ -39,16 +42,17 @@ pub(super) const DONE: Settlement = Settlement::Done { held_back: false };
 /// Where queues are opened, one after the other, on one store and one clock that is moved by hand.
 pub(super) struct Shop {
     pub(super) clock: Clock,
-    /// Whether several processes may open one store, and leases of the one before are left to end by themselves.
+    /// Whether several services may open one store, and leases of the one before are left to end by themselves.
     pub(super) is_shared: bool,
-    open: Box<dyn Fn(Options, Clock) -> Queue>,
+    open: Box<dyn Fn(Role, Options, Clock) -> Queue>,
 }
 
 impl Shop {
     pub(super) fn sqlite() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let open = move |options, clock| {
-            Queue::open_sqlite(&folder.path().join("queue.db"), Role::Service, options, clock, 7).unwrap()
+        let open = move |role, options, clock| {
+            let path = folder.path().join("queue.db");
+            Queue::open_sqlite(&path, role, options, clock, rand::random()).unwrap()
         };
         Self { clock: Clock::manual(Millis(1_000_000)), is_shared: false, open: Box::new(open) }
     }
@@ -56,16 +60,14 @@ impl Shop {
     /// None where there is no Postgres server to test with.
     pub(super) fn postgres() -> Option<Self> {
         let ground = server::Ground::new()?;
-        let open = move |options, clock| {
-            ground
-                .wait_for(Queue::open_postgres(&ground.url, Role::Service, options, clock, rand::random()))
-                .unwrap()
+        let open = move |role, options, clock| {
+            ground.wait_for(Queue::open_postgres(&ground.url, role, options, clock, rand::random())).unwrap()
         };
         Some(Self { clock: Clock::manual(Millis(1_000_000)), is_shared: true, open: Box::new(open) })
     }
 
     pub(super) fn opens(&self) -> Queue {
-        (self.open)(OPTIONS, self.clock.clone())
+        self.opens_as(OPTIONS)
     }
 
     pub(super) fn opens_with(&self, dry_run: bool) -> Queue {
@@ -73,12 +75,17 @@ impl Shop {
     }
 
     pub(super) fn opens_as(&self, options: Options) -> Queue {
-        (self.open)(options, self.clock.clone())
+        (self.open)(Role::Service, options, self.clock.clone())
     }
 
-    /// Another worker's hold on the store of `queue`: another process's, where the store allows that.
-    pub(super) fn another(&self, queue: &Queue) -> Queue {
-        if self.is_shared { self.opens() } else { queue.clone() }
+    /// A command's hold on the store of a service, as another process has it.
+    pub(super) fn opens_beside(&self) -> Queue {
+        (self.open)(Role::Command { may_create: false }, OPTIONS, self.clock.clone())
+    }
+
+    /// Another process's hold on the store of a service: another service's, where the store allows that.
+    pub(super) fn another(&self) -> Queue {
+        if self.is_shared { self.opens() } else { self.opens_beside() }
     }
 
     pub(super) async fn restarts(&self, queue: Queue) -> Queue {
@@ -123,6 +130,18 @@ pub(super) use {stories, stories_of_one_process};
 
 pub(super) fn user(name: &str) -> UserId {
     UserId::new(format!("email|{name}")).unwrap()
+}
+
+/// Makes `names` due, all of them.
+pub(super) async fn due(shop: &Shop, queue: &Queue, names: &[&str]) {
+    for name in names {
+        queue.push(&user(name), UPDATE).await.unwrap();
+    }
+    shop.clock.advance(DEBOUNCE);
+}
+
+pub(super) fn names(jobs: &[Job]) -> Vec<&str> {
+    jobs.iter().map(|job| job.user.as_str()).collect()
 }
 
 pub(super) fn next_due(queue: &Queue) -> Option<Millis> {

@@ -86,7 +86,7 @@ impl Authenticator {
         if self.tokens.is_empty() {
             return false;
         }
-        for sent in headers.get_all(AUTHORIZATION).iter().filter_map(|line| token(line.as_bytes())) {
+        for sent in headers.get_all(AUTHORIZATION).iter().filter_map(|line| bearer(line.as_bytes())) {
             let digest: [u8; 32] = Sha256::digest(sent).into();
             for token in &self.tokens {
                 found |= token.ct_eq(&digest);
@@ -142,7 +142,7 @@ impl fmt::Debug for Authenticator {
 }
 
 /// The token of an `Authorization` line; none where its scheme is not `Bearer` (in any case) or it is empty.
-fn token(line: &[u8]) -> Option<&[u8]> {
+pub(crate) fn bearer(line: &[u8]) -> Option<&[u8]> {
     let (scheme, rest) = line.split_at(line.iter().position(|byte| *byte == b' ')?);
     let token = rest.trim_ascii();
     (scheme.eq_ignore_ascii_case(b"bearer") && !token.is_empty()).then_some(token)

@@ -7,10 +7,10 @@
 mod auth;
 mod connections;
 mod ops;
-mod problem;
+pub(crate) mod problem;
 mod request_log;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod webhook;
 
 use std::sync::Arc;
@@ -20,8 +20,11 @@ use axum::routing::{get, post};
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
+pub(crate) use auth::bearer;
 pub use auth::{AuthError, Authenticator};
 pub use connections::{Limits, listen, serve};
+pub(crate) use request_log::method_name;
+pub(crate) use webhook::body::{BodyError, whole};
 
 use crate::clock::Clock;
 use crate::queue::Queue;
@@ -54,6 +57,11 @@ pub struct App {
     pub draining: CancellationToken,
     /// The service's time, in which `/readyz` tells when a rest ends.
     pub clock: Clock,
+}
+
+/// `/metrics` alone: for another listener of the same service.
+pub fn metrics(app: App) -> Router {
+    Router::new().route("/metrics", get(ops::metrics)).with_state(Arc::new(app))
 }
 
 /// The routes, complete with limits and error answers; [`serve`] puts them on a socket.

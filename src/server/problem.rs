@@ -14,7 +14,7 @@ use super::request_log::{Line, Path};
 
 /// The kinds of error that this server answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     InvalidEvent,
     Unauthorized,
     OtherVendor,
@@ -26,6 +26,11 @@ pub(super) enum Kind {
     Internal,
     QueueUnavailable,
     WorkerStalled,
+    InvalidRequest,
+    UnknownUser,
+    UserBusy,
+    UpstreamFailed,
+    NotNow,
 }
 
 impl Kind {
@@ -51,6 +56,13 @@ impl Kind {
             }
             Self::WorkerStalled => {
                 (StatusCode::SERVICE_UNAVAILABLE, "worker-stalled", "The worker stands still")
+            }
+            Self::InvalidRequest => (StatusCode::BAD_REQUEST, "invalid-request", "The request is wrong"),
+            Self::UnknownUser => (StatusCode::NOT_FOUND, "unknown-user", "No such user"),
+            Self::UserBusy => (StatusCode::CONFLICT, "user-busy", "The user is being synced"),
+            Self::NotNow => (StatusCode::SERVICE_UNAVAILABLE, "not-now", "It cannot be done just now"),
+            Self::UpstreamFailed => {
+                (StatusCode::BAD_GATEWAY, "upstream-failed", "An API did not do as asked")
             }
         }
     }
@@ -85,7 +97,7 @@ pub(super) fn document(kind: Kind, detail: &str) -> Vec<u8> {
 }
 
 /// The answer for `kind`, with [`document`] as its body.
-pub(super) fn problem(kind: Kind, detail: &str) -> Response {
+pub(crate) fn problem(kind: Kind, detail: &str) -> Response {
     let body = document(kind, detail);
     let mut response = (kind.status(), [(CONTENT_TYPE, CONTENT_TYPE_OF_PROBLEMS)], body).into_response();
     let headers = response.headers_mut();
@@ -114,7 +126,7 @@ pub(super) async fn wrong_method(method: Method, uri: axum::http::Uri) -> Respon
 }
 
 /// 500, for a handler that panicked. What it panicked with is not repeated: it might hold what the caller sent.
-pub(super) fn panicked(_: Box<dyn Any + Send>) -> Response {
+pub(crate) fn panicked(_: Box<dyn Any + Send>) -> Response {
     tracing::error!("a request's handler panicked: a bug in this service; it goes on serving others");
     problem(Kind::Internal, "a bug in this service; nothing was kept of this request, so send it again")
 }

@@ -44,7 +44,7 @@ pub(super) struct Line {
 
 impl Line {
     pub fn begin(method: &Method, path: Path) -> Self {
-        Self { method: name(method), path: path.as_str(), began: Instant::now() }
+        Self { method: method_name(method), path: path.as_str(), began: Instant::now() }
     }
 
     /// Milliseconds since the request began, to the microsecond.
@@ -65,7 +65,8 @@ impl Line {
     }
 }
 
-fn name(method: &Method) -> &'static str {
+/// The name of a standard method; `other` for one that a caller has made up.
+pub(crate) fn method_name(method: &Method) -> &'static str {
     const KNOWN: [(Method, &str); 9] = [
         (Method::POST, "POST"),
         (Method::GET, "GET"),

@@ -1,6 +1,6 @@
 //! `POST /webhooks/sesamy`: checks in the order of the contract, keeps, answers.
 
-mod body;
+pub(super) mod body;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -113,14 +113,14 @@ async fn a_token_or_secret_that_an_api_says_back_is_told_by_no_command_and_not_b
         for arguments in [&["check"][..], &["check", "--json"]] {
             let ended = run(arguments, town.settings()).await;
             assert_eq!(ended.code, Some(1), "{ended:?}");
-            told.push(ended.stdout + &ended.stderr);
+            told.push(ended.stdout + ended.stderr.as_str());
         }
     }
     let secret = || Fault::status(401).json(json!({"error": "canary_secret"}));
     town.sandbox.sesamy.inject(Rule::on(Route::Token, secret()).times(1));
     let ended = run(&["check"], town.settings()).await;
     assert!(ended.stdout.contains("the token endpoint answered 401"), "{ended:?}");
-    told.push(ended.stdout + &ended.stderr);
+    told.push(ended.stdout + ended.stderr.as_str());
 
     town.sandbox.mailmojo.inject(Rule::on(Route::Subscribe, refusal(422)).times(1));
     town.sync("u1").await;

@@ -4,12 +4,19 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a story that cannot go on has failed")]
 
 mod accepted_events;
+mod admin;
+mod admin_api;
+mod admin_forms;
+mod admin_login;
+mod admin_pages;
 mod bad_input;
 mod between_look_and_write;
+mod browser;
 mod bursts;
 mod by_hand;
 mod canary;
 mod checking;
+mod chromium;
 mod commands;
 mod compose;
 mod configuration;

@@ -40,6 +40,8 @@ pub struct Town {
 pub struct Service {
     child: Child,
     pub address: SocketAddr,
+    /// Where the operations page is, if there is one.
+    pub page: Option<SocketAddr>,
     pub output: Output,
     marks: AtomicUsize,
 }
@@ -208,7 +210,8 @@ impl Service {
         let output = Output::read(child.stdout.take().unwrap(), child.stderr.take().unwrap());
         let line = output.wait_for("its address", |line| line["address"].is_string()).await;
         let address = line["address"].as_str().unwrap().parse().unwrap();
-        Self { child, address, output, marks: AtomicUsize::new(0) }
+        let page = line["page"].as_str().map(|page| page.parse().unwrap());
+        Self { child, address, page, output, marks: AtomicUsize::new(0) }
     }
 
     /// The service's base URL.

@@ -41,8 +41,8 @@ async fn one_valid_credential_of_either_kind_is_enough() {
         format!("x-sesamy-signature: sha256={hex}\r\n"),
         format!("X-Sesamy-Signature: {upper}\r\n"),
         format!("X-Sesamy-Signature: SHA256={upper}\r\n"),
-        bearer("wrong-token-altogether") + &signed("second-secret-of-two"),
-        bearer("second-token-of-two") + &signed("wrong-secret-altogether"),
+        bearer("wrong-token-altogether") + signed("second-secret-of-two").as_str(),
+        bearer("second-token-of-two") + signed("wrong-secret-altogether").as_str(),
     ] {
         sent_with(&town.service, &headers).await.is_accepted();
         accepted += 1;

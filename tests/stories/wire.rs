@@ -1,5 +1,6 @@
 //! Callers that speak raw bytes, for what no HTTP client would send, and the answers that they get.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -56,7 +57,12 @@ pub async fn ask(service: &Service, request: impl AsRef<[u8]>) -> Answer {
 
 impl Caller {
     pub async fn to(service: &Service) -> Self {
-        let (reader, writer) = TcpStream::connect(service.address).await.unwrap().into_split();
+        Self::at(service.address).await
+    }
+
+    /// To whatever listens there.
+    pub async fn at(address: SocketAddr) -> Self {
+        let (reader, writer) = TcpStream::connect(address).await.unwrap().into_split();
         Self { reader, writer, unread: Vec::new() }
     }
 

@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 
 use super::say;
-use super::stage::{Stage, WEBHOOK_SECRET, WEBHOOK_TOKEN};
+use super::stage::{ADMIN_TOKEN, Stage, WEBHOOK_SECRET, WEBHOOK_TOKEN};
 use crate::sandbox::Mailmojo;
 use crate::upstream::encoded;
 
@@ -12,6 +12,7 @@ use crate::upstream::encoded;
 pub(super) fn print(stage: &Stage) -> io::Result<()> {
     let service = stage.url();
     let (sesamy, mailmojo) = (stage.sandbox.sesamy.url(), stage.sandbox.mailmojo.url());
+    let page = stage.page();
     let program = program(&stage.settings_file());
     let kari = encoded("kari@example.com");
     let token = Mailmojo::FIXED_TOKEN;
@@ -19,6 +20,8 @@ pub(super) fn print(stage: &Stage) -> io::Result<()> {
     say(&format!(
         r#"
 Everything stays as it is until Ctrl-C. The service: {service}
+
+The operations page, and its token: {page} {ADMIN_TOKEN}
 
 Replay an event with the bearer token:
   curl -i {service}/webhooks/sesamy -H 'Authorization: Bearer {WEBHOOK_TOKEN}' -d '{event}'

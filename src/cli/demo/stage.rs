@@ -18,6 +18,9 @@ pub(super) const WEBHOOK_TOKEN: &str = "demo-webhook-token";
 /// The secret that the demo's events may be signed with.
 pub(super) const WEBHOOK_SECRET: &str = "demo-webhook-secret";
 
+/// What the demo's operations page is opened with.
+pub(super) const ADMIN_TOKEN: &str = "demo-admin-token";
+
 /// Longer than any chapter needs; beyond it something hangs.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -51,6 +54,11 @@ impl Stage {
     /// The service's own address.
     pub(super) fn url(&self) -> String {
         url_of(&self.service).as_str().trim_end_matches('/').to_owned()
+    }
+
+    /// The operations page's address.
+    pub(super) fn page(&self) -> String {
+        self.service.page_address().map_or_else(String::new, |address| format!("http://{address}/admin"))
     }
 
     /// Sends an event as Sesamy does; 202 is the only answer that the story takes.
@@ -122,6 +130,10 @@ list_id = {}
 
 [queue]
 url = "sqlite://{}"
+
+[admin]
+listen = "127.0.0.1:0"
+tokens = ["{ADMIN_TOKEN}"]
 
 [sync]
 debounce = "300ms"

@@ -5,22 +5,20 @@
 
 use std::slice;
 
-use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::postgres::PgConnection;
 use sqlx::{Connection, Row};
 
 use super::apis;
 use super::lanes::counted;
-use super::statements::{self, millis, server_time};
+use super::statements::{self, millis};
 use crate::clock::Millis;
-use crate::queue::apis::Admitted;
+use crate::queue::lease::Standing;
 use crate::queue::{Job, Lane, LeaseRequest, NextDue, Options, UserLease};
 use crate::upstream::PerApi;
 
-const FIND: &str = concat!(
-    "SELECT lane, due_at, lease_owner, attempts, unsettled, failing_since, generation, parked_at, synced_at, ",
-    server_time!(),
-    " AS now FROM users WHERE connection = 'default' AND user_id = $2 FOR NO KEY UPDATE"
-);
+const FIND: &str = "
+    SELECT lane, due_at, lease_owner, attempts, unsettled, failing_since, generation, parked_at, synced_at
+    FROM users WHERE connection = 'default' AND user_id = $1 FOR NO KEY UPDATE";
 
 const INTRODUCE: &str = "
     INSERT INTO users (connection, user_id, generation, event_type, lane) VALUES ('default', $1, 0, $2, $3)
@@ -49,20 +47,6 @@ pub(super) struct Found {
     pub(super) next_due: Option<NextDue>,
 }
 
-/// The user's row, under lock.
-#[derive(Debug, Clone)]
-struct UserState {
-    lane: Lane,
-    due_at: Option<Millis>,
-    lease_owner: Option<i64>,
-    attempts: u32,
-    unsettled: u32,
-    failing_since: Option<Millis>,
-    generation: i64,
-    parked_at: Option<Millis>,
-    synced_at: Option<Millis>,
-}
-
 /// Leases the user, if nobody else holds the row and both APIs allow it.
 pub(super) async fn lease(connection: &mut PgConnection, asked: Asked<'_>) -> sqlx::Result<Found> {
     let mut transaction = connection.begin().await?;
@@ -78,31 +62,23 @@ pub(super) async fn lease(connection: &mut PgConnection, asked: Asked<'_>) -> sq
 
 async fn attempt(transaction: &mut PgConnection, asked: Asked<'_>) -> sqlx::Result<UserLease> {
     let Asked { request, name, given, options } = asked;
-    let (row, seen_at) = find(transaction, asked).await?;
-    let is_mine = row.lease_owner == Some(name);
-    if !is_mine && let Some(refusal) = row.refusal(request, seen_at) {
-        return Ok(refusal);
-    }
+    let (owner, row) = find(transaction, request).await?;
     let mut shared = apis::lock(transaction, given).await?;
     let (now, rates) = (shared.now, options.rates.with_calls(request.calls));
-    if is_mine {
+    shared.apis.check(now, &rates);
+    if owner == Some(name) {
         // A try before did it all, and its answer was lost. Its calls were taken with it: nothing is written.
-        let mut job = row.as_it_is(asked);
+        let mut job = job(asked, row);
         let began = row.due_at.map_or(now, |until| Millis(until.0.saturating_sub(millis(options.lease))));
         shared.apis.leased(slice::from_mut(&mut job), began, began.plus(options.lease), &rates);
         return Ok(UserLease::Leased(Box::new(job)));
     }
-    let mut job = row.leased(asked, now);
-    shared.apis.check(now, &rates);
-    let admitted = match job.lane {
-        Lane::Background => shared.apis.admit_background(1, now, &rates),
-        Lane::Events | Lane::Retries => shared.apis.admit(1, now, &rates),
+    // Nobody knows a user of no generation: the row is of this transaction.
+    let row = Some(&row).filter(|row| row.generation > 0);
+    let mut job = match shared.apis.ask(request, row, now, &rates) {
+        Ok(standing) => job(asked, standing),
+        Err(refusal) => return Ok(refusal),
     };
-    match admitted {
-        Admitted::Paused => return Ok(UserLease::Paused),
-        Admitted::NotBefore(until) => return Ok(UserLease::NotBefore(until)),
-        Admitted::Users(_) | Admitted::Probe => {}
-    }
     let until = now.plus(options.lease);
     shared.apis.leased(slice::from_mut(&mut job), now, until, &rates);
     write(transaction, &job, until).await?;
@@ -110,21 +86,52 @@ async fn attempt(transaction: &mut PgConnection, asked: Asked<'_>) -> sqlx::Resu
     Ok(UserLease::Leased(Box::new(job)))
 }
 
-/// The user's row, which is made where there is none, and the time.
-async fn find(transaction: &mut PgConnection, asked: Asked<'_>) -> sqlx::Result<(UserState, Millis)> {
-    let request = asked.request;
+/// The user's row, which is made where there is none, and under which lease it is.
+async fn find(
+    transaction: &mut PgConnection,
+    request: &LeaseRequest,
+) -> sqlx::Result<(Option<i64>, Standing)> {
     let user = request.user.as_str();
-    let find = || sqlx::query(FIND).bind(asked.given.map(|now| now.0)).bind(user);
-    let row = match find().fetch_optional(&mut *transaction).await? {
+    let row = match sqlx::query(FIND).bind(user).fetch_optional(&mut *transaction).await? {
         Some(row) => row,
         None => {
             let lane = request.lane as i16;
             let introduce = sqlx::query(INTRODUCE).bind(user).bind(request.cause).bind(lane);
             introduce.execute(&mut *transaction).await?;
-            find().fetch_one(&mut *transaction).await?
+            sqlx::query(FIND).bind(user).fetch_one(&mut *transaction).await?
         }
     };
-    Ok((UserState::read(&row)?, Millis(row.try_get("now")?)))
+    let time = |column: &str| Ok::<_, sqlx::Error>(row.try_get::<Option<i64>, _>(column)?.map(Millis));
+    let owner: Option<i64> = row.try_get("lease_owner")?;
+    let standing = Standing {
+        lane: Lane::of_number(row.try_get::<i16, _>("lane")?.into()),
+        due_at: time("due_at")?,
+        is_held: owner.is_some(),
+        generation: row.try_get("generation")?,
+        attempts: counted(row.try_get("attempts")?),
+        unsettled: counted(row.try_get("unsettled")?),
+        failing_since: time("failing_since")?,
+        parked_at: time("parked_at")?,
+        synced_at: time("synced_at")?,
+    };
+    Ok((owner, standing))
+}
+
+fn job(asked: Asked<'_>, standing: Standing) -> Job {
+    Job {
+        user: asked.request.user.clone(),
+        event_type: asked.request.cause.to_owned(),
+        attempts: standing.attempts,
+        failing_since: standing.failing_since,
+        unsettled: standing.unsettled,
+        lease_owner: asked.name,
+        generation: standing.generation,
+        lane: standing.lane,
+        leased_at: Millis(0), // and these three are told by who leases
+        calls: PerApi::default(),
+        calls_taken: PerApi::default(),
+        is_probe: false,
+    }
 }
 
 async fn write(transaction: &mut PgConnection, job: &Job, until: Millis) -> sqlx::Result<()> {
@@ -142,68 +149,4 @@ async fn write(transaction: &mut PgConnection, job: &Job, until: Millis) -> sqlx
         .execute(transaction)
         .await
         .map(drop)
-}
-
-impl UserState {
-    fn read(row: &PgRow) -> sqlx::Result<Self> {
-        let time = |column: &str| Ok::<_, sqlx::Error>(row.try_get::<Option<i64>, _>(column)?.map(Millis));
-        Ok(Self {
-            lane: Lane::of_number(row.try_get::<i16, _>("lane")?.into()),
-            due_at: time("due_at")?,
-            lease_owner: row.try_get("lease_owner")?,
-            attempts: counted(row.try_get("attempts")?),
-            unsettled: counted(row.try_get("unsettled")?),
-            failing_since: time("failing_since")?,
-            generation: row.try_get("generation")?,
-            parked_at: time("parked_at")?,
-            synced_at: time("synced_at")?,
-        })
-    }
-
-    /// Why the user is not leased, as far as the row tells.
-    fn refusal(&self, request: &LeaseRequest, now: Millis) -> Option<UserLease> {
-        if let Some(until) = self.due_at.filter(|until| self.lease_owner.is_some() && now < *until) {
-            return Some(UserLease::Held(until));
-        }
-        let since = request.untouched_since?;
-        let is_later = |at: Option<Millis>| at.is_some_and(|at| at >= since);
-        let is_touched = self.due_at.is_some() || is_later(self.synced_at) || is_later(self.parked_at);
-        is_touched.then_some(UserLease::Touched)
-    }
-
-    /// The lease that this row gets. A lease before that nobody settled counts, as in any lease.
-    fn leased(&self, asked: Asked<'_>, now: Millis) -> Job {
-        let request = asked.request;
-        let taken_over = self.lease_owner.is_some();
-        let afresh = self.parked_at.is_some();
-        let attempts = if afresh { 0 } else { self.attempts };
-        let failing_since = self.failing_since.filter(|_| !afresh);
-        Job {
-            event_type: request.cause.to_owned(),
-            attempts: attempts.saturating_add(taken_over.into()),
-            failing_since: failing_since.or(taken_over.then_some(now)),
-            unsettled: self.unsettled.saturating_add(taken_over.into()),
-            generation: self.generation.saturating_add(1),
-            lane: if self.due_at.is_some() { self.lane.min(request.lane) } else { request.lane },
-            ..self.as_it_is(asked)
-        }
-    }
-
-    /// The lease that this row has.
-    fn as_it_is(&self, asked: Asked<'_>) -> Job {
-        Job {
-            user: asked.request.user.clone(),
-            event_type: asked.request.cause.to_owned(),
-            attempts: self.attempts,
-            failing_since: self.failing_since,
-            unsettled: self.unsettled,
-            lease_owner: asked.name,
-            generation: self.generation,
-            lane: self.lane,
-            leased_at: Millis(0), // and these three are told by who leases
-            calls: PerApi::default(),
-            calls_taken: PerApi::default(),
-            is_probe: false,
-        }
-    }
 }

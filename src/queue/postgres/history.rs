@@ -41,7 +41,7 @@ const FOLD: &str = "
         ms = CASE WHEN e.again THEN e.ms ELSE h.ms END
     FROM unnest($2::bigint[], $3::boolean[], $4::text[], $5::integer[], $6::bigint[])
         AS e (id, again, event_type, attempt, ms)
-    WHERE h.id = e.id";
+    WHERE h.id = e.id AND h.id = ANY ($2)";
 
 /// By outcome, so that two replicas in one minute lock its rows in the same order.
 const COUNT: &str = "

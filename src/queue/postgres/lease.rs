@@ -22,8 +22,9 @@ const HELD: Duration = Duration::from_millis(250);
 /// What is asked of a lease.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Request<'a> {
-    /// A name for each lease, and so the most that there may be.
+    /// A name for each lease that there is room for.
     pub(super) names: &'a [i64],
+    /// How many there is room for.
     pub(super) room: Room,
     /// Names of leases that may be in the store though nobody was told.
     pub(super) doubtful: &'a [i64],
@@ -39,56 +40,50 @@ pub(super) struct Found {
     pub(super) next_due: NextDue,
 }
 
-/// How many both APIs allow.
-#[derive(Debug, Clone, Copy)]
-struct Allowed {
-    all: Admitted,
-    background: Admitted,
-}
-
-/// Leases as many as both APIs allow.
+/// Leases as many as there is room for and both APIs allow; of the background lane, as its share of them allows.
 pub(super) async fn lease(connection: &mut PgConnection, request: Request<'_>) -> sqlx::Result<Found> {
-    let Request { names, room, doubtful, given, options } = request;
+    let Request { room, doubtful, given, options, .. } = request;
     let mut transaction = connection.begin().await?;
     // Whoever leases waits here for whoever else does, a transaction whose end was never told included.
     let mut shared = apis::lock(&mut transaction, given).await?;
     let (now, rates) = (shared.now, &options.rates);
     forget(&mut transaction, &mut shared, doubtful).await?;
     shared.apis.check(now, rates);
-    let allowed = Allowed {
-        all: shared.apis.admit(names.len(), now, rates),
-        background: shared.apis.admit_background(room.background, now, rates),
-    };
-    let mut jobs = leased(&mut transaction, allowed, names, now, options).await?;
-    shared.apis.leased(&mut jobs, now, now.plus(options.lease), rates);
+    let admitted = shared.apis.admit(room.all, now, rates);
+    let of_background = room.background.min(room.all);
+    let share = shared.apis.admit_background(of_background, now, rates).most();
+    let jobs = leased(&mut transaction, admitted, share, request, now).await?;
+    let mut leased = account(&mut shared.apis, admitted, jobs, request, now);
     shared.write(&mut transaction).await?;
     let next_due = statements::next_due(&mut transaction).await?;
     transaction.commit().await?;
-    let known = shared.apis.known();
-    let (not_before, background_not_before) =
-        when_again(&shared.apis, allowed, &jobs, next_due, request, now);
-    Ok(Found { leased: Leased { jobs, not_before, background_not_before, known }, now, next_due })
+    if leased.jobs.len() < admitted.most() {
+        // There was room, and whoever is due all the same is held by somebody else.
+        let held = |due: Option<Millis>| due.filter(|at| *at <= now).map(|_| now.plus(HELD));
+        leased.not_before = leased.not_before.or_else(|| held(next_due.prompt));
+        let has_share = leased.jobs.iter().filter(|job| job.lane == Lane::Background).count() < share;
+        leased.background_not_before =
+            leased.background_not_before.or_else(|| held(next_due.background).filter(|_| has_share));
+    }
+    Ok(Found { leased, now, next_due })
 }
 
 async fn leased(
     transaction: &mut PgConnection,
-    allowed: Allowed,
-    names: &[i64],
+    admitted: Admitted,
+    share: usize,
+    request: Request<'_>,
     now: Millis,
-    options: &Options,
 ) -> sqlx::Result<Vec<Job>> {
-    let up_to = |most: usize| names.get(..most).unwrap_or(names);
-    let background = allowed.background.most();
-    match allowed.all {
+    let names = request.names.get(..admitted.most()).unwrap_or(request.names);
+    match admitted {
         Admitted::NotBefore(_) | Admitted::Paused => Ok(Vec::new()),
-        Admitted::Users(most) => {
-            lanes::lease(transaction, Which::Any, up_to(most), background, now, options).await
-        }
+        Admitted::Users(_) => lanes::lease(transaction, Which::Any, names, share, now, request.options).await,
         Admitted::Probe => {
-            let one = up_to(1);
-            let untried = lanes::lease(transaction, Which::Untried, one, background, now, options).await?;
+            let untried =
+                lanes::lease(transaction, Which::Untried, names, share, now, request.options).await?;
             if untried.is_empty() {
-                lanes::lease(transaction, Which::Any, one, background, now, options).await
+                lanes::lease(transaction, Which::Any, names, share, now, request.options).await
             } else {
                 Ok(untried)
             }
@@ -96,30 +91,26 @@ async fn leased(
     }
 }
 
-/// When to ask again, and when for the background lane; none where all is leased that is due and may be.
-fn when_again(
-    apis: &Apis,
-    allowed: Allowed,
-    jobs: &[Job],
-    next_due: NextDue,
+/// Takes the calls of `jobs`, which are in the order of their lanes; tells when to ask again.
+fn account(
+    apis: &mut Apis,
+    admitted: Admitted,
+    mut jobs: Vec<Job>,
     request: Request<'_>,
     now: Millis,
-) -> (Option<Millis>, Option<Millis>) {
-    let (rates, most) = (&request.options.rates, request.room.all);
-    // There was room, and somebody is due all the same: another holds the row.
-    let is_held = |due: Option<Millis>| jobs.len() < allowed.all.most() && due.is_some_and(|at| at <= now);
-    let held = |due| is_held(due).then(|| now.plus(HELD));
-
-    let all = apis.not_before(allowed.all, jobs, most, now, rates).or_else(|| held(next_due.prompt));
-    let of_background = jobs.iter().filter(|job| job.lane == Lane::Background).count();
-    let background = if request.room.background == 0 || of_background == request.room.background {
-        None // no room for more, whatever its share
-    } else if of_background < allowed.background.most() {
-        held(next_due.background)
-    } else {
-        apis.admit_background(request.room.background, now, rates).not_before()
-    };
-    (all, background)
+) -> Leased {
+    let (room, rates, until) = (request.room, &request.options.rates, now.plus(request.options.lease));
+    let first = jobs.partition_point(|job| job.lane != Lane::Background);
+    let (prompt, of_background) = jobs.split_at_mut(first);
+    apis.leased(prompt, now, until, rates);
+    let most = room.background.min(room.all.saturating_sub(prompt.len()));
+    let share = apis.admit_background(most, now, rates);
+    apis.leased(of_background, now, until, rates);
+    let background_not_before = apis.background_not_before(share, of_background, most, now, rates);
+    // A probe is one of all lanes.
+    let counted = if admitted == Admitted::Probe { &jobs[..] } else { &jobs[..first] };
+    let not_before = apis.not_before(admitted, counted, room.all, now, rates);
+    Leased { not_before, background_not_before, known: apis.known(), jobs }
 }
 
 /// Gives up leases that nobody was told of, whether they are in the store or not.

@@ -99,16 +99,16 @@ pub enum PostgresError {
         /// The schema.
         schema: String,
     },
-    /// There is nothing to look into, and the command is none that begins something.
+    /// There is no queue there, and whoever asked may not make one.
     #[error(
-        "there is no queue in {0} yet: start the service once, which makes it, or set queue.url to the database that the \
-         service has"
+        "there is no queue in {0} yet: the service makes it when it first starts (`sesamy-mailmojo serve`). If it has, set \
+         queue.url to the service's: this command looks elsewhere, maybe in another schema"
     )]
     NoQueue(Place),
     /// The schema is of an older version, whose service may be running.
     #[error(
-        "the queue in {place} has schema version {found}, and this program's is {known}: start the service of this version, \
-         which brings it up to date, or run the command of the version that runs there"
+        "the queue in {place} has schema version {found}, and this program needs {known}. Run the program of the version \
+         that made it; or start the service of this version (`sesamy-mailmojo serve`), which brings it up to date"
     )]
     Older {
         /// Which database.

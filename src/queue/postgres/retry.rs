@@ -28,26 +28,24 @@ macro_rules! can_be_made_due {
 }
 const COUNT_NAMED: &str = concat!(
     "SELECT count(*) FROM (
-        SELECT FROM unnest($1::text[]) AS n (user_id) JOIN users AS u ON u.connection = 'default' AND u.user_id = n.user_id
-        WHERE ",
+        SELECT FROM users AS u WHERE u.connection = 'default' AND u.user_id = ANY ($1) AND ",
     can_be_made_due!(),
     " LIMIT $2) AS named"
 );
 
-/// Who is due for an event already stays in the lane of events.
+/// Who is due for an event already stays in the lane of events. By `ANY`, and no join: a planner that knows nothing of the
+/// table yet may join each row with each id.
 const MAKE_DUE: &str = concat!(
     "WITH held AS MATERIALIZED (
-        SELECT u.user_id FROM unnest($2::text[]) AS n (user_id)
-            JOIN users AS u ON u.connection = 'default' AND u.user_id = n.user_id
-        WHERE ",
+        SELECT u.user_id FROM users AS u WHERE u.connection = 'default' AND u.user_id = ANY ($2) AND ",
     can_be_made_due!(),
-    "   ORDER BY u.user_id FOR NO KEY UPDATE OF u)
+    "   ORDER BY u.user_id FOR NO KEY UPDATE)
     UPDATE users AS u SET
         due_at = least(u.due_at, ",
     server_time!(),
     "), lane = CASE WHEN u.due_at IS NULL THEN 1 ELSE least(u.lane, 1) END,
-        attempts = 0, failing_since = NULL, parked_at = NULL, answer = NULL
-    FROM held WHERE u.connection = 'default' AND u.user_id = held.user_id AND ",
+        event_type = 'retry', attempts = 0, failing_since = NULL, parked_at = NULL, answer = NULL
+    WHERE u.connection = 'default' AND u.user_id = ANY (ARRAY(SELECT user_id FROM held)) AND ",
     can_be_made_due!()
 );
 

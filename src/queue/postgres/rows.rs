@@ -66,10 +66,8 @@ const LEASED: &str = found!("u.lease_owner IS NOT NULL AND u.due_at > $1");
 const SCHEDULED: &str = found!("u.lane = ANY ('{0,1,2}') AND u.due_at > $1 AND u.lease_owner IS NULL");
 const PARKED: &str = found!("u.parked_at IS NOT NULL");
 
-const OF: &str = concat!(
-    columns!(),
-    "FROM unnest($1::text[]) AS n (user_id) JOIN users AS u ON u.connection = 'default' AND u.user_id = n.user_id"
-);
+const OF: &str =
+    concat!(columns!(), "FROM users AS u WHERE u.connection = 'default' AND u.user_id = ANY ($1::text[])");
 
 const GROUPS: &str = "
     SELECT coalesce(answer, ''), count(*), min(failing_since), max(parked_at), coalesce(min(error), '')
@@ -98,9 +96,7 @@ pub(super) async fn filtered(pool: &PgPool, now: Millis, filter: &Filter) -> sql
 
 /// The rows of `users`, in no order.
 pub(super) async fn of(pool: &PgPool, now: Millis, users: &[UserId]) -> sqlx::Result<Vec<UserRow>> {
-    let mut users: Vec<&str> = users.iter().map(UserId::as_str).collect();
-    users.sort_unstable();
-    users.dedup();
+    let users: Vec<&str> = users.iter().map(UserId::as_str).collect();
     let rows = sqlx::query(OF).bind(users).fetch_all(pool).await?;
     rows.iter().map(|row| user_row(row, now)).collect()
 }

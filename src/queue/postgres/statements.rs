@@ -73,15 +73,17 @@ const UNDO_LEASES: &str = "
 const WRITE_WHAT_WAS_HELD_BACK: &str = "
     WITH held AS MATERIALIZED (SELECT user_id FROM users WHERE held_back ORDER BY user_id FOR NO KEY UPDATE)
     UPDATE users AS u SET held_back = false,
+        lane = CASE WHEN u.due_at IS NULL THEN greatest(u.lane, 1) ELSE u.lane END,
         due_at = CASE WHEN lease_owner IS NULL THEN least(due_at, $1) ELSE due_at END
     FROM held WHERE u.connection = 'default' AND u.user_id = held.user_id AND u.held_back";
 
 /// What is due later than anything may be was written under a clock that was wrong. Leases are given a day more: they may
-/// be of a replica with a longer `sync.deadline`, and no two syncs of a user may ever overlap.
+/// be of a replica with a longer `sync.deadline`, and no two syncs of a user may ever overlap. The lanes are named so that
+/// each is a range of the index.
 const BRING_BACK: &str = "
     WITH held AS MATERIALIZED (
         SELECT user_id FROM users
-        WHERE due_at > $1 AND (lease_owner IS NULL OR due_at > $1 + 86400000)
+        WHERE lane = ANY ('{0,1,2}') AND due_at > $1 AND (lease_owner IS NULL OR due_at > $1 + 86400000)
         ORDER BY user_id FOR NO KEY UPDATE)
     UPDATE users AS u SET due_at = $1
     FROM held WHERE u.connection = 'default' AND u.user_id = held.user_id AND u.due_at > $1

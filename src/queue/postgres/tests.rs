@@ -1,5 +1,9 @@
 //! What only Postgres can do wrong, or has to do by itself: a network, a server, and others on the same store.
 
+mod by_name;
+mod commands;
+mod histories;
+mod lanes;
 mod opening;
 mod proxy;
 

@@ -39,7 +39,7 @@ impl Place {
     pub(super) fn beside_others(path: &Path, may_create: bool) -> Result<Self, OpenError> {
         // A file that cannot be looked at is told of by the opening.
         if !may_create && matches!(path.try_exists(), Ok(false)) {
-            return Err(OpenError::NoQueue { place: path.display().to_string() });
+            return Err(OpenError::NoQueue { path: path.to_owned() });
         }
         Self::new(path)
     }
@@ -101,7 +101,7 @@ impl Place {
         }
         drop(connection);
         if found == 0 && !may_create {
-            return Err(OpenError::NoQueue { place: self.path.display().to_string() });
+            return Err(OpenError::NoQueue { path: self.path.clone() });
         }
         let _lock = self.lock().map_err(|error| match error {
             OpenError::InUse { path, .. } => OpenError::Older { path, found, known: schema::KNOWN },

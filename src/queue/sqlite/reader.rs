@@ -1,9 +1,9 @@
 //! Reading, on a connection of its own that only reads and is opened for each question, on a thread where waiting for
 //! the disk harms nobody: reading never holds up an event.
 
-mod counts;
-mod past;
-mod rows;
+pub(super) mod counts;
+pub(super) mod past;
+pub(super) mod rows;
 
 use rusqlite::{Connection, OpenFlags, Transaction};
 
@@ -69,7 +69,7 @@ impl Reader {
     }
 
     pub(in crate::queue) async fn progress(&self) -> Result<Option<Progress>, QueueError> {
-        self.ask(|store| past::progress(store)).await
+        self.ask(past::progress).await
     }
 
     /// All that one question reads is of one moment.

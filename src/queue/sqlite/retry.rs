@@ -25,7 +25,7 @@ pub(super) const WITH_REASON: &str = "users INDEXED BY users_parked WHERE parked
 pub(super) fn making_due(rows: &str) -> String {
     format!(
         "UPDATE users SET lane = iif(due_at IS NULL, 1, min(lane, 1)), due_at = min(coalesce(due_at, ?2), ?2),
-            generation = generation + 1, event_type = 'retry', attempts = 0, failing_since = NULL,
+            event_type = 'retry', attempts = 0, failing_since = NULL,
             parked_at = NULL, answer = NULL
         WHERE (connection, user_id) IN (SELECT connection, user_id FROM {rows})"
     )

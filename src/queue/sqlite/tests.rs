@@ -1,6 +1,8 @@
 //! What only an SQLite file can do wrong, or has to do by itself.
 
+mod beside;
 mod damage;
+mod plans;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -49,7 +49,7 @@ async fn two_leases_of_one_user_never_overlap(shop: Shop) {
 
 async fn two_workers_never_lease_the_same_user(shop: Shop) {
     let queue = shop.opens();
-    let other = shop.another(&queue);
+    let other = shop.another();
     let users: Vec<_> = (0..200).map(|number| user(&number.to_string())).collect();
     for kept in futures_util::future::join_all(users.iter().map(|user| queue.push(user, UPDATE))).await {
         kept.unwrap();
@@ -77,7 +77,7 @@ async fn a_foreign_lease_is_neither_settled_nor_made_longer(shop: Shop) {
     let queue = shop.opens();
     let job = leased(&shop, &queue, "kari").await;
     let (end, until) = (next_due(&queue), shop.later(LEASE * 2).unwrap());
-    let other = shop.another(&queue);
+    let other = shop.another();
     let foreign = Job { lease_owner: job.lease_owner.wrapping_add(1), ..job.clone() };
     for how in [DONE, retry(until, true), park("400"), Settlement::Release, Settlement::Abandon { until }] {
         assert_eq!(other.settle(&foreign, how, None).await.unwrap(), Settled::LeaseLost);

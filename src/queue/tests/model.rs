@@ -1,14 +1,16 @@
 //! The queue against a model of it in memory: any sequence of calls has to come to the same.
 
-use std::collections::BTreeMap;
+mod rows;
+
 use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::{DEBOUNCE, LEASE, REQUEST_TIMEOUT, Shop, UPDATE, next_due, park, retry};
+use self::rows::Model;
+use super::{Shop, UPDATE, park, retry};
 use crate::clock::Millis;
-use crate::queue::Room;
-use crate::queue::{Job, Queue, Settled, Settlement};
+use crate::queue::{Job, Lane, LeaseRequest, Queue, Retry, Room, Settlement, UserLease};
+use crate::upstream::PerApi;
 use crate::user::UserId;
 
 const USERS: usize = 4;
@@ -19,13 +21,26 @@ const ANSWERS: [&str; 2] = ["400", "422"];
 enum Step {
     Push(usize),
     Advance(u64),
-    Lease(usize),
+    /// Of all, and of the background.
+    Lease(usize, usize),
+    /// In that lane; where that is set, only who was not touched in so many milliseconds.
+    LeaseUser(usize, usize, Option<u64>),
     /// Settles any of the jobs so far, the latest being the first.
     Settle(usize, How),
     GiveBack(Vec<usize>, Option<usize>, u64),
+    Retry(Whom),
+    /// Pauses or resumes, as another process where that is set.
+    Pause(bool, bool),
     Restart {
         dry_run: bool,
     },
+}
+
+#[derive(Debug, Clone)]
+enum Whom {
+    Users(Vec<usize>),
+    AllParked,
+    Answer(usize),
 }
 
 #[derive(Debug, Clone)]
@@ -46,150 +61,26 @@ fn step() -> impl Strategy<Value = Step> {
         Just(How::Release),
         (0_u64..20_000).prop_map(How::Abandon),
     ];
+    let whom = prop_oneof![
+        proptest::collection::vec(0..USERS, 0..3).prop_map(Whom::Users),
+        Just(Whom::AllParked),
+        (0..ANSWERS.len()).prop_map(Whom::Answer),
+    ];
     let answer = proptest::option::of(0..ANSWERS.len());
     prop_oneof![
         6 => (0..USERS).prop_map(Step::Push),
         3 => prop_oneof![0_u64..3_000, delay.clone()].prop_map(Step::Advance),
-        5 => (0_usize..4).prop_map(Step::Lease),
+        5 => (0_usize..4, 0_usize..4).prop_map(|(all, background)| Step::Lease(all, background.min(all))),
+        4 => (0..USERS, 0..Lane::ALL.len(), proptest::option::of(0_u64..200_000))
+            .prop_map(|(user, lane, untouched)| Step::LeaseUser(user, lane, untouched)),
         5 => (prop_oneof![4 => 0_usize..2, 1 => 0_usize..8], how).prop_map(|(job, how)| Step::Settle(job, how)),
         1 => (proptest::collection::vec(0..USERS, 0..3), answer, delay)
             .prop_map(|(users, answer, delay)| Step::GiveBack(users, answer, delay)),
+        2 => whom.prop_map(Step::Retry),
+        1 => (prop_oneof![1 => Just(true), 3 => Just(false)], any::<bool>())
+            .prop_map(|(paused, beside)| Step::Pause(paused, beside)),
         1 => any::<bool>().prop_map(|dry_run| Step::Restart { dry_run }),
     ]
-}
-
-#[derive(Debug, Clone, Default)]
-struct Row {
-    generation: i64,
-    due: Option<Millis>,
-    owner: Option<i64>,
-    attempts: u32,
-    failing_since: Option<Millis>,
-    parked: Option<String>,
-    held_back: bool,
-}
-
-impl Row {
-    fn sooner(&mut self, at: Millis) {
-        self.due = Some(self.due.map_or(at, |due| due.min(at)));
-    }
-
-    fn afresh(&mut self, at: Millis) {
-        *self = Self {
-            due: Some(at),
-            generation: self.generation,
-            held_back: self.held_back,
-            owner: self.owner,
-            ..Self::default()
-        };
-    }
-}
-
-#[derive(Default)]
-struct Model(BTreeMap<UserId, Row>);
-
-impl Model {
-    fn push(&mut self, user: UserId, now: Millis) {
-        let row = self.0.entry(user).or_default();
-        row.generation += 1;
-        let at = now.plus(DEBOUNCE);
-        if row.parked.is_some() {
-            row.afresh(at);
-        } else if row.owner.is_none() {
-            row.sooner(at);
-        }
-    }
-
-    /// Checks that `jobs` are what may be leased, and leases them.
-    fn lease(&mut self, most: usize, now: Millis, jobs: &[Job]) {
-        let mut due: Vec<Millis> =
-            self.0.values().filter_map(|row| row.due).filter(|due| *due <= now).collect();
-        due.sort();
-        due.truncate(most);
-        let leased: Vec<Millis> = jobs.iter().map(|job| self.0[&job.user].due.unwrap()).collect();
-        assert_eq!(leased, due, "the longest due, in order");
-        for job in jobs {
-            let row = self.0.get_mut(&job.user).unwrap();
-            if row.owner.is_some() {
-                row.attempts += 1;
-                row.failing_since = row.failing_since.or(Some(now));
-            }
-            let told = (job.generation, job.attempts, job.failing_since);
-            assert_eq!(told, (row.generation, row.attempts, row.failing_since));
-            row.owner = Some(job.lease_owner);
-            row.due = Some(now.plus(LEASE));
-        }
-    }
-
-    fn settle(&mut self, job: &Job, how: &Settlement, now: Millis) -> Settled {
-        let row = self.0.get_mut(&job.user).unwrap();
-        if row.owner != Some(job.lease_owner) {
-            return Settled::LeaseLost;
-        }
-        match how {
-            Settlement::Abandon { until } => {
-                row.due = Some(*until);
-                return Settled::AsAsked;
-            }
-            Settlement::Release => {
-                (row.owner, row.due) = (None, Some(now));
-                return Settled::AsAsked;
-            }
-            Settlement::Done { held_back } => {
-                row.afresh(now);
-                (row.due, row.held_back) = (None, *held_back);
-            }
-            Settlement::Retry { at, counts, .. } => {
-                row.due = Some(*at);
-                if *counts {
-                    row.attempts += 1;
-                    row.failing_since = row.failing_since.or(Some(now));
-                }
-            }
-            Settlement::Park { answer, .. } => {
-                (row.due, row.parked, row.held_back) = (None, Some(answer.clone()), false);
-                row.failing_since = row.failing_since.or(Some(now));
-            }
-        }
-        row.owner = None;
-        if row.generation == job.generation {
-            return Settled::AsAsked;
-        }
-        if row.parked.is_some() {
-            row.afresh(now);
-        }
-        row.due = Some(now.plus(DEBOUNCE));
-        Settled::DueAgain
-    }
-
-    fn give_back(&mut self, users: &[UserId], answer: Option<&str>, due: Millis) {
-        for user in users {
-            if let Some(row) = self.0.get_mut(user) {
-                row.attempts = row.attempts.saturating_sub(1);
-                row.failing_since = row.failing_since.filter(|_| row.attempts > 0);
-            }
-        }
-        for row in self.0.values_mut().filter(|row| row.parked.is_some() && row.parked.as_deref() == answer) {
-            row.afresh(due);
-        }
-    }
-
-    fn restart(&mut self, dry_run: bool, now: Millis, ends_leases: bool) {
-        for row in self.0.values_mut() {
-            if row.owner.is_some() {
-                if ends_leases {
-                    row.sooner(now.plus(REQUEST_TIMEOUT));
-                }
-            } else if row.held_back && !dry_run {
-                row.sooner(now);
-            }
-            row.held_back &= dry_run;
-        }
-    }
-
-    fn next_due(&self) -> Option<Millis> {
-        self.0.values().filter_map(|row| row.due).min()
-    }
 }
 
 async fn take(step: Step, shop: &Shop, queue: &mut Queue, model: &mut Model, jobs: &mut Vec<Job>) {
@@ -202,10 +93,25 @@ async fn take(step: Step, shop: &Shop, queue: &mut Queue, model: &mut Model, job
             model.push(user(number), now);
         }
         Step::Advance(by) => shop.clock.advance(Duration::from_millis(by)),
-        Step::Lease(most) => {
-            let leased = queue.lease(Room::for_any(most)).await.unwrap().jobs;
-            model.lease(most, now, &leased);
-            jobs.extend(leased);
+        Step::Lease(all, background) => {
+            let room = Room { all, background };
+            let leased = queue.lease(room).await.unwrap();
+            model.lease(room, now, &leased);
+            jobs.extend(leased.jobs);
+        }
+        Step::LeaseUser(number, lane, untouched) => {
+            let request = LeaseRequest {
+                user: user(number),
+                cause: "sync",
+                lane: Lane::ALL[lane],
+                calls: PerApi { sesamy: 1, mailmojo: 1 },
+                untouched_since: untouched.map(|ago| Millis(now.0.saturating_sub_unsigned(ago))),
+            };
+            let came = queue.lease_user(request.clone()).await.unwrap();
+            model.lease_user(&request, now, &came);
+            if let UserLease::Leased(job) = came {
+                jobs.push(*job);
+            }
         }
         Step::Settle(back, how) => {
             let Some(job) = jobs.iter().rev().nth(back) else { return };
@@ -225,17 +131,35 @@ async fn take(step: Step, shop: &Shop, queue: &mut Queue, model: &mut Model, job
             queue.give_back(&users, answer, after(delay)).await.unwrap();
             model.give_back(&users, answer, after(delay));
         }
+        Step::Retry(whom) => {
+            let whom = match whom {
+                Whom::Users(numbers) => Retry::Users(numbers.into_iter().map(user).collect()),
+                Whom::AllParked => Retry::AllParked,
+                Whom::Answer(answer) => Retry::Answer(ANSWERS[answer].to_owned()),
+            };
+            assert_eq!(queue.count_retry(&whom).await.unwrap(), model.count_retry(&whom));
+            assert_eq!(queue.retry(whom.clone()).await.unwrap(), model.retry(&whom, now));
+        }
+        Step::Pause(paused, beside) => {
+            let by = if beside { shop.opens_beside() } else { queue.clone() };
+            let known = if paused { by.pause().await.unwrap() } else { by.resume().await.unwrap() };
+            model.paused_at = paused.then(|| model.paused_at.unwrap_or(now));
+            assert_eq!(known.paused_at, model.paused_at);
+            if beside {
+                by.close().await;
+            }
+        }
         Step::Restart { dry_run } => {
             queue.close().await;
             *queue = shop.opens_with(dry_run);
             model.restart(dry_run, now, !shop.is_shared);
         }
     }
-    assert_eq!(next_due(queue), model.next_due());
+    assert_eq!(*queue.next_due().borrow(), model.next_due());
 }
 
 fn the_same_comes_of(steps: Vec<Step>, shop: &Shop) {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let (mut queue, mut model, mut jobs) = (shop.opens(), Model::default(), Vec::new());
         for step in steps {

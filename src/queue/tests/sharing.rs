@@ -4,10 +4,10 @@ use crate::queue::Lane;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use super::{DEBOUNCE, DONE, LEASE, OPTIONS, Shop, UPDATE, only_job, retry, stories, user};
+use super::{DONE, LEASE, OPTIONS, Shop, due, names, only_job, retry, stories, user};
 use crate::clock::Millis;
 use crate::queue::Room;
-use crate::queue::{Job, Options, Queue, Rates};
+use crate::queue::{Job, Options, Rates};
 use crate::upstream::rest::{Change, Kind, Pause, Why};
 use crate::upstream::{Api, Meter, PerApi, Quota, Turn};
 
@@ -25,34 +25,23 @@ stories! {
     a_rate_that_was_raised_holds_at_once,
 }
 
-const SECOND: Duration = Duration::from_secs(1);
+pub(super) const SECOND: Duration = Duration::from_secs(1);
 
 /// One call a second of each API, `burst` at once.
-fn slow(burst: u32) -> Options {
+pub(super) fn slow(burst: u32) -> Options {
     rated(60, burst)
 }
 
-fn rated(per_minute: u32, burst: u32) -> Options {
+pub(super) fn rated(per_minute: u32, burst: u32) -> Options {
     let number = |number| NonZeroU32::new(number).unwrap();
     let quota = Quota { per_minute: number(per_minute), burst: number(burst) };
     let quotas = PerApi { sesamy: quota, mailmojo: quota };
     Options { rates: Rates { quotas, ..OPTIONS.rates }, ..OPTIONS }
 }
 
-async fn due(shop: &Shop, queue: &Queue, names: &[&str]) {
-    for name in names {
-        queue.push(&user(name), UPDATE).await.unwrap();
-    }
-    shop.clock.advance(DEBOUNCE);
-}
-
-fn rest(why: Why, until: Option<Millis>) -> Change {
+pub(super) fn rest(why: Why, until: Option<Millis>) -> Change {
     let kind = (why == Why::Outage).then_some(Kind::Transient);
     Change::Begin(Pause { why, until: until.unwrap(), doublings: 0, kind })
-}
-
-fn names(jobs: &[Job]) -> Vec<&str> {
-    jobs.iter().map(|job| job.user.as_str()).collect()
 }
 
 async fn a_lease_takes_the_calls_of_its_sync_and_waits_where_there_are_none(shop: Shop) {
@@ -102,7 +91,7 @@ async fn nobody_is_leased_while_an_api_rests(shop: Shop) {
     let queue = shop.opens();
     due(&shop, &queue, &["a"]).await;
     let (short, long) = (shop.later(10 * SECOND), shop.later(60 * SECOND));
-    queue.tell_rest(Api::Sesamy, rest(Why::RateLimit, short)).await.unwrap().rests;
+    queue.tell_rest(Api::Sesamy, rest(Why::RateLimit, short)).await.unwrap();
     let rests = queue.tell_rest(Api::Mailmojo, rest(Why::Outage, long)).await.unwrap().rests;
     let leased = queue.lease(Room::for_any(10)).await.unwrap();
     assert_eq!((leased.jobs.len(), leased.not_before), (0, long));
@@ -111,7 +100,7 @@ async fn nobody_is_leased_while_an_api_rests(shop: Shop) {
     assert_eq!((kept.why, kept.kind), (Why::Outage, Some(Kind::Transient)));
 
     for (api, rest) in [(Api::Sesamy, &rests.sesamy), (Api::Mailmojo, &rests.mailmojo)] {
-        queue.tell_rest(api, Change::End { revision: rest.revision }).await.unwrap().rests;
+        queue.tell_rest(api, Change::End { revision: rest.revision }).await.unwrap();
     }
     assert_eq!(queue.lease(Room::for_any(10)).await.unwrap().jobs.len(), 1);
 }
@@ -119,7 +108,7 @@ async fn nobody_is_leased_while_an_api_rests(shop: Shop) {
 async fn after_a_rest_one_probe_at_a_time_is_leased(shop: Shop) {
     let queue = shop.opens();
     due(&shop, &queue, &["a", "b"]).await;
-    queue.tell_rest(Api::Sesamy, rest(Why::Credentials, shop.later(SECOND))).await.unwrap().rests;
+    queue.tell_rest(Api::Sesamy, rest(Why::Credentials, shop.later(SECOND))).await.unwrap();
     shop.clock.advance(SECOND);
     let probe = only_job(&queue).await;
     assert!(probe.is_probe);
@@ -127,13 +116,13 @@ async fn after_a_rest_one_probe_at_a_time_is_leased(shop: Shop) {
     assert_eq!((leased.jobs.len(), leased.not_before), (0, shop.later(LEASE)), "the probe is still out");
 
     // It failed, and another second later it is another's turn; it gets through, and everybody follows.
-    queue.tell_rest(Api::Sesamy, rest(Why::Credentials, shop.later(SECOND))).await.unwrap().rests;
+    queue.tell_rest(Api::Sesamy, rest(Why::Credentials, shop.later(SECOND))).await.unwrap();
     queue.settle(&probe, retry(shop.clock.now(), false), None).await.unwrap();
     shop.clock.advance(SECOND);
     let leased = queue.lease(Room::for_any(10)).await.unwrap();
     assert_eq!(names(&leased.jobs), ["email|b"]);
     let revision = leased.known.rests.sesamy.revision;
-    queue.tell_rest(Api::Sesamy, Change::End { revision }).await.unwrap().rests;
+    queue.tell_rest(Api::Sesamy, Change::End { revision }).await.unwrap();
     assert!(!only_job(&queue).await.is_probe);
 }
 
@@ -144,7 +133,7 @@ async fn a_probe_is_a_user_who_has_not_failed_if_there_is_one(shop: Shop) {
         queue.settle(&job, retry(shop.clock.now(), false), None).await.unwrap();
     }
     due(&shop, &queue, &["liv"]).await;
-    queue.tell_rest(Api::Mailmojo, rest(Why::Outage, shop.later(Duration::ZERO))).await.unwrap().rests;
+    queue.tell_rest(Api::Mailmojo, rest(Why::Outage, shop.later(Duration::ZERO))).await.unwrap();
     let probe = only_job(&queue).await;
     assert_eq!(probe.user, user("liv"));
     queue.settle(&probe, DONE, None).await.unwrap();
@@ -154,7 +143,7 @@ async fn a_probe_is_a_user_who_has_not_failed_if_there_is_one(shop: Shop) {
 async fn a_probe_that_told_nothing_makes_room_for_another(shop: Shop) {
     let queue = shop.opens();
     due(&shop, &queue, &["a", "b"]).await;
-    queue.tell_rest(Api::Mailmojo, rest(Why::Outage, shop.later(Duration::ZERO))).await.unwrap().rests;
+    queue.tell_rest(Api::Mailmojo, rest(Why::Outage, shop.later(Duration::ZERO))).await.unwrap();
     let guest = only_job(&queue).await;
     queue.settle(&guest, DONE, None).await.unwrap();
     let hangs = only_job(&queue).await;
@@ -170,7 +159,7 @@ async fn a_probe_that_told_nothing_makes_room_for_another(shop: Shop) {
 async fn after_a_429s_rest_everybody_may_go_on(shop: Shop) {
     let queue = shop.opens();
     due(&shop, &queue, &["a", "b"]).await;
-    queue.tell_rest(Api::Sesamy, rest(Why::RateLimit, shop.later(SECOND))).await.unwrap().rests;
+    queue.tell_rest(Api::Sesamy, rest(Why::RateLimit, shop.later(SECOND))).await.unwrap();
     shop.clock.advance(SECOND);
     assert_eq!(queue.lease(Room::for_any(10)).await.unwrap().jobs.len(), 2);
 }

@@ -13,7 +13,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(10);
 
 /// Why there is no whole body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum BodyError {
+pub(crate) enum BodyError {
     #[error("the body is over {limit_bytes} bytes (server.body_limit_bytes)")]
     TooLarge { limit_bytes: usize },
     #[error("the body did not come whole within 10 s")]
@@ -27,7 +27,7 @@ pub(super) enum BodyError {
 /// A body that is too large is refused as soon as that is known, by its announced length or while it comes; what is still
 /// coming of it is read and dropped for a while, because a caller that is cut off in the middle of sending may never
 /// look at its answer.
-pub(super) async fn whole(
+pub(crate) async fn whole(
     mut body: Body,
     headers: &HeaderMap,
     limit_bytes: usize,

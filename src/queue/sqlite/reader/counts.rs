@@ -7,15 +7,15 @@ use super::rows_in;
 use crate::clock::Millis;
 use crate::queue::{Census, ParkedGroup, State};
 
-pub(in super::super) const FIRST_ANSWER: &str = "
+pub(in crate::queue::sqlite) const FIRST_ANSWER: &str = "
     SELECT answer FROM users INDEXED BY users_parked
     WHERE parked_at IS NOT NULL AND answer >= ?1 ORDER BY answer LIMIT 1";
 
-pub(in super::super) const NEXT_ANSWER: &str = "
+pub(in crate::queue::sqlite) const NEXT_ANSWER: &str = "
     SELECT answer FROM users INDEXED BY users_parked
     WHERE parked_at IS NOT NULL AND answer > ?1 ORDER BY answer LIMIT 1";
 
-pub(in super::super) const GROUP: &str = "
+pub(in crate::queue::sqlite) const GROUP: &str = "
     SELECT count(*), min(failing_since), max(parked_at), max(error)
     FROM (SELECT failing_since, parked_at, error FROM users INDEXED BY users_parked
         WHERE parked_at IS NOT NULL AND answer = ?1 LIMIT ?2)";
@@ -32,7 +32,7 @@ pub(super) fn census(store: &Transaction<'_>, now: Millis) -> rusqlite::Result<C
     })
 }
 
-pub(in super::super) fn counting(state: State) -> String {
+pub(in crate::queue::sqlite) fn counting(state: State) -> String {
     format!("SELECT count(*) FROM (SELECT 1 FROM {} LIMIT ?2)", rows_in(Some(state)))
 }
 

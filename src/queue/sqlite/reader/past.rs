@@ -7,12 +7,12 @@ use crate::queue::history::{minute_at, minute_of};
 use crate::queue::{HistoryRow, MinuteCount, Progress};
 use crate::user::UserId;
 
-pub(in super::super) const HISTORY: &str = "
+pub(in crate::queue::sqlite) const HISTORY: &str = "
     SELECT first_at, last_at, times, unchanged_times, event_type, outcome, reason, held_back, changed, tags_added,
         tags_removed, attempt, ms, error
     FROM history WHERE connection = 'default' AND user_id = ?1 ORDER BY id DESC LIMIT ?2";
 
-pub(in super::super) const COUNTS: &str = "
+pub(in crate::queue::sqlite) const COUNTS: &str = "
     SELECT minute, outcome, count FROM sync_counts WHERE connection = 'default' AND minute >= ?1
     ORDER BY minute, outcome";
 

@@ -1,5 +1,7 @@
 //! The rows of users, as an operator sees them.
 
+use std::collections::BTreeSet;
+
 use rusqlite::{Row, Transaction, params};
 
 use super::rows_in;
@@ -11,12 +13,12 @@ const COLUMNS: &str =
     "user_id, lane, due_at, generation, event_type, attempts, failing_since, error, parked_at, answer,
     held_back, synced_at, lease_owner IS NOT NULL";
 
-pub(in super::super) fn of_one() -> String {
+pub(in crate::queue::sqlite) fn of_one() -> String {
     format!("SELECT {COLUMNS} FROM users WHERE connection = 'default' AND user_id = ?1")
 }
 
 /// The ids first: they are in every index, so that no row is looked up that is not shown, but where a reason is asked for.
-pub(in super::super) fn listing(state: Option<State>) -> String {
+pub(in crate::queue::sqlite) fn listing(state: Option<State>) -> String {
     format!(
         "SELECT {COLUMNS} FROM users WHERE connection = 'default' AND user_id IN (
             SELECT user_id FROM {} AND connection = 'default' AND user_id > ?2
@@ -44,6 +46,7 @@ pub(super) fn filtered(
 
 pub(super) fn of(store: &Transaction<'_>, now: Millis, users: &[UserId]) -> rusqlite::Result<Vec<UserRow>> {
     let mut one = store.prepare(&of_one())?;
+    let users: BTreeSet<&UserId> = users.iter().collect();
     let mut rows = Vec::with_capacity(users.len());
     for user in users {
         for row in one.query_map([user.as_str()], |row| read(row, now))? {

@@ -1,0 +1,80 @@
+//! Why it could not be done, for the page and the API alike. No text in here holds personal data.
+
+use axum::http::StatusCode;
+
+use crate::operations::NotSynced;
+use crate::operations::find::FindError;
+use crate::queue::QueueError;
+use crate::server::problem::Kind;
+use crate::sync::SyncError;
+
+/// What an operator asked for could not be done.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(super) enum Failure {
+    #[error("the queue does not know this user: no event has come for it, and no backfill has seen it")]
+    UnknownUser,
+    #[error("{0}")]
+    Busy(NotSynced),
+    #[error("{0}")]
+    NotNow(NotSynced),
+    #[error("{0}")]
+    Upstream(String),
+    #[error("{0}")]
+    Store(QueueError),
+}
+
+impl Failure {
+    /// The kind of problem document.
+    pub(super) const fn kind(&self) -> Kind {
+        match self {
+            Self::UnknownUser => Kind::UnknownUser,
+            Self::Busy(_) => Kind::UserBusy,
+            Self::NotNow(_) => Kind::NotNow,
+            Self::Upstream(_) => Kind::UpstreamFailed,
+            Self::Store(_) => Kind::QueueUnavailable,
+        }
+    }
+
+    /// The status and the title of a page.
+    pub(super) const fn headline(&self) -> (StatusCode, &'static str) {
+        let title = match self {
+            Self::UnknownUser => "No such user",
+            Self::Busy(_) => "The user is being synced",
+            Self::NotNow(_) => "Not now",
+            Self::Upstream(_) => "An API did not do as asked",
+            Self::Store(_) => "The queue cannot be asked just now",
+        };
+        (self.kind().status(), title)
+    }
+}
+
+impl From<QueueError> for Failure {
+    fn from(error: QueueError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<NotSynced> for Failure {
+    fn from(why: NotSynced) -> Self {
+        match why {
+            NotSynced::Held { .. } => Self::Busy(why),
+            NotSynced::Paused
+            | NotSynced::Resting { .. }
+            | NotSynced::NoCalls { .. }
+            | NotSynced::Stopped => Self::NotNow(why),
+            NotSynced::Queue(error) => Self::Store(error),
+        }
+    }
+}
+
+impl From<SyncError> for Failure {
+    fn from(error: SyncError) -> Self {
+        Self::Upstream(error.to_string())
+    }
+}
+
+impl From<FindError> for Failure {
+    fn from(error: FindError) -> Self {
+        Self::Upstream(error.to_string())
+    }
+}

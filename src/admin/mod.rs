@@ -1,0 +1,63 @@
+//! The operations page: how the service is, who waits, what failed and why, and what to do about it; for people as
+//! pages, for programs as a JSON API (`/admin/api/…`).
+//!
+//! On a listener of its own, never on the webhook's port, and only where `admin.tokens` is set. All works without a
+//! script; the one there is only refreshes the first page.
+//!
+//! Promises, each a test: nobody without a token or a session sees or changes anything, and the session opens the pages but
+//! not the API; no other site's form is taken; a change is always a POST, and is logged; nothing is loaded from elsewhere;
+//! whatever a user, an API or an event is called, it is shown as text.
+//!
+//! What is done, and how, is the business of [`crate::operations`]. The stories that hold the promises are in
+//! `tests/stories/admin_*.rs` and `tests/stories/browser.rs`.
+
+mod actions;
+mod api;
+mod assets;
+mod failure;
+mod fields;
+mod guard;
+mod login_rest;
+mod office;
+mod pages;
+mod session;
+
+use axum::Router;
+use axum::middleware;
+use axum::response::Redirect;
+use axum::routing::{get, post};
+use tower_http::catch_panic::CatchPanicLayer;
+
+pub use office::Options;
+
+use self::office::Office;
+use crate::server::problem::panicked;
+
+/// The routes, complete with error answers. `metrics` is the router of `/metrics`.
+pub fn router(options: Options, metrics: Router) -> Router {
+    let office = Office::new(options);
+    let pages = Router::new()
+        .route("/", get(|| async { Redirect::to("/admin") }))
+        .route("/admin", get(pages::overview::show))
+        .route("/admin/login", get(pages::login::show).post(actions::login))
+        .route("/admin/logout", post(actions::logout))
+        .route("/admin/parked", get(pages::parked::show))
+        .route("/admin/users", get(pages::users::show))
+        .route("/admin/users/{id}", get(pages::user::show))
+        .route("/admin/users/{id}/sync", post(actions::sync))
+        .route("/admin/users/{id}/retry", post(actions::retry_one))
+        .route("/admin/queue/retry", post(actions::retry_many))
+        .route("/admin/queue/pause", post(actions::pause))
+        .route("/admin/queue/resume", post(actions::resume))
+        .route("/admin/find", post(actions::find))
+        .route("/admin/settings", get(pages::settings::show))
+        .route("/admin/assets/{name}", get(assets::serve))
+        .method_not_allowed_fallback(pages::wrong_method)
+        .fallback(pages::no_such_page)
+        .with_state(office.clone());
+    pages
+        .nest("/admin/api", api::router(office))
+        .merge(metrics)
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn(guard::every_answer))
+}

@@ -1,0 +1,116 @@
+//! The one line that tells what a form has done: a word in the query of the page that follows, from a fixed list, so that
+//! nobody can put a text of theirs on the page by a link.
+
+use std::borrow::Cow;
+
+use crate::admin::fields::{Fields, with_query};
+
+const OUTCOMES: [&str; 8] =
+    ["created", "subscribed", "updated", "unchanged", "skipped", "failed", "postponed", "parked"];
+
+/// What was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flash {
+    Paused,
+    Resumed,
+    Retried(u64),
+    Synced(&'static str),
+    NotFound,
+}
+
+impl Flash {
+    /// A sync that ended so.
+    pub(crate) fn synced(outcome: &str) -> Self {
+        Self::Synced(OUTCOMES.into_iter().find(|known| *known == outcome).unwrap_or("done"))
+    }
+
+    /// The page at `path`, with this on top.
+    pub(crate) fn on(self, path: &str) -> String {
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        let fields = Fields::parse(query.as_bytes());
+        let kept = |name| fields.get(name).map(Cow::Borrowed);
+        let word = match self {
+            Self::Paused => Cow::Borrowed("paused"),
+            Self::Resumed => "resumed".into(),
+            Self::Retried(count) => format!("retried-{count}").into(),
+            Self::Synced(outcome) => format!("synced-{outcome}").into(),
+            Self::NotFound => "not-found".into(),
+        };
+        with_query(
+            path,
+            [
+                ("state", kept("state")),
+                ("reason", kept("reason")),
+                ("after", kept("after")),
+                ("flash", Some(word)),
+            ],
+        )
+    }
+
+    /// The one that a query asks for.
+    pub(crate) fn of(fields: &Fields) -> Option<Self> {
+        let word = fields.get("flash")?;
+        match word.split_once('-') {
+            Some(("retried", count)) => count.parse().ok().map(Self::Retried),
+            Some(("synced", outcome)) => Some(Self::synced(outcome)),
+            Some(("not", "found")) => Some(Self::NotFound),
+            _ if word == "paused" => Some(Self::Paused),
+            _ if word == "resumed" => Some(Self::Resumed),
+            _ => None,
+        }
+    }
+
+    pub(super) fn text(self) -> Cow<'static, str> {
+        match self {
+            Self::Paused => "Syncs are paused. Events are still taken.".into(),
+            Self::Resumed => "Syncs go on.".into(),
+            Self::Retried(0) => "Nobody was waiting for that.".into(),
+            Self::Retried(1) => "1 user is due again.".into(),
+            Self::Retried(count) => format!("{count} users are due again.").into(),
+            Self::Synced(outcome) => format!("The sync has ended: {outcome}.").into(),
+            Self::NotFound => "Nobody of that id or address is known.".into(),
+        }
+    }
+
+    /// `good` or `bad`, which colours it; the text says the same.
+    pub(super) fn tone(self) -> &'static str {
+        match self {
+            Self::NotFound | Self::Synced("failed" | "postponed" | "parked") | Self::Retried(0) => "warn",
+            _ => "good",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flash_comes_back_as_it_was_and_leaves_the_filter_alone() {
+        for flash in [
+            Flash::Paused,
+            Flash::Resumed,
+            Flash::Retried(3),
+            Flash::synced("updated"),
+            Flash::synced("x"),
+            Flash::NotFound,
+        ] {
+            let url = flash.on("/admin/parked?reason=a+b&flash=paused&other=1");
+            let (path, query) = url.split_once('?').unwrap();
+            let fields = Fields::parse(query.as_bytes());
+            assert_eq!(
+                (path, fields.get("reason"), Flash::of(&fields)),
+                ("/admin/parked", Some("a b"), Some(flash))
+            );
+        }
+    }
+
+    #[test]
+    fn a_word_that_is_not_ours_is_nothing_and_no_text_of_a_link_is_shown() {
+        for word in ["", "hacked", "retried-many", "retried--1"] {
+            assert_eq!(Flash::of(&Fields::parse(format!("flash={word}").as_bytes())), None, "{word}");
+        }
+        let forged = Flash::of(&Fields::parse(b"flash=synced-call+this+number")).unwrap();
+        assert_eq!(forged.text(), "The sync has ended: done.");
+    }
+}

@@ -1,0 +1,83 @@
+//! Tables of users, as several pages show them.
+
+use maud::{Markup, html};
+
+use super::{button, words};
+use crate::admin::session::Session;
+use crate::clock::Millis;
+use crate::queue::{State, UserRow};
+use crate::upstream::encoded;
+
+/// The address of a user's page.
+pub(crate) fn page_of(user: &str) -> String {
+    format!("/admin/users/{}", encoded(user))
+}
+
+/// A state, by a sign and a word.
+pub(super) fn badge(state: State) -> Markup {
+    let tone = match state {
+        State::Due | State::Leased | State::Scheduled => "plain",
+        State::Parked => "warn",
+        State::Idle => "good",
+    };
+    html! { span.badge.{ (tone) } { (state.as_str()) } }
+}
+
+/// What became of a sync, by a sign and a word.
+pub(super) fn outcome(outcome: &str, reason: &str) -> Markup {
+    let tone = match outcome {
+        "created" | "subscribed" | "updated" => "good",
+        "failed" | "postponed" => "warn",
+        "parked" => "bad",
+        _ => "plain",
+    };
+    html! { span.badge.{ (tone) } { (outcome) } @if !reason.is_empty() { " " span.muted { (reason) } } }
+}
+
+/// A table of users; whoever is parked or waits for a retry can be tried again from it.
+pub(super) fn table(caption: &str, rows: &[UserRow], session: &Session, back: &str, now: Millis) -> Markup {
+    html! {
+        div.scroll {
+            table {
+                caption.unseen { (caption) }
+                thead { tr {
+                    th scope="col" { "User" } th scope="col" { "State" } th scope="col" { "When" }
+                    th scope="col" { "What failed" } th scope="col" { span.unseen { "Action" } }
+                } }
+                tbody {
+                    @for row in rows {
+                        tr {
+                            th scope="row" { a.id href=(page_of(&row.user)) { (row.user) } }
+                            td data-label="State" { (badge(row.state)) }
+                            td data-label="When" { (since(row, now)) }
+                            td.error data-label="What failed" { (row.error.as_deref().unwrap_or("–")) }
+                            td.action { @if can_be_retried(row) { (retry(row, session, back)) } }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Whether "retry" would change anything.
+pub(super) fn can_be_retried(row: &UserRow) -> bool {
+    row.state == State::Parked || row.state == State::Scheduled && row.attempts > 0
+}
+
+pub(super) fn retry(row: &UserRow, session: &Session, back: &str) -> Markup {
+    let action = format!("{}/retry", page_of(&row.user));
+    let label = html! { "Retry" span.unseen { " " (row.user) } };
+    button(session, &action, back, &[], "", label)
+}
+
+fn since(row: &UserRow, now: Millis) -> Markup {
+    html! {
+        @match (row.parked_at, row.due_at, row.synced_at) {
+            (Some(at), _, _) => { (words::when(at, now)) }
+            (None, Some(at), _) => { (words::when(at, now)) }
+            (None, None, Some(at)) => { span { "synced " (words::when(at, now)) } }
+            (None, None, None) => "–",
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! Who is let in: the tokens, the sessions that are opened with them, and the forms of a session.
+//!
+//! Pure: time and randomness are passed in. A session is a signed cookie and nothing else: `1.EXPIRY.NONCE.SIGNATURE`,
+//! where the signature is the HMAC-SHA256 of what stands before it under a key that is made of the token. So every replica
+//! with the same tokens verifies it, nothing is kept, the token itself is nowhere in it, and taking a token out of
+//! `admin.tokens` ends the sessions that were opened with it.
+//!
+//! A form's token is the HMAC of the session's nonce under another key made of the same token: another site cannot know it,
+//! and one session's form is no good in another.
+
+use std::fmt;
+use std::time::Duration;
+
+use hmac::{Hmac, KeyInit, Mac};
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
+use subtle::{Choice, ConstantTimeEq};
+
+use crate::clock::Millis;
+
+/// How long a session lasts.
+pub(super) const LASTS: Duration = Duration::from_secs(12 * 60 * 60);
+
+const VERSION: &str = "1";
+/// What each key is for, so that a signature made for one thing is none for another.
+const OF_SESSIONS: &[u8] = b"sesamy-mailmojo admin session 1";
+const OF_FORMS: &[u8] = b"sesamy-mailmojo admin form 1";
+
+/// The tokens of `admin.tokens`, as keys.
+pub(super) struct Keys(Vec<Key>);
+
+struct Key {
+    /// Of one length for all, so that a comparison does not tell how long a token is.
+    digest: [u8; 32],
+    sessions: Hmac<Sha256>,
+    forms: Hmac<Sha256>,
+}
+
+/// Which of the tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Admitted(usize);
+
+/// A session that is open.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Session {
+    form_token: [u8; 32],
+}
+
+impl Keys {
+    /// Makes a key of each token; an empty one lets nobody in.
+    pub(super) fn new(tokens: &[SecretString]) -> Self {
+        let tokens = tokens.iter().map(|token| token.expose_secret().as_bytes());
+        Self(tokens.filter(|token| !token.is_empty()).filter_map(Key::new).collect())
+    }
+
+    /// Which of the tokens `sent` is; how long the answer takes says nothing about how close a guess was.
+    pub(super) fn admit(&self, sent: &[u8]) -> Option<Admitted> {
+        let digest: [u8; 32] = Sha256::digest(sent).into();
+        let mut found = None;
+        for (at, key) in self.0.iter().enumerate() {
+            if key.digest.ct_eq(&digest).into() {
+                found = Some(Admitted(at));
+            }
+        }
+        found
+    }
+
+    /// The cookie's value of a new session. `nonce` is random.
+    pub(super) fn open(&self, admitted: Admitted, now: Millis, nonce: [u8; 16]) -> Option<String> {
+        let expiry = now.plus(LASTS).0 / 1_000;
+        let signed = format!("{VERSION}.{expiry}.{}", hex::encode(nonce));
+        let signature = self.0.get(admitted.0)?.sign(&signed);
+        Some(format!("{signed}.{}", hex::encode(signature)))
+    }
+
+    /// The session that a cookie's value names, if we have made it and its time is not over.
+    pub(super) fn session(&self, cookie: &str, now: Millis) -> Option<Session> {
+        let (signed, signature) = cookie.rsplit_once('.')?;
+        let mut sent = [0; 32];
+        hex::decode_to_slice(signature, &mut sent).ok()?;
+        let key = self.0.iter().find(|key| key.sign(signed).ct_eq(&sent).into())?;
+
+        let mut parts = signed.split('.');
+        let (version, expiry, nonce) = (parts.next()?, parts.next()?, parts.next()?);
+        let in_time = expiry.parse::<i64>().is_ok_and(|expiry| now.0 / 1_000 < expiry);
+        (version == VERSION && in_time && parts.next().is_none())
+            .then(|| Session { form_token: key.form(nonce) })
+    }
+}
+
+impl Session {
+    /// What every form of this session carries.
+    pub(super) fn form_token(&self) -> String {
+        hex::encode(self.form_token)
+    }
+
+    /// Whether `sent` is it.
+    pub(super) fn has_form(&self, sent: &str) -> bool {
+        let mut token = [0; 32];
+        let is_one = hex::decode_to_slice(sent, &mut token).is_ok();
+        (Choice::from(u8::from(is_one)) & self.form_token.ct_eq(&token)).into()
+    }
+}
+
+impl Key {
+    fn new(token: &[u8]) -> Option<Self> {
+        let whole = Hmac::<Sha256>::new_from_slice(token).ok()?; // a key of any length is taken
+        let derive = |purpose: &[u8]| {
+            let key = whole.clone().chain_update(purpose).finalize().into_bytes();
+            Hmac::<Sha256>::new_from_slice(&key).ok()
+        };
+        Some(Self {
+            digest: Sha256::digest(token).into(),
+            sessions: derive(OF_SESSIONS)?,
+            forms: derive(OF_FORMS)?,
+        })
+    }
+
+    fn sign(&self, signed: &str) -> [u8; 32] {
+        self.sessions.clone().chain_update(signed).finalize().into_bytes().into()
+    }
+
+    fn form(&self, nonce: &str) -> [u8; 32] {
+        self.forms.clone().chain_update(nonce).finalize().into_bytes().into()
+    }
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Keys").field(&self.0.len()).finish()
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Session")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOON: Millis = Millis(1_762_776_000_000);
+    const OLD: &str = "an-admin-token-of-old";
+    const NEW: &str = "an-admin-token-of-today";
+
+    fn keys(tokens: &[&str]) -> Keys {
+        Keys::new(&tokens.iter().map(|token| SecretString::from(*token)).collect::<Vec<_>>())
+    }
+
+    fn cookie(keys: &Keys, token: &str) -> String {
+        keys.open(keys.admit(token.as_bytes()).unwrap(), NOON, [7; 16]).unwrap()
+    }
+
+    #[test]
+    fn only_a_token_of_the_list_is_admitted() {
+        let keys = keys(&[OLD, NEW, ""]);
+        assert_eq!(keys.admit(OLD.as_bytes()), Some(Admitted(0)));
+        assert_eq!(keys.admit(NEW.as_bytes()), Some(Admitted(1)));
+        for wrong in ["", "an-admin-token-of-ol", "an-admin-token-of-old ", "AN-ADMIN-TOKEN-OF-OLD"] {
+            assert_eq!(keys.admit(wrong.as_bytes()), None, "{wrong:?}");
+        }
+        assert_eq!(super::Keys::new(&[]).admit(b""), None);
+    }
+
+    #[test]
+    fn a_session_is_good_on_every_replica_until_its_time_is_over() {
+        let value = cookie(&keys(&[OLD, NEW]), NEW);
+        let replica = keys(&[NEW]);
+        assert!(replica.session(&value, NOON).is_some());
+        let end = NOON.plus(LASTS);
+        assert!(replica.session(&value, Millis(end.0 - 1_000)).is_some());
+        assert!(replica.session(&value, end).is_none());
+    }
+
+    #[test]
+    fn taking_a_token_out_ends_its_sessions_and_no_other() {
+        let both = keys(&[OLD, NEW]);
+        let (of_old, of_new) = (cookie(&both, OLD), cookie(&both, NEW));
+        let rotated = keys(&[NEW]);
+        assert!(rotated.session(&of_old, NOON).is_none());
+        assert!(rotated.session(&of_new, NOON).is_some());
+    }
+
+    #[test]
+    fn a_cookie_has_no_token_in_it_and_a_change_of_any_character_spoils_it() {
+        let keys = keys(&[OLD]);
+        let value = cookie(&keys, OLD);
+        assert!(!value.contains(OLD) && !value.contains(&hex::encode(OLD)));
+        for at in 0..value.len() {
+            let mut bytes = value.clone().into_bytes();
+            bytes[at] = if bytes[at] == b'1' { b'2' } else { b'1' };
+            let changed = String::from_utf8(bytes).unwrap();
+            assert!(keys.session(&changed, NOON).is_none(), "{changed}");
+        }
+        for wrong in ["", ".", "...", "1.9999999999.00", OLD, &value[..value.len() - 1], &format!("{value}0")]
+        {
+            assert!(keys.session(wrong, NOON).is_none(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_form_is_good_in_its_own_session_only() {
+        let keys = keys(&[OLD]);
+        let open = |nonce| {
+            let value = keys.open(Admitted(0), NOON, [nonce; 16]).unwrap();
+            keys.session(&value, NOON).unwrap()
+        };
+        let (one, other) = (open(1), open(2));
+        assert!(one.has_form(&one.form_token()));
+        assert!(!one.has_form(&other.form_token()));
+        for wrong in ["", "00", &"00".repeat(32), OLD] {
+            assert!(!one.has_form(wrong), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn nothing_secret_is_in_a_debug_print() {
+        let keys = keys(&[OLD]);
+        let session = keys.session(&cookie(&keys, OLD), NOON).unwrap();
+        assert_eq!(format!("{keys:?} {session:?}"), "Keys(1) Session");
+    }
+}

@@ -1,0 +1,69 @@
+//! A command beside a service: by being opened it begins nothing anew, and ends nothing by being closed.
+
+use std::time::Duration;
+
+use crate::queue::tests::sharing::rest;
+use crate::queue::tests::{LEASE, Shop, leased, next_due, only_job, retry, stories};
+use crate::queue::{Room, Settled, Settlement};
+use crate::upstream::Api;
+use crate::upstream::rest::Why;
+
+stories! {
+    a_command_ends_no_lease_of_the_service,
+    a_command_ends_no_rest,
+    a_command_makes_nobody_due_who_was_held_back,
+    a_command_brings_nobody_back,
+    a_lease_of_a_command_that_died_is_taken_over,
+}
+
+async fn a_command_ends_no_lease_of_the_service(shop: Shop) {
+    let service = shop.opens();
+    let job = leased(&shop, &service, "kari").await;
+    let command = shop.opens_beside();
+    assert_eq!(next_due(&command), shop.later(LEASE));
+    assert!(command.lease(Room::for_any(1)).await.unwrap().jobs.is_empty());
+    command.close().await;
+    let settled = service.settle(&job, Settlement::Done { held_back: false }, None).await.unwrap();
+    assert_eq!(settled, Settled::AsAsked);
+}
+
+async fn a_command_ends_no_rest(shop: Shop) {
+    let service = shop.opens();
+    let until = shop.later(Duration::from_secs(600));
+    let told = service.tell_rest(Api::Sesamy, rest(Why::Outage, until)).await.unwrap();
+    let command = shop.opens_beside();
+    assert_eq!(command.known().await.unwrap(), told);
+    assert_eq!(service.known().await.unwrap(), told);
+}
+
+async fn a_command_makes_nobody_due_who_was_held_back(shop: Shop) {
+    let service = shop.opens_with(true);
+    let job = leased(&shop, &service, "kari").await;
+    service.settle(&job, Settlement::Done { held_back: true }, None).await.unwrap();
+    let command = shop.opens_beside();
+    assert_eq!(next_due(&command), None);
+    command.close().await;
+    service.close().await;
+    let service = shop.opens();
+    assert_eq!(next_due(&service), Some(shop.clock.now()), "the service does, when it starts without");
+}
+
+async fn a_command_brings_nobody_back(shop: Shop) {
+    let service = shop.opens();
+    let job = leased(&shop, &service, "kari").await;
+    let far = shop.later(Duration::from_secs(30 * 24 * 3_600));
+    service.settle(&job, retry(far.unwrap(), true), None).await.unwrap();
+    assert_eq!(next_due(&shop.opens_beside()), far);
+}
+
+async fn a_lease_of_a_command_that_died_is_taken_over(shop: Shop) {
+    let service = shop.opens();
+    let command = shop.opens_beside();
+    super::ask(&command, super::by_hand("kari")).await.unwrap();
+    drop(command);
+    assert!(service.lease(Room::for_any(1)).await.unwrap().jobs.is_empty());
+    assert_eq!(next_due(&service), shop.later(LEASE));
+    shop.clock.advance(LEASE);
+    let job = only_job(&service).await;
+    assert_eq!((job.attempts, job.unsettled), (1, 1));
+}

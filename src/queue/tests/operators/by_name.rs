@@ -1,0 +1,171 @@
+//! A user who is leased by name.
+
+use std::time::Duration;
+
+use super::{ask, by_hand};
+use crate::queue::tests::sharing::{SECOND, rest, slow};
+use crate::queue::tests::{
+    DONE, LEASE, Shop, UPDATE, due, leased, next_due, only_job, park, retry, stories, user,
+};
+use crate::queue::{Lane, LeaseRequest, Room, Settled, UserLease};
+use crate::upstream::rest::Why;
+use crate::upstream::{Api, PerApi};
+
+stories! {
+    somebody_unknown_is_known_and_leased,
+    who_is_due_or_waits_is_leased_at_once,
+    who_is_parked_starts_afresh,
+    who_is_being_synced_is_held_and_left_alone,
+    a_lease_that_has_ended_is_taken_over_as_in_any_lease,
+    a_due_user_stays_in_the_lane_that_goes_first,
+    a_lease_by_name_takes_its_own_calls_and_waits_for_them,
+    while_an_api_rests_nobody_is_leased_by_name_but_the_probe,
+    an_event_during_a_lease_by_name_makes_the_user_due_again,
+    who_was_touched_meanwhile_is_left_to_that,
+}
+
+fn untouched_since(shop: &Shop, name: &str) -> LeaseRequest {
+    LeaseRequest { untouched_since: Some(shop.clock.now()), cause: "backfill", ..by_hand(name) }
+}
+
+async fn somebody_unknown_is_known_and_leased(shop: Shop) {
+    let queue = shop.opens();
+    let job = ask(&queue, by_hand("kari")).await.unwrap();
+    assert_eq!((job.user.clone(), job.event_type.as_str()), (user("kari"), "sync"));
+    assert_eq!((job.generation, job.attempts, job.unsettled, job.lane), (1, 0, 0, Lane::Events));
+    assert_eq!((job.leased_at, job.calls), (shop.clock.now(), PerApi { sesamy: 3, mailmojo: 2 }));
+    assert_eq!(next_due(&queue), shop.later(LEASE));
+    assert_eq!(queue.settle(&job, DONE, None).await.unwrap(), Settled::AsAsked);
+    assert_eq!(next_due(&queue), None);
+}
+
+async fn who_is_due_or_waits_is_leased_at_once(shop: Shop) {
+    let queue = shop.opens();
+    queue.push(&user("due"), UPDATE).await.unwrap();
+    let job = ask(&queue, by_hand("due")).await.unwrap();
+    assert_eq!((job.generation, job.event_type.as_str()), (2, "sync"));
+    assert_eq!(queue.settle(&job, DONE, None).await.unwrap(), Settled::AsAsked, "the event is done with it");
+    assert_eq!(next_due(&queue), None);
+
+    let job = leased(&shop, &queue, "waits").await;
+    queue.settle(&job, retry(shop.later(LEASE).unwrap(), true), None).await.unwrap();
+    assert_eq!(ask(&queue, by_hand("waits")).await.unwrap().attempts, 1, "its failures count on");
+}
+
+async fn who_is_parked_starts_afresh(shop: Shop) {
+    let queue = shop.opens();
+    let job = leased(&shop, &queue, "kari").await;
+    queue.settle(&job, retry(shop.clock.now(), true), None).await.unwrap();
+    let job = only_job(&queue).await;
+    queue.settle(&job, park("400"), None).await.unwrap();
+    let job = ask(&queue, by_hand("kari")).await.unwrap();
+    assert_eq!((job.attempts, job.failing_since), (0, None));
+    let row = &queue.rows_of(&[user("kari")]).await.unwrap()[0];
+    assert_eq!((row.parked_at, row.answer.clone()), (None, None));
+}
+
+async fn who_is_being_synced_is_held_and_left_alone(shop: Shop) {
+    let queue = shop.opens();
+    let job = leased(&shop, &queue, "kari").await;
+    let until = shop.later(LEASE).unwrap();
+    for request in [by_hand("kari"), untouched_since(&shop, "kari")] {
+        let refused = ask(&queue, request).await.unwrap_err();
+        assert!(matches!(refused, UserLease::Held(end) if end == until), "{refused:?}");
+    }
+    assert_eq!(queue.settle(&job, DONE, None).await.unwrap(), Settled::AsAsked, "nobody asked for another");
+}
+
+async fn a_lease_that_has_ended_is_taken_over_as_in_any_lease(shop: Shop) {
+    let queue = shop.opens();
+    let lost = leased(&shop, &queue, "kari").await;
+    shop.clock.advance(LEASE);
+    let job = ask(&queue, by_hand("kari")).await.unwrap();
+    assert_eq!((job.attempts, job.unsettled, job.failing_since), (1, 1, Some(shop.clock.now())));
+    assert_eq!(queue.settle(&lost, DONE, None).await.unwrap(), Settled::LeaseLost);
+    assert_eq!(queue.settle(&job, DONE, None).await.unwrap(), Settled::AsAsked);
+}
+
+async fn a_due_user_stays_in_the_lane_that_goes_first(shop: Shop) {
+    let queue = shop.opens();
+    let background = |name: &str| LeaseRequest { lane: Lane::Background, ..by_hand(name) };
+    due(&shop, &queue, &["due"]).await;
+    assert_eq!(ask(&queue, background("due")).await.unwrap().lane, Lane::Events);
+    let job = leased(&shop, &queue, "idle").await;
+    queue.settle(&job, DONE, None).await.unwrap();
+    let job = ask(&queue, background("idle")).await.unwrap();
+    assert_eq!(job.lane, Lane::Background, "with nothing to do, it was in none");
+    queue.settle(&job, retry(shop.clock.now(), true), None).await.unwrap();
+    let job = ask(&queue, by_hand("idle")).await.unwrap();
+    assert_eq!(job.lane, Lane::Events);
+    queue.settle(&job, retry(shop.clock.now(), true), None).await.unwrap();
+    assert_eq!(only_job(&queue).await.lane, Lane::Retries);
+}
+
+async fn a_lease_by_name_takes_its_own_calls_and_waits_for_them(shop: Shop) {
+    let queue = shop.opens_as(slow(7));
+    let one_call = LeaseRequest { calls: PerApi { sesamy: 1, mailmojo: 5 }, ..by_hand("a") };
+    assert_eq!(ask(&queue, one_call).await.unwrap().calls, PerApi { sesamy: 1, mailmojo: 5 });
+    ask(&queue, by_hand("b")).await.unwrap();
+    let refused = ask(&queue, by_hand("c")).await.unwrap_err();
+    let at = shop.later(2 * SECOND);
+    assert!(matches!(refused, UserLease::NotBefore(until) if Some(until) == at), "{refused:?}");
+    assert!(queue.rows_of(&[user("c")]).await.unwrap().is_empty(), "nobody is made known by asking");
+    shop.clock.advance(2 * SECOND);
+    ask(&queue, by_hand("c")).await.unwrap();
+}
+
+async fn while_an_api_rests_nobody_is_leased_by_name_but_the_probe(shop: Shop) {
+    let queue = shop.opens();
+    let until = shop.later(10 * SECOND);
+    queue.tell_rest(Api::Mailmojo, rest(Why::Outage, until)).await.unwrap();
+    let refused = ask(&queue, by_hand("kari")).await.unwrap_err();
+    assert!(matches!(refused, UserLease::NotBefore(at) if Some(at) == until), "{refused:?}");
+    shop.clock.advance(10 * SECOND);
+    let probe = ask(&queue, by_hand("kari")).await.unwrap();
+    assert!(probe.is_probe);
+    let refused = ask(&queue, by_hand("ola")).await.unwrap_err();
+    assert!(matches!(refused, UserLease::NotBefore(at) if Some(at) == shop.later(LEASE)), "{refused:?}");
+    queue.settle(&probe, DONE, None).await.unwrap();
+    assert!(ask(&queue, by_hand("ola")).await.unwrap().is_probe, "one that told nothing makes room");
+}
+
+async fn an_event_during_a_lease_by_name_makes_the_user_due_again(shop: Shop) {
+    let queue = shop.opens();
+    let job = ask(&queue, by_hand("kari")).await.unwrap();
+    queue.push(&user("kari"), UPDATE).await.unwrap();
+    assert_eq!(queue.settle(&job, DONE, None).await.unwrap(), Settled::DueAgain);
+}
+
+async fn who_was_touched_meanwhile_is_left_to_that(shop: Shop) {
+    let queue = shop.opens();
+    let job = leased(&shop, &queue, "synced-before").await;
+    queue.settle(&job, DONE, None).await.unwrap();
+    let job = leased(&shop, &queue, "parked-before").await;
+    queue.settle(&job, park("400"), None).await.unwrap();
+    shop.clock.advance(SECOND);
+    let read = |name: &str| untouched_since(&shop, name);
+    let [before, parked_before, synced, parked, waits, event, unknown] =
+        ["synced-before", "parked-before", "synced", "parked", "waits", "event", "unknown"].map(read);
+
+    for (name, how) in [
+        ("synced", DONE),
+        ("parked", park("400")),
+        ("waits", retry(shop.later(Duration::from_secs(600)).unwrap(), true)),
+    ] {
+        let job = leased(&shop, &queue, name).await;
+        queue.settle(&job, how, None).await.unwrap();
+    }
+    queue.push(&user("event"), UPDATE).await.unwrap();
+    for touched in [synced, parked, waits, event] {
+        let refused = ask(&queue, touched).await.unwrap_err();
+        assert!(matches!(refused, UserLease::Touched), "{refused:?}");
+    }
+    for untouched in [before, parked_before, unknown] {
+        let job = ask(&queue, untouched).await.unwrap();
+        queue.settle(&job, DONE, None).await.unwrap();
+    }
+
+    let at_this_time = untouched_since(&shop, "unknown");
+    assert!(matches!(ask(&queue, at_this_time).await, Err(UserLease::Touched)), "synced in the same moment");
+    assert_eq!(queue.lease(Room::for_any(10)).await.unwrap().jobs.len(), 0, "nobody else was changed");
+}
