@@ -17,7 +17,7 @@ use std::sync::Arc;
 use crate::mailmojo::models::Contact;
 use crate::merge::{self, Plan, Rules};
 use crate::personal::Mask;
-use crate::sesamy::models::{Contract, Profile};
+use crate::sesamy::models::{Contract, Entitlement, Profile};
 use crate::upstream::{Api, Attempt, Failure, PerApi};
 use crate::user::UserId;
 use crate::{mailmojo, sesamy};
@@ -54,6 +54,8 @@ pub struct Known {
     pub profile: Option<Profile>,
     /// All contracts of the user.
     pub contracts: Option<Vec<Contract>>,
+    /// All entitlements of the user.
+    pub entitlements: Option<Vec<Entitlement>>,
 }
 
 /// How many calls a sync of a user with a page of everything makes at the most: profile, contracts and entitlements; the

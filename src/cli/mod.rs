@@ -1,6 +1,7 @@
 //! The commands: one file each. Here they are parsed and run; `service` wires the rooms together.
 
 mod answer;
+mod backfill;
 mod check;
 mod demo;
 mod healthcheck;
@@ -12,6 +13,7 @@ mod shutdown;
 mod sync;
 mod wiring;
 
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -62,6 +64,11 @@ enum Command {
         sesamy-mailmojo --config publisher.toml preview --email kari@example.com --json"
     )]
     Preview(preview::Options),
+    /// Bring everybody in step: every Sesamy user, cheaply, beside a running service. Can be stopped, and goes on where it
+    /// was.
+    #[command(after_help = "Examples:\n  sesamy-mailmojo --config publisher.toml backfill --dry-run\n  \
+        sesamy-mailmojo --config publisher.toml backfill --updated-since 2h --yes")]
+    Backfill(backfill::Options),
     /// Ask a running service on this machine whether it is healthy: for Docker's HEALTHCHECK.
     #[command(after_help = "Example:\n  PORT=8080 sesamy-mailmojo healthcheck")]
     Healthcheck,
@@ -92,6 +99,8 @@ enum CommandError {
     Unknown(String),
     #[error(transparent)]
     Queue(#[from] crate::queue::QueueError),
+    #[error(transparent)]
+    Backfill(#[from] crate::operations::backfill::BackfillError),
     #[error("cannot listen for signals: {0}")]
     Signals(std::io::Error),
     #[error("cannot write the answer: {0}")]
@@ -138,6 +147,15 @@ async fn run(cli: Cli) -> Result<(), CommandError> {
         Command::Sync(options) => sync::run(load_quietly(config)?, options).await,
         Command::Queue(options) => queue::run(load_quietly(config)?, options).await,
         Command::Preview(options) => preview::run(load_quietly(config)?, options).await,
+        Command::Backfill(options) => {
+            // The bar tells how it goes, or the log does.
+            let settings = if std::io::stderr().is_terminal() {
+                load_quietly(config)?
+            } else {
+                load(config, LogTarget::Stderr)?
+            };
+            backfill::run(settings, options).await
+        }
         Command::Healthcheck => healthcheck::run(config, environment()).await,
     }
 }

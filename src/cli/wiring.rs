@@ -120,9 +120,14 @@ pub(super) fn operator(
 ) -> Result<Operator, ServiceError> {
     let meter: Arc<dyn Meter> = Arc::new(queue.meter(lane));
     let clients = clients(settings, &meter, &clock)?;
+    Ok(operator_with(settings, queue, clock, clients))
+}
+
+/// The same with these clients.
+pub(super) fn operator_with(settings: &Settings, queue: Queue, clock: Clock, clients: Clients) -> Operator {
     let syncer = Arc::new(Syncer::new(clients.sesamy, clients.mailmojo, sync_options(settings)));
     let hand = Hand { queue, rests: clients.rests, clock, limits: limits(&settings.sync) };
-    Ok(Operator { hand, syncer, calls: sync::usual_calls(settings.sesamy.derive_tags) })
+    Operator { hand, syncer, calls: sync::usual_calls(settings.sesamy.derive_tags) }
 }
 
 /// The rates of both APIs, and what a sync takes of them from the start.

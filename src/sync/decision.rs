@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::Known;
 use super::contact::Found;
 use super::outcome::{Outcome, Reason, Report};
 use super::source::Source;
@@ -117,6 +118,16 @@ impl Decision {
     #[must_use]
     pub fn request(&self) -> Option<&Call> {
         Some(&self.decided()?.write.as_ref()?.call)
+    }
+
+    /// What Sesamy says of the user, to decide once more without reading all of it again; nothing of a user who was
+    /// skipped.
+    #[must_use]
+    pub fn into_known(self) -> Known {
+        match self.case {
+            Case::Skipped(_) => Known::default(),
+            Case::Decided(decided) => decided.source.into_known(),
+        }
     }
 
     fn decided(&self) -> Option<&Decided> {

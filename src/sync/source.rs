@@ -60,6 +60,12 @@ impl Source {
         if self.is_whole || self.bought.is_some() { &[Api::Sesamy] } else { &[] }
     }
 
+    /// All that was read, so that a part of it can be read again without the rest.
+    pub(super) fn into_known(self) -> Known {
+        let (contracts, entitlements) = self.bought.map(|it| (it.contracts, it.entitlements)).unzip();
+        Known { profile: Some(self.profile), contracts, entitlements }
+    }
+
     /// Whether a tag may be missing only because the row of a list left out the profile's own.
     pub(super) fn may_lack_tags(&self) -> bool {
         !self.is_whole && self.profile.tags.is_none()
@@ -96,7 +102,7 @@ impl Syncer {
             Err(reason) => return Ok(Err(Nobody { reason, profile: Some(profile), asked: is_whole })),
         };
         let bought = if self.options.derive_tags {
-            Some(self.bought(user, known.contracts, attempt).await?)
+            Some(self.bought(user, (known.contracts, known.entitlements), attempt).await?)
         } else {
             None
         };
@@ -124,16 +130,22 @@ impl Syncer {
     async fn bought(
         &self,
         user: &UserId,
-        known: Option<Vec<Contract>>,
+        (contracts, entitlements): (Option<Vec<Contract>>, Option<Vec<Entitlement>>),
         attempt: &Attempt,
     ) -> Result<Bought, Failure> {
         let contracts = async {
-            match known {
+            match contracts {
                 Some(contracts) => crate::sesamy::all_of(user, contracts),
                 None => self.sesamy.contracts(user, attempt).await,
             }
         };
-        let (contracts, entitlements) = tokio::try_join!(contracts, self.sesamy.entitlements(user, attempt))?;
+        let entitlements = async {
+            match entitlements {
+                Some(entitlements) => Ok(entitlements),
+                None => self.sesamy.entitlements(user, attempt).await,
+            }
+        };
+        let (contracts, entitlements) = tokio::try_join!(contracts, entitlements)?;
         Ok(Bought { contracts, entitlements })
     }
 

@@ -84,6 +84,7 @@ fn known(row: Value, contracts: Option<Value>) -> Known {
     Known {
         profile: Some(serde_json::from_value(row).unwrap()),
         contracts: contracts.map(|contracts| serde_json::from_value(contracts).unwrap()),
+        entitlements: None,
     }
 }
 

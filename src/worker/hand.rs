@@ -72,7 +72,31 @@ impl Hand {
     ) -> Ended {
         let started = Instant::now();
         let result = sync.await;
-        let took = started.elapsed();
+        self.conclude(job, attempt, result, started.elapsed()).await
+    }
+
+    /// The same for a `sync` that may turn out to be somebody else's business: then it is none, and the user is due at once.
+    pub async fn carry_out_or_leave(
+        &self,
+        job: Job,
+        attempt: Attempt,
+        sync: impl Future<Output = Option<Result<Report, SyncError>>>,
+    ) -> Option<Ended> {
+        let started = Instant::now();
+        let Some(result) = sync.await else {
+            self.cut_off(job, &attempt).await;
+            return None;
+        };
+        Some(self.conclude(job, attempt, result, started.elapsed()).await)
+    }
+
+    async fn conclude(
+        &self,
+        job: Job,
+        attempt: Attempt,
+        result: Result<Report, SyncError>,
+        took: Duration,
+    ) -> Ended {
         if attempt.is_writing() {
             // A write that was not answered in time may still take effect: it must not meet the next one.
             tokio::time::sleep(self.limits.request_timeout).await;

@@ -1,0 +1,198 @@
+//! One user of a backfill: decided on from pages, and written under the user's lease from data that is young enough.
+
+use tokio_util::sync::CancellationToken;
+
+use super::age::ReadAt;
+use super::desk::Desk;
+use crate::queue::{Job, Lane, LeaseRequest, UserLease};
+use crate::sync::{Decision, Known, Report, SyncError};
+use crate::upstream::rest::Blame;
+use crate::upstream::{Api, Attempt, Class, PerApi};
+use crate::user::UserId;
+use crate::worker::Ended;
+
+use super::BackfillError;
+
+/// What the history tells as the cause.
+pub const CAUSE: &str = "backfill";
+/// How often a dry run tries a user that fails in passing.
+const DRY_TRIES: u32 = 3;
+
+/// What is to be done about a user, and from what.
+#[derive(Debug)]
+pub(super) struct Case {
+    pub(super) user: UserId,
+    /// What pages have said; by default nothing, and all is read under the lease.
+    pub(super) known: Known,
+    /// When they were asked for; none where nothing is known.
+    pub(super) read_at: Option<ReadAt>,
+}
+
+/// What came of a user.
+#[derive(Debug)]
+pub(super) enum Fate {
+    /// A sync, well or not.
+    Ended(UserId, Ended),
+    /// What a sync would have come to, or why it failed.
+    Would(UserId, Result<Report, SyncError>),
+    /// An event came in between: it goes first.
+    Left(UserId),
+    /// Cut off; the queue has it.
+    CutOff,
+}
+
+/// Whether a user may be worked on.
+pub(super) enum Turn {
+    Leased(Box<Job>),
+    /// Somebody else has the user in hand, or has had.
+    Others,
+}
+
+impl Desk {
+    /// Leases the user of `case`, once the pace, the APIs and the operator allow.
+    pub(super) async fn lease(&self, case: &Case) -> Result<Turn, BackfillError> {
+        loop {
+            let request = LeaseRequest {
+                user: case.user.clone(),
+                cause: CAUSE,
+                lane: Lane::Background,
+                calls: self.calls_of(case),
+                untouched_since: case.read_at.map(|read_at| read_at.oldest()),
+            };
+            let leased = tokio::select! {
+                leased = self.operator.hand.queue.lease_user(request) => leased?,
+                () = self.stop.leasing.cancelled() => return Err(BackfillError::Stopped),
+            };
+            match leased {
+                UserLease::Leased(job) => {
+                    self.goes_on();
+                    return Ok(Turn::Leased(job));
+                }
+                UserLease::Held(_) | UserLease::Touched => return Ok(Turn::Others),
+                UserLease::Paused => self.until_open().await?,
+                UserLease::NotBefore(until) => {
+                    if until.since(self.now()).as_secs() >= 1 {
+                        self.operator.hand.learn().await; // another process may have found that an API rests
+                    }
+                    self.rest_told(until).await?;
+                }
+            }
+        }
+    }
+
+    fn calls_of(&self, case: &Case) -> PerApi<u32> {
+        let usual = self.operator.calls;
+        let known = u32::from(case.known.profile.is_some()) + u32::from(case.known.contracts.is_some());
+        PerApi { sesamy: usual.sesamy.saturating_sub(known).max(1), ..usual }
+    }
+
+    /// Syncs the user of `job`, unless an event comes in between.
+    pub(super) async fn sync(&self, job: Job, case: Case, cut: CancellationToken) -> Fate {
+        let hand = &self.operator.hand;
+        let attempt = hand.attempt(&job);
+        let work = self.decide_and_write(&job, &attempt, case);
+        let fate = tokio::select! {
+            ended = hand.carry_out_or_leave(job.clone(), attempt.clone(), work) => match ended {
+                Some(ended) => Fate::Ended(job.user.clone(), ended),
+                None => Fate::Left(job.user.clone()),
+            },
+            () = cut.cancelled() => {
+                hand.cut_off(job.clone(), &attempt).await;
+                Fate::CutOff
+            }
+        };
+        self.made.used(job.calls, attempt.calls_left());
+        fate
+    }
+
+    /// None: an event came in between.
+    async fn decide_and_write(
+        &self,
+        job: &Job,
+        attempt: &Attempt,
+        case: Case,
+    ) -> Option<Result<Report, SyncError>> {
+        let syncer = &self.operator.syncer;
+        let decision = match syncer.decide(&job.user, attempt, case.known).await {
+            Ok(decision) => decision,
+            Err(error) => return Some(Err(error)),
+        };
+        let decision = match self.decide_on_younger(&job.user, attempt, decision, case.read_at).await {
+            Ok(decision) => decision,
+            Err(error) => return Some(Err(error)),
+        };
+        if decision.changes() && !self.is_as_leased(job).await {
+            return None;
+        }
+        Some(syncer.write(decision, attempt).await)
+    }
+
+    /// The same decision where it may be written; else another one, with what is too old read again.
+    async fn decide_on_younger(
+        &self,
+        user: &UserId,
+        attempt: &Attempt,
+        decision: Decision,
+        read_at: Option<ReadAt>,
+    ) -> Result<Decision, SyncError> {
+        let too_old = read_at.map(|read_at| read_at.too_old(self.now())).unwrap_or_default();
+        if !(decision.changes() && too_old.any()) {
+            return Ok(decision);
+        }
+        let mut known = decision.into_known();
+        if too_old.profile {
+            known.profile = None;
+        }
+        if too_old.contracts {
+            known.contracts = None;
+        }
+        self.operator.syncer.decide(user, attempt, known).await
+    }
+
+    /// Whether nothing has asked for a sync since the lease. Where that cannot be told, it is not written.
+    async fn is_as_leased(&self, job: &Job) -> bool {
+        match self.operator.hand.queue.rows_of(std::slice::from_ref(&job.user)).await {
+            Ok(rows) => rows.iter().any(|row| row.generation == job.generation),
+            Err(error) => {
+                tracing::warn!(user_id = %job.user, %error, "cannot see whether an event has come; not written");
+                false
+            }
+        }
+    }
+
+    /// What a sync of the user would do. Takes no lease and writes nothing.
+    pub(super) async fn would(&self, case: Case) -> Fate {
+        let hand = &self.operator.hand;
+        let mut tries = 0;
+        loop {
+            if self.until_open().await.is_err() {
+                return Fate::CutOff;
+            }
+            let attempt = Attempt::within(hand.limits.deadline);
+            let decision = tokio::select! {
+                decision = self.operator.syncer.decide(&case.user, &attempt, case.known.clone()) => decision,
+                () = self.stop.leasing.cancelled() => return Fate::CutOff,
+            };
+            let error = match decision {
+                Ok(decision) => {
+                    let report = decision.report().clone();
+                    report.reached.iter().for_each(|api| hand.rests.of(*api).succeeded(&case.user));
+                    return Fate::Would(case.user, Ok(report));
+                }
+                Err(error) => error,
+            };
+            tries += 1;
+            // What fails for everybody is an API's, and waited out; a probe of it is this very user.
+            let blame = hand.rests.of(error.api).failed(&case.user, error.class, &error.answer);
+            let is_refused =
+                error.class == Class::Resting && Api::ALL.into_iter().any(|api| self.is_refused(api));
+            let is_final = error.class == Class::Permanent || tries >= DRY_TRIES;
+            if (blame == Blame::User && is_final) || is_refused {
+                return Fate::Would(case.user, Err(error));
+            }
+            if self.sleep(hand.limits.patience.backoff.doubled(tries - 1)).await.is_err() {
+                return Fate::CutOff;
+            }
+        }
+    }
+}
