@@ -19,14 +19,19 @@ pub(super) enum Errand {
 }
 
 impl Errand {
-    /// The errand that `command` is, or the command again where it is none.
-    pub(super) fn of(command: Command) -> Result<Self, Command> {
+    /// Whether `command` is one.
+    pub(super) fn is(command: &Command) -> bool {
+        matches!(command, Command::Retry { .. } | Command::Prune { .. })
+    }
+
+    /// The errand that `command` is, if it is one.
+    pub(super) fn of(command: Command) -> Option<Self> {
         match command {
-            Command::Retry { whom, answer } => Ok(Self::Retry { whom, left: None, made_due: 0, answer }),
+            Command::Retry { whom, answer } => Some(Self::Retry { whom, left: None, made_due: 0, answer }),
             Command::Prune { before, most, answer } => {
-                Ok(Self::Prune { before, left: most, pruned: 0, answer })
+                Some(Self::Prune { before, left: most, pruned: 0, answer })
             }
-            other => Err(other),
+            _ => None,
         }
     }
 

@@ -61,12 +61,7 @@ impl Writer {
             if batch.iter().any(|command| matches!(command, Command::Close)) {
                 self.end.commands.close(); // what has been sent is still received
             }
-            for command in batch.drain(..).collect::<Vec<_>>() {
-                match Errand::of(command) {
-                    Ok(errand) => errands.push_back(errand),
-                    Err(command) => batch.push(command),
-                }
-            }
+            errands.extend(batch.extract_if(.., |command| Errand::is(command)).filter_map(Errand::of));
             self.carry_out(&mut batch);
             if let Some(unfinished) = errands.pop_front().and_then(|errand| self.take_step(errand)) {
                 errands.push_front(unfinished);
