@@ -344,3 +344,6 @@ impl Backfill {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,8 @@ mod admin_api;
 mod admin_forms;
 mod admin_login;
 mod admin_pages;
+mod backfill;
+mod backfill_stops;
 mod bad_input;
 mod between_look_and_write;
 mod browser;

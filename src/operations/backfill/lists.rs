@@ -28,8 +28,10 @@ impl Desk {
     /// The page of all users that begins at `offset`.
     pub(super) async fn users(&self, offset: usize) -> Result<Page<UserRow>, BackfillError> {
         let sesamy = self.operator.syncer.sesamy();
-        self.patiently("the list of users", async |attempt| sesamy.users_page(offset, None, attempt).await)
-            .await
+        self.patiently("the list of users", |attempt| async move {
+            sesamy.users_page(offset, None, &attempt).await
+        })
+        .await
     }
 
     /// How many users there are: told with the first page, or found in some twenty calls at the most.
@@ -61,13 +63,15 @@ impl Desk {
         let mut contracts = Contracts::new(self.now());
         let (mut offset, mut before, mut total) = (0, None, None);
         loop {
-            let ask = async |attempt: &Attempt| match sesamy.contracts_page(offset, attempt).await {
-                Ok(page) => Ok(Ok(page)),
-                Err(ContractsError::NoUser) => Ok(Err("its rows name no user")),
-                Err(ContractsError::Failure(failure)) if failure.class == Class::Permanent => {
-                    Ok(Err("Sesamy refuses to list them without a user"))
+            let ask = |attempt: Attempt| async move {
+                match sesamy.contracts_page(offset, &attempt).await {
+                    Ok(page) => Ok(Ok(page)),
+                    Err(ContractsError::NoUser) => Ok(Err("its rows name no user")),
+                    Err(ContractsError::Failure(failure)) if failure.class == Class::Permanent => {
+                        Ok(Err("Sesamy refuses to list them without a user"))
+                    }
+                    Err(ContractsError::Failure(failure)) => Err(failure),
                 }
-                Err(ContractsError::Failure(failure)) => Err(failure),
             };
             let page = match self.patiently("the list of contracts", ask).await? {
                 Ok(page) => page,
@@ -93,10 +97,10 @@ impl Desk {
     }
 
     /// Asks until there is an answer; a rest and a pause are waited out.
-    async fn patiently<T>(
+    async fn patiently<T, A: Future<Output = Result<T, Failure>>>(
         &self,
         what: &str,
-        ask: impl AsyncFn(&Attempt) -> Result<T, Failure>,
+        ask: impl Fn(Attempt) -> A,
     ) -> Result<T, BackfillError> {
         let hand = &self.operator.hand;
         let mut failures = 0;
@@ -104,7 +108,7 @@ impl Desk {
             self.until_open().await?;
             let attempt = Attempt::within(hand.limits.deadline);
             let failure = tokio::select! {
-                answer = ask(&attempt) => match answer {
+                answer = ask(attempt) => match answer {
                     Ok(answer) => return Ok(answer),
                     Err(failure) => failure,
                 },

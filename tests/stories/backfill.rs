@@ -1,0 +1,374 @@
+//! `backfill`: everybody in step, at the cost of a call each, beside a service that goes on with its events.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use sesamy_mailmojo::sandbox::{
+    Fault, Route, Rule, Sandbox, Shape, User, contact, contract, entitlement, user,
+};
+
+use crate::shell::{Ended, run, run_by};
+use crate::town::{LIST, Output, Town, command};
+
+/// When everybody was changed last who says nothing else.
+const LONG_AGO: &str = "2025-06-01T00:00:00.000Z";
+const SUBSCRIBER: &str = "sesamy_active_subscriber";
+
+pub fn id(n: usize) -> String {
+    format!("u{n:04}")
+}
+
+pub fn address(n: usize) -> String {
+    format!("u{n:04}@example.com")
+}
+
+/// A subscriber with a tag that each of them wants: four tags in all.
+pub fn reader(id: &str) -> User {
+    let (contract_id, plus) = (format!("c-{id}"), entitlement(&format!("e-{id}"), "plus"));
+    user(id)
+        .email(&format!("{id}@example.com"))
+        .first_name("Kari")
+        .field("updatedAt", LONG_AGO)
+        .contract(contract(&contract_id))
+        .entitlement(plus.paid_by(&contract_id))
+}
+
+/// So many readers, and for the first of them contacts: ten who have left, ten who are on the list, ten who are not.
+pub fn move_in(sandbox: &Sandbox, users: usize) {
+    (0..users).for_each(|n| sandbox.sesamy.put_user(reader(&id(n))));
+    for n in 0..30 {
+        let there = contact(&address(n)).tags(["vip", "sesamy_old"]);
+        sandbox.mailmojo.put_contact(match n {
+            0..10 => there.on_list_as(LIST, "u"),
+            10..20 => there.on_list(LIST),
+            _ => there,
+        });
+    }
+}
+
+/// Runs it to its end without being asked; what it printed as JSON.
+pub async fn backfill(town: &Town, options: &[&str]) -> (Ended, Value) {
+    let ended = run(&[&["backfill", "--json", "--yes"], options].concat(), town.settings()).await;
+    let summary = serde_json::from_str(&ended.stdout).unwrap_or_else(|_| panic!("no JSON: {ended:?}"));
+    (ended, summary)
+}
+
+/// A backfill that goes on while the story does.
+pub fn begin(town: &Town, options: &[&str]) -> (tokio::process::Child, Output) {
+    let mut command = command();
+    let arguments = [&["backfill", "--json", "--yes"], options].concat();
+    let mut child = command.args(arguments).envs(town.settings()).spawn().unwrap();
+    let output = Output::read(child.stdout.take().unwrap(), child.stderr.take().unwrap());
+    (child, output)
+}
+
+/// How often each user's entitlements were read: that is in every sync of a user who has an address.
+pub fn reads(sandbox: &Sandbox) -> BTreeMap<String, usize> {
+    let mut reads = BTreeMap::new();
+    for call in sandbox.calls_to(Route::Entitlements) {
+        *reads.entry(call.subject.unwrap()).or_default() += 1;
+    }
+    reads
+}
+
+#[track_caller]
+fn assert_in_step(town: &Town, users: impl IntoIterator<Item = usize>) {
+    for n in users {
+        let contact = town.contact(&address(n));
+        assert!(contact.sesamy_tags().contains(&SUBSCRIBER), "{contact:?}");
+        assert!(!contact.sesamy_tags().contains(&"sesamy_old"), "{contact:?}");
+        assert_eq!(contact.list_status(LIST), Some(if n < 10 { "u" } else { "a" }), "{contact:?}");
+        assert_eq!(contact.own_tags(), if n < 30 { vec!["vip"] } else { vec![] });
+    }
+}
+
+#[tokio::test]
+async fn everybody_is_brought_in_step_for_at_most_a_tenth_more_than_a_call_of_sesamys_each() {
+    let town = Town::start().await;
+    move_in(&town.sandbox, 300);
+    let (ended, summary) = backfill(&town, &[]).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_in_step(&town, 0..300);
+    assert_eq!(summary["outcomes"], json!({"created": 270, "subscribed": 10, "updated": 20}), "{summary}");
+    assert_eq!(
+        (&summary["ok"], &summary["finished"], &summary["users"]),
+        (&json!(true), &json!(true), &json!(300))
+    );
+    assert_eq!(summary["tags_lost"], json!({"sesamy_old": 30}));
+
+    let calls = |town: &Town| {
+        let routes = [Route::Users, Route::Profile, Route::Contracts, Route::Entitlements];
+        routes.map(|route| town.sandbox.sesamy.count(route)).iter().sum::<u64>()
+    };
+    assert_eq!(town.sandbox.sesamy.count(Route::Profile), 0);
+    assert_eq!(summary["calls"]["sesamy"], calls(&town));
+    assert!(calls(&town) <= 330, "{} calls of Sesamy's", calls(&town));
+    let of_mailmojo = town.sandbox.count(Route::ContactGet) + town.sandbox.writes();
+    assert_eq!((of_mailmojo, &summary["calls"]["mailmojo"]), (600, &json!(600 + 1)), "and the list's name");
+
+    town.sandbox.clear_calls();
+    let (ended, summary) = backfill(&town, &[]).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(summary["outcomes"], json!({"unchanged": 300}));
+    assert_eq!(town.sandbox.writes(), 0, "the second time there is nothing to do");
+    assert!(calls(&town) <= 330, "{} calls of Sesamy's", calls(&town));
+}
+
+#[tokio::test]
+async fn a_dry_run_writes_nothing_and_its_totals_are_what_the_run_then_does() {
+    let town = Town::start().await;
+    move_in(&town.sandbox, 60);
+    town.sandbox.sesamy.put_user(user("guest|1").email("guest@example.com"));
+    town.sandbox.sesamy.put_user(user("no-address").first_name("Ola"));
+    town.sandbox.sesamy.put_user(reader("odd").email("no address"));
+    let before = town.sandbox.mailmojo.contacts();
+
+    let mut by_default = command();
+    by_default.current_dir(town.folder.path());
+    let ended = run_by(by_default, &["backfill", "--dry-run", "--json"], town.settings()).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let dry: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!((town.sandbox.writes(), town.sandbox.mailmojo.contacts() == before), (0, true));
+    for table in ["users", "history", "backfills", "sync_counts"] {
+        assert_eq!(town.query(&format!("SELECT count(*) FROM {table}")).unwrap(), 0, "{table}");
+    }
+    let lines = std::fs::read_to_string(town.folder.path().join("backfill-dry-run.jsonl")).unwrap();
+    let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 63);
+    let first = lines.iter().find(|line| line["user_id"] == id(0)).unwrap();
+    assert_eq!((&first["outcome"], &first["tags_removed"]), (&json!("updated"), &json!(["sesamy_old"])));
+    assert!(lines.iter().any(|line| line["reason"] == "guest"));
+
+    let report = town.folder.path().join("run.jsonl");
+    let (ended, real) = backfill(&town, &["--report", report.to_str().unwrap()]).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    for total in ["outcomes", "skipped", "tags_gained", "tags_lost", "users"] {
+        assert_eq!(dry[total], real[total], "{total}");
+    }
+    assert_eq!(real["outcomes"], json!({"created": 30, "subscribed": 10, "updated": 20, "skipped": 3}));
+    assert_eq!(real["tags_gained"][SUBSCRIBER], 60);
+    assert_eq!(std::fs::read_to_string(report).unwrap().lines().count(), 63);
+    assert_in_step(&town, 0..60);
+}
+
+#[tokio::test]
+async fn with_existing_only_nobody_is_created_or_subscribed() {
+    let town = Town::start().await;
+    move_in(&town.sandbox, 40);
+    let (ended, summary) = backfill(&town, &["--existing-only"]).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(town.sandbox.count(Route::Subscribe), 0);
+    assert_eq!(summary["outcomes"], json!({"updated": 30, "skipped": 10}));
+    assert_eq!(summary["skipped"], json!({"not_in_mailmojo": 10}));
+    assert_eq!(town.sandbox.mailmojo.contacts().len(), 30);
+    assert_eq!(town.contact(&address(25)).list_status(LIST), None);
+    assert!(town.contact(&address(25)).sesamy_tags().contains(&SUBSCRIBER));
+}
+
+#[tokio::test]
+async fn with_updated_since_others_cost_nothing_but_the_pages() {
+    let town = Town::start().await;
+    move_in(&town.sandbox, 40);
+    let now = jiff::Timestamp::now().to_string();
+    town.sandbox.sesamy.put_user(reader("u0003").field("updatedAt", now.as_str()));
+    town.sandbox.sesamy.set_contracts("u0005", [contract("c-u0005").field("updatedAt", now.as_str())]);
+    town.sandbox.sesamy.set_field("u0005", "updatedAt", LONG_AGO);
+    town.sandbox.sesamy.put_user(reader("u0007").field("updatedAt", "whenever"));
+    let (ended, summary) = backfill(&town, &["--updated-since", "2h"]).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(reads(&town.sandbox).keys().collect::<Vec<_>>(), ["u0003", "u0005", "u0007"]);
+    assert_eq!((&summary["not_recent"], &summary["outcomes"]), (&json!(37), &json!({"updated": 3})));
+}
+
+#[tokio::test]
+async fn who_shifts_between_two_pages_and_who_comes_is_not_missed() {
+    let town = Town::start().await;
+    move_in(&town.sandbox, 250);
+    town.sandbox.sesamy.answer_as(Shape::Envelope);
+    // One is gone, so that the first row of the third page is the last of the second by then; and one comes.
+    town.sandbox.sesamy.remove_user_after_page(100, &id(0));
+    town.sandbox.sesamy.put_user_after_page(200, reader("a-newcomer"));
+    let (ended, summary) = backfill(&town, &[]).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_in_step(&town, 1..250);
+    assert_eq!(town.contact("a-newcomer@example.com").list_status(LIST), Some("a"));
+    assert_eq!((&summary["looks"], &summary["cut_short"]), (&json!(3), &json!(false)));
+    assert_eq!(reads(&town.sandbox).values().max(), Some(&1), "nobody is read twice for it");
+}
+
+#[tokio::test]
+async fn who_changes_after_the_own_page_is_looked_at_again() {
+    let town = Town::start().await;
+    move_in(&town.sandbox, 12);
+    let gate = town.sandbox.sesamy.hold_for(Route::Entitlements, &id(11));
+    let (mut child, output) = begin(&town, &[]);
+    gate.arrived().await;
+    // No event tells of it: only a second look can.
+    town.sandbox.sesamy.set_contracts(&id(10), [contract("c-u0010").cancelled()]);
+    town.sandbox.sesamy.set_field(&id(9), "tags", json!(["Early bird"]));
+    gate.release();
+    assert!(child.wait().await.unwrap().success(), "{}", output.text());
+    assert!(!town.contact(&address(10)).sesamy_tags().contains(&SUBSCRIBER));
+    assert!(town.contact(&address(9)).sesamy_tags().contains(&"sesamy_tag_early-bird"));
+}
+
+#[tokio::test]
+async fn an_event_goes_first_and_is_not_overwritten_by_what_was_read_before_it() {
+    let town = Town::with(&[("SYNC__DEBOUNCE", "0s")]).await;
+    move_in(&town.sandbox, 12);
+    let listed = town.sandbox.sesamy.hold_answer(Route::Contracts);
+    let (mut child, output) = begin(&town, &[]);
+    listed.arrived().await;
+    let page = town.sandbox.sesamy.hold_answer(Route::Users);
+    listed.release();
+    page.arrived().await;
+    // The list of contracts and the page have her as a subscriber; then she is none, and the event is synced.
+    town.sandbox.sesamy.set_contracts(&id(11), [contract("c-u0011").cancelled()]);
+    town.sync(&id(11)).await;
+    page.release();
+    assert!(child.wait().await.unwrap().success(), "{}", output.text());
+    let writes = town.sandbox.calls_to(Route::ContactPatch);
+    assert_eq!(writes.iter().filter(|call| call.subject == Some(address(11))).count(), 1);
+    assert!(!town.contact(&address(11)).sesamy_tags().contains(&SUBSCRIBER));
+}
+
+#[tokio::test]
+async fn an_event_between_the_decision_and_the_write_has_the_user() {
+    let town = Town::with(&[("SYNC__DEBOUNCE", "0s")]).await;
+    move_in(&town.sandbox, 12);
+    let gate = town.sandbox.mailmojo.hold_answer(Route::ContactGet);
+    let (mut child, output) = begin(&town, &[]);
+    gate.arrived().await;
+    for n in 0..12 {
+        town.sandbox.sesamy.set_contracts(&id(n), [contract(&format!("c-{}", id(n))).cancelled()]);
+        assert_eq!(town.event("contract.1#update", &id(n)).await, 202);
+    }
+    gate.release();
+    assert!(child.wait().await.unwrap().success(), "{}", output.text());
+    town.settled().await;
+    for n in 0..12 {
+        assert!(!town.contact(&address(n)).sesamy_tags().contains(&SUBSCRIBER), "{n}");
+    }
+    assert_eq!(town.sandbox.writes(), 12, "what was decided before the events was never written");
+}
+
+#[tokio::test]
+async fn while_syncs_are_paused_it_waits_and_says_so() {
+    let town = Town::start().await;
+    move_in(&town.sandbox, 5);
+    assert_eq!(run(&["queue", "pause"], town.settings()).await.code, Some(0));
+    let (mut child, output) = begin(&town, &[]);
+    output.wait_for("that it waits", |line| says(line, "syncs are paused")).await;
+    assert_eq!(town.sandbox.writes(), 0);
+    assert_eq!(run(&["queue", "resume"], town.settings()).await.code, Some(0));
+    assert!(child.wait().await.unwrap().success(), "{}", output.text());
+    assert_in_step(&town, 0..5);
+}
+
+/// Whether a line of its log, or of what it prints, says `what`.
+pub fn says(line: &Value, what: &str) -> bool {
+    let text = line["message"].as_str().or_else(|| line.as_str());
+    text.is_some_and(|text| text.contains(what))
+}
+
+#[tokio::test]
+async fn who_fails_is_counted_with_the_reason_and_who_fails_in_passing_is_tried_again() {
+    let mut town = Town::start().await;
+    move_in(&town.sandbox, 20);
+    // No service runs: it sees to everybody itself.
+    town.service.terminate();
+    town.service.ended().await;
+    let refusal = Fault::status(422).message("no such address");
+    town.sandbox.mailmojo.inject(Rule::on(Route::ContactPatch, refusal).about(&address(3)));
+    town.sandbox
+        .mailmojo
+        .inject(Rule::on(Route::ContactPatch, Fault::status(503)).about(&address(5)).times(2));
+    let (ended, summary) = backfill(&town, &[]).await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert_eq!((&summary["finished"], &summary["ok"]), (&json!(true), &json!(false)));
+    let failed = summary["failed"].as_object().unwrap();
+    assert_eq!((failed.len(), failed.values().next()), (1, Some(&json!(1))), "{summary}");
+    assert!(failed.keys().next().unwrap().contains("no such address"), "{summary}");
+    assert_in_step(&town, [5]);
+    assert_eq!(town.query("SELECT count(*) FROM users WHERE parked_at IS NOT NULL").unwrap(), 1);
+    assert_eq!(town.query("SELECT count(*) FROM users WHERE due_at IS NOT NULL").unwrap(), 0);
+    assert!(!ended.stdout.contains("example.com"), "{}", ended.stdout);
+}
+
+#[tokio::test]
+async fn a_page_that_fails_in_passing_is_asked_for_again_and_wrong_credentials_end_it() {
+    let town = Town::start().await;
+    move_in(&town.sandbox, 20);
+    town.sandbox.sesamy.inject(Rule::on(Route::Users, Fault::status(503)).after(1).times(2));
+    town.sandbox.sesamy.inject(Rule::on(Route::Contracts, Fault::CutJson).times(1));
+    let (ended, _) = backfill(&town, &[]).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_in_step(&town, 0..20);
+
+    town.sandbox.sesamy.inject(Rule::on(Route::Users, Fault::status(403)));
+    let ended = run(&["backfill", "--yes"], town.settings()).await;
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""));
+    assert!(ended.stderr.contains("the list of users cannot be read"), "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_list_of_contracts_that_names_nobody_is_not_used_and_that_is_told_once() {
+    let town = Town::start().await;
+    move_in(&town.sandbox, 20);
+    town.sandbox.sesamy.inject(Rule::on(
+        Route::Contracts,
+        Fault::edit(|answer| {
+            for row in answer.as_array_mut().into_iter().flatten() {
+                row.as_object_mut().map(|row| row.remove("userId"));
+            }
+        }),
+    ));
+    let (ended, summary) = backfill(&town, &[]).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_in_step(&town, 0..20);
+    assert_eq!(town.sandbox.sesamy.count(Route::Contracts), 1 + 20);
+    assert_eq!(ended.stderr.matches("its rows name no user").count(), 1, "{ended:?}");
+    assert_eq!(summary["outcomes"], json!({"updated": 20}));
+}
+
+#[tokio::test]
+async fn without_derived_tags_a_user_costs_no_call_of_sesamys_own() {
+    let town = Town::with(&[("SESAMY__DERIVE_TAGS", "false")]).await;
+    move_in(&town.sandbox, 40);
+    town.sandbox.sesamy.set_field(&id(12), "tags", json!(["Early bird"]));
+    let (ended, _) = backfill(&town, &[]).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let of = |route| town.sandbox.sesamy.count(route);
+    assert_eq!((of(Route::Entitlements), of(Route::Contracts)), (0, 0));
+    assert_eq!(town.contact(&address(12)).sesamy_tags(), ["sesamy_tag_early-bird"]);
+    // Rows without tags are not trusted to take tags away: those users' profiles are read.
+    assert_eq!((of(Route::Users), of(Route::Profile)), (3, 29));
+}
+
+#[tokio::test]
+async fn a_real_run_tells_its_plan_and_without_anybody_to_ask_it_needs_yes() {
+    let town = Town::start().await;
+    move_in(&town.sandbox, 12);
+    let ended = run(&["backfill", "--existing-only"], town.settings()).await;
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""));
+    for told in ["12 Sesamy users with list 7", "nobody is created or subscribed", "--yes", "--dry-run"] {
+        assert!(ended.stderr.contains(told), "{told} is not in {}", ended.stderr);
+    }
+    assert_eq!((town.sandbox.writes(), town.query("SELECT count(*) FROM backfills").unwrap()), (0, 0));
+
+    let ended = run(&["backfill", "--yes"], town.settings()).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    for told in ["done", "updated", "+12", SUBSCRIBER, "to Sesamy", "a user"] {
+        assert!(ended.stdout.contains(told), "{told} is not in {}", ended.stdout);
+    }
+}
+
+#[tokio::test]
+async fn it_is_in_the_history_and_leaves_the_service_nothing_to_do() {
+    let town = Town::start().await;
+    move_in(&town.sandbox, 12);
+    backfill(&town, &[]).await;
+    assert_eq!(town.query("SELECT count(*) FROM history WHERE event_type = 'backfill'").unwrap(), 12);
+    assert_eq!(town.query("SELECT count(*) FROM users WHERE due_at IS NOT NULL").unwrap(), 0);
+    assert_eq!(town.query("SELECT count(*) FROM backfills WHERE ended_at IS NOT NULL").unwrap(), 1);
+}
