@@ -20,12 +20,11 @@
 //! | room | knows | does not know |
 //! |---|---|---|
 //! | [`cli`] | one file per command; wires the rest together | how anything works inside |
-//! | [`operations`] | what an operator asks for, the same for everybody who asks | who asks, and how it is shown |
 //! | [`config`] | every setting, its default, its check | who uses it |
 //! | [`admin`] | the operations page, its JSON API, who may open them | how anything is done |
 //! | [`server`] | routes, authentication, limits, problem responses, health | Mailmojo, the merge |
 //! | [`event`] | the shape of an event, the eight types | HTTP |
-//! | [`operations`] | what an operator asks for: sync now, preview, backfill, retry, pause | how it is asked |
+//! | [`operations`] | what an operator asks for: preview, sync now, retry, pause, backfill | who asks, and how it is shown |
 //! | [`worker`] | the loop, concurrency, backoff, shutdown | HTTP details |
 //! | [`queue`] | due, lease, settle, park | what a sync is |
 //! | [`sync`] | the five steps above for one user | SQL, retries |

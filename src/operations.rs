@@ -41,7 +41,7 @@ impl Operator {
     /// The store failed; nothing was changed.
     pub async fn pause(&self) -> Result<Status, QueueError> {
         self.queue().pause().await?;
-        tracing::warn!("an operator has paused syncs");
+        tracing::info!("an operator has paused syncs");
         self.status().await
     }
 
@@ -52,7 +52,7 @@ impl Operator {
     pub async fn resume(&self) -> Result<Status, QueueError> {
         let known = self.queue().resume().await?;
         self.hand.adopt(&known.rests);
-        tracing::warn!("an operator has resumed syncs");
+        tracing::info!("an operator has resumed syncs");
         self.status().await
     }
 

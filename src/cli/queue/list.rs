@@ -76,9 +76,9 @@ fn line(row: &UserRow, now: Millis, width: usize) -> String {
     };
     let when =
         at.map_or_else(|| "never synced".to_owned(), |at| format!("{what} {}", answer::seen_from(now, at)));
-    let mut line = format!("{:<width$}  {:<9}  {when:<20}", row.user, row.state.as_str());
+    let mut line = format!("{:<width$}  {:<9}  {when}", row.user, row.state.as_str());
     if row.attempts > 0 {
-        line += &format!("  {} failed", row.attempts);
+        line += &format!(", {} failed", row.attempts);
     }
     if let Some(error) = &row.error {
         line += &format!("\n{:width$}  {BAD}{error}{BAD:#}", "");
