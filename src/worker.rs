@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Millis;
 use crate::queue::{Job, Lane, Leased, NextDue, QueueError, Room, Settlement};
 use crate::sync::Syncer;
+use crate::telemetry;
 use crate::upstream::rest::{Admission, Rest};
 use crate::upstream::{Attempt, PerApi};
 
@@ -172,6 +173,7 @@ impl Worker {
         if let Some(parked) = verdict::of_a_poison_pill(&job, &self.hand.limits.patience) {
             tracing::error!(user_id = %job.user, attempt = job.unsettled, outcome = "parked", reason = "poison",
                 "parked without a sync: the service has ended in the middle of this user's sync time and again");
+            telemetry::sync_ended("parked", "poison", Duration::ZERO);
             let entry = ended::entry_of_a_poison_pill(&job);
             self.hand.settle(&job, parked, Some(entry)).await;
             return;

@@ -72,11 +72,6 @@ impl Command {
         matches!(self, Self::Push(_) | Self::Probe)
     }
 
-    /// Whether this is done in a transaction of its own, after all that waits: no event is to wait in it.
-    pub(super) fn is_done_apart(&self) -> bool {
-        matches!(self, Self::Prune { .. })
-    }
-
     /// Answers, after the commit or its failure.
     pub(super) fn reply(self, committed: Result<(), QueueError>) {
         match self {

@@ -290,8 +290,9 @@ impl Queue {
         self.ask(Command::GiveBack { users, parked_with, due, answer }, receiver).await
     }
 
-    /// When the next row is due (or a lease ends); none where nothing is. Up to date before a call is answered; what
-    /// another process has written since is not known here before the next lease.
+    /// When the next row is due (or a lease ends); none where nothing is. Never too late once a call is answered; too early,
+    /// until the next lease, where processes share a store. What another process has written since may not be known here
+    /// before the next lease.
     #[must_use]
     pub fn next_due(&self) -> watch::Receiver<NextDue> {
         self.0.ends.next_due.clone()

@@ -10,6 +10,7 @@
 
 mod apis;
 mod check;
+mod errand;
 mod hand;
 mod history;
 mod keeper;

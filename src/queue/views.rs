@@ -19,7 +19,7 @@ pub struct Census {
     pub scheduled: u64,
     /// Parked.
     pub parked: u64,
-    /// How long the oldest due row has been due, in milliseconds.
+    /// How long the oldest due row has been due, in milliseconds; the background lane's, which may wait, left out.
     pub oldest_due_ms: u64,
 }
 

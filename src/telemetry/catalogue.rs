@@ -82,7 +82,7 @@ pub const METRICS: [Metric; 11] = [
         name: QUEUE_OLDEST,
         kind: Kind::Gauge,
         labels: &[],
-        meaning: "how long the user who waits longest has been due",
+        meaning: "how long the user who waits longest has been due; a backfill, which may wait, left out",
     },
     Metric {
         name: QUEUE_ACCEPTING,
@@ -163,7 +163,7 @@ pub(super) const EVENT_TYPES: [&str; 10] = [
 ];
 const STATES: [&str; 4] = ["due", "leased", "scheduled", "parked"];
 /// The ends of a sync: outcome and reason.
-pub(super) const ENDS: [(&str, &str); 15] = [
+pub(super) const ENDS: [(&str, &str); 16] = [
     ("created", ""),
     ("subscribed", ""),
     ("updated", ""),
@@ -176,13 +176,14 @@ pub(super) const ENDS: [(&str, &str); 15] = [
     ("failed", "transient"),
     ("parked", "transient"),
     ("parked", "permanent"),
+    ("parked", "poison"),
     ("postponed", "resting"),
     ("postponed", "transient"),
     ("postponed", "permanent"),
 ];
 pub(super) const OUTCOMES: [&str; 8] =
     ["created", "subscribed", "updated", "unchanged", "skipped", "failed", "postponed", "parked"];
-pub(super) const REASONS: [&str; 9] = [
+pub(super) const REASONS: [&str; 10] = [
     "",
     "user_not_found",
     "guest",
@@ -191,6 +192,7 @@ pub(super) const REASONS: [&str; 9] = [
     "not_in_mailmojo",
     "transient",
     "permanent",
+    "poison",
     "resting",
 ];
 const API: Label = Label::one_of("api", &APIS);

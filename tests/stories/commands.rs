@@ -15,17 +15,19 @@ async fn help_tells_every_command_that_works_and_no_other() {
     let help = run(&["--help"], &nothing).await;
     assert_eq!(help.code, Some(0));
     let listed = |name: &str| help.stdout.lines().any(|line| line.starts_with(&format!("  {name} ")));
-    for name in ["serve", "demo", "check", "preview", "healthcheck"] {
+    for name in ["serve", "demo", "check", "preview", "sync", "queue", "backfill", "healthcheck"] {
         assert!(listed(name), "{}", help.stdout);
         let own = run(&[name, "--help"], &nothing).await;
         assert_eq!(own.code, Some(0));
         assert!(own.stdout.contains("Example") && own.stdout.contains("sesamy-mailmojo "), "{}", own.stdout);
     }
-    for name in ["sync", "backfill", "queue"] {
-        assert!(!listed(name), "{}", help.stdout);
-        assert_eq!(run(&[name], &nothing).await.code, Some(2), "{name} does nothing yet");
+    for name in ["list", "show", "retry", "pause", "resume"] {
+        let own = run(&["queue", name, "--help"], &nothing).await.stdout;
+        assert!(own.contains("Example") && own.contains("--json"), "{own}");
     }
-    assert!(run(&["check", "--help"], &nothing).await.stdout.contains("--json"));
+    for name in ["check", "preview", "sync", "queue", "backfill"] {
+        assert!(run(&[name, "--help"], &nothing).await.stdout.contains("--json"), "{name}");
+    }
     let version = run(&["--version"], &nothing).await;
     assert_eq!(version.stdout.trim(), format!("sesamy-mailmojo {}", env!("CARGO_PKG_VERSION")));
 }
@@ -49,7 +51,15 @@ async fn everything_that_is_wrong_with_the_settings_is_told_at_once_and_no_secre
         ],
     );
     // Told alike by every command that needs them, and by what is done without a command.
-    for arguments in [&["serve"][..], &["check"], &["check", "--json"], &["preview", "u1"], &[]] {
+    for arguments in [
+        &["serve"][..],
+        &["check"],
+        &["check", "--json"],
+        &["preview", "u1"],
+        &["sync", "u1"],
+        &["queue"],
+        &[],
+    ] {
         let ended = run(arguments, &wrong).await;
         assert_eq!(ended.code, Some(2), "{arguments:?}: {ended:?}");
         if arguments.contains(&"--json") {

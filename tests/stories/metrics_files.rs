@@ -8,6 +8,7 @@ use yaml_rust2::{Yaml, YamlLoader};
 
 use crate::metrics::{labels_of, metric, series};
 use crate::promql::{self, Query, Selector};
+use crate::shell::{Settings, run};
 use crate::town::Town;
 
 const README: &str = include_str!("../../README.md");
@@ -241,6 +242,34 @@ async fn what_an_alert_looks_for_is_there_before_anything_has_happened() {
                     assert!(found, "{}: {}=\"{value}\"", alert.name, matcher.label);
                 }
             }
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_command_that_an_alert_or_a_panel_advises_is_there() {
+    let mut advised = BTreeSet::new();
+    let texts = alerts().into_iter().map(|alert| alert.description);
+    let panels = panels().into_iter().filter_map(|panel| panel["description"].as_str().map(str::to_owned));
+    for text in texts.chain(panels) {
+        // Every other piece stands between back ticks.
+        for quoted in text.split('`').skip(1).step_by(2) {
+            let command = quoted.strip_prefix("sesamy-mailmojo ").unwrap_or(quoted);
+            if ["backfill", "queue", "check", "sync", "preview"].iter().any(|it| command.starts_with(it)) {
+                advised.insert(command.to_owned());
+            }
+        }
+    }
+    assert!(advised.len() > 4, "{advised:?}");
+    for command in advised {
+        let words: Vec<&str> = command.split_whitespace().collect();
+        let (names, options): (Vec<&str>, Vec<&str>) = words.iter().partition(|word| !word.starts_with('-'));
+        // Values of options, such as `parked`, are no commands.
+        let depth = if names[0] == "queue" { names.len().min(2) } else { 1 };
+        let help = run(&[&names[..depth], &["--help"]].concat(), &Settings::new()).await;
+        assert_eq!(help.code, Some(0), "{command}: {help:?}");
+        for option in options {
+            assert!(help.stdout.contains(option), "{command}: {}", help.stdout);
         }
     }
 }

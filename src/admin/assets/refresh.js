@@ -6,10 +6,10 @@ const EVERY_MS = 5000;
 const busy = (part) =>
   part.contains(document.activeElement) || (getSelection() && !getSelection().isCollapsed);
 
+const typing = () => document.activeElement && document.activeElement.matches("input");
+
 async function refresh() {
-  if (document.hidden) return;
-  const typing = document.activeElement && document.activeElement.matches("input");
-  if (typing) return;
+  if (document.hidden || typing()) return;
   const answer = await fetch("/admin", { headers: { accept: "text/html" }, redirect: "manual" });
   if (answer.type === "opaqueredirect") {
     location.reload(); // the session is over: to the login
@@ -17,6 +17,7 @@ async function refresh() {
   }
   if (!answer.ok) return;
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  if (typing()) return; // somebody has begun meanwhile
   for (const part of document.querySelectorAll("[data-live]")) {
     const next = fresh.getElementById(part.id);
     // Whoever has come here by keyboard, or has marked a text, is not pulled away from it.

@@ -23,7 +23,7 @@ const COUNT: &str = "
         (SELECT count(*) FROM (
             SELECT FROM users WHERE lane = ANY ('{0,1,2}') AND due_at > $1 AND lease_owner IS NULL LIMIT $2) AS scheduled),
         (SELECT count(*) FROM (SELECT FROM users WHERE parked_at IS NOT NULL LIMIT $2) AS parked),
-        (SELECT min(earliest.due_at) FROM unnest(ARRAY[0, 1, 2]::smallint[]) AS lanes (lane) CROSS JOIN LATERAL (
+        (SELECT min(earliest.due_at) FROM unnest(ARRAY[0, 1]::smallint[]) AS lanes (lane) CROSS JOIN LATERAL (
             SELECT due_at FROM users WHERE users.lane = lanes.lane AND due_at IS NOT NULL
             ORDER BY due_at LIMIT 1) AS earliest)";
 

@@ -39,8 +39,8 @@ const PUSH: &str = concat!(
             failing_since = CASE WHEN u.parked_at IS NULL THEN u.failing_since END,
             parked_at = NULL,
             answer = NULL
-        RETURNING due_at)
-    SELECT min(due_at) FROM kept"
+        RETURNING due_at, lane)
+    SELECT min(due_at) FROM kept WHERE lane < 2"
 );
 
 const TAKE_BACK_ATTEMPTS: &str = "
@@ -110,7 +110,8 @@ pub(super) struct Event<'a> {
     pub(super) event_type: &'static str,
 }
 
-/// Keeps `events`, which name each user once and are sorted by user; gives the earliest time one of them is due.
+/// Keeps `events`, which name each user once and are sorted by user; gives the earliest time one of them is due,
+/// or a lease of one ends, but for the background lane.
 pub(super) async fn push(
     connection: &mut PgConnection,
     events: &[Event<'_>],

@@ -4,8 +4,9 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
+use super::errand::Errand;
 use super::lease::Lessor;
-use super::{apis, history, retry, settle, statements};
+use super::{apis, settle, statements};
 use crate::clock::{Clock, Millis};
 use crate::queue::apis::Apis;
 use crate::queue::command::Command;
@@ -32,15 +33,33 @@ impl Hand {
         connection: &mut Connection,
         commands: &mut [Command],
     ) -> rusqlite::Result<NextDue> {
+        self.within(connection, |hand, transaction, now| {
+            hand.push(transaction, commands, now)?;
+            commands.iter_mut().try_for_each(|command| hand.apply(transaction, command, now))
+        })
+    }
+
+    /// Takes a step of `errand` in a transaction of its own; gives the next due times.
+    pub(super) fn step(
+        &mut self,
+        connection: &mut Connection,
+        errand: &mut Errand,
+    ) -> rusqlite::Result<NextDue> {
+        errand.prepare(connection)?;
+        self.within(connection, |_, transaction, now| errand.step(transaction, now))
+    }
+
+    fn within(
+        &mut self,
+        connection: &mut Connection,
+        work: impl FnOnce(&mut Self, &Transaction<'_>, Millis) -> rusqlite::Result<()>,
+    ) -> rusqlite::Result<NextDue> {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         if let Some(started) = self.unready_since {
             statements::start(&transaction, started, &self.options)?;
         }
         let now = self.clock.now();
-        self.push(&transaction, commands, now)?;
-        for command in commands {
-            self.apply(&transaction, command, now)?;
-        }
+        work(self, &transaction, now)?;
         let next_due = statements::next_due(&transaction)?;
         transaction.commit()?;
         self.unready_since = None;
@@ -67,7 +86,8 @@ impl Hand {
         now: Millis,
     ) -> rusqlite::Result<()> {
         match command {
-            Command::Push(_) | Command::Close => {}
+            // Events are kept already, and errands are taken apart.
+            Command::Push(_) | Command::Retry { .. } | Command::Prune { .. } | Command::Close => {}
             Command::Probe => statements::probe(transaction)?,
             Command::Lease { room, answer } => {
                 answer.hold(self.leasing(transaction, now, |lessor| lessor.lease(*room))?);
@@ -88,10 +108,6 @@ impl Hand {
             }
             Command::GiveBack { users, parked_with, due, .. } => {
                 statements::give_back(transaction, users, parked_with.as_deref(), *due)?;
-            }
-            Command::Retry { whom, answer } => answer.hold(retry::retry(transaction, whom, now)?),
-            Command::Prune { before, most, answer } => {
-                answer.hold(history::prune(transaction, *before, *most, now)?);
             }
             Command::KeepProgress { progress, .. } => statements::keep_progress(transaction, progress)?,
         }

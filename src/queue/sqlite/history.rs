@@ -90,10 +90,10 @@ pub(super) fn prune(
     before: Millis,
     most: usize,
     now: Millis,
-) -> rusqlite::Result<u64> {
+) -> rusqlite::Result<usize> {
     let most = i64::try_from(most).unwrap_or(i64::MAX);
     let pruned = transaction.prepare_cached(PRUNE)?.execute(params![before.0, most])?;
     let oldest = minute_of(now).saturating_sub(COUNTS_KEPT_MINUTES);
     transaction.prepare_cached(PRUNE_COUNTS)?.execute(params![oldest, most])?;
-    Ok(u64::try_from(pruned).unwrap_or(u64::MAX))
+    Ok(pruned)
 }

@@ -22,17 +22,18 @@ pub(super) const WITH_REASON: &str = "users INDEXED BY users_parked WHERE parked
     AND (instr(lower(error), ?1) > 0 OR instr(lower(answer), ?1) > 0)";
 
 /// Due at `?2`. Whoever is due in the first lane stays in it; all others are in the lane of retries.
-pub(super) fn making_due(rows: &str) -> String {
-    format!(
-        "UPDATE users SET lane = iif(due_at IS NULL, 1, min(lane, 1)), due_at = min(coalesce(due_at, ?2), ?2),
-            event_type = 'retry', attempts = 0, failing_since = NULL,
-            parked_at = NULL, answer = NULL
-        WHERE (connection, user_id) IN (SELECT connection, user_id FROM {rows})"
-    )
-}
+pub(super) const MAKE_DUE: &str = "
+    UPDATE users SET lane = iif(due_at IS NULL, 1, min(lane, 1)), due_at = min(coalesce(due_at, ?2), ?2),
+        event_type = 'retry', attempts = 0, failing_since = NULL, parked_at = NULL, answer = NULL
+    WHERE connection = 'default' AND user_id = ?1 AND lease_owner IS NULL
+        AND (due_at IS NOT NULL OR parked_at IS NOT NULL)";
 
 pub(super) fn counting(rows: &str) -> String {
     format!("SELECT count(*) FROM (SELECT 1 FROM {rows} LIMIT ?2)")
+}
+
+pub(super) fn naming(rows: &str) -> String {
+    format!("SELECT user_id FROM {rows}")
 }
 
 /// The rows that are meant, and for each of which texts.
@@ -45,13 +46,30 @@ fn meant(whom: &Retry) -> (&'static str, BTreeSet<String>) {
     }
 }
 
-/// Makes them due at `now`; how many they are.
-pub(super) fn retry(transaction: &Transaction<'_>, whom: &Retry, now: Millis) -> rusqlite::Result<u64> {
+/// The ids of all who are to be made due, each once. Those that are no ids any more are among them, to be looked at anew.
+pub(super) fn name(connection: &Connection, whom: &Retry) -> rusqlite::Result<Vec<String>> {
     let (rows, texts) = meant(whom);
-    let mut statement = transaction.prepare_cached(&making_due(rows))?;
-    let made_due = texts
+    let mut statement = connection.prepare(&naming(rows))?;
+    let mut named = Vec::new();
+    for text in texts {
+        for id in statement.query_map([text], |row| row.get(0))? {
+            named.push(id?);
+        }
+    }
+    named.sort_unstable(); // as they are kept: each page is found once
+    Ok(named)
+}
+
+/// Makes those of `users` due at `now` that still can be; how many they are.
+pub(super) fn make_due(
+    transaction: &Transaction<'_>,
+    users: &[String],
+    now: Millis,
+) -> rusqlite::Result<u64> {
+    let mut statement = transaction.prepare_cached(MAKE_DUE)?;
+    let made_due = users
         .iter()
-        .try_fold(0, |sum, text| statement.execute(params![text, now.0]).map(|made_due| sum + made_due))?;
+        .try_fold(0, |sum, user| statement.execute(params![user, now.0]).map(|made_due| sum + made_due))?;
     Ok(u64::try_from(made_due).unwrap_or(u64::MAX))
 }
 

@@ -2,6 +2,7 @@
 
 mod beside;
 mod damage;
+mod errands;
 mod plans;
 
 use std::fs;

@@ -1,7 +1,7 @@
 //! The only thread that writes: it takes all commands that wait, does them in one transaction, and answers once that
-//! is committed and synced. While it waits for the disk, the next batch gathers by itself. What takes history away is done
-//! apart, after those who wait.
+//! is committed and synced. While it waits for the disk, the next batch gathers by itself. An errand takes a step after each.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::slice;
@@ -12,6 +12,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode};
 use tokio::runtime::Handle;
 
+use super::errand::Errand;
 use super::hand::Hand;
 use super::keeper::Keeper;
 use super::open::Place;
@@ -55,16 +56,42 @@ impl Writer {
         if let Some(tuning) = check {
             self.check(tuning);
         }
-        let mut batch = Vec::new();
-        while self.end.commands.blocking_recv_many(&mut batch, BATCH) > 0 {
+        let (mut batch, mut errands) = (Vec::new(), VecDeque::new());
+        while self.take(&mut batch, !errands.is_empty()) {
             if batch.iter().any(|command| matches!(command, Command::Close)) {
                 self.end.commands.close(); // what has been sent is still received
             }
-            let mut apart: Vec<_> = batch.extract_if(.., |command| command.is_done_apart()).collect();
+            errands.extend(batch.extract_if(.., |command| Errand::is(command)).filter_map(Errand::of));
             self.carry_out(&mut batch);
-            apart.drain(..).for_each(|command| self.carry_out(&mut vec![command]));
+            if let Some(unfinished) = errands.pop_front().and_then(|errand| self.take_step(errand)) {
+                errands.push_front(unfinished);
+            }
         }
         self.finish(lock);
+    }
+
+    /// Takes what waits into `batch`; waits until there is something, but not where there `is_more` to do. False once all
+    /// is done.
+    fn take(&mut self, batch: &mut Vec<Command>, is_more: bool) -> bool {
+        if !is_more {
+            return self.end.commands.blocking_recv_many(batch, BATCH) > 0;
+        }
+        while batch.len() < BATCH
+            && let Ok(command) = self.end.commands.try_recv()
+        {
+            batch.push(command);
+        }
+        true
+    }
+
+    /// Gives the errand back where there is more of it to do.
+    fn take_step(&mut self, mut errand: Errand) -> Option<Errand> {
+        let came = self.commit(|hand, connection| hand.step(connection, &mut errand));
+        if came.is_ok() && !errand.is_done() {
+            return Some(errand);
+        }
+        errand.reply(came.map_err(|failed| failed.error));
+        None
     }
 
     fn check(&mut self, tuning: Tuning) {
@@ -85,10 +112,10 @@ impl Writer {
             batch.drain(..).for_each(|command| refuse(command, damage));
             return;
         }
-        match self.commit(batch) {
+        match self.commit_all(batch) {
             Err(failed) if batch.len() > 1 && failed.may_be_anothers_fault() => {
                 for mut command in batch.drain(..) {
-                    let committed = self.commit(slice::from_mut(&mut command));
+                    let committed = self.commit_all(slice::from_mut(&mut command));
                     self.answer(vec![command], committed.map_err(|failed| failed.error));
                 }
             }
@@ -96,11 +123,18 @@ impl Writer {
         }
     }
 
-    fn commit(&mut self, commands: &mut [Command]) -> Result<(), Failed> {
+    fn commit_all(&mut self, commands: &mut [Command]) -> Result<(), Failed> {
+        self.commit(|hand, connection| hand.commit(connection, commands))
+    }
+
+    fn commit(
+        &mut self,
+        work: impl FnOnce(&mut Hand, &mut Connection) -> rusqlite::Result<NextDue>,
+    ) -> Result<(), Failed> {
         if let Some(damage) = &self.damage {
             return Err(Failed { error: QueueError::Damaged(damage.clone()), for_all: true });
         }
-        let next_due = self.hand.commit(&mut self.connection, commands).map_err(|error| {
+        let next_due = work(&mut self.hand, &mut self.connection).map_err(|error| {
             let failed = Failed::new(&error, &self.place);
             if let QueueError::Damaged(damage) = &failed.error {
                 self.leave_alone(damage.clone());

@@ -155,7 +155,15 @@ async fn take(step: Step, shop: &Shop, queue: &mut Queue, model: &mut Model, job
             model.restart(dry_run, now, !shop.is_shared);
         }
     }
-    assert_eq!(*queue.next_due().borrow(), model.next_due());
+    let (known, is) = (*queue.next_due().borrow(), model.next_due());
+    if shop.is_shared {
+        // Who shares a store may look too early: somebody was lifted out of the lane, or another has told of news.
+        for (known, is) in [(known.prompt, is.prompt), (known.background, is.background)] {
+            assert!(is.is_none() || known.is_some() && known <= is, "{known:?} is after {is:?}");
+        }
+    } else {
+        assert_eq!(known, is);
+    }
 }
 
 fn the_same_comes_of(steps: Vec<Step>, shop: &Shop) {

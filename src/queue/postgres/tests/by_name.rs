@@ -141,11 +141,13 @@ async fn a_replica_whose_news_are_old_still_tells_of_what_it_ends() {
     let Some(ground) = Ground::new() else { return };
     let clock = clock();
     let (one, other) = (open(&ground, &ground.url, &clock, QUICK), open(&ground, &ground.url, &clock, QUICK));
+    let mut hears = other.next_due();
     one.push(&user("ola"), UPDATE).await.unwrap();
+    let heard = hears.wait_for(|known| known.prompt.is_some());
+    tokio::time::timeout(PATIENCE, heard).await.expect("an event told nobody").unwrap();
     let by_hand = leased(&one, "kari").await;
     clock.advance(DEBOUNCE);
     let ola = only_job(&other).await; // and `one` still thinks that ola is due
-    let mut hears = other.next_due();
     let at = clock.now().plus(Duration::from_secs(60));
     let again = Settlement::Retry { at, counts: true, error: String::new() };
     one.settle(&by_hand, again, None).await.unwrap();

@@ -21,7 +21,7 @@ pub(in crate::queue::sqlite) const GROUP: &str = "
         WHERE parked_at IS NOT NULL AND answer = ?1 LIMIT ?2)";
 
 pub(super) fn census(store: &Transaction<'_>, now: Millis) -> rusqlite::Result<Census> {
-    let oldest = statements::next_due(store)?.earliest();
+    let oldest = statements::next_due(store)?.prompt;
     Ok(Census {
         due: up_to_limit(store, State::Due, now)?,
         leased: up_to_limit(store, State::Leased, now)?,

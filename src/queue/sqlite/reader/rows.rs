@@ -17,12 +17,16 @@ pub(in crate::queue::sqlite) fn of_one() -> String {
     format!("SELECT {COLUMNS} FROM users WHERE connection = 'default' AND user_id = ?1")
 }
 
-/// The ids first: they are in every index, so that no row is looked up that is not shown, but where a reason is asked for.
-pub(in crate::queue::sqlite) fn listing(state: Option<State>) -> String {
+/// The ids first: they are in every index, so that no row is looked up that is not shown, unless a reason is asked for.
+pub(in crate::queue::sqlite) fn listing(state: Option<State>, by_reason: bool) -> String {
+    let passes = if by_reason {
+        "(instr(lower(error), ?3) > 0 OR instr(lower(answer), ?3) > 0)"
+    } else {
+        "?3 IS NULL"
+    };
     format!(
         "SELECT {COLUMNS} FROM users WHERE connection = 'default' AND user_id IN (
-            SELECT user_id FROM {} AND connection = 'default' AND user_id > ?2
-                AND (?3 IS NULL OR instr(lower(error), ?3) > 0 OR instr(lower(answer), ?3) > 0)
+            SELECT user_id FROM {} AND connection = 'default' AND user_id > ?2 AND {passes}
             ORDER BY user_id LIMIT ?4)
         ORDER BY user_id",
         rows_in(state)
@@ -39,7 +43,7 @@ pub(super) fn filtered(
     let (after, reason) =
         (after.as_deref().unwrap_or_default(), reason.as_deref().map(str::to_ascii_lowercase));
     store
-        .prepare(&listing(*state))?
+        .prepare(&listing(*state, reason.is_some()))?
         .query_map(params![now.0, after, reason, limit], |row| read(row, now))?
         .collect()
 }

@@ -128,19 +128,3 @@ async fn a_command_refuses_what_a_service_refuses() {
     fs::write(&path, "a letter home\n".repeat(1_000)).unwrap();
     assert!(matches!(beside(&path, true), Err(OpenError::NotADatabase { .. })));
 }
-
-#[tokio::test]
-async fn to_take_history_away_is_a_transaction_of_its_own() {
-    let (_folder, path) = folder();
-    let queue = open(&path).unwrap();
-    let refuse = "CREATE TRIGGER refuse BEFORE DELETE ON history BEGIN SELECT RAISE(ABORT, 'not now'); END;
-        INSERT INTO history (connection, user_id, first_at, last_at, event_type, outcome, reason, held_back, changed,
-            tags_added, tags_removed, attempt, ms)
-        VALUES ('default', 'email|kari', 0, 0, 'x', 'updated', '', 0, '', '', '', 1, 1)";
-    Connection::open(&path).unwrap().execute_batch(refuse).unwrap();
-    // Both are sent before the writer's first answer can be awaited, so they meet in a batch.
-    let kari = user("kari");
-    let (pruned, kept) = futures_util::join!(queue.prune(Millis(1), 10), queue.push(&kari, UPDATE));
-    assert!(pruned.is_err() && kept.is_ok(), "{pruned:?} {kept:?}");
-    assert!(queue.accepting(), "no event was refused for it");
-}

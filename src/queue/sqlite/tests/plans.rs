@@ -38,6 +38,7 @@ async fn no_statement_reads_a_whole_table() {
         settle::PARK,
         settle::RELEASE,
         settle::ABANDON,
+        retry::MAKE_DUE,
         history::LAST,
         history::PRUNE,
         history::PRUNE_COUNTS,
@@ -49,11 +50,13 @@ async fn no_statement_reads_a_whole_table() {
     ];
     let of_retries = [retry::USER, retry::ALL_PARKED, retry::WITH_ANSWER, retry::WITH_REASON];
     let of_states = [State::Due, State::Leased, State::Scheduled, State::Parked];
-    let made = of_retries.into_iter().flat_map(|rows| [retry::making_due(rows), retry::counting(rows)]);
-    let listed =
-        of_states.into_iter().flat_map(|state| [counts::counting(state), rows::listing(Some(state))]);
+    let made = of_retries.into_iter().flat_map(|rows| [retry::naming(rows), retry::counting(rows)]);
+    let listed = of_states.into_iter().flat_map(|state| {
+        [counts::counting(state), rows::listing(Some(state), false), rows::listing(Some(state), true)]
+    });
     let all = kept.into_iter().map(str::to_owned).chain(made).chain(listed);
-    for sql in all.chain([rows::of_one(), rows::listing(None), rows::listing(Some(State::Idle))]) {
+    for sql in all.chain([rows::of_one(), rows::listing(None, false), rows::listing(Some(State::Idle), true)])
+    {
         for step in plan(&file, &sql) {
             // Indexes of nobody else but whom the statement is about, and what was found by an index already.
             let may_be_whole = ["users_parked", "users_leased", "users_held_back", "(subquery"];
@@ -76,8 +79,8 @@ async fn what_each_lease_asks_is_in_order_already() {
         past::HISTORY,
         past::COUNTS,
         counts::NEXT_ANSWER,
-        &rows::listing(None),
-        &rows::listing(Some(State::Idle)),
+        &rows::listing(None, true),
+        &rows::listing(Some(State::Idle), false),
     ] {
         let plan = plan(&file, sql);
         assert!(plan.iter().all(|step| !step.contains("TEMP B-TREE")), "{plan:?}\n{sql}");
