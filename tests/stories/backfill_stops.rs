@@ -4,6 +4,7 @@ use serde_json::json;
 use sesamy_mailmojo::sandbox::{Fault, Route, Rule};
 
 use crate::backfill::{address, backfill, begin, id, move_in, reads, says};
+use crate::postgres::Database;
 use crate::shell::run;
 use crate::town::{LIST, PATIENCE, Town};
 
@@ -102,4 +103,23 @@ async fn a_rest_is_waited_out_with_a_word() {
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(ended.stderr.contains("sesamy is at rest (rate_limit) until"), "{}", ended.stderr);
     assert_eq!(town.sandbox.mailmojo.contacts().len(), 30);
+}
+
+#[tokio::test]
+async fn on_postgres_too_it_goes_on_where_it_was_beside_the_service() {
+    let Some(database) = Database::create().await else { return };
+    let town = Town::with(&[("QUEUE__URL", database.url())]).await;
+    move_in(&town.sandbox, 40);
+    let gate = town.sandbox.sesamy.hold_for(Route::Entitlements, &id(20));
+    let (mut child, output) = begin(&town, &[]);
+    gate.arrived().await;
+    terminate(&child);
+    output.wait_for("that it stops", |line| says(line, "stopping: syncs under way")).await;
+    gate.release();
+    assert_eq!(child.wait().await.unwrap().code(), Some(1), "{}", output.text());
+
+    let (ended, summary) = backfill(&town, &[]).await;
+    assert_eq!((ended.code, &summary["continued"]), (Some(0), &json!(true)), "{ended:?}");
+    assert_eq!(reads(&town.sandbox).len(), 40);
+    assert_eq!(reads(&town.sandbox).values().max(), Some(&1), "nobody twice");
 }

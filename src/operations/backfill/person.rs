@@ -59,10 +59,8 @@ impl Desk {
                 calls: self.calls_of(case),
                 untouched_since: case.read_at.map(|read_at| read_at.oldest()),
             };
-            let leased = tokio::select! {
-                leased = self.operator.hand.queue.lease_user(request) => leased?,
-                () = self.stop.leasing.cancelled() => return Err(BackfillError::Stopped),
-            };
+            // Not raced with a stop: who is leased by then is synced, and let go of in the usual way.
+            let leased = self.operator.hand.queue.lease_user(request).await?;
             match leased {
                 UserLease::Leased(job) => {
                     self.goes_on();
