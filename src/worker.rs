@@ -24,7 +24,7 @@ use crate::telemetry;
 use crate::upstream::rest::{Admission, Rest};
 use crate::upstream::{Attempt, PerApi};
 
-pub use hand::{Ended, Hand, Limits};
+pub use hand::{EXISTING_ONLY, Ended, Hand, Limits};
 pub use heartbeat::{Heartbeat, Pause};
 pub use pruning::prune_history;
 pub use verdict::Patience;
@@ -113,7 +113,10 @@ impl Worker {
     async fn lease(self: &Arc<Self>, running: &mut Running) -> Wake {
         self.hand.tell_rests().await;
         if matches!(self.hand.admission(), Admission::NotBefore(_)) {
-            self.hand.learn().await; // another process, or somebody by hand, may have ended it
+            // Another process, or somebody by hand, may have ended it, or paused all.
+            if let Some(known) = self.hand.learn().await {
+                self.pause.set(known.paused_at);
+            }
         }
         let room = match self.hand.admission() {
             Admission::Open => self.room(running),
@@ -178,7 +181,11 @@ impl Worker {
             self.hand.settle(&job, parked, Some(entry)).await;
             return;
         }
-        let sync = self.syncer.sync(&job.user, &attempt);
+        let syncer = match job.event_type.as_str() {
+            EXISTING_ONLY => Arc::new(self.syncer.as_ref().clone().existing_only()),
+            _ => Arc::clone(&self.syncer),
+        };
+        let sync = syncer.sync(&job.user, &attempt);
         self.hand.carry_out(job.clone(), attempt.clone(), sync).await;
     }
 

@@ -160,6 +160,7 @@ fn desk(
         concurrency: settings.sync.concurrency.get(),
         derive_tags: settings.sesamy.derive_tags,
         dry_run: options.dry_run,
+        existing_only: options.existing_only,
         per_minute: background(settings),
     };
     Desk::new(operator, made, audience, pace, stop)

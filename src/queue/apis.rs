@@ -101,8 +101,16 @@ impl Apis {
     /// The same of the background lane, which has its own share of the rates and no more.
     pub(super) fn admit_background(&self, most: usize, now: Millis, rates: &Rates) -> Admitted {
         let of_share = |admitted: Admitted, api| {
-            let (used, share, each) = (self.0.of(api).background_used, rates.share(api), rates.each(api));
-            admitted.and(match share.available(used, now) / each {
+            let (state, share, each) = (self.0.of(api), rates.share(api), rates.each(api));
+            let used = state.background_used;
+            // While events use the rate up, what may wait leaves it to them.
+            let reserved = rates.reserved_for_events(api, each);
+            let quota = rates.quotas.of(api);
+            let left = match quota.available(state.used, now) {
+                enough if enough >= reserved + each => Admitted::Users(most),
+                _ => Admitted::NotBefore(quota.ready_at(state.used, now, reserved + each)),
+            };
+            admitted.and(left).and(match share.available(used, now) / each {
                 0 => Admitted::NotBefore(share.ready_at(used, now, each)),
                 enough => Admitted::Users(most.min(enough as usize)),
             })
@@ -201,6 +209,10 @@ impl Apis {
         if quota.available(state.used, now) == 0 {
             return Turn::NotBefore(quota.ready_at(state.used, now, 1));
         }
+        let reserved = rates.reserved_for_events(api, 1);
+        if of_background && quota.available(state.used, now) <= reserved {
+            return Turn::NotBefore(quota.ready_at(state.used, now, reserved + 1));
+        }
         if of_background && share.available(state.background_used, now) == 0 {
             return Turn::NotBefore(share.ready_at(state.background_used, now, 1));
         }
@@ -260,6 +272,12 @@ impl Rates {
     /// The same rates, for a sync that makes so many calls.
     pub(super) fn with_calls(&self, calls: PerApi<u32>) -> Self {
         Self { calls, ..*self }
+    }
+
+    /// So many calls of the burst the background lane leaves alone: half of it, but for what it needs itself.
+    fn reserved_for_events(&self, api: Api, each: u32) -> u32 {
+        let burst = self.quotas.of(api).burst.get();
+        (burst / 2).min(burst.saturating_sub(each))
     }
 
     /// The background's share of `api`: half the pace, and a tenth of the burst, so that an event always finds calls.

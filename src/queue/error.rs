@@ -137,8 +137,8 @@ pub enum OpenError {
     },
     /// An older version of this program is running on the file, and keeps its schema from being changed.
     #[error(
-        "the queue {} has schema version {found}, and this program needs {known}: a service of another version runs on \
-         it. Run the program of that version; or stop the service, and start this version in its place",
+        "the queue {} has schema version {found}, and this program needs {known}: it is a service's of another version. \
+         Run the program of that version; or stop that service, if it runs, and start this version in its place",
         path.display()
     )]
     Older {

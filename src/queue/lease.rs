@@ -117,7 +117,9 @@ impl LeaseRequest {
         if let Some(until) = row.due_at.filter(|until| row.is_held && *until > now) {
             return Err(UserLease::Held(until));
         }
-        if self.untouched_since.is_some_and(|since| row.is_touched_since(since)) {
+        // What may wait never takes what an event, or somebody by hand, is waiting for: it may be told to do less.
+        let is_anothers = self.lane == Lane::Background && row.due_at.is_some() && row.lane < self.lane;
+        if is_anothers || self.untouched_since.is_some_and(|since| row.is_touched_since(since)) {
             return Err(UserLease::Touched);
         }
         let lane = if row.due_at.is_some() { row.lane.min(self.lane) } else { self.lane };
@@ -167,7 +169,8 @@ pub enum UserLease {
     NotBefore(Millis),
     /// Syncs are paused. Nobody was made known by asking.
     Paused,
-    /// The user is due, synced or parked meanwhile ([`LeaseRequest::untouched_since`]).
+    /// The user is due, synced or parked meanwhile ([`LeaseRequest::untouched_since`]); or due in a faster lane, where
+    /// the background lane asks.
     Touched,
 }
 

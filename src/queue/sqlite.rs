@@ -83,7 +83,7 @@ pub(super) fn open(
 
     let (ends, writer_end) = Ends::new(next_due);
     let keeper = keeper::start(second, writer_end.to_self.clone(), tuning).map_err(OpenError::Thread)?;
-    let hand = hand::Hand::new(options, clock, seed, unready.since);
+    let hand = hand::Hand::new(options, clock, seed, lock.is_none(), unready.since);
     let writer = writer::Writer::new(connection, writer_end, keeper, hand, place.clone());
     writer::start(writer, unready.check.then_some(tuning), lock).map_err(OpenError::Thread)?;
     Ok((ends, Reader::new(place)))

@@ -92,6 +92,9 @@ pub struct UserRow {
     pub held_back: bool,
     /// When the last sync that ended well did.
     pub synced_at: Option<Millis>,
+    /// Whose lease it is, or was until it ended: for who holds it, and nobody else.
+    #[serde(skip)]
+    pub lease_owner: Option<i64>,
 }
 
 impl UserRow {

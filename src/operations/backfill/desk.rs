@@ -46,6 +46,8 @@ pub struct Desk {
     pub derive_tags: bool,
     /// Whether nothing is to be written.
     pub dry_run: bool,
+    /// Whether nobody is to be created or subscribed.
+    pub existing_only: bool,
     /// The background's share of each API's rate, in calls a minute.
     pub per_minute: PerApi<u32>,
     /// When to begin nothing more, and when to cut off what runs.
@@ -64,9 +66,20 @@ impl Desk {
         pace: Pace,
         stop: Stop,
     ) -> Self {
-        let Pace { concurrency, derive_tags, dry_run, per_minute } = pace;
+        let Pace { concurrency, derive_tags, dry_run, existing_only, per_minute } = pace;
         let waits_for = Mutex::default();
-        Self { operator, made, audience, concurrency, derive_tags, dry_run, per_minute, stop, waits_for }
+        Self {
+            operator,
+            made,
+            audience,
+            concurrency,
+            derive_tags,
+            dry_run,
+            existing_only,
+            per_minute,
+            stop,
+            waits_for,
+        }
     }
 
     pub(super) fn now(&self) -> Millis {
@@ -152,6 +165,8 @@ pub struct Pace {
     pub derive_tags: bool,
     /// See [`Desk::dry_run`].
     pub dry_run: bool,
+    /// See [`Desk::existing_only`].
+    pub existing_only: bool,
     /// See [`Desk::per_minute`].
     pub per_minute: PerApi<u32>,
 }

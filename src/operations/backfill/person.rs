@@ -9,11 +9,11 @@ use crate::sync::{Decision, Known, Report, SyncError};
 use crate::upstream::rest::Blame;
 use crate::upstream::{Api, Attempt, Class, PerApi};
 use crate::user::UserId;
-use crate::worker::Ended;
+use crate::worker::{EXISTING_ONLY, Ended};
 
 use super::BackfillError;
 
-/// What the history tells as the cause.
+/// What the history tells as the cause, but for a backfill that creates nobody ([`EXISTING_ONLY`]).
 pub const CAUSE: &str = "backfill";
 /// How often a dry run tries a user that fails in passing.
 const DRY_TRIES: u32 = 3;
@@ -54,7 +54,7 @@ impl Desk {
         loop {
             let request = LeaseRequest {
                 user: case.user.clone(),
-                cause: CAUSE,
+                cause: if self.existing_only { EXISTING_ONLY } else { CAUSE },
                 lane: Lane::Background,
                 calls: self.calls_of(case),
                 untouched_since: case.read_at.map(|read_at| read_at.oldest()),
@@ -147,10 +147,12 @@ impl Desk {
         self.operator.syncer.decide(user, attempt, known).await
     }
 
-    /// Whether nothing has asked for a sync since the lease. Where that cannot be told, it is not written.
+    /// Whether the lease still stands and nothing has asked for a sync since. Where that cannot be told, it is not written.
     async fn is_as_leased(&self, job: &Job) -> bool {
         match self.operator.hand.queue.rows_of(std::slice::from_ref(&job.user)).await {
-            Ok(rows) => rows.iter().any(|row| row.generation == job.generation),
+            Ok(rows) => rows
+                .iter()
+                .any(|row| row.generation == job.generation && row.lease_owner == Some(job.lease_owner)),
             Err(error) => {
                 tracing::warn!(user_id = %job.user, %error, "cannot see whether an event has come; not written");
                 false

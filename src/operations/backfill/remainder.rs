@@ -143,6 +143,7 @@ mod tests {
             answer: None,
             held_back: false,
             synced_at: synced_at.map(Millis),
+            lease_owner: None,
         }
     }
 

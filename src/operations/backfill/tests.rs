@@ -92,7 +92,8 @@ impl Town {
 
     async fn backfill(&self) -> Backfill {
         let per_minute = PerApi { sesamy: 1_000, mailmojo: 1_000 };
-        let pace = Pace { concurrency: 1, derive_tags: true, dry_run: false, per_minute };
+        let pace =
+            Pace { concurrency: 1, derive_tags: true, dry_run: false, existing_only: false, per_minute };
         let desk =
             Desk::new(self.operator.clone(), self.made.clone(), Arc::new(Nobody), pace, Stop::default());
         let order = Order { list_id: 7, existing_only: false, updated_since_seconds: None, held_back: false };

@@ -17,7 +17,7 @@ use crate::user::UserId;
 macro_rules! columns {
     () => {
         "SELECT u.user_id, u.lane, u.due_at, u.generation, u.event_type, u.attempts, u.failing_since, u.error, u.parked_at,
-            u.answer, u.held_back, u.synced_at, u.lease_owner IS NOT NULL AS is_held "
+            u.answer, u.held_back, u.synced_at, u.lease_owner "
     };
 }
 
@@ -119,9 +119,10 @@ pub(super) async fn parked(pool: &PgPool, most: usize) -> sqlx::Result<Vec<Parke
 fn user_row(row: &PgRow, now: Millis) -> sqlx::Result<UserRow> {
     let time = |column: &str| Ok::<_, sqlx::Error>(row.try_get::<Option<i64>, _>(column)?.map(Millis));
     let (due_at, parked_at) = (time("due_at")?, time("parked_at")?);
+    let lease_owner: Option<i64> = row.try_get("lease_owner")?;
     Ok(UserRow {
         user: row.try_get("user_id")?,
-        state: UserRow::state_at(now, due_at, row.try_get("is_held")?, parked_at.is_some()),
+        state: UserRow::state_at(now, due_at, lease_owner.is_some(), parked_at.is_some()),
         lane: Lane::of_number(row.try_get::<i16, _>("lane")?.into()),
         due_at,
         generation: row.try_get("generation")?,
@@ -133,5 +134,6 @@ fn user_row(row: &PgRow, now: Millis) -> sqlx::Result<UserRow> {
         answer: row.try_get("answer")?,
         held_back: row.try_get("held_back")?,
         synced_at: time("synced_at")?,
+        lease_owner,
     })
 }

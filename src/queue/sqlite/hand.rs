@@ -13,18 +13,32 @@ use crate::queue::command::Command;
 use crate::queue::{Entry, Job, NextDue, Options, Settled, Settlement};
 use crate::upstream::PerApi;
 
+/// The name of a lease, made of a random number: a command's is odd, a service's even. A service that starts ends the
+/// leases of the service before, which its lock has shown to be gone; a command's sync may be under way.
+fn lease_name(random: i64, is_command: bool) -> i64 {
+    (random & !1) | i64::from(is_command)
+}
+
 /// What a statement needs beside the transaction.
 pub(super) struct Hand {
     options: Options,
     clock: Clock,
     names: StdRng,
+    /// Whether this is a command beside a service: its leases are told from a service's by their names ([`lease_name`]).
+    is_command: bool,
     /// When this process started, until what the one before left behind is made ready.
     unready_since: Option<Millis>,
 }
 
 impl Hand {
-    pub(super) fn new(options: Options, clock: Clock, seed: u64, unready_since: Option<Millis>) -> Self {
-        Self { options, clock, names: StdRng::seed_from_u64(seed), unready_since }
+    pub(super) fn new(
+        options: Options,
+        clock: Clock,
+        seed: u64,
+        is_command: bool,
+        unready_since: Option<Millis>,
+    ) -> Self {
+        Self { options, clock, names: StdRng::seed_from_u64(seed), is_command, unready_since }
     }
 
     /// Does `commands` in one transaction; gives the next due times.
@@ -120,8 +134,9 @@ impl Hand {
         now: Millis,
         lease: impl FnOnce(&mut Lessor<'_>) -> T,
     ) -> T {
-        let Self { options, names, .. } = self;
-        lease(&mut Lessor { transaction, options, now, name: &mut || names.random() })
+        let Self { options, names, is_command, .. } = self;
+        let mut name = || lease_name(names.random(), *is_command);
+        lease(&mut Lessor { transaction, options, now, name: &mut name })
     }
 
     fn settle(

@@ -100,8 +100,14 @@ impl Place {
             return Ok(connection);
         }
         drop(connection);
-        if found == 0 && !may_create {
-            return Err(OpenError::NoQueue { path: self.path.clone() });
+        match found {
+            0 if !may_create => return Err(OpenError::NoQueue { path: self.path.clone() }),
+            0 => {}
+            // A command that only looks must not keep the service of that version from ever starting again.
+            _ if !may_create => {
+                return Err(OpenError::Older { path: self.path.clone(), found, known: schema::KNOWN });
+            }
+            _ => {}
         }
         let _lock = self.lock().map_err(|error| match error {
             OpenError::InUse { path, .. } => OpenError::Older { path, found, known: schema::KNOWN },

@@ -39,8 +39,9 @@ pub(super) const REVIVE: &str = "
         failing_since = NULL
     WHERE parked_at IS NOT NULL AND answer = ?1";
 
-/// Whatever the process before was writing is over at `?1`.
-pub(super) const END_LEASES: &str = "UPDATE users SET due_at = min(due_at, ?1) WHERE lease_owner IS NOT NULL";
+/// Whatever the service before was writing is over at `?1`. A command's lease, which is odd, stands.
+pub(super) const END_LEASES: &str = "
+    UPDATE users SET due_at = min(due_at, ?1) WHERE lease_owner IS NOT NULL AND lease_owner & 1 = 0";
 
 /// Who was not due anyhow is in the lane of retries: they may be many, and events go first.
 pub(super) const WRITE_WHAT_WAS_HELD_BACK: &str = "

@@ -11,7 +11,7 @@ use crate::user::UserId;
 
 const COLUMNS: &str =
     "user_id, lane, due_at, generation, event_type, attempts, failing_since, error, parked_at, answer,
-    held_back, synced_at, lease_owner IS NOT NULL";
+    held_back, synced_at, lease_owner";
 
 pub(in crate::queue::sqlite) fn of_one() -> String {
     format!("SELECT {COLUMNS} FROM users WHERE connection = 'default' AND user_id = ?1")
@@ -62,10 +62,10 @@ pub(super) fn of(store: &Transaction<'_>, now: Millis, users: &[UserId]) -> rusq
 
 fn read(row: &Row<'_>, now: Millis) -> rusqlite::Result<UserRow> {
     let time = |column| row.get::<_, Option<i64>>(column).map(|at| at.map(Millis));
-    let (due_at, parked_at) = (time(2)?, time(8)?);
+    let (due_at, parked_at, lease_owner) = (time(2)?, time(8)?, row.get::<_, Option<i64>>(12)?);
     Ok(UserRow {
         user: row.get(0)?,
-        state: UserRow::state_at(now, due_at, row.get(12)?, parked_at.is_some()),
+        state: UserRow::state_at(now, due_at, lease_owner.is_some(), parked_at.is_some()),
         lane: Lane::of_number(row.get(1)?),
         due_at,
         generation: row.get(3)?,
@@ -77,5 +77,6 @@ fn read(row: &Row<'_>, now: Millis) -> rusqlite::Result<UserRow> {
         answer: row.get(9)?,
         held_back: row.get(10)?,
         synced_at: time(11)?,
+        lease_owner,
     })
 }

@@ -64,6 +64,7 @@ async fn a_row_tells_all_that_is_kept_of_a_user(shop: Shop) {
         answer: None,
         held_back: true,
         synced_at,
+        lease_owner: None,
     };
     assert_eq!(queue.rows_of(&[user("kari")]).await.unwrap(), [row]);
 
