@@ -100,6 +100,8 @@ pub struct Backfill {
     names: HashMap<Id, UserId>,
     users: Option<u64>,
     estimate: Option<u64>,
+    /// Whether who ends is one more of a look's users, and not of those at the end.
+    is_looking: bool,
     looks: u32,
     cut_short: bool,
     started: Instant,
@@ -154,6 +156,7 @@ impl Backfill {
             names: HashMap::new(),
             users: None,
             estimate: None,
+            is_looking: false,
             looks: 0,
             cut_short: false,
             started: Instant::now(),
@@ -258,6 +261,9 @@ impl Backfill {
             Err(error) => (error.id(), None),
         };
         let name = self.names.remove(&id);
+        if self.is_looking {
+            self.desk.audience.passed(1);
+        }
         let (user, result, outcome) = match fate {
             Some(Fate::Ended(user, ended)) => {
                 let outcome = ended.words().0;

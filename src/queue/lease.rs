@@ -192,7 +192,7 @@ pub enum Settlement {
     Park {
         /// What failed, personal data masked.
         error: String,
-        /// What is the same for all who fail for this reason (see [`Queue::give_back`]).
+        /// What is the same for all who fail for this reason (see [`Queue::give_back`](super::Queue::give_back)).
         answer: String,
     },
     /// Not done, and nobody's fault (shutdown): due at once, whether or not an event came meanwhile.
