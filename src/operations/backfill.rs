@@ -17,6 +17,7 @@
 //! is killed and begun again; what an event has brought is never overwritten by older data; a dry run writes nothing, and
 //! its totals are what the run then does; who has left stays away.
 
+mod account;
 pub mod age;
 pub mod contracts;
 mod desk;
@@ -34,10 +35,10 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::task::{Id, JoinError, JoinSet};
+use tokio::task::{Id, JoinSet};
 
 use crate::clock::Millis;
-use crate::queue::{Progress, QueueError};
+use crate::queue::QueueError;
 use crate::user::UserId;
 use contracts::Contracts;
 pub use desk::{Audience, Desk, Pace};
@@ -45,10 +46,9 @@ pub use made::Made;
 use order::{Begin, Order, OtherOrder};
 pub use person::CAUSE;
 use person::{Case, Fate, Turn};
-use report::Line;
 pub use report::{ReportError, ReportFile};
 use seen::Seen;
-use tally::{Calls, Summary, Tally, add, per_user};
+use tally::{Calls, Summary, Tally};
 
 /// How often all users are looked at again, at the most, after the first look.
 pub const MORE_LOOKS: u32 = 3;
@@ -100,6 +100,8 @@ pub struct Backfill {
     names: HashMap<Id, UserId>,
     users: Option<u64>,
     estimate: Option<u64>,
+    /// Whether who ends is one more of a look's users, and not of those at the end.
+    is_looking: bool,
     looks: u32,
     cut_short: bool,
     started: Instant,
@@ -154,6 +156,7 @@ impl Backfill {
             names: HashMap::new(),
             users: None,
             estimate: None,
+            is_looking: false,
             looks: 0,
             cut_short: false,
             started: Instant::now(),
@@ -249,99 +252,6 @@ impl Backfill {
         };
         self.names.insert(id, user);
         Ok(true)
-    }
-
-    /// Takes in what came of a user.
-    fn take_in(&mut self, ended: Result<(Id, Fate), JoinError>) -> Result<(), BackfillError> {
-        let (id, fate) = match ended {
-            Ok((id, fate)) => (id, Some(fate)),
-            Err(error) => (error.id(), None),
-        };
-        let name = self.names.remove(&id);
-        let (user, result, outcome) = match fate {
-            Some(Fate::Ended(user, ended)) => {
-                let outcome = ended.words().0;
-                (user, ended.result, outcome)
-            }
-            Some(Fate::Would(user, result)) => (user, result, "failed"),
-            Some(Fate::Left(user)) => {
-                self.waiting.insert(user);
-                return Ok(());
-            }
-            Some(Fate::CutOff) => return Ok(()),
-            None => {
-                if let Some(user) = name {
-                    tracing::error!(user_id = %user, "a sync panicked: a fault of this program; please report it");
-                    self.failed.insert(user, "a fault of this program".to_owned());
-                }
-                return Ok(());
-            }
-        };
-        let line = match &result {
-            Ok(report) => {
-                self.tally.count(report);
-                self.failed.remove(&user);
-                self.waiting.remove(&user);
-                Line::of_sync(&user, report)
-            }
-            Err(error) => Line::of(&user, outcome, &error.answer),
-        };
-        if let Some(report) = &mut self.report {
-            report.add(&line)?;
-        }
-        if let Err(error) = result {
-            self.failed.insert(user, error.answer);
-        }
-        Ok(())
-    }
-
-    /// Counts a user as somebody else's.
-    fn leave(&mut self, user: &UserId) -> Result<(), BackfillError> {
-        self.waiting.remove(user);
-        self.failed.remove(user);
-        self.tally.left_to_events += 1;
-        match &mut self.report {
-            Some(report) => Ok(report.add(&Line::of(user, "left_to_events", ""))?),
-            None => Ok(()),
-        }
-    }
-
-    /// Keeps how far it has come, in the store and in the report.
-    async fn keep(&mut self, ended_at: Option<Millis>) -> Result<(), BackfillError> {
-        let made = self.desk.made.calls();
-        self.tally.calls = Calls {
-            sesamy: self.calls_before.sesamy + made.sesamy,
-            mailmojo: self.calls_before.mailmojo + made.mailmojo,
-        };
-        self.tally.seconds = self.seconds_before + self.started.elapsed().as_secs();
-        if let Some(report) = &mut self.report {
-            report.flush()?;
-        }
-        if self.desk.dry_run {
-            return Ok(());
-        }
-        let done = serde_json::to_string(&self.tally).unwrap_or_default();
-        let progress = Progress { started_at: self.began, ended_at, asked: self.order.to_text(), done };
-        Ok(self.desk.operator.hand.queue.keep_progress(progress).await?)
-    }
-
-    fn sum_up(self, finished: bool) -> Summary {
-        let mut failed = tally::Counts::new();
-        self.failed.values().for_each(|why| add(&mut failed, why));
-        Summary {
-            ok: finished && failed.is_empty(),
-            finished,
-            dry_run: self.desk.dry_run,
-            order: self.order,
-            started_at: self.began,
-            continued: self.continued,
-            users: self.users,
-            looks: self.looks,
-            cut_short: self.cut_short,
-            failed,
-            sesamy_calls_per_user: self.users.and_then(|users| per_user(self.tally.calls.sesamy, users)),
-            tally: self.tally,
-        }
     }
 }
 

@@ -1,11 +1,12 @@
 //! How a backfill goes, while it goes: a bar on a terminal, else a line in the log now and then.
 
+use std::fmt::Write;
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
 use crate::operations::backfill::Audience;
 
@@ -24,9 +25,13 @@ struct Bar(ProgressBar);
 impl Bar {
     fn new() -> Self {
         let bar = ProgressBar::hidden();
-        let shape = "{spinner} {prefix} {wide_bar} {pos}/{len} users, {per_sec}, {eta} left  {msg}";
+        let shape = "{spinner} {prefix} {wide_bar} {pos}/{len} users, {rate}, {eta} left  {msg}";
         if let Ok(style) = ProgressStyle::with_template(shape) {
-            bar.set_style(style);
+            let rate = |state: &ProgressState, text: &mut dyn Write| {
+                // A bar that cannot be drawn is no reason to stop.
+                let _ = write!(text, "{:.0} a minute", state.per_sec() * 60.0);
+            };
+            bar.set_style(style.with_key("rate", rate));
         }
         Self(bar)
     }

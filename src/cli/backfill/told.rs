@@ -56,7 +56,10 @@ pub(super) fn plan(plan: &Plan<'_>) -> io::Result<()> {
 }
 
 pub(super) fn summary(summary: &Summary, report: Option<&Path>) -> io::Result<()> {
-    let took = length(Duration::from_secs(summary.tally.seconds));
+    let took = match summary.tally.seconds {
+        0 => "less than a second".to_owned(),
+        seconds => length(Duration::from_secs(seconds)),
+    };
     let users = summary.users.map(|users| format!("{users} users, ")).unwrap_or_default();
     match (summary.finished, summary.dry_run) {
         (true, true) => line(&format!("{GOOD}dry run done{GOOD:#}: {users}{took}; nothing was written"))?,

@@ -36,8 +36,8 @@ impl Backfill {
                 self.tally.left_out += u64::try_from(page.left_out).unwrap_or(u64::MAX);
             }
             taken += self.work_on(page.rows, asked_at, look).await?;
+            self.desk.audience.passed(u64::try_from(page.left_out).unwrap_or(u64::MAX));
             self.keep(None).await?;
-            self.desk.audience.passed(rows);
             match page.next {
                 Some(next) => offset = next,
                 None => break,
@@ -58,12 +58,14 @@ impl Backfill {
     ) -> Result<usize, BackfillError> {
         let done = self.done(&rows).await?;
         let mut taken = 0;
+        self.is_looking = true;
         for row in rows {
             let mark = self.mark(&row);
             let seen = self.seen.of(&row.user);
             let changed_at = self.changed_at(&row);
             if !is_recent(changed_at, self.since) {
                 self.tally.not_recent += u64::from(look == 1);
+                self.desk.audience.passed(1);
                 continue;
             }
             let is_done = done.contains(&row.user);
@@ -78,9 +80,12 @@ impl Backfill {
                 taken += 1;
                 self.seen.remember(&row.user, mark);
                 self.take(row, asked_at, look).await?;
+            } else {
+                self.desk.audience.passed(1);
             }
         }
         self.drain().await?;
+        self.is_looking = false;
         Ok(taken)
     }
 
@@ -98,6 +103,7 @@ impl Backfill {
         let user = row.user.clone();
         if !self.begin_with(Case { user: row.user, known, read_at }).await? {
             self.waiting.insert(user);
+            self.desk.audience.passed(1);
         }
         Ok(())
     }
