@@ -17,6 +17,9 @@ use name::{CUSTOM, named};
 pub use name::{MAX_CHARS, PREFIX, is_ours};
 pub use reason::{Access, Reason};
 
+/// The tag of who has access that somebody else pays for: the one that a contract which is missing would bring, not take.
+pub const GIFTED: &str = "sesamy_has_gifted_subscription";
+
 /// Tags, sorted, and for each why it is wanted: one reason at the least.
 pub type Reasons = BTreeMap<String, Vec<Reason>>;
 
@@ -63,7 +66,7 @@ pub fn reasons(
         if is_gifted(entitlement, contracts) {
             let contract_id = paid_by(entitlement).map(str::to_owned);
             let why = Reason::GiftedSubscription { access: access.clone(), contract_id };
-            add(standard("has_gifted_subscription"), why);
+            add(GIFTED.to_owned(), why);
         }
         if !is_article(entitlement) {
             product_tags(entitlement).for_each(|tag| add(tag, Reason::Access(access.clone())));

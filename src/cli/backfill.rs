@@ -15,7 +15,7 @@ use super::shutdown::Signals;
 use super::wiring::{clients, open_queue, operator_with, quotas};
 use super::{CommandError, Output, answer};
 use crate::clock::Clock;
-use crate::config::Settings;
+use crate::config::{QueueUrl, Settings};
 use crate::operations::backfill::order::Order;
 use crate::operations::backfill::{Audience, Backfill, BackfillError, Desk, Made, Pace, ReportFile, age};
 use crate::operations::{self};
@@ -43,7 +43,8 @@ pub(super) struct Options {
     /// Only users who were changed, or a contract of theirs, in the time before it began: 30m, 2h, 3d.
     #[arg(long, value_name = "TIME", value_parser = duration)]
     updated_since: Option<Duration>,
-    /// Write a line of JSON per user into FILE; a dry run writes backfill-dry-run.jsonl unless told otherwise.
+    /// Write a line of JSON per user into FILE; a dry run writes backfill-dry-run.jsonl unless told otherwise, here or, where
+    /// nothing can be written here, beside the queue's file.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
     /// Begin anew, whatever was left unfinished.
@@ -122,11 +123,11 @@ async fn bring_in_step(
         );
         return Err(CommandError::Told);
     }
-    let file = options.report.clone().or_else(|| options.dry_run.then(|| DRY_RUN_REPORT.into()));
-    if let Some(path) = &file {
-        let goes_on = backfill.goes_on_from().is_some();
-        backfill.report_to(ReportFile::open(path, goes_on).map_err(BackfillError::from)?);
-    }
+    let file = report(settings, options, backfill.goes_on_from().is_some())?;
+    let file = file.map(|(path, file)| {
+        backfill.report_to(file);
+        path
+    });
     let summary = backfill.run().await?;
     if options.output.json {
         answer::json(&summary)?;
@@ -134,6 +135,32 @@ async fn bring_in_step(
         told::summary(&summary, file.as_deref())?;
     }
     if summary.ok { Ok(()) } else { Err(CommandError::Told) }
+}
+
+/// The report, open; that of a dry run is in the working directory, or, where nothing can be written there (as in the
+/// image), beside the queue's file.
+fn report(
+    settings: &Settings,
+    options: &Options,
+    goes_on: bool,
+) -> Result<Option<(PathBuf, ReportFile)>, BackfillError> {
+    let beside_the_queue = match &settings.queue.url {
+        QueueUrl::Sqlite(path) => path.with_file_name(DRY_RUN_REPORT),
+        QueueUrl::Postgres(_) => std::env::temp_dir().join(DRY_RUN_REPORT),
+    };
+    let places = match &options.report {
+        Some(path) => vec![path.clone()],
+        None if options.dry_run => vec![DRY_RUN_REPORT.into(), beside_the_queue],
+        None => return Ok(None),
+    };
+    let mut refused = None;
+    for path in places {
+        match ReportFile::open(&path, goes_on) {
+            Ok(file) => return Ok(Some((path, file))),
+            Err(error) => refused = Some(error),
+        }
+    }
+    refused.map_or(Ok(None), |error| Err(error.into()))
 }
 
 fn order(settings: &Settings, options: &Options) -> Order {

@@ -13,7 +13,6 @@ mod shutdown;
 mod sync;
 mod wiring;
 
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -147,15 +146,7 @@ async fn run(cli: Cli) -> Result<(), CommandError> {
         Command::Sync(options) => sync::run(load_quietly(config)?, options).await,
         Command::Queue(options) => queue::run(load_quietly(config)?, options).await,
         Command::Preview(options) => preview::run(load_quietly(config)?, options).await,
-        Command::Backfill(options) => {
-            // The bar tells how it goes, or the log does.
-            let settings = if std::io::stderr().is_terminal() {
-                load_quietly(config)?
-            } else {
-                load(config, LogTarget::Stderr)?
-            };
-            backfill::run(settings, options).await
-        }
+        Command::Backfill(options) => backfill::run(load_quietly(config)?, options).await,
         Command::Healthcheck => healthcheck::run(config, environment()).await,
     }
 }

@@ -115,7 +115,8 @@ impl Backfill {
         }
         let users: Vec<UserId> = rows.iter().map(|row| row.user.clone()).collect();
         let known = self.desk.operator.hand.queue.rows_of(&users).await?;
-        let is_done = |row: &crate::queue::UserRow| row.synced_at.is_some_and(|at| at >= self.began);
+        let is_done =
+            |row: &crate::queue::UserRow| row.synced_at.is_some_and(|at| at >= self.began) && !row.held_back;
         Ok(known.into_iter().filter(is_done).filter_map(|row| UserId::new(row.user).ok()).collect())
     }
 
@@ -127,12 +128,14 @@ impl Backfill {
         Mark { updated_at: row.updated_at.map(|at| at.as_millisecond()), contracts }
     }
 
-    /// When the user, or a contract of it, was changed last. None where the user's own row does not say.
+    /// When the user, or a contract of it, was changed last. None where the user's own row does not say, or where nothing
+    /// is known of the contracts.
     fn changed_at(&self, row: &UserRow) -> Option<i64> {
         let own = row.updated_at?.as_millisecond();
         match &self.contracts {
             Bought::Listed(contracts) => Some(contracts.changed_at(&row.user).map_or(own, |at| at.max(own))),
-            Bought::Nowhere | Bought::Singly => Some(own),
+            Bought::Nowhere => Some(own),
+            Bought::Singly => None,
         }
     }
 

@@ -2,10 +2,11 @@
 
 use tokio_util::sync::CancellationToken;
 
-use super::age::ReadAt;
+use super::age::{ReadAt, TooOld};
 use super::desk::Desk;
 use crate::queue::{Job, Lane, LeaseRequest, UserLease};
 use crate::sync::{Decision, Known, Report, SyncError};
+use crate::tags;
 use crate::upstream::rest::Blame;
 use crate::upstream::{Api, Attempt, Class, PerApi};
 use crate::user::UserId;
@@ -48,6 +49,12 @@ pub(super) enum Turn {
     Others,
 }
 
+/// Whether what `report` tells may come of a contract that the list of all has not told: a row that moves between two
+/// pages while they are read is on neither of them. Without it a tag would go, or access would seem to be a gift.
+fn may_lack_a_contract(report: &Report) -> bool {
+    !report.tags_removed.is_empty() || report.tags_added.iter().any(|tag| tag == tags::GIFTED)
+}
+
 impl Desk {
     /// Leases the user of `case`, once the pace, the APIs and the operator allow.
     pub(super) async fn lease(&self, case: &Case) -> Result<Turn, BackfillError> {
@@ -81,7 +88,11 @@ impl Desk {
     fn calls_of(&self, case: &Case) -> PerApi<u32> {
         let usual = self.operator.calls;
         let known = u32::from(case.known.profile.is_some()) + u32::from(case.known.contracts.is_some());
-        PerApi { sesamy: usual.sesamy.saturating_sub(known).max(1), ..usual }
+        // A second look at the contact, where the first was followed by one at Sesamy, must not wait for the pace.
+        PerApi {
+            sesamy: usual.sesamy.saturating_sub(known).max(1),
+            mailmojo: usual.mailmojo.saturating_add(1),
+        }
     }
 
     /// Syncs the user of `job`, unless an event comes in between.
@@ -110,41 +121,36 @@ impl Desk {
         attempt: &Attempt,
         case: Case,
     ) -> Option<Result<Report, SyncError>> {
-        let syncer = &self.operator.syncer;
-        let decision = match syncer.decide(&job.user, attempt, case.known).await {
-            Ok(decision) => decision,
-            Err(error) => return Some(Err(error)),
-        };
-        let decision = match self.decide_on_younger(&job.user, attempt, decision, case.read_at).await {
+        let decision = match self.decide(attempt, &case).await {
             Ok(decision) => decision,
             Err(error) => return Some(Err(error)),
         };
         if decision.changes() && !self.is_as_leased(job).await {
             return None;
         }
-        Some(syncer.write(decision, attempt).await)
+        Some(self.operator.syncer.write(decision, attempt).await)
     }
 
-    /// The same decision where it may be written; else another one, with what is too old read again.
-    async fn decide_on_younger(
-        &self,
-        user: &UserId,
-        attempt: &Attempt,
-        decision: Decision,
-        read_at: Option<ReadAt>,
-    ) -> Result<Decision, SyncError> {
-        let too_old = read_at.map(|read_at| read_at.too_old(self.now())).unwrap_or_default();
-        if !(decision.changes() && too_old.any()) {
+    /// Decides by what pages have said; where a write would follow, with what is not good enough for one read again.
+    async fn decide(&self, attempt: &Attempt, case: &Case) -> Result<Decision, SyncError> {
+        let Case { user, known, read_at } = case;
+        let syncer = &self.operator.syncer;
+        let decision = syncer.decide(user, attempt, known.clone()).await?;
+        let Some(read_at) = read_at.filter(|_| decision.changes()) else { return Ok(decision) };
+        // A dry run writes nothing, and is right as of its pages.
+        let mut again = if self.dry_run { TooOld::default() } else { read_at.too_old(self.now()) };
+        again.contracts |= read_at.contracts.is_some() && may_lack_a_contract(decision.report());
+        if !again.any() {
             return Ok(decision);
         }
         let mut known = decision.into_known();
-        if too_old.profile {
+        if again.profile {
             known.profile = None;
         }
-        if too_old.contracts {
+        if again.contracts {
             known.contracts = None;
         }
-        self.operator.syncer.decide(user, attempt, known).await
+        syncer.decide(user, attempt, known).await
     }
 
     /// Whether the lease still stands and nothing has asked for a sync since. Where that cannot be told, it is not written.
@@ -170,7 +176,7 @@ impl Desk {
             }
             let attempt = Attempt::within(hand.limits.deadline);
             let decision = tokio::select! {
-                decision = self.operator.syncer.decide(&case.user, &attempt, case.known.clone()) => decision,
+                decision = self.decide(&attempt, &case) => decision,
                 () = self.stop.leasing.cancelled() => return Fate::CutOff,
             };
             let error = match decision {

@@ -18,6 +18,8 @@ use crate::user::UserId;
 const TIMES: u32 = 6;
 /// How much later than due somebody is looked at again, so that a service has the first go.
 const A_MOMENT: Duration = Duration::from_millis(50);
+/// How often to look at whom somebody else has in hand.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// How a user's row stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,7 +80,8 @@ impl Backfill {
             match next {
                 Some(next) if !tried => {
                     self.desk.waits("for users who are tried again".to_owned());
-                    self.desk.sleep(next.since(now) + A_MOMENT).await?;
+                    // A lease may end long before its time.
+                    self.desk.sleep((next.since(now) + A_MOMENT).min(LOOK_AGAIN)).await?;
                 }
                 None if !tried => break,
                 _ => {}

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use crate::personal::Mask;
 use crate::sync::Report as Synced;
 use crate::user::UserId;
 
@@ -35,17 +36,24 @@ pub struct Line<'a> {
     pub reason: &'a str,
     /// The fields that changed.
     pub changed: &'a [&'static str],
-    /// Which of our tags the contact gained.
-    pub tags_added: &'a [String],
-    /// Which of our tags the contact lost.
-    pub tags_removed: &'a [String],
+    /// Which of our tags the contact gained, addresses masked: a publisher's custom tag can be anything.
+    pub tags_added: Vec<String>,
+    /// Which of our tags the contact lost, likewise.
+    pub tags_removed: Vec<String>,
 }
 
 impl<'a> Line<'a> {
     /// Of a user without a change.
     #[must_use]
     pub fn of(user: &'a UserId, outcome: &'a str, reason: &'a str) -> Self {
-        Self { user_id: user.as_str(), outcome, reason, changed: &[], tags_added: &[], tags_removed: &[] }
+        Self {
+            user_id: user.as_str(),
+            outcome,
+            reason,
+            changed: &[],
+            tags_added: Vec::new(),
+            tags_removed: Vec::new(),
+        }
     }
 
     /// Of a sync that ended so.
@@ -53,21 +61,29 @@ impl<'a> Line<'a> {
     pub fn of_sync(user: &'a UserId, synced: &'a Synced) -> Self {
         Self {
             changed: &synced.changed,
-            tags_added: &synced.tags_added,
-            tags_removed: &synced.tags_removed,
+            tags_added: masked(&synced.tags_added),
+            tags_removed: masked(&synced.tags_removed),
             ..Self::of(user, synced.outcome.as_str(), synced.outcome.reason().unwrap_or_default())
         }
     }
 }
 
+fn masked(tags: &[String]) -> Vec<String> {
+    let mask = Mask::default();
+    tags.iter().map(|tag| mask.apply(tag)).collect()
+}
+
 impl ReportFile {
-    /// Makes the file; one that is there is emptied, unless it is to be gone `on` with.
+    /// Makes the file, for nobody else to read; one that is there is emptied, unless it is to be gone `on` with.
     ///
     /// # Errors
     /// [`ReportError`].
     pub fn open(path: &Path, on: bool) -> Result<Self, ReportError> {
-        let file = File::options().create(true).write(true).append(on).truncate(!on).open(path);
-        let file = file.map_err(|error| ReportError { path: path.to_owned(), error })?;
+        let mut options = File::options();
+        options.create(true).write(true).append(on).truncate(!on);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let file = options.open(path).map_err(|error| ReportError { path: path.to_owned(), error })?;
         Ok(Self { path: path.to_owned(), file: BufWriter::new(file) })
     }
 

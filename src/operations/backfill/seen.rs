@@ -79,7 +79,7 @@ pub fn is_wanted(
 pub fn is_recent(changed_at: Option<i64>, since: Option<Millis>) -> bool {
     match (changed_at, since) {
         (_, None) | (None, _) => true,
-        (Some(at), Some(since)) => Millis(at) >= since,
+        (Some(at), Some(since)) => Millis(at).plus(CLOCKS_DIFFER) >= since,
     }
 }
 
