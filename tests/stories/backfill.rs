@@ -167,6 +167,51 @@ async fn with_existing_only_nobody_is_created_or_subscribed() {
 }
 
 #[tokio::test]
+async fn who_is_tried_again_by_the_service_after_existing_only_is_not_created_by_it_before_an_event_comes() {
+    let town = Town::with(&[("SYNC__BACKOFF_BASE", "500ms"), ("SYNC__BACKOFF_CAP", "500ms")]).await;
+    town.sandbox.sesamy.put_user(reader(&id(1)));
+    // Killed in the middle: the queue has the user, and the service takes the lease over once it has ended.
+    let gate = town.sandbox.sesamy.hold(Route::Entitlements);
+    let (mut child, _output) = begin(&town, &["--existing-only"]);
+    gate.arrived().await;
+    child.kill().await.unwrap();
+    gate.release();
+    let cause = "SELECT count(*) FROM users WHERE event_type = 'backfill --existing-only'";
+    assert_eq!(town.query(cause).unwrap(), 1);
+    let queue = rusqlite::Connection::open(town.queue_file()).unwrap();
+    queue.busy_timeout(std::time::Duration::from_secs(5)).unwrap();
+    queue.execute("UPDATE users SET due_at = 1", ()).unwrap();
+    drop(queue);
+    let line = town.end_of_sync(&id(1), 1).await;
+    assert_eq!((&line["outcome"], &line["reason"]), (&json!("skipped"), &json!("not_in_mailmojo")));
+    assert!(town.sandbox.mailmojo.contacts().is_empty());
+
+    town.sync(&id(1)).await;
+    assert_in_step(&town, [1]);
+}
+
+#[tokio::test]
+async fn nobody_loses_a_tag_because_a_contract_slipped_between_two_pages() {
+    let town = Town::start().await;
+    for n in 0..3 {
+        town.sandbox.sesamy.put_user(reader(&id(n)));
+        town.sync(&id(n)).await;
+    }
+    town.sandbox.clear_calls();
+    // Only the list of all has not told it.
+    let slips = |answer: &mut Value| {
+        let rows = answer.as_array_mut().unwrap();
+        rows.retain(|row| row["userId"] != json!(id(1)));
+    };
+    town.sandbox.sesamy.inject(Rule::on(Route::Contracts, Fault::edit(slips)).times(1));
+    let (ended, summary) = backfill(&town, &[]).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(summary["outcomes"], json!({"unchanged": 3}));
+    assert_eq!(town.sandbox.writes(), 0);
+    assert_in_step(&town, 0..3);
+}
+
+#[tokio::test]
 async fn with_updated_since_others_cost_nothing_but_the_pages() {
     let town = Town::start().await;
     move_in(&town.sandbox, 40);

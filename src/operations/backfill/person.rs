@@ -52,7 +52,8 @@ pub(super) enum Turn {
 /// Whether what `report` tells may come of a contract that the list of all has not told: a row that moves between two
 /// pages while they are read is on neither of them. Without it a tag would go, or access would seem to be a gift.
 fn may_lack_a_contract(report: &Report) -> bool {
-    !report.tags_removed.is_empty() || report.tags_added.iter().any(|tag| tag == tags::GIFTED)
+    report.tags_removed.iter().any(|tag| tags::OF_CONTRACTS.contains(&tag.as_str()))
+        || report.tags_added.iter().any(|tag| tag == tags::GIFTED)
 }
 
 impl Desk {

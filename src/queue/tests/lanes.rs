@@ -18,6 +18,7 @@ stories! {
     a_lane_that_is_due_sooner_does_not_go_first,
     the_background_has_no_more_places_than_there_is_room_for_it,
     the_background_has_half_the_pace_and_leaves_the_burst_to_events,
+    while_events_use_the_rate_up_the_background_waits,
     a_call_of_the_background_beyond_its_leases_is_of_its_share_too,
     what_the_background_did_not_need_goes_back_to_its_share,
     a_probe_is_somebody_who_has_not_failed_of_whatever_lane,
@@ -159,9 +160,35 @@ async fn the_background_has_half_the_pace_and_leaves_the_burst_to_events(shop: S
     shop.clock.advance(DEBOUNCE);
     let leased = queue.lease(Room::for_any(8)).await.unwrap();
     assert_eq!(leased.jobs.len(), 3, "events have the rest of the burst");
-    assert_eq!(leased.background_not_before, shop.later(SECOND));
-    shop.clock.advance(SECOND);
+    let again = leased.background_not_before;
+    assert_eq!(
+        again,
+        shop.later(SECOND).max(again),
+        "when half the burst is there again, beside its own share"
+    );
+    shop.clock.advance(again.unwrap().since(shop.clock.now()));
     assert_eq!(names(&queue.lease(Room::for_any(8)).await.unwrap().jobs), ["email|b"]);
+}
+
+async fn while_events_use_the_rate_up_the_background_waits(shop: Shop) {
+    let queue = shop.opens_as(rated(60, 30));
+    for _ in 0..16 {
+        assert_eq!(queue.meter(Lane::Events).take_call(Api::Sesamy).await, Ok(Turn::Granted));
+    }
+    let turn = queue.meter(Lane::Background).take_call(Api::Sesamy).await.unwrap();
+    assert_eq!(turn, Turn::NotBefore(shop.clock.now().plus(2 * SECOND)), "when 16 of the 30 are there");
+    let request = LeaseRequest {
+        user: user("kari"),
+        cause: "backfill",
+        lane: Lane::Background,
+        calls: PerApi { sesamy: 1, mailmojo: 2 },
+        untouched_since: None,
+    };
+    let refused = queue.lease_user(request.clone()).await.unwrap();
+    assert!(matches!(refused, UserLease::NotBefore(at) if Some(at) == shop.later(2 * SECOND)), "{refused:?}");
+    assert_eq!(queue.meter(Lane::Events).take_call(Api::Sesamy).await, Ok(Turn::Granted));
+    shop.clock.advance(3 * SECOND);
+    assert!(matches!(queue.lease_user(request).await.unwrap(), UserLease::Leased(_)));
 }
 
 async fn a_call_of_the_background_beyond_its_leases_is_of_its_share_too(shop: Shop) {

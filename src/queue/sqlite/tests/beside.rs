@@ -1,8 +1,9 @@
 //! A command on the file of a service: it keeps nobody out, and changes nothing by being there.
 
 use super::*;
-use crate::queue::Settlement;
 use crate::queue::sqlite::schema;
+use crate::queue::tests::REQUEST_TIMEOUT;
+use crate::queue::{Lane, LeaseRequest, Settled, Settlement, UserLease};
 
 fn beside(path: &Path, may_create: bool) -> Result<Queue, OpenError> {
     Queue::open_sqlite(path, Role::Command { may_create }, OPTIONS, clock(), 8)
@@ -91,7 +92,7 @@ async fn a_file_of_the_version_before_is_brought_up_to_date_with_all_its_users()
     for by_command in [false, true] {
         let (_folder, path) = folder();
         of_the_version_before(&path);
-        let queue = if by_command { beside(&path, false) } else { open(&path) }.unwrap();
+        let queue = if by_command { beside(&path, true) } else { open(&path) }.unwrap();
         let job = queue.lease(Room::for_any(9)).await.unwrap().jobs.remove(0);
         assert_eq!((job.user.clone(), job.generation), (user("kari"), 3));
         queue.settle(&job, Settlement::Release, None).await.unwrap();
@@ -115,7 +116,44 @@ async fn a_command_leaves_the_schema_to_the_service_of_another_version_that_runs
     let version = schema::version(&Connection::open(&path).unwrap()).unwrap();
     assert_eq!(version, schema::Version::Ours(2));
     drop(lock);
+    // One that only looks leaves it in any case: the service of that version may come back.
+    assert!(matches!(beside(&path, false), Err(OpenError::Older { found: 2, .. })));
     beside(&path, true).unwrap();
+}
+
+#[tokio::test]
+async fn a_service_that_starts_ends_the_leases_of_the_service_before_and_of_no_command() {
+    let (_folder, path) = folder();
+    let service = open(&path).unwrap();
+    service.push(&user("kari"), UPDATE).await.unwrap();
+    service.close().await;
+    let clock = clock();
+    let at = |role, clock: &Clock| Queue::open_sqlite(&path, role, OPTIONS, clock.clone(), 8).unwrap();
+    clock.advance(DEBOUNCE);
+    let before = at(Role::Service, &clock);
+    assert_eq!(before.lease(Room::for_any(1)).await.unwrap().jobs.len(), 1);
+    before.close().await;
+    let command = at(Role::Command { may_create: false }, &clock);
+    let request = LeaseRequest {
+        user: user("ola"),
+        cause: "sync",
+        lane: Lane::Events,
+        calls: OPTIONS.rates.calls,
+        untouched_since: None,
+    };
+    let UserLease::Leased(job) = command.lease_user(request).await.unwrap() else { panic!("not leased") };
+
+    let service = at(Role::Service, &clock);
+    clock.advance(REQUEST_TIMEOUT);
+    let taken: Vec<_> =
+        service.lease(Room::for_any(9)).await.unwrap().jobs.into_iter().map(|job| job.user).collect();
+    assert_eq!(taken, [user("kari")], "the sync of ola may be under way");
+    assert_eq!(
+        command.settle(&job, Settlement::Done { held_back: false }, None).await.unwrap(),
+        Settled::AsAsked
+    );
+    command.close().await;
+    service.close().await;
 }
 
 #[tokio::test]

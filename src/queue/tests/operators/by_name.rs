@@ -89,7 +89,9 @@ async fn a_due_user_stays_in_the_lane_that_goes_first(shop: Shop) {
     let queue = shop.opens();
     let background = |name: &str| LeaseRequest { lane: Lane::Background, ..by_hand(name) };
     due(&shop, &queue, &["due"]).await;
-    assert_eq!(ask(&queue, background("due")).await.unwrap().lane, Lane::Events);
+    let refused = queue.lease_user(background("due")).await.unwrap();
+    assert!(matches!(refused, UserLease::Touched), "an event is waiting for it: {refused:?}");
+    assert_eq!(only_job(&queue).await.user, user("due"));
     let job = leased(&shop, &queue, "idle").await;
     queue.settle(&job, DONE, None).await.unwrap();
     let job = ask(&queue, background("idle")).await.unwrap();
