@@ -74,7 +74,7 @@ pub fn is_wanted(
 }
 
 /// Whether a user who was last changed at `changed_at` is within `--updated-since`, that is `since`. One of whom that is
-/// not said may be.
+/// not said may be, and clocks differ.
 #[must_use]
 pub fn is_recent(changed_at: Option<i64>, since: Option<Millis>) -> bool {
     match (changed_at, since) {
@@ -135,7 +135,8 @@ mod tests {
             (None, None, true),
             (None, Some(5), true),
             (Some(5), Some(5), true),
-            (Some(4), Some(5), false),
+            (Some(200_000), Some(320_000), true),
+            (Some(199_999), Some(320_000), false),
         ] {
             assert_eq!(is_recent(changed_at, since.map(Millis)), recent, "{changed_at:?} {since:?}");
         }

@@ -112,7 +112,7 @@ async fn a_command_leaves_the_schema_to_the_service_of_another_version_that_runs
     let error = beside(&path, true).unwrap_err();
     let message = error.to_string();
     assert!(matches!(error, OpenError::Older { found: 2, .. }), "{message}");
-    assert!(message.contains("queue.db") && message.contains("stop the service"), "{message}");
+    assert!(message.contains("queue.db") && message.contains("stop that service"), "{message}");
     let version = schema::version(&Connection::open(&path).unwrap()).unwrap();
     assert_eq!(version, schema::Version::Ours(2));
     drop(lock);

@@ -113,7 +113,9 @@ impl Model {
         let mut row = known.unwrap_or_else(|| Row { lane: request.lane, ..Row::default() });
         if let Some(until) = row.due.filter(|until| row.owner.is_some() && *until > now) {
             assert!(matches!(came, UserLease::Held(end) if *end == until), "{came:?}");
-        } else if request.untouched_since.is_some_and(|since| row.is_touched_since(since)) {
+        } else if request.lane == Lane::Background && row.due.is_some() && row.lane < request.lane
+            || request.untouched_since.is_some_and(|since| row.is_touched_since(since))
+        {
             assert!(matches!(came, UserLease::Touched), "{came:?}");
         } else if self.paused_at.is_some() {
             assert!(matches!(came, UserLease::Paused), "{came:?}");
