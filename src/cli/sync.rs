@@ -38,7 +38,7 @@ enum One {
     Synced(Synced),
     /// `outcome` is `not_synced`; nothing was asked or written.
     Refused {
-        user: String,
+        user_id: String,
         outcome: &'static str,
         error: String,
     },
@@ -93,7 +93,7 @@ async fn one(operator: &Operator, user: &UserId, patience: &Patience) -> One {
 
 impl One {
     fn refused(user: &UserId, why: &NotSynced) -> Self {
-        Self::Refused { user: user.as_str().to_owned(), outcome: "not_synced", error: why.to_string() }
+        Self::Refused { user_id: user.as_str().to_owned(), outcome: "not_synced", error: why.to_string() }
     }
 
     fn is_good(&self) -> bool {
@@ -104,7 +104,7 @@ impl One {
 fn print(one: &One) -> std::io::Result<()> {
     let synced = match one {
         One::Synced(synced) => synced,
-        One::Refused { user, error, .. } => {
+        One::Refused { user_id: user, error, .. } => {
             return answer::line(&format!("{BAD}{:<11}{BAD:#} {user}\n            {error}", "not synced"));
         }
     };

@@ -31,6 +31,7 @@ pub struct Patience {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Synced {
     /// Who.
+    #[serde(rename = "user_id")]
     pub user: String,
     /// `created`, `subscribed`, `updated`, `unchanged` or `skipped`; `failed`, `postponed` or `parked` where it went wrong.
     pub outcome: &'static str,

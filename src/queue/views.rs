@@ -67,6 +67,7 @@ impl State {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct UserRow {
     /// The id as it is kept: one that no version of this program would take is shown as well.
+    #[serde(rename = "user_id")]
     pub user: String,
     /// What follows from the columns below and the time.
     pub state: State,

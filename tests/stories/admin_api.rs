@@ -60,7 +60,7 @@ async fn the_status_and_the_counts_are_told() {
 }
 
 fn ids(answer: &Answer) -> Vec<Value> {
-    answer.json()["users"].as_array().unwrap().iter().map(|row| row["user"].clone()).collect()
+    answer.json()["users"].as_array().unwrap().iter().map(|row| row["user_id"].clone()).collect()
 }
 
 #[tokio::test]
@@ -91,7 +91,7 @@ async fn users_are_listed_by_state_and_reason_and_page_by_page() {
 async fn a_user_is_told_with_its_history_and_its_preview() {
     let office = Office::with_somebody_parked().await;
     let user = office.user(KARI).await;
-    assert_eq!((&user["user"], &user["state"]), (&json!("email|kari"), &json!("parked")));
+    assert_eq!((&user["user_id"], &user["state"]), (&json!("email|kari"), &json!("parked")));
     assert!(user["answer"].as_str().unwrap().contains(WORDS) && user["parked_at"].is_string(), "{user}");
     let last = &user["history"][0];
     assert_eq!(

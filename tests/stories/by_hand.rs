@@ -35,7 +35,7 @@ async fn a_user_is_synced_by_hand_and_the_change_is_told() {
     }
     let again = hand(&town, &["sync", "--json", "email|kari"]).await;
     let one = &json_of(&again)["users"][0];
-    assert_eq!((&one["user"], &one["outcome"]), (&json!("email|kari"), &json!("unchanged")));
+    assert_eq!((&one["user_id"], &one["outcome"]), (&json!("email|kari"), &json!("unchanged")));
     assert_eq!(json_of(&again)["ok"], true);
     assert_eq!(town.contact("kari@example.com").tags, ["sesamy_tag_early-bird"]);
 }
@@ -150,12 +150,12 @@ async fn who_is_parked_is_listed_with_the_reason_shown_with_the_history_and_trie
     let listed =
         json_of(&hand(&town, &["queue", "list", "--state", "parked", "--reason", "PLAN", "--json"]).await);
     let ids: BTreeSet<&str> =
-        listed["users"].as_array().unwrap().iter().map(|row| row["user"].as_str().unwrap()).collect();
+        listed["users"].as_array().unwrap().iter().map(|row| row["user_id"].as_str().unwrap()).collect();
     assert_eq!(ids, BTreeSet::from(["odd1", "odd2"]), "{listed}");
     let page = json_of(&hand(&town, &["queue", "list", "--limit", "2", "--json"]).await);
-    assert_eq!((page["more"].as_bool(), page["users"][1]["user"].as_str()), (Some(true), Some("odd1")));
+    assert_eq!((page["next"].as_str(), page["users"][1]["user_id"].as_str()), (Some("odd1"), Some("odd1")));
     let next = json_of(&hand(&town, &["queue", "list", "--limit", "2", "--after", "odd1", "--json"]).await);
-    assert_eq!((next["more"].as_bool(), next["users"].as_array().unwrap().len()), (Some(false), 2));
+    assert_eq!((next["next"].as_str(), next["users"].as_array().unwrap().len()), (None, 2));
 
     let shown = hand(&town, &["queue", "show", "odd1"]).await;
     for told in ["parked", "no such plan", "userVendor.1#update", "permanent"] {

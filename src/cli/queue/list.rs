@@ -28,12 +28,12 @@ pub(super) struct Options {
     output: Output,
 }
 
-/// The answer of `queue list --json`.
+/// The answer of `queue list --json`, and of the admin API.
 #[derive(Debug, Serialize)]
 struct Answer {
-    /// Whether there are more: ask again with `--after` and the last id.
-    more: bool,
     users: Vec<UserRow>,
+    /// What `--after` has to be for the next page; null on the last.
+    next: Option<String>,
 }
 
 pub(super) async fn run(operator: &Operator, options: Options) -> Result<(), CommandError> {
@@ -48,7 +48,8 @@ pub(super) async fn run(operator: &Operator, options: Options) -> Result<(), Com
     let more = users.len() > limit;
     users.truncate(limit);
     if options.output.json {
-        return Ok(answer::json(&Answer { more, users })?);
+        let next = users.last().filter(|_| more).map(|last| last.user.clone());
+        return Ok(answer::json(&Answer { users, next })?);
     }
     let (now, width) = (operator.hand.clock.now(), widest(&users));
     for user in &users {
