@@ -169,7 +169,7 @@ async fn with_existing_only_nobody_is_created_or_subscribed() {
 #[tokio::test]
 async fn who_is_tried_again_by_the_service_after_existing_only_is_not_created_by_it_before_an_event_comes() {
     let town = Town::with(&[("SYNC__BACKOFF_BASE", "500ms"), ("SYNC__BACKOFF_CAP", "500ms")]).await;
-    town.sandbox.sesamy.put_user(reader(&id(1)));
+    town.sandbox.sesamy.put_user(reader(&id(40)));
     // Killed in the middle: the queue has the user, and the service takes the lease over once it has ended.
     let gate = town.sandbox.sesamy.hold(Route::Entitlements);
     let (mut child, _output) = begin(&town, &["--existing-only"]);
@@ -182,12 +182,12 @@ async fn who_is_tried_again_by_the_service_after_existing_only_is_not_created_by
     queue.busy_timeout(std::time::Duration::from_secs(5)).unwrap();
     queue.execute("UPDATE users SET due_at = 1", ()).unwrap();
     drop(queue);
-    let line = town.end_of_sync(&id(1), 1).await;
+    let line = town.end_of_sync(&id(40), 1).await;
     assert_eq!((&line["outcome"], &line["reason"]), (&json!("skipped"), &json!("not_in_mailmojo")));
     assert!(town.sandbox.mailmojo.contacts().is_empty());
 
-    town.sync(&id(1)).await;
-    assert_in_step(&town, [1]);
+    town.sync(&id(40)).await;
+    assert_in_step(&town, [40]);
 }
 
 #[tokio::test]
@@ -206,9 +206,10 @@ async fn nobody_loses_a_tag_because_a_contract_slipped_between_two_pages() {
     town.sandbox.sesamy.inject(Rule::on(Route::Contracts, Fault::edit(slips)).times(1));
     let (ended, summary) = backfill(&town, &[]).await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    assert_eq!(summary["outcomes"], json!({"unchanged": 3}));
+    // The second look sees what the list tells by then, and finds nothing to do either.
+    assert_eq!(summary["outcomes"], json!({"unchanged": 4}));
     assert_eq!(town.sandbox.writes(), 0);
-    assert_in_step(&town, 0..3);
+    (0..3).for_each(|n| assert!(town.contact(&address(n)).sesamy_tags().contains(&SUBSCRIBER)));
 }
 
 #[tokio::test]
