@@ -1,6 +1,6 @@
 //! How a command answers: JSON for programs, or lines for people, in colour where standard output is a terminal.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
@@ -23,6 +23,19 @@ pub(super) fn json(answer: &impl Serialize) -> io::Result<()> {
 /// Prints a line.
 pub(super) fn line(text: &str) -> io::Result<()> {
     writeln!(anstream::stdout(), "{text}")
+}
+
+/// Asks `question` on standard error, where there is somebody to ask; else nobody has agreed.
+pub(super) fn confirmed(question: &str) -> io::Result<bool> {
+    if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
+        return Ok(false);
+    }
+    let mut out = anstream::stderr();
+    write!(out, "{question} [y/N] ")?;
+    out.flush()?;
+    let mut typed = String::new();
+    io::stdin().read_line(&mut typed)?;
+    Ok(matches!(typed.trim(), "y" | "Y" | "yes"))
 }
 
 /// A user's id, as it was typed.

@@ -3,7 +3,6 @@
 mod progress;
 mod told;
 
-use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -117,7 +116,7 @@ async fn bring_in_step(
         ),
         now: clock.now(),
     })?;
-    if !(options.dry_run || options.yes || is_confirmed()?) {
+    if !(options.dry_run || options.yes || answer::confirmed("Go on?")?) {
         anstream::eprintln!(
             "Nothing was done. Add --yes to go on without being asked, or --dry-run to see what would be done."
         );
@@ -205,18 +204,6 @@ fn calls_each(settings: &Settings, options: &Options) -> PerApi<f64> {
     let own = if settings.sesamy.derive_tags { 1.0 } else { 0.0 };
     let usual = usual_calls(settings.sesamy.derive_tags).mailmojo - u32::from(options.dry_run);
     PerApi { sesamy: own + PAGES_EACH, mailmojo: usual.into() }
-}
-
-fn is_confirmed() -> std::io::Result<bool> {
-    if !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
-        return Ok(false);
-    }
-    let mut out = anstream::stderr();
-    write!(out, "Go on? [y/N] ")?;
-    out.flush()?;
-    let mut typed = String::new();
-    std::io::stdin().read_line(&mut typed)?;
-    Ok(matches!(typed.trim(), "y" | "Y" | "yes"))
 }
 
 /// The first signal lets syncs under way end, for a while; the second ends the process at once.

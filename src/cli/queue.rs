@@ -3,8 +3,6 @@
 mod list;
 mod show;
 
-use std::io::{IsTerminal, Write};
-
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 
@@ -122,7 +120,11 @@ async fn retry(operator: &Operator, options: RetryOptions) -> Result<(), Command
     };
     let users = operator.hand.queue.count_retry(&whom).await?;
     let json = options.output.json;
-    if !(by_name > 0 || options.yes || users == 0 || (!json && is_confirmed(users)?)) {
+    if !(by_name > 0
+        || options.yes
+        || users == 0
+        || (!json && answer::confirmed(&format!("{} will be made due. Go on?", many(users)))?))
+    {
         if json {
             answer::json(&Retried { users, done: false })?;
         } else {
@@ -143,19 +145,6 @@ async fn retry(operator: &Operator, options: RetryOptions) -> Result<(), Command
     }
     let missed = users < u64::try_from(by_name).unwrap_or(u64::MAX);
     if missed { Err(CommandError::Told) } else { Ok(()) }
-}
-
-/// Asks where there is somebody to ask.
-fn is_confirmed(users: u64) -> std::io::Result<bool> {
-    if !(std::io::stdin().is_terminal() && std::io::stdout().is_terminal()) {
-        return Ok(false);
-    }
-    let mut out = anstream::stdout();
-    write!(out, "{} will be made due. Go on? [y/N] ", many(users))?;
-    out.flush()?;
-    let mut typed = String::new();
-    std::io::stdin().read_line(&mut typed)?;
-    Ok(matches!(typed.trim(), "y" | "Y" | "yes"))
 }
 
 fn many(users: u64) -> String {

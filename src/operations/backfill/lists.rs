@@ -42,11 +42,15 @@ impl Desk {
             return Ok(0);
         }
         // Twice as far each time, then by halves: `some` is the page behind the last one that had rows.
-        let (mut some, mut none) = (1, None);
+        let (mut some, mut none) = (1_usize, None);
         while size.is_none() && none != Some(some) {
             let at = none.map_or(some * 2 - 1, |none| some + (none - some) / 2);
-            let page = self.users(at * page_rows).await?;
-            size = Size::of(&page, at * page_rows);
+            let offset = at.saturating_mul(page_rows);
+            let page = self.users(offset).await?;
+            if page.mark == first.mark {
+                break; // it answers the same page wherever it is asked: there is no telling
+            }
+            size = Size::of(&page, offset);
             if page.rows.len() + page.left_out == 0 {
                 (size, none) = (None, Some(at));
             } else {
