@@ -24,6 +24,7 @@ mod error;
 mod history;
 mod lane;
 mod lease;
+mod meter;
 mod postgres;
 mod reader;
 mod sqlite;
@@ -37,11 +38,9 @@ use std::time::Duration;
 
 use tokio::sync::{Mutex, oneshot, watch};
 
-use futures_util::future::BoxFuture;
-
 use crate::clock::{Clock, Millis};
+use crate::upstream::Api;
 use crate::upstream::rest::Change;
-use crate::upstream::{Api, Meter, Turn};
 use crate::user::UserId;
 
 pub use apis::Rates;
@@ -50,6 +49,7 @@ pub use error::{Damage, OpenError, QueueError};
 pub use history::{Entry, HistoryRow, MinuteCount};
 pub use lane::{Lane, NextDue};
 pub use lease::{Job, Known, LeaseRequest, Leased, Room, Settled, Settlement, UserLease};
+pub use meter::LaneMeter;
 pub use postgres::{Place, PostgresError, PostgresUrl};
 use reader::Reader;
 pub use views::{Census, Filter, ParkedGroup, Progress, Retry, State, UserRow};
@@ -393,30 +393,5 @@ impl Queue {
         self.0.ends.send(command).await?;
         // The writer answers everything that it takes; if it does not, it is gone.
         receiver.await.unwrap_or(Err(QueueError::Closed))
-    }
-}
-
-/// The account of calls that a lane makes beside those that came with its leases.
-#[derive(Debug, Clone)]
-pub struct LaneMeter {
-    queue: Queue,
-    lane: Lane,
-}
-
-impl Queue {
-    /// Who keeps the account of the calls of `lane`: the background's are of its own share too.
-    #[must_use]
-    pub fn meter(&self, lane: Lane) -> LaneMeter {
-        LaneMeter { queue: self.clone(), lane }
-    }
-}
-
-impl Meter for LaneMeter {
-    fn take_call(&self, api: Api) -> BoxFuture<'_, Result<Turn, String>> {
-        Box::pin(async move {
-            let (answer, receiver) = Answer::open();
-            let turn = self.queue.ask(Command::TakeCall { api, lane: self.lane, answer }, receiver).await;
-            turn.map_err(|error| error.to_string())
-        })
     }
 }
