@@ -89,7 +89,7 @@ impl Keys {
 }
 
 impl Session {
-    /// What every form of this session carries.
+    /// What every form of the session carries.
     pub(super) fn form_token(&self) -> String {
         hex::encode(self.form_token)
     }

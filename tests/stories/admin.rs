@@ -90,7 +90,7 @@ impl Office {
         format!("Cookie: {}\r\n", answer.header("set-cookie").unwrap().split(';').next().unwrap())
     }
 
-    /// The form's token of a page that this session sees.
+    /// The form's token of a page that the session sees.
     pub async fn form_token(&self, cookie: &str) -> String {
         let page = self.get("/admin", cookie).await;
         assert_eq!(page.status, 200, "{page:?}");
