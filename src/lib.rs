@@ -20,8 +20,8 @@
 //! | room | knows | does not know |
 //! |---|---|---|
 //! | [`cli`] | one file per command; wires the rest together | how anything works inside |
-//! | [`config`] | every setting, its default, its check | who uses it |
 //! | [`admin`] | the operations page, its JSON API, who may open them | how anything is done |
+//! | [`config`] | every setting, its default, its check | who uses it |
 //! | [`server`] | routes, authentication, limits, problem responses, health | Mailmojo, the merge |
 //! | [`event`] | the shape of an event, the eight types | HTTP |
 //! | [`operations`] | what an operator asks for: preview, sync now, retry, pause, backfill | who asks, and how it is shown |
