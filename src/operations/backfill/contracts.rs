@@ -122,8 +122,8 @@ impl Contracts {
     }
 
     /// How many contracts there are.
-    #[must_use]
-    pub fn count(&self) -> usize {
+    #[cfg(test)]
+    fn count(&self) -> usize {
         self.users.values().map(|of_user| of_user.contracts.len()).sum()
     }
 
