@@ -32,6 +32,7 @@
 //! | [`sesamy`], [`mailmojo`] | one API each: its paths, its models | each other |
 //! | [`upstream`] | what both clients share: tokens, pacing, rests, error classes | either API |
 //! | [`sandbox`] | an in-memory Sesamy and Mailmojo over real HTTP | the service |
+//! | [`memory`] | what is remembered of a user between two syncs: plain data | what follows from it |
 //! | [`telemetry`], [`personal`], [`user`], [`clock`] | the ground: logs and metrics, masking, ids, time | everything above |
 
 pub mod admin;
@@ -40,6 +41,7 @@ pub mod clock;
 pub mod config;
 pub mod event;
 pub mod mailmojo;
+pub mod memory;
 pub mod merge;
 pub mod operations;
 pub mod personal;

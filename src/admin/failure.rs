@@ -59,6 +59,7 @@ impl From<NotSynced> for Failure {
         match why {
             NotSynced::Held { .. } => Self::Busy(why),
             NotSynced::Paused
+            | NotSynced::Forgotten
             | NotSynced::Resting { .. }
             | NotSynced::NoCalls { .. }
             | NotSynced::Stopped => Self::NotNow(why),

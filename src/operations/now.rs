@@ -90,6 +90,9 @@ pub enum NotSynced {
     /// An operator has paused syncs.
     #[error("syncs are paused: `queue resume` lets them go on")]
     Paused,
+    /// The user was forgotten by an operator.
+    #[error("the user was forgotten, and is not synced any more; `sync --again` takes the user up again")]
+    Forgotten,
     /// Somebody syncs the user, and was not done in time.
     #[error("the user is being synced by the service just now, until {until} at the latest; try again then")]
     Held {
@@ -150,10 +153,12 @@ impl Operator {
                 lane: Lane::Events,
                 calls: self.calls,
                 untouched_since: None,
+                again: false,
             };
             let refused = match self.hand.queue.lease_user(request).await? {
                 UserLease::Leased(job) => return Ok(*job),
                 UserLease::Paused => return Err(NotSynced::Paused),
+                UserLease::Forgotten => return Err(NotSynced::Forgotten),
                 UserLease::Held(until) => NotSynced::Held { until },
                 // It was touched between two looks: it asks for none, so this is a moment's matter.
                 UserLease::Touched => NotSynced::Held { until: self.hand.clock.now() },

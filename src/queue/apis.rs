@@ -31,6 +31,8 @@ pub(super) struct ApiState {
     pub(super) rest: Shared,
     /// Since when an operator has paused syncs; the same in both rows.
     pub(super) paused_at: Option<Millis>,
+    /// Since when no write takes a tag away; the same in both rows.
+    pub(super) braked_at: Option<Millis>,
 }
 
 /// Both rows.
@@ -248,19 +250,34 @@ impl Apis {
             }
             News::Resume => {
                 self.set_paused(None);
+                self.set_braked(None);
                 self.end_rests();
             }
+            News::Brake => {
+                let since = self.braked_at().unwrap_or(now);
+                self.set_braked(Some(since));
+            }
+            News::Release => self.set_braked(None),
         }
     }
 
     /// What all know.
     pub(super) fn known(&self) -> Known {
         let rests = PerApi::each(|api| self.0.of(api).rest.clone());
-        Known { rests, paused_at: self.paused_at() }
+        Known { rests, paused_at: self.paused_at(), braked_at: self.braked_at() }
     }
 
     fn paused_at(&self) -> Option<Millis> {
         Api::ALL.into_iter().find_map(|api| self.0.of(api).paused_at)
+    }
+
+    /// Since when no write takes a tag away.
+    pub(super) fn braked_at(&self) -> Option<Millis> {
+        Api::ALL.into_iter().find_map(|api| self.0.of(api).braked_at)
+    }
+
+    fn set_braked(&mut self, since: Option<Millis>) {
+        Api::ALL.into_iter().for_each(|api| self.0.of_mut(api).braked_at = since);
     }
 
     fn set_paused(&mut self, since: Option<Millis>) {

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     Entry, Job, Known, Lane, LeaseRequest, Leased, NextDue, Progress, QueueError, Retry, Room, Settled,
-    Settlement, UserLease,
+    Settlement, Tick, Ticked, UserLease,
 };
 use crate::clock::Millis;
 use crate::upstream::rest::Change;
@@ -32,6 +32,10 @@ pub(super) enum Command {
     Retry { whom: Retry, answer: Answer<u64> },
     /// Up to `most` rows of history less; the answer is how many they were. Never in a transaction with events.
     Prune { before: Millis, most: usize, answer: Answer<u64> },
+    /// Who has become due by the clock, and the next of the round. Never in a transaction with events.
+    Tick { tick: Tick, answer: Answer<Ticked> },
+    /// The leased user's row and history gone, a keyed hash left; the answer is whether the lease was still there.
+    Forget { job: Job, answer: Answer<bool> },
     /// How far a backfill has come.
     KeepProgress { progress: Progress, answer: Answer<()> },
     /// One attempt less for each of `users`; and who is parked with `parked_with` is due at `due`.
@@ -55,8 +59,12 @@ pub(super) enum News {
     Rest(Api, Change),
     /// No more syncs until further notice.
     Pause,
-    /// Syncs go on, and no API rests any more.
+    /// Syncs go on, no API rests any more, and writes take tags away again.
     Resume,
+    /// No write takes a tag away until further notice.
+    Brake,
+    /// They do again.
+    Release,
 }
 
 /// An event to keep.
@@ -84,6 +92,8 @@ impl Command {
             Self::LeaseUser { answer, .. } => answer.send(committed),
             Self::Retry { answer, .. } | Self::Prune { answer, .. } => answer.send(committed),
             Self::KeepProgress { answer, .. } => answer.send(committed),
+            Self::Tick { answer, .. } => answer.send(committed),
+            Self::Forget { answer, .. } => answer.send(committed),
             Self::Probe | Self::Close => {}
         }
     }

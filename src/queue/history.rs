@@ -16,7 +16,7 @@ pub struct Entry {
     pub outcome: &'static str,
     /// As in the log: why it was skipped or failed; empty where the outcome says it all.
     pub reason: &'static str,
-    /// Whether `sync.dry_run` kept the change from being written.
+    /// Whether `sync.dry_run` or the brake kept a change from being written.
     pub held_back: bool,
     /// The names of the fields that changed.
     pub changed: Vec<String>,
@@ -24,6 +24,8 @@ pub struct Entry {
     pub tags_added: Vec<String>,
     /// Which of our tags the contact lost, addresses masked.
     pub tags_removed: Vec<String>,
+    /// Which of our tags the contact of an address lost that the user had before, likewise.
+    pub old_tags_removed: Vec<String>,
     /// Which try it was, counted from 1.
     pub attempt: u32,
     /// How long it took, in milliseconds.
@@ -42,6 +44,7 @@ impl Entry {
             changed: joined(&self.changed),
             tags_added: joined(&self.tags_added),
             tags_removed: joined(&self.tags_removed),
+            old_tags_removed: joined(&self.old_tags_removed),
             error: self.error.clone(),
         }
     }
@@ -56,6 +59,7 @@ pub(super) struct Gist {
     pub(super) changed: String,
     pub(super) tags_added: String,
     pub(super) tags_removed: String,
+    pub(super) old_tags_removed: String,
     pub(super) error: Option<String>,
 }
 
@@ -111,6 +115,8 @@ pub struct HistoryRow {
     pub tags_added: Vec<String>,
     /// As [`Entry::tags_removed`].
     pub tags_removed: Vec<String>,
+    /// As [`Entry::old_tags_removed`].
+    pub old_tags_removed: Vec<String>,
     /// As [`Entry::attempt`], of the last of them.
     pub attempt: u32,
     /// As [`Entry::ms`], of the last of them.

@@ -2,6 +2,7 @@
 
 use super::Lane;
 use crate::clock::Millis;
+use crate::memory::Memory;
 use crate::upstream::PerApi;
 use crate::upstream::rest::Shared;
 use crate::user::UserId;
@@ -33,6 +34,8 @@ pub struct Job {
     pub calls_taken: PerApi<u32>,
     /// Whether it tries if an API is back.
     pub is_probe: bool,
+    /// What the row remembers of the user.
+    pub memory: Memory,
 }
 
 /// How many users a worker has room for.
@@ -73,6 +76,8 @@ pub struct Known {
     pub rests: PerApi<Shared>,
     /// Since when an operator has paused syncs; none while they go on.
     pub paused_at: Option<Millis>,
+    /// Since when no write takes a tag away (see [`crate::sync::Brake`]); none while they do.
+    pub braked_at: Option<Millis>,
 }
 
 /// A lease of one user, asked for by name.
@@ -89,6 +94,8 @@ pub struct LeaseRequest {
     /// Where this is set, only a user who is not due, and neither synced nor parked at this time or since: what was read
     /// of the user at this time is then no older than anything that has been written since.
     pub untouched_since: Option<Millis>,
+    /// Whether a user who was forgotten is taken up again; otherwise that is [`UserLease::Forgotten`].
+    pub again: bool,
 }
 
 /// What a lease by name looks at of a user's row, and what it makes of it.
@@ -172,16 +179,15 @@ pub enum UserLease {
     /// The user is due, synced or parked meanwhile ([`LeaseRequest::untouched_since`]); or due in a faster lane, where
     /// the background lane asks.
     Touched,
+    /// The user was forgotten ([`crate::queue::Queue::forget`]), and is not known any more.
+    Forgotten,
 }
 
 /// How a lease ends. Whatever the end, a row for which an event came meanwhile is in the first lane from then on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Settlement {
-    /// The sync is done; `held_back` marks a change that `sync.dry_run` kept from being written.
-    Done {
-        /// Whether there was a change that was not written.
-        held_back: bool,
-    },
+    /// The sync is done.
+    Done(Box<Done>),
     /// Try again at `at`, in the lane of retries or a slower one.
     Retry {
         /// When.
@@ -206,6 +212,26 @@ pub enum Settlement {
         /// When the lease ends.
         until: Millis,
     },
+}
+
+#[cfg(test)]
+impl Settlement {
+    /// The end of a sync of which nothing is to be remembered.
+    pub(crate) fn done(held_back: bool) -> Self {
+        Self::Done(Box::new(Done { held_back, ..Done::default() }))
+    }
+}
+
+/// What a sync that ended well leaves in the row.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Done {
+    /// Whether there was a change that was not written: `sync.dry_run`, or the brake. It is made up for once neither holds.
+    pub held_back: bool,
+    /// What to remember, in place of what was.
+    pub memory: Memory,
+    /// When to look at the user again though nothing asks for it: the tags that are wanted change by themselves then, or it
+    /// is time for a second look. In place of what was; none: there is no such moment.
+    pub changes_at: Option<Millis>,
 }
 
 /// What came of a settlement.

@@ -19,6 +19,7 @@
 //! in milliseconds.
 
 mod apis;
+mod clockwork;
 mod command;
 mod error;
 mod history;
@@ -44,11 +45,12 @@ use crate::upstream::rest::Change;
 use crate::user::UserId;
 
 pub use apis::Rates;
+pub use clockwork::{DRIFT, EXPIRY, Round, Tick, Ticked};
 use command::{Answer, Command, Ends, News, Push};
 pub use error::{Damage, OpenError, QueueError};
 pub use history::{Entry, HistoryRow, MinuteCount};
 pub use lane::{Lane, NextDue};
-pub use lease::{Job, Known, LeaseRequest, Leased, Room, Settled, Settlement, UserLease};
+pub use lease::{Done, Job, Known, LeaseRequest, Leased, Room, Settled, Settlement, UserLease};
 pub use meter::LaneMeter;
 pub use postgres::{Place, PostgresError, PostgresUrl};
 use reader::Reader;
@@ -254,8 +256,48 @@ impl Queue {
         self.ask(Command::Retry { whom, answer }, receiver).await
     }
 
+    /// Makes due who has become so by the clock, whose held back change is held back no longer, and who is next of the round;
+    /// in small steps that no event waits for. One with nothing to do writes nothing. Any number of processes may do it.
+    ///
+    /// # Errors
+    /// The store failed; whoever was made due stays so.
+    pub async fn tick(&self, tick: Tick) -> Result<Ticked, QueueError> {
+        let (answer, receiver) = Answer::open();
+        self.ask(Command::Tick { tick, answer }, receiver).await
+    }
+
+    /// Forgets the leased user: row and history are erased, and a keyed hash is left by which later events and rounds of the
+    /// user are dropped. Whether it was; not where the lease was lost.
+    ///
+    /// # Errors
+    /// The store failed; nothing was erased.
+    pub async fn forget(&self, job: &Job) -> Result<bool, QueueError> {
+        let (answer, receiver) = Answer::open();
+        self.ask(Command::Forget { job: job.clone(), answer }, receiver).await
+    }
+
+    /// Keeps writes from taking tags away, in all processes, until [`Queue::release_brake`] or [`Queue::resume`]. On already:
+    /// stays so since then.
+    ///
+    /// # Errors
+    /// The store failed; nothing was changed.
+    pub async fn brake(&self) -> Result<Known, QueueError> {
+        let (answer, receiver) = Answer::open();
+        self.ask(Command::Know { news: News::Brake, answer }, receiver).await
+    }
+
+    /// Lets writes take tags away again. Whose change was held back is due with the next tick.
+    ///
+    /// # Errors
+    /// The store failed; nothing was changed.
+    pub async fn release_brake(&self) -> Result<Known, QueueError> {
+        let (answer, receiver) = Answer::open();
+        self.ask(Command::Know { news: News::Release, answer }, receiver).await
+    }
+
     /// Takes away up to `most` history rows whose last sync was before `before`, in a transaction of their own that no
-    /// event waits in; how many they were. Counts per minute go with them once they are a day old.
+    /// event waits in; how many they were. Counts per minute go with them once they are a day old, and so do rows of users
+    /// whom Sesamy has not known since before `before` and of whom no address is remembered; these count too.
     ///
     /// # Errors
     /// The store failed; nothing was.
@@ -340,6 +382,30 @@ impl Queue {
     /// The store could not be read.
     pub async fn rows_of(&self, users: &[UserId]) -> Result<Vec<UserRow>, QueueError> {
         self.0.reader.rows_of(self.0.clock.now(), users).await
+    }
+
+    /// Whom of `users` somebody has had forgotten.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    pub async fn forgotten(&self, users: &[UserId]) -> Result<Vec<UserId>, QueueError> {
+        self.0.reader.forgotten(users).await
+    }
+
+    /// Whether the row of anybody but `user` remembers `address`, letter case aside.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    pub async fn is_anothers(&self, user: &UserId, address: &str) -> Result<bool, QueueError> {
+        self.0.reader.is_anothers(user, address).await
+    }
+
+    /// How far the last round has come; none where there was none.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    pub async fn round(&self) -> Result<Option<Round>, QueueError> {
+        self.0.reader.round().await
     }
 
     /// The latest `most` rows of the history of `user`, the latest first.

@@ -1,8 +1,8 @@
 //! The store, as it is read: beside the writer, so that reading never holds up an event.
 
 use super::{
-    Census, Filter, HistoryRow, MinuteCount, ParkedGroup, Progress, QueueError, Retry, UserRow, postgres,
-    sqlite,
+    Census, Filter, HistoryRow, MinuteCount, ParkedGroup, Progress, QueueError, Retry, Round, UserRow,
+    postgres, sqlite,
 };
 use crate::clock::Millis;
 use crate::user::UserId;
@@ -60,6 +60,27 @@ impl Reader {
         match self {
             Self::Sqlite(reader) => reader.counts_since(since).await,
             Self::Postgres(reader) => reader.counts_since(since).await,
+        }
+    }
+
+    pub(super) async fn forgotten(&self, users: &[UserId]) -> Result<Vec<UserId>, QueueError> {
+        match self {
+            Self::Sqlite(reader) => reader.forgotten(users).await,
+            Self::Postgres(reader) => reader.forgotten(users).await,
+        }
+    }
+
+    pub(super) async fn is_anothers(&self, user: &UserId, address: &str) -> Result<bool, QueueError> {
+        match self {
+            Self::Sqlite(reader) => reader.is_anothers(user, address).await,
+            Self::Postgres(reader) => reader.is_anothers(user, address).await,
+        }
+    }
+
+    pub(super) async fn round(&self) -> Result<Option<Round>, QueueError> {
+        match self {
+            Self::Sqlite(reader) => reader.round().await,
+            Self::Postgres(reader) => reader.round().await,
         }
     }
 

@@ -37,7 +37,9 @@ pub(super) const OPTIONS: Options = Options {
     },
 };
 pub(super) const UPDATE: &str = "contract.1#update";
-pub(super) const DONE: Settlement = Settlement::Done { held_back: false };
+pub(super) fn done() -> Settlement {
+    Settlement::done(false)
+}
 
 /// Where queues are opened, one after the other, on one store and one clock that is moved by hand.
 pub(super) struct Shop {

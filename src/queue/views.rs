@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::Lane;
 use crate::clock::Millis;
+use crate::memory::Memory;
 use crate::user::UserId;
 
 /// How many rows are in which state, each counted to [`Census::LIMIT`] at the most.
@@ -93,6 +94,11 @@ pub struct UserRow {
     pub held_back: bool,
     /// When the last sync that ended well did.
     pub synced_at: Option<Millis>,
+    /// When the user is looked at again though nothing asks for it ([`super::Done::changes_at`]).
+    pub changes_at: Option<Millis>,
+    /// What is remembered of the user; not for lists.
+    #[serde(skip)]
+    pub memory: Memory,
     /// Whose lease it is, or was until it ended: for who holds it, and nobody else.
     #[serde(skip)]
     pub lease_owner: Option<i64>,

@@ -1,5 +1,7 @@
 //! How a sync ends: its outcome, its report, and what a failure leaves.
 
+use crate::clock::Millis;
+use crate::memory::Memory;
 use crate::merge;
 use crate::personal::Mask;
 use crate::upstream::{Api, Class, Failure};
@@ -83,12 +85,18 @@ pub struct Report {
     pub tags_added: Vec<String>,
     /// Which of our tags the contact lost.
     pub tags_removed: Vec<String>,
+    /// Which of our tags the contact of the address lost that the user had before; none where it is the same.
+    pub old_tags_removed: Vec<String>,
     /// Whether `sync.dry_run` kept a change from being written.
     pub held_back: bool,
     /// The status for which the contact is not subscribed by us, where there is one.
     pub withheld: Option<String>,
     /// Which APIs answered all that they were asked.
     pub reached: Vec<Api>,
+    /// What to remember of the user from now on.
+    pub memory: Memory,
+    /// When to look at the user again though nothing asks for it; none: there is no such moment.
+    pub changes_at: Option<Millis>,
 }
 
 impl Report {
@@ -98,9 +106,12 @@ impl Report {
             changed: Vec::new(),
             tags_added: Vec::new(),
             tags_removed: Vec::new(),
+            old_tags_removed: Vec::new(),
             held_back: false,
             withheld: None,
             reached: reached.to_vec(),
+            memory: Memory::default(),
+            changes_at: None,
         }
     }
 

@@ -23,6 +23,7 @@ pub(super) fn tell(job: &Job, result: &Result<Report, SyncError>, settlement: &S
                 changed = report.changed.join(","),
                 tags_added = shown(&report.tags_added),
                 tags_removed = shown(&report.tags_removed),
+                old_tags_removed = shown(&report.old_tags_removed),
                 ms,
                 attempt,
                 dry_run = report.held_back,
@@ -45,6 +46,7 @@ pub(super) fn tell(job: &Job, result: &Result<Report, SyncError>, settlement: &S
                         changed = "",
                         tags_added = "",
                         tags_removed = "",
+                        old_tags_removed = "",
                         ms,
                         attempt,
                         error = error.message,
@@ -84,6 +86,7 @@ pub(super) fn entry(
             changed: report.changed.iter().map(|&field| field.to_owned()).collect(),
             tags_added: masked(&report.tags_added),
             tags_removed: masked(&report.tags_removed),
+            old_tags_removed: masked(&report.old_tags_removed),
             ..common
         },
         Err(error) => Entry { error: Some(error.message.clone()), ..common },

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{Rests, ended, verdict};
 use crate::clock::Clock;
-use crate::queue::{Entry, Job, Known, Queue, Settlement};
+use crate::queue::{Done, Entry, Job, Known, Queue, Settlement};
 use crate::sync::{Report, SyncError};
 use crate::upstream::rest::{Admission, Shared};
 use crate::upstream::{Api, Attempt, PerApi};
@@ -113,7 +113,11 @@ impl Hand {
         let settlement = match &result {
             Ok(report) => {
                 report.reached.iter().for_each(|api| self.rests.of(*api).succeeded(&job.user));
-                Settlement::Done { held_back: report.held_back }
+                Settlement::Done(Box::new(Done {
+                    held_back: report.held_back,
+                    memory: report.memory.clone(),
+                    changes_at: report.changes_at,
+                }))
             }
             Err(error) => self.judge(&job, error).await,
         };

@@ -67,10 +67,11 @@ mod tests {
             lane: Lane::Events,
             calls: PerApi { sesamy: 1, mailmojo: 1 },
             untouched_since: None,
+            again: false,
         };
         let UserLease::Leased(job) = queue.lease_user(request).await.unwrap() else { panic!("not leased") };
         let entry = Entry { outcome: "updated", ..Entry::default() };
-        queue.settle(&job, Settlement::Done { held_back: false }, Some(entry)).await.unwrap();
+        queue.settle(&job, Settlement::done(false), Some(entry)).await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]

@@ -66,6 +66,7 @@ impl Desk {
                 lane: Lane::Background,
                 calls: self.calls_of(case),
                 untouched_since: case.read_at.map(|read_at| read_at.oldest()),
+                again: false,
             };
             // Not raced with a stop: who is leased by then is synced, and let go of in the usual way.
             let leased = self.operator.hand.queue.lease_user(request).await?;
@@ -74,7 +75,7 @@ impl Desk {
                     self.goes_on();
                     return Ok(Turn::Leased(job));
                 }
-                UserLease::Held(_) | UserLease::Touched => return Ok(Turn::Others),
+                UserLease::Held(_) | UserLease::Touched | UserLease::Forgotten => return Ok(Turn::Others),
                 UserLease::Paused => self.until_open().await?,
                 UserLease::NotBefore(until) => {
                     if until.since(self.now()).as_secs() >= 1 {

@@ -146,6 +146,8 @@ mod tests {
             answer: None,
             held_back: false,
             synced_at: synced_at.map(Millis),
+            changes_at: None,
+            memory: crate::memory::Memory::default(),
             lease_owner: None,
         }
     }

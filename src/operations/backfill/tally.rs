@@ -122,9 +122,12 @@ mod tests {
             changed: vec![],
             tags_added: tags(added),
             tags_removed: tags(removed),
+            old_tags_removed: vec![],
             held_back: false,
             withheld: None,
             reached: vec![],
+            memory: crate::memory::Memory::default(),
+            changes_at: None,
         }
     }
 

@@ -109,6 +109,7 @@ fn state(row: &PgRow) -> sqlx::Result<ApiState> {
         used: Used(row.try_get("used")?),
         background_used: Used(row.try_get("background_used")?),
         rest: Shared::from(columns),
+        braked_at: None,
         paused_at: row.try_get::<Option<i64>, _>("paused_at")?.map(Millis),
     })
 }

@@ -131,6 +131,7 @@ fn job(asked: Asked<'_>, standing: Standing) -> Job {
         calls: PerApi::default(),
         calls_taken: PerApi::default(),
         is_probe: false,
+        memory: crate::memory::Memory::default(),
     }
 }
 

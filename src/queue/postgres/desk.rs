@@ -84,6 +84,7 @@ impl Desk {
                     command.reply(came);
                 }
                 Command::Retry { .. } | Command::Prune { .. } => self.errands.run(command),
+                Command::Tick { .. } | Command::Forget { .. } => command.reply(Ok(())),
                 Command::Push(_) | Command::Probe | Command::Close => {}
             }
         }

@@ -152,6 +152,7 @@ fn gist(row: &PgRow) -> sqlx::Result<Gist> {
         held_back: row.try_get("held_back")?,
         changed: row.try_get("changed")?,
         tags_added: row.try_get("tags_added")?,
+        old_tags_removed: String::new(),
         tags_removed: row.try_get("tags_removed")?,
         error: row.try_get("error")?,
     })

@@ -125,6 +125,7 @@ fn job(row: &PgRow) -> sqlx::Result<Result<(i64, Job), (String, String)>> {
         calls: PerApi::default(),
         calls_taken: PerApi::default(),
         is_probe: false,
+        memory: crate::memory::Memory::default(),
     };
     Ok(Ok((row.try_get(7)?, job)))
 }

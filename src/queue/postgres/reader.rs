@@ -8,7 +8,7 @@ use super::{Tuning, retry, rows};
 use crate::clock::Millis;
 use crate::queue::history::{minute_at, minute_of};
 use crate::queue::{
-    Census, Filter, HistoryRow, MinuteCount, ParkedGroup, Progress, QueueError, Retry, UserRow,
+    Census, Filter, HistoryRow, MinuteCount, ParkedGroup, Progress, QueueError, Retry, Round, UserRow,
 };
 use crate::user::UserId;
 
@@ -134,6 +134,22 @@ impl Reader {
         self.read(progress).await
     }
 
+    pub(in crate::queue) async fn forgotten(&self, _users: &[UserId]) -> Result<Vec<UserId>, QueueError> {
+        Ok(Vec::new())
+    }
+
+    pub(in crate::queue) async fn is_anothers(
+        &self,
+        _user: &UserId,
+        _address: &str,
+    ) -> Result<bool, QueueError> {
+        Ok(false)
+    }
+
+    pub(in crate::queue) async fn round(&self) -> Result<Option<Round>, QueueError> {
+        Ok(None)
+    }
+
     async fn read<T>(&self, reading: impl Future<Output = sqlx::Result<T>>) -> Result<T, QueueError> {
         within(self.tuning, reading).await.map_err(QueueError::from)
     }
@@ -154,6 +170,7 @@ fn history_row(row: &PgRow) -> sqlx::Result<HistoryRow> {
         changed: list("changed")?,
         tags_added: list("tags_added")?,
         tags_removed: list("tags_removed")?,
+        old_tags_removed: Vec::new(),
         attempt: count("attempt")?,
         ms: from_kept(row.try_get("ms")?),
         error: row.try_get("error")?,

@@ -11,6 +11,7 @@ use super::reader::from_kept;
 use super::retry::searched;
 use super::statements::storable;
 use crate::clock::Millis;
+use crate::memory::Memory;
 use crate::queue::{Census, Filter, Lane, ParkedGroup, State, UserRow};
 use crate::user::UserId;
 
@@ -121,6 +122,8 @@ fn user_row(row: &PgRow, now: Millis) -> sqlx::Result<UserRow> {
     let (due_at, parked_at) = (time("due_at")?, time("parked_at")?);
     let lease_owner: Option<i64> = row.try_get("lease_owner")?;
     Ok(UserRow {
+        changes_at: None,
+        memory: Memory::default(),
         user: row.try_get("user_id")?,
         state: UserRow::state_at(now, due_at, lease_owner.is_some(), parked_at.is_some()),
         lane: Lane::of_number(row.try_get::<i16, _>("lane")?.into()),

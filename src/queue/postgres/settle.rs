@@ -72,7 +72,7 @@ pub(super) struct Came {
 impl End<'_> {
     fn kind(&self) -> i16 {
         match self.how {
-            Settlement::Done { .. } => DONE,
+            Settlement::Done(_) => DONE,
             Settlement::Retry { .. } => RETRY,
             Settlement::Park { .. } => PARK,
             Settlement::Release => RELEASE,
@@ -89,7 +89,7 @@ impl End<'_> {
 
     fn flag(&self) -> bool {
         match self.how {
-            Settlement::Done { held_back } => *held_back,
+            Settlement::Done(done) => done.held_back,
             Settlement::Retry { counts, .. } => *counts,
             _ => false,
         }

@@ -16,7 +16,7 @@ use self::proxy::Proxy;
 use super::{PostgresUrl, Tuning};
 use crate::clock::{Clock, Millis};
 use crate::queue::tests::server::Ground;
-use crate::queue::tests::{DEBOUNCE, DONE, LEASE, OPTIONS, UPDATE, next_due, only_job, park, user};
+use crate::queue::tests::{DEBOUNCE, LEASE, OPTIONS, UPDATE, done, next_due, only_job, park, user};
 use crate::queue::{NextDue, Role, Room};
 use crate::queue::{Options, Queue, QueueError, Settled, Settlement};
 
@@ -67,7 +67,7 @@ async fn a_database_that_was_cut_off_and_is_back_has_lost_and_doubled_nothing() 
     assert!(queue.lease(Room::for_any(1)).await.is_err() && queue.census().await.is_err());
     let settling = tokio::spawn({
         let queue = queue.clone();
-        async move { queue.settle(&job, DONE, None).await }
+        async move { queue.settle(&job, done(), None).await }
     });
 
     proxy.open();
@@ -122,7 +122,7 @@ async fn a_lease_whose_answer_was_lost_is_leased_again_and_no_attempt_is_counted
     queue.settle(&jobs[0], park("400"), None).await.unwrap();
     assert!(proxy.has_lost_it());
     assert_eq!(
-        queue.settle(&jobs[0], DONE, None).await.unwrap(),
+        queue.settle(&jobs[0], done(), None).await.unwrap(),
         Settled::LeaseLost,
         "it was kept the first time"
     );
@@ -152,7 +152,7 @@ async fn a_row_that_the_store_refuses_fails_alone() {
     assert!(matches!(&kept[1], Err(QueueError::Store(why)) if why.contains("not this one")), "{kept:?}");
     assert!(!kept[1].as_ref().unwrap_err().to_string().contains("email|"));
 
-    let settled = join_all(jobs.iter().map(|job| queue.settle(job, DONE, None))).await;
+    let settled = join_all(jobs.iter().map(|job| queue.settle(job, done(), None))).await;
     assert!(matches!(settled[..], [Ok(Settled::DueAgain), Err(QueueError::Store(_)), Ok(Settled::DueAgain)]));
     queue.close().await;
 }
@@ -227,7 +227,7 @@ async fn a_start_leaves_the_leases_of_others_alone() {
     let other = open(&ground, &ground.url, &clock, QUICK);
     assert_eq!(next_due(&other), Some(end));
     assert!(other.lease(Room::for_any(1)).await.unwrap().jobs.is_empty());
-    assert_eq!(one.settle(&job, DONE, None).await.unwrap(), Settled::AsAsked);
+    assert_eq!(one.settle(&job, done(), None).await.unwrap(), Settled::AsAsked);
     one.close().await;
     other.close().await;
 }
@@ -256,7 +256,7 @@ async fn replicas_that_push_and_settle_the_same_users_at_once_never_fail() {
                 }
                 let jobs = queue.lease(Room::for_any(20)).await.unwrap().jobs;
                 leased += jobs.len();
-                for settled in join_all(jobs.iter().rev().map(|job| queue.settle(job, DONE, None))).await {
+                for settled in join_all(jobs.iter().rev().map(|job| queue.settle(job, done(), None))).await {
                     assert_ne!(settled.unwrap(), Settled::LeaseLost);
                 }
             }
@@ -332,13 +332,13 @@ async fn a_server_that_takes_nothing_is_not_stormed_and_holds_up_nobody_for_ever
     assert!(made < 20 + 2 * waits as usize, "{made} connections in {waits} s");
     assert!(!queue.accepting());
 
-    let settled = tokio::time::timeout(PATIENCE, queue.settle(&job, DONE, None)).await;
+    let settled = tokio::time::timeout(PATIENCE, queue.settle(&job, done(), None)).await;
     assert!(settled.expect("it gives up").is_err());
     ground.sql("DROP TRIGGER refuse ON users");
     until("events are taken again", || queue.accepting()).await;
     let settled = tokio::time::timeout(PATIENCE, async {
         loop {
-            match queue.settle(&job, DONE, None).await {
+            match queue.settle(&job, done(), None).await {
                 Ok(settled) => return settled,
                 Err(_) => tokio::time::sleep(Duration::from_millis(5)).await, // its connection is not there yet
             }

@@ -38,6 +38,7 @@ fn read_one(transaction: &Transaction<'_>, api: Api) -> rusqlite::Result<ApiStat
             used: Used(row.get(0)?),
             background_used: Used(row.get(8)?),
             rest: Shared::from(columns),
+            braked_at: None,
             paused_at: row.get::<_, Option<i64>>(9)?.map(Millis),
         })
     });

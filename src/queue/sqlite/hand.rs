@@ -102,6 +102,8 @@ impl Hand {
         match command {
             // Events are kept already, and errands are taken apart.
             Command::Push(_) | Command::Retry { .. } | Command::Prune { .. } | Command::Close => {}
+            Command::Tick { answer, .. } => answer.hold(crate::queue::Ticked::default()),
+            Command::Forget { answer, .. } => answer.hold(false),
             Command::Probe => statements::probe(transaction)?,
             Command::Lease { room, answer } => {
                 answer.hold(self.leasing(transaction, now, |lessor| lessor.lease(*room))?);

@@ -77,6 +77,7 @@ fn read_last(row: &Row<'_>) -> rusqlite::Result<(i64, Gist)> {
         held_back: row.get(3)?,
         changed: row.get(4)?,
         tags_added: row.get(5)?,
+        old_tags_removed: String::new(),
         tags_removed: row.get(6)?,
         error: row.get(7)?,
     };

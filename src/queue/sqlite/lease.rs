@@ -4,6 +4,7 @@ use rusqlite::{OptionalExtension, Row, Transaction, params};
 
 use super::apis;
 use crate::clock::Millis;
+use crate::memory::Memory;
 use crate::queue::apis::{Admitted, Apis};
 use crate::queue::lease::Standing;
 use crate::queue::{Job, Lane, LeaseRequest, Leased, Options, Room, UserLease};
@@ -213,6 +214,7 @@ impl Lessor<'_> {
             calls: PerApi::default(), // these three are told by `Apis::leased`
             calls_taken: PerApi::default(),
             is_probe: false,
+            memory: Memory::default(),
         }
     }
 }

@@ -72,8 +72,8 @@ fn end(
 ) -> rusqlite::Result<Settled> {
     let (user, owner, generation, again) = (job.user.as_str(), job.lease_owner, job.generation, again.0);
     match how {
-        Settlement::Done { held_back } => {
-            run(transaction, DONE, params![user, owner, generation, again, held_back, now.0])
+        Settlement::Done(done) => {
+            run(transaction, DONE, params![user, owner, generation, again, done.held_back, now.0])
         }
         Settlement::Retry { at, counts, error } => {
             run(transaction, RETRY, params![user, owner, generation, again, at.0, counts, now.0, error])

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{DEBOUNCE, DONE, Shop, UPDATE, leased, next_due, only_job, park, retry, stories, user};
+use super::{DEBOUNCE, Shop, UPDATE, done, leased, next_due, only_job, park, retry, stories, user};
 use crate::clock::Millis;
 use crate::queue::Room;
 use crate::queue::Settled;
@@ -35,7 +35,7 @@ async fn the_same_event_twice_is_one_sync(shop: Shop) {
     let queue = shop.opens();
     queue.push(&user("kari"), UPDATE).await.unwrap();
     let job = leased(&shop, &queue, "kari").await;
-    assert_eq!(queue.settle(&job, DONE, None).await.unwrap(), Settled::AsAsked);
+    assert_eq!(queue.settle(&job, done(), None).await.unwrap(), Settled::AsAsked);
     assert_eq!(next_due(&queue), None);
 }
 
@@ -67,7 +67,7 @@ async fn an_event_during_a_sync_makes_the_user_due_again(shop: Shop) {
     let queue = shop.opens();
     let far = Millis(i64::MAX);
     for (name, how, attempts) in [
-        ("done", DONE, 0),
+        ("done", done(), 0),
         ("failed", retry(far, true), 1),
         ("rest", retry(far, false), 0),
         ("bad", park("400"), 0),
@@ -81,7 +81,7 @@ async fn an_event_during_a_sync_makes_the_user_due_again(shop: Shop) {
         let job = only_job(&queue).await;
         assert_eq!((job.user.clone(), job.attempts), (user(name), attempts));
         assert_eq!(job.failing_since.is_some(), attempts > 0, "{name}");
-        assert_eq!(queue.settle(&job, DONE, None).await.unwrap(), Settled::AsAsked);
+        assert_eq!(queue.settle(&job, done(), None).await.unwrap(), Settled::AsAsked);
     }
 }
 
@@ -94,7 +94,7 @@ async fn an_event_during_a_lease_does_not_end_it(shop: Shop) {
     assert_eq!(next_due(&queue), end);
     shop.clock.advance(DEBOUNCE);
     assert!(queue.lease(Room::for_any(10)).await.unwrap().jobs.is_empty());
-    assert_eq!(queue.settle(&job, DONE, None).await.unwrap(), Settled::DueAgain);
+    assert_eq!(queue.settle(&job, done(), None).await.unwrap(), Settled::DueAgain);
 }
 
 async fn a_parked_user_comes_back_afresh_with_the_next_event(shop: Shop) {
@@ -109,7 +109,7 @@ async fn a_parked_user_comes_back_afresh_with_the_next_event(shop: Shop) {
 
     let job = leased(&shop, &queue, "kari").await;
     assert_eq!((job.attempts, job.failing_since), (0, None));
-    queue.settle(&job, DONE, None).await.unwrap();
+    queue.settle(&job, done(), None).await.unwrap();
     shop.clock.advance(Duration::from_secs(15));
     assert_eq!(queue.census().await.unwrap().parked, 0);
 }

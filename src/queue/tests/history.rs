@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{DONE, LEASE, Shop, UPDATE, leased, park, retry, stories, user};
+use super::{LEASE, Shop, UPDATE, done, leased, park, retry, stories, user};
 use crate::queue::{Entry, Job, MinuteCount, Queue, Settled, Settlement};
 
 stories! {
@@ -38,7 +38,7 @@ fn nothing_to_do() -> Entry {
 
 async fn synced(shop: &Shop, queue: &Queue, name: &str, entry: Entry) {
     let job = leased(shop, queue, name).await;
-    assert_eq!(queue.settle(&job, DONE, Some(entry)).await.unwrap(), Settled::AsAsked);
+    assert_eq!(queue.settle(&job, done(), Some(entry)).await.unwrap(), Settled::AsAsked);
 }
 
 async fn a_sync_leaves_a_row_with_all_that_is_told_of_it(shop: Shop) {
@@ -50,6 +50,7 @@ async fn a_sync_leaves_a_row_with_all_that_is_told_of_it(shop: Shop) {
         held_back: true,
         changed: vec!["first_name".to_owned(), "tags".to_owned()],
         tags_added: vec!["sesamy_plus".to_owned(), "sesamy_tag_a|b".to_owned()],
+        old_tags_removed: vec![],
         tags_removed: vec!["sesamy_tag_a\nb".to_owned()],
         attempt: 3,
         ms: 1_234,
@@ -113,11 +114,11 @@ async fn only_who_ends_the_lease_writes_the_history(shop: Shop) {
     let late = leased(&shop, &queue, "kari").await;
     shop.clock.advance(LEASE);
     let current = super::only_job(&queue).await;
-    let settled = queue.settle(&late, DONE, Some(gained("sesamy_late"))).await.unwrap();
+    let settled = queue.settle(&late, done(), Some(gained("sesamy_late"))).await.unwrap();
     assert_eq!(settled, Settled::LeaseLost);
     assert!(queue.history(&user("kari"), 10).await.unwrap().is_empty());
     for expected in [Settled::AsAsked, Settled::LeaseLost] {
-        assert_eq!(queue.settle(&current, DONE, Some(gained("sesamy_plus"))).await.unwrap(), expected);
+        assert_eq!(queue.settle(&current, done(), Some(gained("sesamy_plus"))).await.unwrap(), expected);
     }
     let rows = queue.history(&user("kari"), 10).await.unwrap();
     assert_eq!((rows.len(), rows[0].times), (1, 1));
@@ -127,7 +128,7 @@ async fn only_who_ends_the_lease_writes_the_history(shop: Shop) {
 async fn every_end_may_leave_a_row_and_none_has_to(shop: Shop) {
     let queue = shop.opens();
     let at = shop.later(Duration::from_secs(600)).unwrap();
-    let ends = [DONE, retry(at, true), park("400"), Settlement::Release, Settlement::Abandon { until: at }];
+    let ends = [done(), retry(at, true), park("400"), Settlement::Release, Settlement::Abandon { until: at }];
     for (number, how) in ends.into_iter().enumerate() {
         let (told, untold) = (format!("told-{number}"), format!("untold-{number}"));
         let job: Job = leased(&shop, &queue, &told).await;
@@ -216,6 +217,6 @@ async fn who_was_last_synced_when_is_kept(shop: Shop) {
     assert_eq!(queue.rows_of(&[user("kari")]).await.unwrap()[0].synced_at, synced_at);
     let job = leased(&shop, &queue, "kari").await;
     queue.push(&user("kari"), UPDATE).await.unwrap();
-    assert_eq!(queue.settle(&job, DONE, None).await.unwrap(), Settled::DueAgain);
+    assert_eq!(queue.settle(&job, done(), None).await.unwrap(), Settled::DueAgain);
     assert_eq!(queue.rows_of(&[user("kari")]).await.unwrap()[0].synced_at, Some(shop.clock.now()));
 }

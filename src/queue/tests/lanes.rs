@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::sharing::{SECOND, rated, rest};
 use super::{
-    DEBOUNCE, DONE, LEASE, Shop, UPDATE, due, leased, names, next_due, only_job, park, retry, stories, user,
+    DEBOUNCE, LEASE, Shop, UPDATE, done, due, leased, names, next_due, only_job, park, retry, stories, user,
 };
 use crate::queue::{Job, Lane, LeaseRequest, NextDue, Queue, Room, Settled, Settlement, UserLease};
 use crate::upstream::rest::Why;
@@ -37,6 +37,7 @@ async fn of_background(queue: &Queue, name: &str) -> Job {
         lane: Lane::Background,
         calls: PerApi { sesamy: 3, mailmojo: 2 },
         untouched_since: None,
+        again: false,
     };
     match queue.lease_user(request).await.unwrap() {
         UserLease::Leased(job) => *job,
@@ -88,7 +89,7 @@ async fn who_failed_in_the_background_is_tried_again_there(shop: Shop) {
     }
     let job = only_job(&queue).await;
     assert_eq!(job.lane, Lane::Background);
-    queue.settle(&job, DONE, None).await.unwrap();
+    queue.settle(&job, done(), None).await.unwrap();
     assert_eq!(leased(&shop, &queue, "kari").await.lane, Lane::Events, "an event is an event");
 }
 
@@ -112,7 +113,7 @@ async fn an_event_during_a_sync_of_the_background_lifts_its_user_when_that_ends(
     let queue = shop.opens();
     let at = shop.later(HOUR).unwrap();
     for (name, how) in
-        [("done", DONE), ("failed", retry(at, true)), ("bad", park("400")), ("stop", Settlement::Release)]
+        [("done", done()), ("failed", retry(at, true)), ("bad", park("400")), ("stop", Settlement::Release)]
     {
         let job = of_background(&queue, name).await;
         queue.push(&user(name), UPDATE).await.unwrap();
@@ -183,6 +184,7 @@ async fn while_events_use_the_rate_up_the_background_waits(shop: Shop) {
         lane: Lane::Background,
         calls: PerApi { sesamy: 1, mailmojo: 2 },
         untouched_since: None,
+        again: false,
     };
     let refused = queue.lease_user(request.clone()).await.unwrap();
     assert!(matches!(refused, UserLease::NotBefore(at) if Some(at) == shop.later(2 * SECOND)), "{refused:?}");
@@ -212,11 +214,12 @@ async fn what_the_background_did_not_need_goes_back_to_its_share(shop: Shop) {
         lane: Lane::Background,
         calls: PerApi { sesamy: 1, mailmojo: 2 },
         untouched_since: None,
+        again: false,
     };
     let refused = queue.lease_user(request.clone()).await.unwrap();
     assert!(matches!(refused, UserLease::NotBefore(at) if Some(at) == shop.later(SECOND)), "{refused:?}");
     assert!(queue.rows_of(&[user("ola")]).await.unwrap().is_empty(), "nobody is made known by asking");
-    queue.settle(&job, DONE, None).await.unwrap();
+    queue.settle(&job, done(), None).await.unwrap();
     assert!(matches!(queue.lease_user(request).await.unwrap(), UserLease::Leased(_)));
 }
 
@@ -228,7 +231,7 @@ async fn a_probe_is_somebody_who_has_not_failed_of_whatever_lane(shop: Shop) {
     queue.tell_rest(Api::Mailmojo, rest(Why::Outage, shop.later(Duration::ZERO))).await.unwrap();
     let probe = only_job(&queue).await;
     assert_eq!((probe.user.clone(), probe.lane, probe.is_probe), (user("fresh"), Lane::Background, true));
-    queue.settle(&probe, DONE, None).await.unwrap();
+    queue.settle(&probe, done(), None).await.unwrap();
     assert_eq!(only_job(&queue).await.user, user("failed"), "then whoever is left");
 }
 
@@ -243,7 +246,7 @@ async fn what_an_outage_parked_comes_back_in_the_lane_of_retries(shop: Shop) {
 async fn what_dry_run_held_back_lets_events_go_first(shop: Shop) {
     let queue = shop.opens_with(true);
     let job = leased(&shop, &queue, "held-back").await;
-    queue.settle(&job, Settlement::Done { held_back: true }, None).await.unwrap();
+    queue.settle(&job, Settlement::done(true), None).await.unwrap();
     let queue = shop.restarts(queue).await;
     due(&shop, &queue, &["event"]).await;
     let jobs = queue.lease(Room::for_any(2)).await.unwrap().jobs;

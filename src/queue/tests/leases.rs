@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{DEBOUNCE, DONE, LEASE, Shop, UPDATE, leased, next_due, only_job, park, retry, stories, user};
+use super::{DEBOUNCE, LEASE, Shop, UPDATE, done, leased, next_due, only_job, park, retry, stories, user};
 use crate::queue::Room;
 use crate::queue::{Job, Queue, Settled, Settlement};
 
@@ -79,12 +79,12 @@ async fn a_foreign_lease_is_neither_settled_nor_made_longer(shop: Shop) {
     let (end, until) = (next_due(&queue), shop.later(LEASE * 2).unwrap());
     let other = shop.another();
     let foreign = Job { lease_owner: job.lease_owner.wrapping_add(1), ..job.clone() };
-    for how in [DONE, retry(until, true), park("400"), Settlement::Release, Settlement::Abandon { until }] {
+    for how in [done(), retry(until, true), park("400"), Settlement::Release, Settlement::Abandon { until }] {
         assert_eq!(other.settle(&foreign, how, None).await.unwrap(), Settled::LeaseLost);
         assert_eq!(next_due(&other), end);
     }
     assert_eq!(
-        other.settle(&job, DONE, None).await.unwrap(),
+        other.settle(&job, done(), None).await.unwrap(),
         Settled::AsAsked,
         "by whomever, the name counts"
     );
@@ -110,19 +110,19 @@ async fn a_late_settlement_changes_nothing(shop: Shop) {
     let end = next_due(&queue);
 
     let until = shop.clock.now();
-    for how in [DONE, retry(until, true), park("400"), Settlement::Release, Settlement::Abandon { until }] {
+    for how in [done(), retry(until, true), park("400"), Settlement::Release, Settlement::Abandon { until }] {
         assert_eq!(queue.settle(&late, how, None).await.unwrap(), Settled::LeaseLost);
         assert_eq!(next_due(&queue), end);
     }
-    assert_eq!(queue.settle(&current, DONE, None).await.unwrap(), Settled::AsAsked);
-    assert_eq!(queue.settle(&current, DONE, None).await.unwrap(), Settled::LeaseLost, "a second time");
+    assert_eq!(queue.settle(&current, done(), None).await.unwrap(), Settled::AsAsked);
+    assert_eq!(queue.settle(&current, done(), None).await.unwrap(), Settled::LeaseLost, "a second time");
 }
 
 async fn a_settlement_counts_until_somebody_takes_the_user_over(shop: Shop) {
     let queue = shop.opens();
     let job = leased(&shop, &queue, "kari").await;
     shop.clock.advance(LEASE * 2);
-    assert_eq!(queue.settle(&job, DONE, None).await.unwrap(), Settled::AsAsked);
+    assert_eq!(queue.settle(&job, done(), None).await.unwrap(), Settled::AsAsked);
     assert_eq!(next_due(&queue), None);
 }
 
@@ -161,7 +161,7 @@ async fn a_sync_that_ends_well_forgets_the_failures(shop: Shop) {
     let job = leased(&shop, &queue, "kari").await;
     queue.settle(&job, retry(shop.clock.now(), true), None).await.unwrap();
     let job = only_job(&queue).await;
-    queue.settle(&job, DONE, None).await.unwrap();
+    queue.settle(&job, done(), None).await.unwrap();
     let job = leased(&shop, &queue, "kari").await;
     assert_eq!((job.attempts, job.failing_since), (0, None));
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 
 use super::{
-    DEBOUNCE, DONE, FURTHEST, LEASE, REQUEST_TIMEOUT, Shop, UPDATE, leased, next_due, only_job, park, retry,
+    DEBOUNCE, FURTHEST, LEASE, REQUEST_TIMEOUT, Shop, UPDATE, done, leased, next_due, only_job, park, retry,
     stories, user,
 };
 use crate::queue::Room;
@@ -92,7 +92,7 @@ async fn a_restart_never_makes_a_lease_longer(shop: Shop) {
 async fn what_dry_run_held_back_is_due_at_the_first_start_without_it(shop: Shop) {
     let queue = shop.opens_with(true);
     let job = leased(&shop, &queue, "kari").await;
-    queue.settle(&job, Settlement::Done { held_back: true }, None).await.unwrap();
+    queue.settle(&job, Settlement::done(true), None).await.unwrap();
     queue.close().await;
     let queue = shop.opens_with(true);
     assert_eq!(next_due(&queue), None);
@@ -110,9 +110,9 @@ async fn what_dry_run_held_back_is_due_at_the_first_start_without_it(shop: Shop)
 async fn a_later_sync_without_a_change_takes_the_mark_away(shop: Shop) {
     let queue = shop.opens_with(true);
     let job = leased(&shop, &queue, "kari").await;
-    queue.settle(&job, Settlement::Done { held_back: true }, None).await.unwrap();
+    queue.settle(&job, Settlement::done(true), None).await.unwrap();
     let job = leased(&shop, &queue, "kari").await;
-    queue.settle(&job, DONE, None).await.unwrap();
+    queue.settle(&job, done(), None).await.unwrap();
     let queue = shop.restarts(queue).await;
     assert_eq!(next_due(&queue), None);
 }

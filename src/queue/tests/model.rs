@@ -106,6 +106,7 @@ async fn take(step: Step, shop: &Shop, queue: &mut Queue, model: &mut Model, job
                 lane: Lane::ALL[lane],
                 calls: PerApi { sesamy: 1, mailmojo: 1 },
                 untouched_since: untouched.map(|ago| Millis(now.0.saturating_sub_unsigned(ago))),
+                again: false,
             };
             let came = queue.lease_user(request.clone()).await.unwrap();
             model.lease_user(&request, now, &came);
@@ -116,7 +117,7 @@ async fn take(step: Step, shop: &Shop, queue: &mut Queue, model: &mut Model, job
         Step::Settle(back, how) => {
             let Some(job) = jobs.iter().rev().nth(back) else { return };
             let how = match how {
-                How::Done(held_back) => Settlement::Done { held_back },
+                How::Done(held_back) => Settlement::done(held_back),
                 How::Retry(delay, counts) => retry(after(delay), counts),
                 How::Park(answer) => park(ANSWERS[answer]),
                 How::Release => Settlement::Release,

@@ -7,7 +7,7 @@ mod retries;
 
 use std::time::Duration;
 
-use super::{DONE, Shop, UPDATE, due, leased, names, only_job, stories, user};
+use super::{Shop, UPDATE, done, due, leased, names, only_job, stories, user};
 use crate::clock::Millis;
 use crate::queue::{Job, Lane, LeaseRequest, Progress, Queue, Room, UserLease};
 use crate::upstream::rest::Why;
@@ -30,6 +30,7 @@ pub(super) fn by_hand(name: &str) -> LeaseRequest {
         lane: Lane::Events,
         calls: PerApi { sesamy: 3, mailmojo: 2 },
         untouched_since: None,
+        again: false,
     }
 }
 
@@ -51,7 +52,7 @@ async fn while_syncs_pause_events_are_kept_and_nobody_is_leased(shop: Shop) {
     assert_eq!((found.not_before, found.background_not_before), (None, None));
     assert!(matches!(ask(&queue, by_hand("ola")).await, Err(UserLease::Paused)));
     assert!(queue.rows_of(&[user("ola")]).await.unwrap().is_empty(), "nobody is made known by asking");
-    queue.settle(&running, DONE, None).await.unwrap();
+    queue.settle(&running, done(), None).await.unwrap();
 
     assert_eq!(queue.resume().await.unwrap().paused_at, None);
     assert_eq!(only_job(&queue).await.user, user("kari"));
@@ -142,7 +143,7 @@ async fn two_processes_on_one_store_lose_and_double_nothing(shop: Shop) {
     // Each settles the other's: the name of the lease counts. Events that came meanwhile are not lost.
     for (queue, jobs) in [(&command, ours), (&service, theirs)] {
         for job in jobs {
-            assert_ne!(queue.settle(&job, DONE, None).await.unwrap(), crate::queue::Settled::LeaseLost);
+            assert_ne!(queue.settle(&job, done(), None).await.unwrap(), crate::queue::Settled::LeaseLost);
         }
     }
     let rows = service.rows_of(&all).await.unwrap();

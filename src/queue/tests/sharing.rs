@@ -4,7 +4,7 @@ use crate::queue::Lane;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use super::{DONE, LEASE, OPTIONS, Shop, due, names, only_job, retry, stories, user};
+use super::{LEASE, OPTIONS, Shop, done, due, names, only_job, retry, stories, user};
 use crate::clock::Millis;
 use crate::queue::Room;
 use crate::queue::{Job, Options, Rates};
@@ -63,7 +63,7 @@ async fn calls_that_a_sync_did_not_need_are_there_for_the_next(shop: Shop) {
     due(&shop, &queue, &["a", "b"]).await;
     let skipped = Job { calls: PerApi { sesamy: 2, mailmojo: 2 }, ..only_job(&queue).await };
     assert_eq!(queue.lease(Room::for_any(1)).await.unwrap().not_before, shop.later(3 * SECOND));
-    queue.settle(&skipped, DONE, None).await.unwrap();
+    queue.settle(&skipped, done(), None).await.unwrap();
     assert_eq!(queue.lease(Room::for_any(1)).await.unwrap().not_before, shop.later(SECOND));
 }
 
@@ -136,7 +136,7 @@ async fn a_probe_is_a_user_who_has_not_failed_if_there_is_one(shop: Shop) {
     queue.tell_rest(Api::Mailmojo, rest(Why::Outage, shop.later(Duration::ZERO))).await.unwrap();
     let probe = only_job(&queue).await;
     assert_eq!(probe.user, user("liv"));
-    queue.settle(&probe, DONE, None).await.unwrap();
+    queue.settle(&probe, done(), None).await.unwrap();
     assert_ne!(only_job(&queue).await.user, user("liv"), "then whoever is left");
 }
 
@@ -145,7 +145,7 @@ async fn a_probe_that_told_nothing_makes_room_for_another(shop: Shop) {
     due(&shop, &queue, &["a", "b"]).await;
     queue.tell_rest(Api::Mailmojo, rest(Why::Outage, shop.later(Duration::ZERO))).await.unwrap();
     let guest = only_job(&queue).await;
-    queue.settle(&guest, DONE, None).await.unwrap();
+    queue.settle(&guest, done(), None).await.unwrap();
     let hangs = only_job(&queue).await;
     assert_eq!(hangs.user, user("b"));
     shop.clock.advance(LEASE);

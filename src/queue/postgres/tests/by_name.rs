@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{PATIENCE, Proxy, QUICK, clock, open};
 use crate::queue::tests::server::Ground;
-use crate::queue::tests::{DEBOUNCE, DONE, UPDATE, next_due, only_job, park, user};
+use crate::queue::tests::{DEBOUNCE, UPDATE, done, next_due, only_job, park, user};
 use crate::queue::{
     Job, Lane, LeaseRequest, NextDue, Queue, Retry, Room, Settled, Settlement, State, UserLease,
 };
@@ -17,6 +17,7 @@ fn asks_for(name: &str) -> LeaseRequest {
         lane: Lane::Events,
         calls: PerApi { sesamy: 3, mailmojo: 2 },
         untouched_since: None,
+        again: false,
     }
 }
 
@@ -38,7 +39,7 @@ async fn a_lease_by_name_whose_answer_was_lost_is_that_lease_still() {
     assert!(proxy.has_lost_it());
     assert_eq!((job.generation, job.attempts, job.unsettled, job.leased_at), (1, 0, 0, clock.now()));
     assert_eq!(job.calls, PerApi { sesamy: 3, mailmojo: 2 });
-    assert_eq!(queue.settle(&job, DONE, None).await.unwrap(), Settled::AsAsked);
+    assert_eq!(queue.settle(&job, done(), None).await.unwrap(), Settled::AsAsked);
     queue.close().await;
 }
 
@@ -118,12 +119,12 @@ async fn what_an_operator_does_wakes_the_other_replicas_at_once() {
     let woken = tokio::time::timeout(PATIENCE, hears.wait_for(due_at(clock.now()))).await;
     woken.expect("a retry told nobody").unwrap();
     let job = only_job(&other).await;
-    other.settle(&job, DONE, None).await.unwrap();
+    other.settle(&job, done(), None).await.unwrap();
 
     // An event that came during a sync by hand: whoever syncs by hand looks at the store at no other time.
     let job = leased(&one, "kari").await;
     other.push(&user("kari"), UPDATE).await.unwrap();
-    assert_eq!(one.settle(&job, DONE, None).await.unwrap(), Settled::DueAgain);
+    assert_eq!(one.settle(&job, done(), None).await.unwrap(), Settled::DueAgain);
     let woken = tokio::time::timeout(PATIENCE, hears.wait_for(due_at(clock.now().plus(DEBOUNCE)))).await;
     woken.expect("an end told nobody").unwrap();
 
@@ -153,7 +154,7 @@ async fn a_replica_whose_news_are_old_still_tells_of_what_it_ends() {
     one.settle(&by_hand, again, None).await.unwrap();
     let woken = tokio::time::timeout(PATIENCE, hears.wait_for(|known| known.prompt == Some(at))).await;
     woken.expect("an end told nobody").unwrap();
-    other.settle(&ola, DONE, None).await.unwrap();
+    other.settle(&ola, done(), None).await.unwrap();
     one.close().await;
     other.close().await;
 }

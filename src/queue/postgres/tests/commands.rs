@@ -68,7 +68,7 @@ async fn a_command_that_opens_the_queue_begins_nothing_anew() {
     service.push(&user("kari"), UPDATE).await.unwrap();
     clock.advance(DEBOUNCE);
     let job = only_job(&service).await;
-    service.settle(&job, Settlement::Done { held_back: true }, None).await.unwrap();
+    service.settle(&job, Settlement::done(true), None).await.unwrap();
     service.push(&user("ola"), UPDATE).await.unwrap();
     ground.sql("UPDATE users SET due_at = 9000000000000 WHERE user_id = 'email|ola'");
     let pause = Pause { why: Why::RateLimit, until: clock.now().plus(LEASE), doublings: 0, kind: None };

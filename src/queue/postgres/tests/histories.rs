@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use super::{Proxy, QUICK, clock, open};
 use crate::clock::{Clock, Millis};
 use crate::queue::tests::server::Ground;
-use crate::queue::tests::{DEBOUNCE, DONE, OPTIONS, UPDATE, only_job, park, user};
+use crate::queue::tests::{DEBOUNCE, OPTIONS, UPDATE, done, only_job, park, user};
 use crate::queue::{Entry, Filter, Options, Progress, Queue, Retry, Role, Room, Settled, State};
 
 fn entry(outcome: &'static str) -> Option<Entry> {
@@ -23,14 +23,14 @@ async fn an_end_whose_answer_was_lost_is_in_the_history_once() {
     clock.advance(DEBOUNCE);
     let job = only_job(&queue).await;
     proxy.lose_next_commit();
-    queue.settle(&job, DONE, entry("updated")).await.unwrap();
+    queue.settle(&job, done(), entry("updated")).await.unwrap();
     assert!(proxy.has_lost_it());
     let history = queue.history(&user("kari"), 10).await.unwrap();
     assert_eq!((history.len(), history[0].times), (1, 1), "{history:?}");
     let counts = queue.counts_since(Millis(0)).await.unwrap();
     assert_eq!((counts.len(), counts[0].count), (1, 1), "{counts:?}");
 
-    let late = queue.settle(&job, DONE, entry("updated")).await.unwrap();
+    let late = queue.settle(&job, done(), entry("updated")).await.unwrap();
     assert_eq!(late, Settled::LeaseLost);
     assert_eq!(queue.history(&user("kari"), 10).await.unwrap(), history, "what is late is not told");
     queue.close().await;
@@ -59,7 +59,7 @@ async fn replicas_that_keep_histories_at_once_never_fail_and_lose_none() {
                 let jobs = queue.lease(Room::for_any(20)).await.unwrap().jobs;
                 let outcomes = ["updated", "created", "unchanged"];
                 let end = |(nth, job)| {
-                    queue.settle(job, DONE, entry(outcomes[(turn + round + nth) % outcomes.len()]))
+                    queue.settle(job, done(), entry(outcomes[(turn + round + nth) % outcomes.len()]))
                 };
                 for came in join_all(jobs.iter().rev().enumerate().map(end)).await {
                     assert_ne!(came.unwrap(), Settled::LeaseLost);

@@ -41,6 +41,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<HistoryRow> {
         changed: list(8)?,
         tags_added: list(9)?,
         tags_removed: list(10)?,
+        old_tags_removed: Vec::new(),
         attempt: row.get(11)?,
         ms: u64::try_from(row.get::<_, i64>(12)?).unwrap_or(0),
         error: row.get(13)?,

@@ -6,6 +6,7 @@ use rusqlite::{Row, Transaction, params};
 
 use super::rows_in;
 use crate::clock::Millis;
+use crate::memory::Memory;
 use crate::queue::{Filter, Lane, State, UserRow};
 use crate::user::UserId;
 
@@ -64,6 +65,8 @@ fn read(row: &Row<'_>, now: Millis) -> rusqlite::Result<UserRow> {
     let time = |column| row.get::<_, Option<i64>>(column).map(|at| at.map(Millis));
     let (due_at, parked_at, lease_owner) = (time(2)?, time(8)?, row.get::<_, Option<i64>>(12)?);
     Ok(UserRow {
+        changes_at: None,
+        memory: Memory::default(),
         user: row.get(0)?,
         state: UserRow::state_at(now, due_at, lease_owner.is_some(), parked_at.is_some()),
         lane: Lane::of_number(row.get(1)?),

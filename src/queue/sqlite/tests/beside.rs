@@ -140,6 +140,7 @@ async fn a_service_that_starts_ends_the_leases_of_the_service_before_and_of_no_c
         lane: Lane::Events,
         calls: OPTIONS.rates.calls,
         untouched_since: None,
+        again: false,
     };
     let UserLease::Leased(job) = command.lease_user(request).await.unwrap() else { panic!("not leased") };
 
@@ -148,10 +149,7 @@ async fn a_service_that_starts_ends_the_leases_of_the_service_before_and_of_no_c
     let taken: Vec<_> =
         service.lease(Room::for_any(9)).await.unwrap().jobs.into_iter().map(|job| job.user).collect();
     assert_eq!(taken, [user("kari")], "the sync of ola may be under way");
-    assert_eq!(
-        command.settle(&job, Settlement::Done { held_back: false }, None).await.unwrap(),
-        Settled::AsAsked
-    );
+    assert_eq!(command.settle(&job, Settlement::done(false), None).await.unwrap(), Settled::AsAsked);
     command.close().await;
     service.close().await;
 }

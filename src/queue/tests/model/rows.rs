@@ -142,9 +142,10 @@ impl Model {
         match how {
             Settlement::Abandon { until } => row.due = Some(*until),
             Settlement::Release => (row.owner, row.due) = (None, Some(now)),
-            Settlement::Done { held_back } => {
+            Settlement::Done(done) => {
+                let held_back = done.held_back;
                 row.afresh();
-                (row.owner, row.due, row.held_back, row.synced) = (None, None, *held_back, Some(now));
+                (row.owner, row.due, row.held_back, row.synced) = (None, None, held_back, Some(now));
             }
             Settlement::Retry { at, counts, .. } => {
                 (row.owner, row.due, row.lane) = (None, Some(*at), row.lane.max(Lane::Retries));

@@ -23,7 +23,7 @@ async fn a_command_ends_no_lease_of_the_service(shop: Shop) {
     assert_eq!(next_due(&command), shop.later(LEASE));
     assert!(command.lease(Room::for_any(1)).await.unwrap().jobs.is_empty());
     command.close().await;
-    let settled = service.settle(&job, Settlement::Done { held_back: false }, None).await.unwrap();
+    let settled = service.settle(&job, Settlement::done(false), None).await.unwrap();
     assert_eq!(settled, Settled::AsAsked);
 }
 
@@ -39,7 +39,7 @@ async fn a_command_ends_no_rest(shop: Shop) {
 async fn a_command_makes_nobody_due_who_was_held_back(shop: Shop) {
     let service = shop.opens_with(true);
     let job = leased(&shop, &service, "kari").await;
-    service.settle(&job, Settlement::Done { held_back: true }, None).await.unwrap();
+    service.settle(&job, Settlement::done(true), None).await.unwrap();
     let command = shop.opens_beside();
     assert_eq!(next_due(&command), None);
     command.close().await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{ask, by_hand};
 use crate::queue::tests::sharing::{SECOND, rest, slow};
 use crate::queue::tests::{
-    DONE, LEASE, Shop, UPDATE, due, leased, next_due, only_job, park, retry, stories, user,
+    LEASE, Shop, UPDATE, done, due, leased, next_due, only_job, park, retry, stories, user,
 };
 use crate::queue::{Lane, LeaseRequest, Room, Settled, UserLease};
 use crate::upstream::rest::Why;
@@ -35,7 +35,7 @@ async fn somebody_unknown_is_known_and_leased(shop: Shop) {
     assert_eq!((job.generation, job.attempts, job.unsettled, job.lane), (1, 0, 0, Lane::Events));
     assert_eq!((job.leased_at, job.calls), (shop.clock.now(), PerApi { sesamy: 3, mailmojo: 2 }));
     assert_eq!(next_due(&queue), shop.later(LEASE));
-    assert_eq!(queue.settle(&job, DONE, None).await.unwrap(), Settled::AsAsked);
+    assert_eq!(queue.settle(&job, done(), None).await.unwrap(), Settled::AsAsked);
     assert_eq!(next_due(&queue), None);
 }
 
@@ -44,7 +44,11 @@ async fn who_is_due_or_waits_is_leased_at_once(shop: Shop) {
     queue.push(&user("due"), UPDATE).await.unwrap();
     let job = ask(&queue, by_hand("due")).await.unwrap();
     assert_eq!((job.generation, job.event_type.as_str()), (2, "sync"));
-    assert_eq!(queue.settle(&job, DONE, None).await.unwrap(), Settled::AsAsked, "the event is done with it");
+    assert_eq!(
+        queue.settle(&job, done(), None).await.unwrap(),
+        Settled::AsAsked,
+        "the event is done with it"
+    );
     assert_eq!(next_due(&queue), None);
 
     let job = leased(&shop, &queue, "waits").await;
@@ -72,7 +76,7 @@ async fn who_is_being_synced_is_held_and_left_alone(shop: Shop) {
         let refused = ask(&queue, request).await.unwrap_err();
         assert!(matches!(refused, UserLease::Held(end) if end == until), "{refused:?}");
     }
-    assert_eq!(queue.settle(&job, DONE, None).await.unwrap(), Settled::AsAsked, "nobody asked for another");
+    assert_eq!(queue.settle(&job, done(), None).await.unwrap(), Settled::AsAsked, "nobody asked for another");
 }
 
 async fn a_lease_that_has_ended_is_taken_over_as_in_any_lease(shop: Shop) {
@@ -81,8 +85,8 @@ async fn a_lease_that_has_ended_is_taken_over_as_in_any_lease(shop: Shop) {
     shop.clock.advance(LEASE);
     let job = ask(&queue, by_hand("kari")).await.unwrap();
     assert_eq!((job.attempts, job.unsettled, job.failing_since), (1, 1, Some(shop.clock.now())));
-    assert_eq!(queue.settle(&lost, DONE, None).await.unwrap(), Settled::LeaseLost);
-    assert_eq!(queue.settle(&job, DONE, None).await.unwrap(), Settled::AsAsked);
+    assert_eq!(queue.settle(&lost, done(), None).await.unwrap(), Settled::LeaseLost);
+    assert_eq!(queue.settle(&job, done(), None).await.unwrap(), Settled::AsAsked);
 }
 
 async fn a_due_user_stays_in_the_lane_that_goes_first(shop: Shop) {
@@ -93,7 +97,7 @@ async fn a_due_user_stays_in_the_lane_that_goes_first(shop: Shop) {
     assert!(matches!(refused, UserLease::Touched), "an event is waiting for it: {refused:?}");
     assert_eq!(only_job(&queue).await.user, user("due"));
     let job = leased(&shop, &queue, "idle").await;
-    queue.settle(&job, DONE, None).await.unwrap();
+    queue.settle(&job, done(), None).await.unwrap();
     let job = ask(&queue, background("idle")).await.unwrap();
     assert_eq!(job.lane, Lane::Background, "with nothing to do, it was in none");
     queue.settle(&job, retry(shop.clock.now(), true), None).await.unwrap();
@@ -127,7 +131,7 @@ async fn while_an_api_rests_nobody_is_leased_by_name_but_the_probe(shop: Shop) {
     assert!(probe.is_probe);
     let refused = ask(&queue, by_hand("ola")).await.unwrap_err();
     assert!(matches!(refused, UserLease::NotBefore(at) if Some(at) == shop.later(LEASE)), "{refused:?}");
-    queue.settle(&probe, DONE, None).await.unwrap();
+    queue.settle(&probe, done(), None).await.unwrap();
     assert!(ask(&queue, by_hand("ola")).await.unwrap().is_probe, "one that told nothing makes room");
 }
 
@@ -135,13 +139,13 @@ async fn an_event_during_a_lease_by_name_makes_the_user_due_again(shop: Shop) {
     let queue = shop.opens();
     let job = ask(&queue, by_hand("kari")).await.unwrap();
     queue.push(&user("kari"), UPDATE).await.unwrap();
-    assert_eq!(queue.settle(&job, DONE, None).await.unwrap(), Settled::DueAgain);
+    assert_eq!(queue.settle(&job, done(), None).await.unwrap(), Settled::DueAgain);
 }
 
 async fn who_was_touched_meanwhile_is_left_to_that(shop: Shop) {
     let queue = shop.opens();
     let job = leased(&shop, &queue, "synced-before").await;
-    queue.settle(&job, DONE, None).await.unwrap();
+    queue.settle(&job, done(), None).await.unwrap();
     let job = leased(&shop, &queue, "parked-before").await;
     queue.settle(&job, park("400"), None).await.unwrap();
     shop.clock.advance(SECOND);
@@ -150,7 +154,7 @@ async fn who_was_touched_meanwhile_is_left_to_that(shop: Shop) {
         ["synced-before", "parked-before", "synced", "parked", "waits", "event", "unknown"].map(read);
 
     for (name, how) in [
-        ("synced", DONE),
+        ("synced", done()),
         ("parked", park("400")),
         ("waits", retry(shop.later(Duration::from_secs(600)).unwrap(), true)),
     ] {
@@ -164,7 +168,7 @@ async fn who_was_touched_meanwhile_is_left_to_that(shop: Shop) {
     }
     for untouched in [before, parked_before, unknown] {
         let job = ask(&queue, untouched).await.unwrap();
-        queue.settle(&job, DONE, None).await.unwrap();
+        queue.settle(&job, done(), None).await.unwrap();
     }
 
     let at_this_time = untouched_since(&shop, "unknown");

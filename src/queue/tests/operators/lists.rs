@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::queue::tests::{DONE, LEASE, Shop, UPDATE, leased, only_job, park, retry, stories, user};
+use crate::queue::tests::{LEASE, Shop, UPDATE, done, leased, only_job, park, retry, stories, user};
 use crate::queue::{Filter, Lane, Queue, Settlement, State, UserRow};
 
 stories! {
@@ -19,7 +19,7 @@ const HOUR: Duration = Duration::from_secs(3_600);
 /// One user in each state, named after it; the lease that has ended is due too.
 async fn one_of_each(shop: &Shop, queue: &Queue) {
     let job = leased(shop, queue, "idle").await;
-    queue.settle(&job, DONE, None).await.unwrap();
+    queue.settle(&job, done(), None).await.unwrap();
     let job = leased(shop, queue, "parked").await;
     queue.settle(&job, park("400"), None).await.unwrap();
     leased(shop, queue, "due-lease").await;
@@ -45,7 +45,7 @@ async fn listed(queue: &Queue, filter: Filter) -> Vec<String> {
 async fn a_row_tells_all_that_is_kept_of_a_user(shop: Shop) {
     let queue = shop.opens();
     let job = leased(&shop, &queue, "kari").await;
-    queue.settle(&job, Settlement::Done { held_back: true }, None).await.unwrap();
+    queue.settle(&job, Settlement::done(true), None).await.unwrap();
     let synced_at = Some(shop.clock.now());
     let job = leased(&shop, &queue, "kari").await;
     let failing_since = Some(shop.clock.now());
@@ -64,6 +64,8 @@ async fn a_row_tells_all_that_is_kept_of_a_user(shop: Shop) {
         answer: None,
         held_back: true,
         synced_at,
+        changes_at: None,
+        memory: crate::memory::Memory::default(),
         lease_owner: None,
     };
     assert_eq!(queue.rows_of(&[user("kari")]).await.unwrap(), [row]);

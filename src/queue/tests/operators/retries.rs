@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::queue::tests::{
-    DEBOUNCE, DONE, LEASE, Shop, UPDATE, leased, names, next_due, only_job, park, retry, stories, user,
+    DEBOUNCE, LEASE, Shop, UPDATE, done, leased, names, next_due, only_job, park, retry, stories, user,
 };
 use crate::queue::{Lane, Queue, Retry, Room, Settlement, State};
 
@@ -60,14 +60,14 @@ async fn who_waits_for_the_next_try_is_due_at_once(shop: Shop) {
 async fn who_is_synced_just_now_or_has_nothing_to_do_is_left_alone(shop: Shop) {
     let queue = shop.opens();
     let idle = leased(&shop, &queue, "idle").await;
-    queue.settle(&idle, DONE, None).await.unwrap();
+    queue.settle(&idle, done(), None).await.unwrap();
     let running = leased(&shop, &queue, "running").await;
     let whom = Retry::Users(["idle", "running", "nobody"].map(user).to_vec());
     assert_eq!(queue.count_retry(&whom).await.unwrap(), 0);
     assert_eq!(queue.retry(whom).await.unwrap(), 0);
     assert_eq!(next_due(&queue), shop.later(LEASE));
     assert!(queue.rows_of(&[user("nobody")]).await.unwrap().is_empty());
-    queue.settle(&running, DONE, None).await.unwrap();
+    queue.settle(&running, done(), None).await.unwrap();
     assert_eq!(next_due(&queue), None);
 }
 
@@ -105,7 +105,7 @@ async fn who_is_parked_for_a_reason_is_found_by_it(shop: Shop) {
         let queue = shop.opens();
         queue.retry(Retry::AllParked).await.unwrap();
         for job in queue.lease(Room::for_any(10)).await.unwrap().jobs {
-            queue.settle(&job, DONE, None).await.unwrap();
+            queue.settle(&job, done(), None).await.unwrap();
         }
         three_parked(&shop, &queue).await;
         assert_eq!(queue.count_retry(&whom).await.unwrap(), found, "{whom:?}");
