@@ -9,6 +9,7 @@
 //!
 //! [`why`] tells the reasons.
 
+pub mod leaving;
 pub mod why;
 
 use std::collections::BTreeSet;
@@ -16,6 +17,7 @@ use std::collections::BTreeSet;
 use crate::mailmojo::models::{ACTIVE, Contact, ContactData};
 use crate::personal::Personal;
 use crate::tags;
+use leaving::Barrier;
 
 /// Who the contact should be: Sesamy's data of the user, blank values left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -79,7 +81,16 @@ pub enum Plan {
     /// Leave it.
     Nothing,
     /// There is no such contact, and none may be created.
-    NotInMailmojo,
+    NotCreated(NotCreated),
+}
+
+/// Why no contact is created.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotCreated {
+    /// `sync.create_contacts` is off, or whoever asked for the sync wants none created.
+    NotWanted,
+    /// What is remembered of the user speaks against it.
+    Barred(Barrier),
 }
 
 impl Plan {
@@ -88,7 +99,7 @@ impl Plan {
     pub fn change(&self) -> Option<&Change> {
         match self {
             Self::Create(change) | Self::Subscribe(change) | Self::Update(change) => Some(change),
-            Self::Nothing | Self::NotInMailmojo => None,
+            Self::Nothing | Self::NotCreated(_) => None,
         }
     }
 }
@@ -131,20 +142,25 @@ impl Change {
 ///
 /// `wanted` are the tags of [`tags::wanted`]. Nobody is put on the list whose account status is not exactly `a`, or who
 /// is or was on the list with whatever status: people subscribed again against their will is the worst fault of
-/// integrations like this one.
+/// integrations like this one. The same holds for whom `barrier` keeps off it, by what is remembered.
 #[must_use]
 pub fn plan(
     person: &Person,
     wanted: &BTreeSet<String>,
     contact: Option<(&Contact, &Membership)>,
+    barrier: Option<Barrier>,
     rules: &Rules,
 ) -> Plan {
     let Some((contact, membership)) = contact else {
         let change = change(person, wanted, &Contact::default(), &rules.keep_tags);
-        return if rules.create_contacts { Plan::Create(change) } else { Plan::NotInMailmojo };
+        return match barrier {
+            Some(barrier) => Plan::NotCreated(NotCreated::Barred(barrier)),
+            None if rules.create_contacts => Plan::Create(change),
+            None => Plan::NotCreated(NotCreated::NotWanted),
+        };
     };
     let change = change(person, wanted, contact, &rules.keep_tags);
-    if may_subscribe(contact, membership) && rules.create_contacts {
+    if may_subscribe(contact, membership) && rules.create_contacts && barrier.is_none() {
         Plan::Subscribe(change)
     } else if change.is_empty() {
         Plan::Nothing

@@ -4,6 +4,7 @@
 //! comes from Sesamy's built-in integration finds the same tags. Which tags a contact ends up with is decided in
 //! [`crate::merge`].
 
+mod clock;
 mod name;
 mod reason;
 
@@ -14,6 +15,7 @@ use jiff::Timestamp;
 use crate::sesamy::models::{Contract, Entitlement, Item, Profile};
 use name::{CUSTOM, named};
 
+pub use clock::next_change;
 pub use name::{MAX_CHARS, PREFIX, is_ours};
 pub use reason::{Access, Reason};
 

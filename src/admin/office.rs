@@ -126,7 +126,8 @@ impl Office {
 
     /// What a sync of `user` would do now.
     pub(super) async fn preview(&self, user: &UserId) -> Result<Preview, Failure> {
-        Ok(preview(&self.operator.syncer, user, &self.attempt()).await?)
+        let memory = self.operator.memory_of(user).await?;
+        Ok(preview(&self.operator.syncer, user, &memory, &self.attempt()).await?)
     }
 
     /// The time that a look at the APIs has.

@@ -125,7 +125,9 @@ pub(super) fn operator(
 
 /// The same with these clients.
 pub(super) fn operator_with(settings: &Settings, queue: Queue, clock: Clock, clients: Clients) -> Operator {
-    let syncer = Arc::new(Syncer::new(clients.sesamy, clients.mailmojo, sync_options(settings)));
+    let owners = Arc::new(queue.clone());
+    let options = sync_options(settings);
+    let syncer = Arc::new(Syncer::new(clients.sesamy, clients.mailmojo, owners, clock.clone(), options));
     let hand = Hand { queue, rests: clients.rests, clock, limits: limits(&settings.sync) };
     Operator { hand, syncer, calls: sync::usual_calls(settings.sesamy.derive_tags) }
 }

@@ -118,7 +118,7 @@ fn who_is_subscribed_and_who_is_only_updated() {
         (Some("u"), on(Some("a")), false, Some("u")),
     ] {
         let there = contact(json!({"status": account}));
-        let plan = plan(&person("K", "", ""), &set(&[]), Some((&there, &membership)), &rules());
+        let plan = plan(&person("K", "", ""), &set(&[]), Some((&there, &membership)), None, &rules());
         assert_eq!(matches!(plan, Plan::Subscribe(_)), subscribes, "{account:?} {membership:?}");
         assert_eq!(matches!(plan, Plan::Update(_)), !subscribes, "{account:?} {membership:?}");
         assert_eq!(withheld(&there, &membership), withheld_for, "{account:?} {membership:?}");
@@ -127,7 +127,7 @@ fn who_is_subscribed_and_who_is_only_updated() {
 
 #[test]
 fn nobody_there_is_created_with_everything() {
-    let plan = plan(&person("Kari", "Moe", "1"), &set(&["sesamy_a"]), None, &rules());
+    let plan = plan(&person("Kari", "Moe", "1"), &set(&["sesamy_a"]), None, None, &rules());
     let Plan::Create(change) = plan else { panic!("{plan:?}") };
     assert_eq!(
         serde_json::to_value(&change.data).unwrap(),
@@ -138,11 +138,14 @@ fn nobody_there_is_created_with_everything() {
 #[test]
 fn without_create_contacts_nobody_is_created_or_subscribed() {
     let rules = Rules { create_contacts: false, ..rules() };
-    assert_eq!(plan(&Person::default(), &set(&[]), None, &rules), Plan::NotInMailmojo);
+    assert_eq!(
+        plan(&Person::default(), &set(&[]), None, None, &rules),
+        Plan::NotCreated(NotCreated::NotWanted)
+    );
     let active = contact(json!({"status": "a"}));
     let not_on = Some((&active, &Membership::NotOnList));
-    assert_eq!(plan(&Person::default(), &set(&[]), not_on, &rules), Plan::Nothing);
-    assert!(matches!(plan(&Person::default(), &set(&["sesamy_a"]), not_on, &rules), Plan::Update(_)));
+    assert_eq!(plan(&Person::default(), &set(&[]), not_on, None, &rules), Plan::Nothing);
+    assert!(matches!(plan(&Person::default(), &set(&["sesamy_a"]), not_on, None, &rules), Plan::Update(_)));
 }
 
 #[test]
@@ -152,6 +155,7 @@ fn an_unchanged_contact_is_left_alone() {
         &person("Kari", "", ""),
         &set(&["sesamy_a"]),
         Some((&there, &Membership::OnList(Some("a".into())))),
+        None,
         &rules(),
     );
     assert_eq!(plan, Plan::Nothing);
@@ -257,8 +261,8 @@ proptest! {
         membership in any_membership(), create_contacts: bool,
     ) {
         let rules = Rules { create_contacts, ..rules() };
-        let plan = plan(&person, &wanted, Some((&there, &membership)), &rules);
-        prop_assert!(!matches!(plan, Plan::Create(_) | Plan::NotInMailmojo));
+        let plan = plan(&person, &wanted, Some((&there, &membership)), None, &rules);
+        prop_assert!(!matches!(plan, Plan::Create(_) | Plan::NotCreated(_)));
         let free = there.status.as_deref() == Some("a") && membership == Membership::NotOnList && create_contacts;
         prop_assert_eq!(matches!(plan, Plan::Subscribe(_)), free);
     }

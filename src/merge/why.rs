@@ -8,6 +8,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::leaving::Barrier;
 use super::{Membership, Person, Rules, has_only_whole_name, is_absent, may_subscribe, withheld};
 use crate::mailmojo::models::Contact;
 use crate::personal::Personal;
@@ -100,6 +101,22 @@ pub enum List {
     NotCreated,
     /// The contact is not on the list, and `sync.create_contacts` is off.
     NotSubscribed,
+    /// Somebody has removed the contact in Mailmojo: it is not made again.
+    RemovedInMailmojo,
+    /// Somebody has taken the contact off the list: it is not put there again.
+    TakenOffTheList,
+    /// The user had left under an older address: leaving is leaving.
+    LeftUnderOldAddress,
+}
+
+impl List {
+    fn barred(barrier: Barrier) -> Self {
+        match barrier {
+            Barrier::RemovedInMailmojo => Self::RemovedInMailmojo,
+            Barrier::TakenOffTheList => Self::TakenOffTheList,
+            Barrier::LeftUnderOldAddress => Self::LeftUnderOldAddress,
+        }
+    }
 }
 
 impl Field {
@@ -139,10 +156,11 @@ pub fn explain(
     person: &Person,
     wanted: &Reasons,
     contact: Option<(&Contact, &Membership)>,
+    barrier: Option<Barrier>,
     rules: &Rules,
 ) -> Explanation {
-    let list = list(contact, rules);
-    if list == List::NotCreated {
+    let list = list(contact, barrier, rules);
+    if contact.is_none() && list != List::Created {
         return Explanation { fields: Vec::new(), tags: Vec::new(), list };
     }
     let nobody = Contact::default();
@@ -184,14 +202,21 @@ fn tags(wanted: &Reasons, contact: &Contact, rules: &Rules) -> Vec<Tag> {
     all
 }
 
-fn list(contact: Option<(&Contact, &Membership)>, rules: &Rules) -> List {
+fn list(contact: Option<(&Contact, &Membership)>, barrier: Option<Barrier>, rules: &Rules) -> List {
     let Some((contact, membership)) = contact else {
+        if let Some(barrier) = barrier {
+            return List::barred(barrier);
+        }
         return if rules.create_contacts { List::Created } else { List::NotCreated };
     };
     if let Some(status) = withheld(contact, membership) {
         return List::LeftAlone { status: status.to_owned() };
     }
-    match (may_subscribe(contact, membership), rules.create_contacts) {
+    let may = may_subscribe(contact, membership);
+    if let Some(barrier) = barrier.filter(|_| may) {
+        return List::barred(barrier);
+    }
+    match (may, rules.create_contacts) {
         (true, true) => List::Subscribed,
         (true, false) => List::NotSubscribed,
         (false, _) => List::OnList,
@@ -238,6 +263,15 @@ impl fmt::Display for List {
             }
             Self::NotCreated => f.write_str("not created: sync.create_contacts is off"),
             Self::NotSubscribed => f.write_str("not subscribed: sync.create_contacts is off"),
+            Self::RemovedInMailmojo => {
+                f.write_str("not made again: somebody has removed the contact in Mailmojo (`sync --again` makes it)")
+            }
+            Self::TakenOffTheList => f.write_str(
+                "not put on the list again: somebody has taken the contact off it (`sync --again` puts it there)",
+            ),
+            Self::LeftUnderOldAddress => f.write_str(
+                "not put on the list: the user had left under an older address (`sync --again` does it all the same)",
+            ),
         }
     }
 }

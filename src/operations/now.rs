@@ -132,7 +132,7 @@ impl Operator {
         let job = self.lease(user, patience).await?;
         tracing::info!(user_id = %user, "an operator has asked for a sync");
         let attempt = self.hand.attempt(&job);
-        let work = self.syncer.sync(user, &attempt);
+        let work = self.syncer.sync(user, &job.memory, &attempt);
         let ended = tokio::select! {
             ended = self.hand.carry_out(job.clone(), attempt.clone(), work) => ended,
             () = patience.stop.cancelled() => {

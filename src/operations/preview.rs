@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::mailmojo::models::Contact;
+use crate::memory::Memory;
 use crate::merge::Membership;
 use crate::merge::why::{Field, List, Tag};
 use crate::personal::Personal;
@@ -114,12 +115,17 @@ pub struct Request {
     pub body: Value,
 }
 
-/// Finds out what a sync of `user` would do now, within `attempt`. Reads what a sync reads, and writes nothing.
+/// Finds out what a sync of `user`, of whom `memory` is remembered, would do now, within `attempt`. Reads what a sync reads, and writes nothing.
 ///
 /// # Errors
 /// [`SyncError`], where a sync would fail before it writes.
-pub async fn preview(syncer: &Syncer, user: &UserId, attempt: &Attempt) -> Result<Preview, SyncError> {
-    syncer.decide(user, attempt, Known::default()).await.map(|decision| Preview::from(&decision))
+pub async fn preview(
+    syncer: &Syncer,
+    user: &UserId,
+    memory: &Memory,
+    attempt: &Attempt,
+) -> Result<Preview, SyncError> {
+    syncer.decide(user, memory, attempt, Known::default()).await.map(|decision| Preview::from(&decision))
 }
 
 impl From<&Decision> for Preview {
@@ -151,6 +157,13 @@ fn no_request(skipped: Option<Reason>) -> &'static str {
         Some(Reason::NoEmail) => "the user has no e-mail address",
         Some(Reason::BadEmail) => "the user's e-mail address is none",
         Some(Reason::NotInMailmojo) => "Mailmojo has no such contact, and sync.create_contacts is off",
+        Some(Reason::RemovedInMailmojo) => {
+            "somebody has removed the contact in Mailmojo; `sync --again` makes it again"
+        }
+        Some(Reason::LeftUnderOldAddress) => {
+            "the user had left under an older address; `sync --again` creates the contact all the same"
+        }
+        Some(Reason::Brake) => "the brake is on, and the sync begins with taking tags away",
     }
 }
 

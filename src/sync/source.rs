@@ -23,6 +23,8 @@ pub(super) struct Source {
     /// Why each of `tags` is wanted.
     pub(super) reasons: Reasons,
     pub(super) tags: BTreeSet<String>,
+    /// When they change by themselves, as far as Sesamy tells.
+    pub(super) changes_at: Option<Timestamp>,
     bought: Option<Bought>,
 }
 
@@ -41,18 +43,20 @@ pub(super) struct Nobody {
 }
 
 impl Source {
-    fn new(email: String, profile: Profile, is_whole: bool, bought: Option<Bought>) -> Self {
+    fn new(email: String, profile: Profile, is_whole: bool, bought: Option<Bought>, now: Timestamp) -> Self {
         let person = Person {
             first_name: profile.wanted_first_name(),
             last_name: profile.wanted_last_name(),
             phone: profile.wanted_phone(),
         };
         let reasons = match &bought {
-            Some(it) => tags::reasons(&profile, &it.contracts, &it.entitlements, Timestamp::now()),
+            Some(it) => tags::reasons(&profile, &it.contracts, &it.entitlements, now),
             None => tags::reasons_of_profile(&profile),
         };
         let tags = reasons.keys().cloned().collect();
-        Self { email, profile, is_whole, person, reasons, tags, bought }
+        let changes_at =
+            bought.as_ref().and_then(|it| tags::next_change(&it.contracts, &it.entitlements, now));
+        Self { email, profile, is_whole, person, reasons, tags, changes_at, bought }
     }
 
     /// Which API has answered for this: Sesamy, unless all of it was known.
@@ -106,7 +110,7 @@ impl Syncer {
         } else {
             None
         };
-        Ok(Ok(Source::new(email, profile, is_whole, bought)))
+        Ok(Ok(Source::new(email, profile, is_whole, bought, self.now())))
     }
 
     /// The same with the profile read singly, where `source` was taken from the row of a list.
@@ -122,7 +126,7 @@ impl Syncer {
         };
         profile.mask_into(mask);
         Ok(match address(&profile) {
-            Ok(email) => Ok(Source::new(email, profile, true, source.bought)),
+            Ok(email) => Ok(Source::new(email, profile, true, source.bought, self.now())),
             Err(reason) => Err(Nobody { reason, profile: Some(profile), asked: true }),
         })
     }

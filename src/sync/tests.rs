@@ -56,13 +56,15 @@ impl Town {
             rules: Rules { create_contacts: true, keep_tags: KeepTags::default() },
         };
         let list = Mailmojo::LIST.try_into().unwrap();
-        let syncer = Syncer::new(sesamy::Client::new(sesamy), mailmojo::Client::new(mailmojo, list), options);
+        let mailmojo = mailmojo::Client::new(mailmojo, list);
+        let (sesamy, owners) = (sesamy::Client::new(sesamy), Arc::new(NoOwners));
+        let syncer = Syncer::new(sesamy, mailmojo, owners, Clock::system(), options);
         Self { sandbox, syncer }
     }
 
     async fn decide(&self, known: Known) -> Decision {
         self.sandbox.clear_calls();
-        self.syncer.decide(&id(), &attempt(), known).await.unwrap()
+        self.syncer.decide(&id(), &Memory::default(), &attempt(), known).await.unwrap()
     }
 
     /// How often the profile, contracts, entitlements and the contact were read for the last decision.
@@ -131,7 +133,7 @@ async fn what_is_known_is_not_read_again_and_decides_the_same() {
     assert_eq!(town.reads(), [1, 1, 1, 1]);
     let contracts = json!([{"id": "c1", "userId": "u2", "isActive": true}]);
     let wrong = known(json!({"id": "u1", "email": "kari@example.com"}), Some(contracts));
-    let error = town.syncer.decide(&id(), &attempt(), wrong).await.unwrap_err();
+    let error = town.syncer.decide(&id(), &Memory::default(), &attempt(), wrong).await.unwrap_err();
     assert!(error.message.contains("another user"), "{error}");
 }
 
@@ -182,9 +184,9 @@ async fn a_guest_by_a_row_is_skipped_without_a_call() {
 #[tokio::test]
 async fn existing_only_creates_and_subscribes_nobody() {
     let town = Town::with_kari().await;
-    let existing_only = town.syncer.clone().existing_only();
+    let existing_only = town.syncer.in_manner(Manner::ExistingOnly);
     let outcome = async |syncer: &Syncer| {
-        syncer.decide(&id(), &attempt(), Known::default()).await.unwrap().report().outcome
+        syncer.decide(&id(), &Memory::default(), &attempt(), Known::default()).await.unwrap().report().outcome
     };
     assert_eq!(outcome(&existing_only).await, Outcome::Updated);
     town.sandbox.sesamy.set_field("u1", "email", "new@example.com");

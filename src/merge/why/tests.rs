@@ -73,10 +73,10 @@ fn the_list_tells_who_is_put_on_it_and_who_is_left_alone() {
     ] {
         let rules = Rules { create_contacts, ..rules() };
         let there = contact(json!({"status": account}));
-        assert_eq!(list(Some((&there, &membership)), &rules), expected, "{account} {membership:?}");
+        assert_eq!(list(Some((&there, &membership)), None, &rules), expected, "{account} {membership:?}");
     }
-    assert_eq!(list(None, &rules()), List::Created);
-    assert_eq!(list(None, &Rules { create_contacts: false, ..rules() }), List::NotCreated);
+    assert_eq!(list(None, None, &rules()), List::Created);
+    assert_eq!(list(None, None, &Rules { create_contacts: false, ..rules() }), List::NotCreated);
     assert_eq!(serde_json::to_value(left("u")).unwrap(), json!({"decision": "left_alone", "status": "u"}));
     assert_eq!(left("u").to_string(), "never subscribed by us: the contact is unsubscribed (u)");
 }
@@ -89,8 +89,8 @@ proptest! {
     ) {
         let rules = Rules { create_contacts, ..rules() };
         let there = there.as_ref().map(|(contact, membership)| (contact, membership));
-        let plan = plan(&person, &wanted, there, &rules);
-        let told = explain(&person, &reasons(&wanted), there, &rules);
+        let plan = plan(&person, &wanted, there, None, &rules);
+        let told = explain(&person, &reasons(&wanted), there, None, &rules);
 
         let nothing = Change::default();
         let change = plan.change().unwrap_or(&nothing);
@@ -113,6 +113,6 @@ proptest! {
         prop_assert_eq!(told.tags.iter().any(Tag::changes), data.tags.is_some());
         prop_assert_eq!(told.list == List::Created, matches!(plan, Plan::Create(_)));
         prop_assert_eq!(told.list == List::Subscribed, matches!(plan, Plan::Subscribe(_)));
-        prop_assert_eq!(told.list == List::NotCreated, plan == Plan::NotInMailmojo);
+        prop_assert_eq!(told.list == List::NotCreated, plan == Plan::NotCreated(crate::merge::NotCreated::NotWanted));
     }
 }

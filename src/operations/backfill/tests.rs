@@ -82,7 +82,13 @@ impl Town {
         let options =
             sync::Options { guest_user_id_prefixes: vec![], derive_tags: true, dry_run: false, rules };
         let mailmojo = mailmojo::Client::new(mailmojo, Mailmojo::LIST.try_into().unwrap());
-        let syncer = Arc::new(Syncer::new(sesamy::Client::new(sesamy), mailmojo, options));
+        let syncer = Arc::new(Syncer::new(
+            sesamy::Client::new(sesamy),
+            mailmojo,
+            Arc::new(queue.clone()),
+            clock.clone(),
+            options,
+        ));
         let patience = Patience { backoff: POLICY, max_attempts: 3 };
         let limits = Limits { deadline: Duration::from_secs(60), request_timeout: TIMEOUT, patience };
         let hand = Hand { queue, rests, clock: clock.clone(), limits };

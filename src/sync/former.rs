@@ -1,0 +1,118 @@
+//! The address that a user had before: its contact loses our tags, and nothing else.
+//!
+//! Sesamy has another address, or does not know the user any more. All of our tags go from the old contact, those of
+//! `sync.keep_tags` too, for nobody keeps them in step from now on. Where the address is another user's by now, the contact is
+//! left alone: it is that user's.
+
+use futures_util::future::BoxFuture;
+
+use super::Syncer;
+use super::contact::Found;
+use super::decision::Write;
+use crate::mailmojo::models::ContactData;
+use crate::memory::Memory;
+use crate::merge::leaving::{Old, has_moved};
+use crate::personal::Mask;
+use crate::tags;
+use crate::upstream::{Api, Attempt, Class, Failure};
+use crate::user::UserId;
+
+/// Who knows which address is remembered of whom.
+pub trait Owners: std::fmt::Debug + Send + Sync {
+    /// Whether `address` is remembered of anybody but `user`.
+    ///
+    /// # Errors
+    /// Why that cannot be told, for people.
+    fn is_anothers<'a>(&'a self, user: &'a UserId, address: &'a str) -> BoxFuture<'a, Result<bool, String>>;
+}
+
+/// Nobody is remembered: there is no queue.
+#[derive(Debug, Clone, Copy)]
+pub struct NoOwners;
+
+impl Owners for NoOwners {
+    fn is_anothers<'a>(&'a self, _: &'a UserId, _: &'a str) -> BoxFuture<'a, Result<bool, String>> {
+        Box::pin(async { Ok(false) })
+    }
+}
+
+/// What Mailmojo has under the address of before.
+pub(super) struct Former {
+    found: Option<Found>,
+    is_anothers: bool,
+    /// What takes our tags off the contact; none where there is nothing to take off.
+    pub(super) write: Option<Write>,
+    /// The tags that it takes off, sorted.
+    pub(super) tags: Vec<String>,
+}
+
+impl Former {
+    /// The same, as the rules about leaving see it.
+    pub(super) fn as_old(&self) -> Old<'_> {
+        match &self.found {
+            _ if self.is_anothers => Old::Anothers,
+            Some(found) => Old::There(&found.contact, &found.membership),
+            None => Old::Gone,
+        }
+    }
+}
+
+impl Syncer {
+    /// The contact of the address that `memory` has, where `email` is another one.
+    pub(super) async fn moved_from(
+        &self,
+        user: &UserId,
+        memory: &Memory,
+        email: &str,
+        attempt: &Attempt,
+        mask: &mut Mask,
+    ) -> Result<Option<Former>, Failure> {
+        match &memory.email {
+            Some(before) if has_moved(memory, email) => {
+                self.former(user, before.as_str(), attempt, mask).await.map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// The contact of `address`, which is not the user's any more.
+    pub(super) async fn former(
+        &self,
+        user: &UserId,
+        address: &str,
+        attempt: &Attempt,
+        mask: &mut Mask,
+    ) -> Result<Former, Failure> {
+        let is_anothers = self.is_anothers(user, address, attempt).await?;
+        let found = self.find_contact(address, attempt, mask).await?;
+        let present = found.iter().flat_map(|found| found.contact.tags.iter().flatten());
+        let (ours, own): (Vec<String>, Vec<String>) = present.cloned().partition(|tag| tags::is_ours(tag));
+        let (mut write, mut tags) = (None, Vec::new());
+        if let Some(found) = found.as_ref().filter(|_| !is_anothers && !ours.is_empty()) {
+            let (email, data) =
+                (found.email.clone(), ContactData { tags: Some(own), ..ContactData::default() });
+            write = Some(Write { call: self.mailmojo.patching(&email, &data), email, data });
+            tags = ours;
+            tags.sort_unstable();
+            tags.dedup();
+        }
+        Ok(Former { found, is_anothers, write, tags })
+    }
+
+    /// Whether another user has this address: by what is remembered, and by what Sesamy finds for it.
+    async fn is_anothers(&self, user: &UserId, address: &str, attempt: &Attempt) -> Result<bool, Failure> {
+        let remembered = self.owners.is_anothers(user, address).await;
+        let of_queue = |why: String| {
+            let text = format!("whose address it is cannot be told: {why}");
+            Failure::new(Api::Mailmojo, Class::Transient, text)
+        };
+        if remembered.map_err(of_queue)? {
+            return Ok(true);
+        }
+        match self.sesamy.is_anothers(user, address, attempt).await {
+            // It has no search: then what is remembered has to do.
+            Err(failure) if failure.class == Class::Permanent => Ok(false),
+            answer => answer,
+        }
+    }
+}
