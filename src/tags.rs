@@ -15,12 +15,15 @@ use jiff::Timestamp;
 use crate::sesamy::models::{Contract, Entitlement, Item, Profile, moment};
 use name::{CUSTOM, named};
 
-pub use clock::next_change;
+pub use clock::{ended, next_change};
 pub use name::{MAX_CHARS, PREFIX, is_ours};
 pub use reason::{Access, Reason};
 
 /// The tag of who has access that somebody else pays for: the one that a contract which is missing would bring, not take.
 pub const GIFTED: &str = "sesamy_has_gifted_subscription";
+
+/// How the tags begin that tell of access which somebody has now: to lose one is to lose what was paid for.
+const ACTIVE: &str = "sesamy_active_";
 
 /// The tags that go with a contract, and with nothing else but a bought article.
 pub const OF_CONTRACTS: [&str; 3] =
@@ -101,20 +104,30 @@ pub fn reasons_of_profile(profile: &Profile) -> Reasons {
     tags
 }
 
+/// Whether `tag` tells of access that somebody has now.
+#[must_use]
+pub fn is_active(tag: &str) -> bool {
+    tag.starts_with(ACTIVE)
+}
+
 /// One of the tags with a fixed name.
 fn standard(name: &str) -> String {
     format!("{PREFIX}{name}")
 }
 
-/// A contract that is in force and is a subscription: of duration `RECURRING` or `RENEWABLE`; where the duration is
-/// absent or unknown, with any item that is not a single purchase.
+/// A contract that is in force and is a subscription.
 fn is_active_subscription(contract: &Contract) -> bool {
-    let is_subscription = match contract.contract_duration.as_deref() {
+    contract.is_active == Some(true) && is_subscription(contract)
+}
+
+/// A contract of duration `RECURRING` or `RENEWABLE`; where the duration is absent or unknown, with any item that is not a
+/// single purchase.
+fn is_subscription(contract: &Contract) -> bool {
+    match contract.contract_duration.as_deref() {
         Some("RECURRING" | "RENEWABLE") => true,
         Some("PERPETUAL") => false,
         _ => items(contract).iter().any(|item| !is_single(item)),
-    };
-    contract.is_active == Some(true) && is_subscription
+    }
 }
 
 fn is_overdue(contract: &Contract) -> bool {

@@ -25,6 +25,8 @@ pub(super) struct Source {
     pub(super) tags: BTreeSet<String>,
     /// When they change by themselves, as far as Sesamy tells.
     pub(super) changes_at: Option<Timestamp>,
+    /// Tags whose time is over, as far as Sesamy tells.
+    pub(super) ended: BTreeSet<String>,
     bought: Option<Bought>,
 }
 
@@ -56,7 +58,9 @@ impl Source {
         let tags = reasons.keys().cloned().collect();
         let changes_at =
             bought.as_ref().and_then(|it| tags::next_change(&it.contracts, &it.entitlements, now));
-        Self { email, profile, is_whole, person, reasons, tags, changes_at, bought }
+        let ended = bought.as_ref().map(|it| tags::ended(&it.contracts, &it.entitlements, now));
+        let ended = ended.unwrap_or_default();
+        Self { email, profile, is_whole, person, reasons, tags, changes_at, ended, bought }
     }
 
     /// Which API has answered for this: Sesamy, unless all of it was known.

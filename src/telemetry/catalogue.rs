@@ -65,7 +65,7 @@ pub struct Metric {
 }
 
 /// All of them.
-pub const METRICS: [Metric; 11] = [
+pub const METRICS: [Metric; 12] = [
     Metric {
         name: WEBHOOK_REQUESTS,
         kind: Kind::Counter,
@@ -95,6 +95,12 @@ pub const METRICS: [Metric; 11] = [
         kind: Kind::Gauge,
         labels: &[],
         meaning: "1 while syncing is paused by hand",
+    },
+    Metric {
+        name: TAGS_KEPT,
+        kind: Kind::Gauge,
+        labels: &[],
+        meaning: "1 while the brake is on: too many users at once would have lost their tags, and no write takes one away",
     },
     Metric {
         name: SYNCS,
@@ -139,6 +145,7 @@ pub(super) const QUEUE_ROWS: &str = "sesamy_mailmojo_queue_rows";
 pub(super) const QUEUE_OLDEST: &str = "sesamy_mailmojo_queue_oldest_due_seconds";
 pub(super) const QUEUE_ACCEPTING: &str = "sesamy_mailmojo_queue_accepting";
 pub(super) const QUEUE_PAUSED: &str = "sesamy_mailmojo_queue_paused";
+pub(super) const TAGS_KEPT: &str = "sesamy_mailmojo_tags_kept";
 /// 1 while an API rests, by `api` and `why`.
 pub const UPSTREAM_RESTING: &str = "sesamy_mailmojo_upstream_resting";
 
@@ -163,7 +170,7 @@ pub(super) const EVENT_TYPES: [&str; 10] = [
 ];
 const STATES: [&str; 4] = ["due", "leased", "scheduled", "parked"];
 /// The ends of a sync: outcome and reason.
-pub(super) const ENDS: [(&str, &str); 16] = [
+pub(super) const ENDS: [(&str, &str); 19] = [
     ("created", ""),
     ("subscribed", ""),
     ("updated", ""),
@@ -173,6 +180,9 @@ pub(super) const ENDS: [(&str, &str); 16] = [
     ("skipped", "no_email"),
     ("skipped", "bad_email"),
     ("skipped", "not_in_mailmojo"),
+    ("skipped", "removed_in_mailmojo"),
+    ("skipped", "left_under_old_address"),
+    ("skipped", "brake"),
     ("failed", "transient"),
     ("parked", "transient"),
     ("parked", "permanent"),
@@ -183,13 +193,16 @@ pub(super) const ENDS: [(&str, &str); 16] = [
 ];
 pub(super) const OUTCOMES: [&str; 8] =
     ["created", "subscribed", "updated", "unchanged", "skipped", "failed", "postponed", "parked"];
-pub(super) const REASONS: [&str; 10] = [
+pub(super) const REASONS: [&str; 13] = [
     "",
     "user_not_found",
     "guest",
     "no_email",
     "bad_email",
     "not_in_mailmojo",
+    "removed_in_mailmojo",
+    "left_under_old_address",
+    "brake",
     "transient",
     "permanent",
     "poison",

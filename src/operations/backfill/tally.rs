@@ -124,6 +124,7 @@ mod tests {
             tags_removed: tags(removed),
             old_tags_removed: vec![],
             held_back: false,
+            braked: false,
             withheld: None,
             reached: vec![],
             memory: crate::memory::Memory::default(),
