@@ -39,6 +39,8 @@ pub struct Synced {
     pub reason: &'static str,
     /// Whether `sync.dry_run` kept the change from being written.
     pub dry_run: bool,
+    /// Whether the brake kept tags from being taken away; what is told of was written all the same.
+    pub braked: bool,
     /// The names of the fields that changed.
     pub changed: Vec<&'static str>,
     /// Which of our tags the contact gained.
@@ -64,7 +66,8 @@ impl Synced {
                 user,
                 outcome,
                 reason,
-                dry_run: report.held_back,
+                dry_run: report.held_back && !report.braked,
+                braked: report.braked,
                 changed: report.changed,
                 tags_added: report.tags_added,
                 tags_removed: report.tags_removed,
@@ -75,6 +78,7 @@ impl Synced {
                 outcome,
                 reason,
                 dry_run: false,
+                braked: false,
                 changed: Vec::new(),
                 tags_added: Vec::new(),
                 tags_removed: Vec::new(),
@@ -130,6 +134,7 @@ impl Operator {
     /// [`NotSynced`]; a sync that was begun and failed is none of these.
     pub async fn sync(&self, user: &UserId, patience: &Patience) -> Result<Synced, NotSynced> {
         let job = self.lease(user, patience).await?;
+        self.hand.learn().await; // whether tags are kept
         tracing::info!(user_id = %user, "an operator has asked for a sync");
         let attempt = self.hand.attempt(&job);
         let work = self.syncer.sync(user, &job.memory, &attempt);

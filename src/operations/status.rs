@@ -15,6 +15,8 @@ pub struct Status {
     pub now: Millis,
     /// Since when an operator has paused syncs; null while they go on.
     pub paused_since: Option<Millis>,
+    /// Since when the brake keeps writes from taking tags away; null while they do.
+    pub tags_kept_since: Option<Millis>,
     /// How many rows are in which state; up to 15 s old.
     pub rows: Census,
     /// Sesamy and Mailmojo.
@@ -48,6 +50,7 @@ impl Operator {
             ApiStatus { api, state, why, until }
         };
         let apis = Api::ALL.into_iter().map(api).collect();
-        Ok(Status { now, paused_since: known.paused_at, rows: self.queue().census().await?, apis })
+        let (paused_since, tags_kept_since) = (known.paused_at, known.braked_at);
+        Ok(Status { now, paused_since, tags_kept_since, rows: self.queue().census().await?, apis })
     }
 }
