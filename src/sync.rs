@@ -37,7 +37,7 @@ use outcome::mask_of;
 use source::{Nobody, Source};
 
 pub use decision::Decision;
-pub use former::{NoOwners, Owners};
+pub use former::{NoOwners, OldContact, OldFate, Owners};
 pub use outcome::{Outcome, Reason, Report, SyncError};
 #[cfg(any(test, fuzzing))]
 pub(crate) use source::address;
