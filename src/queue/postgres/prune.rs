@@ -10,6 +10,20 @@ const HISTORY: &str = "
         SELECT id FROM history WHERE connection = 'default' AND last_at < $1
         ORDER BY last_at LIMIT $2 FOR UPDATE SKIP LOCKED))";
 
+/// Whoever it is, parked included; but nobody of whom there is something left to do or to take away elsewhere.
+const MISSING: &str = "
+    WITH gone AS (
+        DELETE FROM users WHERE connection = 'default' AND user_id = ANY (ARRAY(
+            SELECT user_id FROM users
+            WHERE connection = 'default' AND missing_since < $1 AND email IS NULL AND due_at IS NULL
+                AND lease_owner IS NULL AND NOT held_back
+            ORDER BY missing_since LIMIT $2 FOR UPDATE SKIP LOCKED))
+        RETURNING user_id),
+    past AS (
+        DELETE FROM history
+        WHERE connection = 'default' AND user_id = ANY (ARRAY(SELECT user_id FROM gone)))
+    SELECT count(*) FROM gone";
+
 const COUNTS: &str = "
     WITH old AS MATERIALIZED (
         SELECT minute, outcome FROM sync_counts WHERE connection = 'default' AND minute < $1
@@ -21,6 +35,14 @@ const COUNTS: &str = "
 pub(super) async fn history(pool: &PgPool, before: Millis, most: usize) -> sqlx::Result<u64> {
     let most = i64::try_from(most).unwrap_or(i64::MAX);
     Ok(sqlx::query(HISTORY).bind(before.0).bind(most).execute(pool).await?.rows_affected())
+}
+
+/// Takes away up to `most` rows of users whom Sesamy has not known since before `before`, and of whom no address is
+/// remembered, and their history; how many users they were.
+pub(super) async fn missing(pool: &PgPool, before: Millis, most: usize) -> sqlx::Result<u64> {
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    let gone: i64 = sqlx::query_scalar(MISSING).bind(before.0).bind(most).fetch_one(pool).await?;
+    Ok(u64::try_from(gone).unwrap_or(0))
 }
 
 /// Takes away the counts of minutes before the one of that number.

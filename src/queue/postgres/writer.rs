@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::Tuning;
 use super::due::Due;
 use super::fault::Fault;
+use super::forgotten::Hashes;
 use super::line::Line;
 use super::statements::{self, Event};
 use super::tries::{Alone, Tries, within};
@@ -37,6 +38,7 @@ pub(super) struct Writer {
     pub(super) closing: CancellationToken,
     pub(super) due: Due,
     pub(super) wake: Wake,
+    pub(super) hashes: Hashes,
     pub(super) options: Options,
     pub(super) clock: Clock,
     pub(super) tuning: Tuning,
@@ -135,7 +137,8 @@ impl Writer {
         let given = self.clock.given();
         let came = match self.line.connection().await {
             Ok(connection) => {
-                within(self.tuning, statements::push(connection, events, given, &self.options)).await
+                let push = statements::push(connection, events, &self.hashes, given, &self.options);
+                within(self.tuning, push).await
             }
             Err(fault) => Err(fault),
         };
