@@ -114,7 +114,7 @@ pub(super) async fn open(
         due: due.clone(),
         teller: wake.teller.clone(),
         clock: clock.clone(),
-        hashes: opened.hashes.clone(),
+        key: opened.key.clone(),
         options,
         tuning,
     };
@@ -128,7 +128,7 @@ pub(super) async fn open(
         closing: closing.clone(),
         errands: Errands::new(beside),
         names,
-        hashes: opened.hashes.clone(),
+        key: opened.key.clone(),
         doubtful: Vec::new(),
         options,
         clock: clock.clone(),
@@ -144,11 +144,11 @@ pub(super) async fn open(
         closing,
         due,
         wake,
-        hashes: opened.hashes.clone(),
+        key: opened.key.clone(),
         options,
         clock,
         tuning,
     };
     tokio::spawn(writer.run());
-    Ok((ends, Reader { pool, hashes: opened.hashes, tuning }))
+    Ok((ends, Reader { pool, key: opened.key, tuning }))
 }

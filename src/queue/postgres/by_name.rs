@@ -8,12 +8,13 @@ use std::slice;
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{Connection, Row as _};
 
-use super::forgotten::{self, Hashes};
+use super::forgotten;
 use super::lanes::counted;
 use super::statements::{self, millis};
 use super::{apis, memory};
 use crate::clock::Millis;
 use crate::memory::Memory;
+use crate::queue::forgetting::ForgettingKey;
 use crate::queue::lease::Standing;
 use crate::queue::{Job, Lane, LeaseRequest, NextDue, Options, UserLease};
 use crate::upstream::PerApi;
@@ -42,7 +43,7 @@ pub(super) struct Asked<'a> {
     pub(super) request: &'a LeaseRequest,
     /// Of the lease, the same in every try: where the answer to one was lost, the next finds what it did.
     pub(super) name: i64,
-    pub(super) hashes: &'a Hashes,
+    pub(super) key: &'a ForgettingKey,
     /// The time, where it is given by hand.
     pub(super) given: Option<Millis>,
     pub(super) options: &'a Options,
@@ -118,7 +119,7 @@ async fn find(transaction: &mut PgConnection, asked: Asked<'_>) -> sqlx::Result<
 
 async fn introduce(transaction: &mut PgConnection, asked: Asked<'_>) -> sqlx::Result<()> {
     let LeaseRequest { user, cause, lane, again, .. } = asked.request;
-    let hash = asked.hashes.of(user.as_str());
+    let hash = asked.key.hash(user.as_str());
     if *again {
         forgotten::take_up(transaction, hash).await?;
     }

@@ -11,6 +11,23 @@ use super::statements::server_time;
 use crate::clock::Millis;
 use crate::queue::clockwork::{EXPIRY, ROUND_WAITING, Round, TICK_STEP};
 
+/// What a change that is held back no longer makes of a row; `$1` is the time. Who was not due anyhow is in the lane of
+/// retries: they may be many, and events go first.
+macro_rules! released {
+    () => {
+        "held_back = false,
+        lane = CASE WHEN u.due_at IS NULL THEN greatest(u.lane, 1) ELSE u.lane END,
+        due_at = CASE WHEN u.lease_owner IS NULL THEN least(u.due_at, $1) ELSE u.due_at END"
+    };
+}
+
+/// Whether no write is kept from taking tags away.
+macro_rules! is_not_braked {
+    () => {
+        " NOT EXISTS (SELECT FROM apis WHERE connection = 'default' AND braked_at IS NOT NULL) "
+    };
+}
+
 /// All that a tick has to know to do nothing, in one read.
 const LOOK: &str = concat!(
     "WITH times AS MATERIALIZED (SELECT ",
@@ -18,8 +35,9 @@ const LOOK: &str = concat!(
     " AS now)
     SELECT now,
         EXISTS (SELECT FROM users WHERE connection = 'default' AND changes_at <= now AND lease_owner IS NULL) AS expires,
-        $2 AND EXISTS (SELECT FROM users WHERE held_back AND lease_owner IS NULL)
-            AND NOT EXISTS (SELECT FROM apis WHERE connection = 'default' AND braked_at IS NOT NULL) AS releases,
+        $2 AND EXISTS (SELECT FROM users WHERE held_back AND lease_owner IS NULL) AND",
+    is_not_braked!(),
+    "AS releases,
         (SELECT count(*) FROM (SELECT FROM users WHERE lane = 2 AND due_at <= now LIMIT $3) AS waiting) AS waiting
     FROM times"
 );
@@ -40,15 +58,26 @@ const EXPIRE: &str = "
     FROM found WHERE u.connection = 'default' AND u.user_id = found.user_id
     RETURNING is_made_due";
 
-const RELEASE: &str = "
-    WITH found AS MATERIALIZED (
-        SELECT user_id FROM users WHERE connection = 'default' AND held_back AND lease_owner IS NULL
-            AND NOT EXISTS (SELECT FROM apis WHERE connection = 'default' AND braked_at IS NOT NULL)
-        ORDER BY user_id LIMIT $2 FOR NO KEY UPDATE OF users SKIP LOCKED)
-    UPDATE users AS u SET held_back = false,
-        lane = CASE WHEN u.due_at IS NULL THEN greatest(u.lane, 1) ELSE u.lane END,
-        due_at = least(u.due_at, $1)
-    FROM found WHERE u.connection = 'default' AND u.user_id = found.user_id";
+/// Of all at once, those who are held included: for a start, which waits for them.
+const RELEASE_ALL: &str = concat!(
+    "WITH found AS MATERIALIZED (
+        SELECT user_id FROM users WHERE held_back AND",
+    is_not_braked!(),
+    "   ORDER BY user_id FOR NO KEY UPDATE OF users)
+    UPDATE users AS u SET ",
+    released!(),
+    " FROM found WHERE u.connection = 'default' AND u.user_id = found.user_id AND u.held_back"
+);
+
+const RELEASE: &str = concat!(
+    "WITH found AS MATERIALIZED (
+        SELECT user_id FROM users WHERE connection = 'default' AND held_back AND lease_owner IS NULL AND",
+    is_not_braked!(),
+    "   ORDER BY user_id LIMIT $2 FOR NO KEY UPDATE OF users SKIP LOCKED)
+    UPDATE users AS u SET ",
+    released!(),
+    " FROM found WHERE u.connection = 'default' AND u.user_id = found.user_id"
+);
 
 /// What a tick finds to do.
 #[derive(Debug, Clone, Copy)]
@@ -99,6 +128,11 @@ pub(super) async fn expire(connection: &mut PgConnection, now: Millis) -> sqlx::
 pub(super) async fn release(connection: &mut PgConnection, now: Millis) -> sqlx::Result<u64> {
     let release = sqlx::query(RELEASE).bind(now.0).bind(TICK_STEP as i64);
     Ok(release.execute(connection).await?.rows_affected())
+}
+
+/// The same of all, whoever holds them.
+pub(super) async fn release_all(connection: &mut PgConnection, now: Millis) -> sqlx::Result<()> {
+    sqlx::query(RELEASE_ALL).bind(now.0).execute(connection).await.map(drop)
 }
 
 /// Begins a round where it is time for one, or takes the one under way on; what came of it, and where it stands.

@@ -15,7 +15,6 @@ use super::Tuning;
 use super::due::Due;
 use super::errands::Errands;
 use super::fault::Fault;
-use super::forgotten::Hashes;
 use super::lease;
 use super::line::Line;
 use super::settle::End;
@@ -25,6 +24,7 @@ use super::{apis, statements};
 use crate::clock::{Clock, Millis};
 use crate::queue::apis::Apis;
 use crate::queue::command::{Answer, Command, News};
+use crate::queue::forgetting::ForgettingKey;
 use crate::queue::{Entry, Job, Options, Progress, QueueError, Settled, Settlement};
 use crate::user::UserId;
 
@@ -41,7 +41,7 @@ pub(super) struct Desk {
     pub(super) closing: CancellationToken,
     pub(super) errands: Errands,
     pub(super) names: StdRng,
-    pub(super) hashes: Hashes,
+    pub(super) key: ForgettingKey,
     /// Leases whose commit was never answered: they may or may not be in the store.
     pub(super) doubtful: Vec<i64>,
     pub(super) options: Options,

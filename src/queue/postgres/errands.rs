@@ -11,13 +11,14 @@ use super::Tuning;
 use super::clockwork::{self, Seen};
 use super::due::Due;
 use super::fault::Fault;
-use super::forgotten::{self, Hashes};
+use super::forgotten;
 use super::tries::{Tries, within};
 use super::wake::Teller;
 use super::{prune, retry, statements};
 use crate::clock::{Clock, Millis};
 use crate::queue::clockwork::TICK_STEP;
 use crate::queue::command::Command;
+use crate::queue::forgetting::ForgettingKey;
 use crate::queue::history::{COUNTS_KEPT_MINUTES, minute_of};
 use crate::queue::{Job, Options, QueueError, Retry, Tick, Ticked};
 
@@ -43,7 +44,7 @@ pub(super) struct Beside {
     pub(super) due: Due,
     pub(super) teller: Teller,
     pub(super) clock: Clock,
-    pub(super) hashes: Hashes,
+    pub(super) key: ForgettingKey,
     pub(super) options: Options,
     pub(super) tuning: Tuning,
 }
@@ -188,7 +189,7 @@ impl Beside {
 
     /// Forgetting waits for the events that are being kept, but never for long: meanwhile no other is.
     async fn forget(&self, job: &Job) -> Result<bool, Fault> {
-        let (hash, rates) = (self.hashes.of(job.user.as_str()), &self.options.rates);
+        let (hash, rates) = (self.key.hash(job.user.as_str()), &self.options.rates);
         let (mut tries, mut held, mut is_again) = (Tries::default(), 0, false);
         loop {
             let given = self.clock.given();

@@ -5,23 +5,24 @@
 //! so waits for the events that are being kept and holds up those that come, for a moment. Reading, and with it a dump,
 //! is in nobody's way.
 //!
-//! Locks are taken in one order: the table of the forgotten, the user's row and with it the history, the APIs. Whoever has
-//! a user's row already, and looks for a hash, waits for nobody who may want that row.
+//! Locks are taken in one order: the table of the forgotten, the round, the user's row and with it the history, the APIs.
+//! Whoever looks for a hash with a user's row under lock waits for nobody who wants that row.
 
-use hmac::digest::InvalidLength;
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
 use sqlx::Connection;
 use sqlx::postgres::{PgConnection, PgPool};
 
-use super::apis;
+use super::{apis, rounds};
 use crate::clock::Millis;
+use crate::queue::forgetting::ForgettingKey;
 use crate::queue::{Job, Rates};
 use crate::upstream::PerApi;
 use crate::user::UserId;
 
 /// Nobody who is being forgotten keeps events waiting for longer; then it is tried again.
-const LOCK: &str = "SET LOCAL lock_timeout = '250ms'; LOCK TABLE forgotten IN EXCLUSIVE MODE";
+const LOCK: &str = "
+    SET LOCAL lock_timeout = '250ms';
+    LOCK TABLE forgotten IN EXCLUSIVE MODE;
+    SELECT FROM rounds WHERE connection = 'default' FOR UPDATE";
 
 /// On the condition of the lease.
 const FORGET: &str = "
@@ -38,30 +39,13 @@ const TAKE_UP: &str = "DELETE FROM forgotten WHERE connection = 'default' AND ha
 
 const AMONG: &str = "SELECT hash FROM forgotten WHERE connection = 'default' AND hash = ANY ($1::bytea[])";
 
-/// What makes the hashes of this store.
-#[derive(Debug, Clone)]
-pub(super) struct Hashes(Hmac<Sha256>);
-
 /// What is left of a user.
 pub(super) type Hash = [u8; 32];
 
-impl Hashes {
-    /// By the key of the store, whatever its length.
-    pub(super) fn new(key: &[u8]) -> Result<Self, InvalidLength> {
-        Hmac::new_from_slice(key).map(Self)
-    }
-
-    /// Reads the key of the store.
-    pub(super) async fn read(connection: &mut PgConnection) -> sqlx::Result<Self> {
-        let key: Vec<u8> = sqlx::query_scalar("SELECT key FROM forgetting").fetch_one(connection).await?;
-        Self::new(&key).map_err(|error| sqlx::Error::Decode(Box::new(error)))
-    }
-
-    /// The hash of the user of that id.
-    pub(super) fn of(&self, user: &str) -> Hash {
-        let whole = self.0.clone().chain_update(b"default\0").chain_update(user);
-        whole.finalize().into_bytes().into()
-    }
+/// The key of the store.
+pub(super) async fn key(connection: &mut PgConnection) -> sqlx::Result<ForgettingKey> {
+    let bytes: Vec<u8> = sqlx::query_scalar("SELECT key FROM forgetting").fetch_one(connection).await?;
+    ForgettingKey::new(&bytes).ok_or(sqlx::Error::RowNotFound)
 }
 
 /// Erases the user's row and history, and leaves the hash, if the lease is still there; whether it was.
@@ -86,6 +70,7 @@ pub(super) async fn forget(
         transaction.rollback().await?;
         return Ok(is_done);
     }
+    rounds::turn_back(&mut transaction).await?;
     if job.is_probe || job.calls != PerApi::default() {
         let mut shared = apis::lock(&mut transaction, given).await?;
         let now = shared.now;
@@ -102,8 +87,12 @@ pub(super) async fn take_up(transaction: &mut PgConnection, hash: Hash) -> sqlx:
 }
 
 /// Whom of `users` somebody has had forgotten.
-pub(super) async fn whom_of(pool: &PgPool, hashes: &Hashes, users: &[UserId]) -> sqlx::Result<Vec<UserId>> {
-    let of_each: Vec<Hash> = users.iter().map(|user| hashes.of(user.as_str())).collect();
+pub(super) async fn whom_of(
+    pool: &PgPool,
+    key: &ForgettingKey,
+    users: &[UserId],
+) -> sqlx::Result<Vec<UserId>> {
+    let of_each: Vec<Hash> = users.iter().map(|user| key.hash(user.as_str())).collect();
     let mut connection = pool.acquire().await?;
     let found = among(&mut connection, &of_each).await?;
     let is_forgotten = |(_, hash): &(&UserId, &Hash)| found.iter().any(|it| it == hash.as_slice());

@@ -6,7 +6,7 @@ use sqlx::query::Query;
 
 use super::statements::storable;
 use crate::clock::Millis;
-use crate::memory::{Memory, Seen};
+use crate::memory::{Memory, Seen, address_key};
 use crate::personal::Personal;
 use crate::queue::Done;
 use crate::user::UserId;
@@ -61,10 +61,9 @@ pub(super) fn bind<'q>(
 ) -> Query<'q, sqlx::Postgres, PgArguments> {
     let memories = || ends.iter().map(|done| done.map(|done| &done.memory));
     let contacts = || memories().map(|memory| memory.and_then(|memory| memory.contact.as_ref()));
-    let emails = || memories().map(|memory| Some(memory?.email.as_ref()?.as_str()));
     query
-        .bind(texts(emails().map(|email| email.map(storable))))
-        .bind(texts(emails().map(|email| email.map(key))))
+        .bind(texts(memories().map(|memory| Some(storable(memory?.email.as_ref()?.as_str())))))
+        .bind(texts(memories().map(|memory| Some(storable(&memory?.email_key()?)))))
         .bind(contacts().map(|contact| contact.is_some()).collect::<Vec<_>>())
         .bind(texts(contacts().map(|contact| contact?.status.as_deref().map(storable))))
         .bind(contacts().map(|contact| contact.is_some_and(|seen| seen.on_list)).collect::<Vec<_>>())
@@ -76,12 +75,8 @@ pub(super) fn bind<'q>(
 
 /// Whether the row of anybody but `user` remembers `address`.
 pub(super) async fn is_anothers(pool: &PgPool, user: &UserId, address: &str) -> sqlx::Result<bool> {
-    sqlx::query_scalar(ANOTHER).bind(key(address)).bind(user.as_str()).fetch_one(pool).await
-}
-
-/// An address as it is looked for: letter case and white space around it aside.
-fn key(address: &str) -> String {
-    storable(&address.trim().to_lowercase())
+    let Some(key) = address_key(address) else { return Ok(false) };
+    sqlx::query_scalar(ANOTHER).bind(storable(&key)).bind(user.as_str()).fetch_one(pool).await
 }
 
 fn texts(each: impl Iterator<Item = Option<String>>) -> Vec<Option<String>> {

@@ -3,12 +3,17 @@
 
 use sqlx::postgres::PgPool;
 
+use super::reader::from_kept;
+use super::rounds;
 use crate::clock::Millis;
 
 const HISTORY: &str = "
     DELETE FROM history WHERE last_at < $1 AND id = ANY (ARRAY(
         SELECT id FROM history WHERE connection = 'default' AND last_at < $1
         ORDER BY last_at LIMIT $2 FOR UPDATE SKIP LOCKED))";
+
+/// Before any user's row, as wherever rows go for good.
+const LOCK_ROUND: &str = "SELECT FROM rounds WHERE connection = 'default' FOR UPDATE";
 
 /// Whoever it is, parked included; but nobody of whom there is something left to do or to take away elsewhere.
 const MISSING: &str = "
@@ -41,8 +46,15 @@ pub(super) async fn history(pool: &PgPool, before: Millis, most: usize) -> sqlx:
 /// remembered, and their history; how many users they were.
 pub(super) async fn missing(pool: &PgPool, before: Millis, most: usize) -> sqlx::Result<u64> {
     let most = i64::try_from(most).unwrap_or(i64::MAX);
-    let gone: i64 = sqlx::query_scalar(MISSING).bind(before.0).bind(most).fetch_one(pool).await?;
-    Ok(u64::try_from(gone).unwrap_or(0))
+    let mut transaction = pool.begin().await?;
+    sqlx::query(LOCK_ROUND).execute(&mut *transaction).await?;
+    let gone: i64 =
+        sqlx::query_scalar(MISSING).bind(before.0).bind(most).fetch_one(&mut *transaction).await?;
+    if gone > 0 {
+        rounds::turn_back(&mut transaction).await?;
+    }
+    transaction.commit().await?;
+    Ok(from_kept(gone))
 }
 
 /// Takes away the counts of minutes before the one of that number.

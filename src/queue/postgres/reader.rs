@@ -3,10 +3,11 @@
 use sqlx::Row;
 use sqlx::postgres::{PgPool, PgRow};
 
-use super::forgotten::{self, Hashes};
+use super::forgotten;
 use super::tries::within;
 use super::{Tuning, memory, retry, rounds, rows};
 use crate::clock::Millis;
+use crate::queue::forgetting::ForgettingKey;
 use crate::queue::history::{minute_at, minute_of};
 use crate::queue::{
     Census, Filter, HistoryRow, MinuteCount, ParkedGroup, Progress, QueueError, Retry, Round, UserRow,
@@ -46,7 +47,7 @@ const AT_A_TIME: usize = 5_000;
 #[derive(Debug, Clone)]
 pub(in crate::queue) struct Reader {
     pub(super) pool: PgPool,
-    pub(super) hashes: Hashes,
+    pub(super) key: ForgettingKey,
     pub(super) tuning: Tuning,
 }
 
@@ -139,7 +140,7 @@ impl Reader {
     pub(in crate::queue) async fn forgotten(&self, users: &[UserId]) -> Result<Vec<UserId>, QueueError> {
         let mut found = Vec::new();
         for some in users.chunks(AT_A_TIME) {
-            found.extend(self.read(forgotten::whom_of(&self.pool, &self.hashes, some)).await?);
+            found.extend(self.read(forgotten::whom_of(&self.pool, &self.key, some)).await?);
         }
         Ok(found)
     }

@@ -55,6 +55,13 @@ const PASS: &str = "
     WHERE connection = 'default'
     RETURNING started_at, ended_at, users, passed, (SELECT count(*) FROM made)";
 
+/// A round has the id of the last row that it has passed; once that row is gone, it goes on from the row before.
+const TURN_BACK: &str = "
+    UPDATE rounds AS r SET
+        cursor = coalesce((SELECT max(user_id) FROM users WHERE connection = 'default' AND user_id < r.cursor), '')
+    WHERE connection = 'default' AND cursor <> ''
+        AND NOT EXISTS (SELECT FROM users WHERE connection = 'default' AND user_id = r.cursor)";
+
 /// How far the last round has come; none where there was none.
 pub(super) async fn read(executor: impl PgExecutor<'_>) -> sqlx::Result<Option<Round>> {
     sqlx::query(READ).fetch_optional(executor).await?.as_ref().map(round).transpose()
@@ -100,6 +107,12 @@ pub(super) async fn pass(
     let (round, made_due) = (round(&row)?, from_kept(row.try_get(4)?));
     let waiting = waiting.saturating_add(usize::try_from(made_due).unwrap_or(usize::MAX));
     Ok((Step { made_due, more: round.next(now, every, waiting) > 0 }, Some(round)))
+}
+
+/// Leaves no id in the round of whose row is gone. Whoever takes the row away locks the round first: it might come just
+/// as far meanwhile.
+pub(super) async fn turn_back(transaction: &mut PgConnection) -> sqlx::Result<()> {
+    sqlx::query(TURN_BACK).execute(transaction).await.map(drop)
 }
 
 fn round(row: &PgRow) -> sqlx::Result<Round> {

@@ -7,10 +7,10 @@
 use sqlx::postgres::PgConnection;
 use sqlx::{Connection, Row};
 
-use super::forgotten::{Hash, Hashes};
+use super::forgotten::Hash;
 use super::{apis, clockwork};
 use crate::clock::Millis;
-use crate::queue::clockwork::TICK_STEP;
+use crate::queue::forgetting::ForgettingKey;
 use crate::queue::{Lane, NextDue, Options, Progress};
 use crate::user::UserId;
 
@@ -116,12 +116,12 @@ pub(super) struct Event<'a> {
 pub(super) async fn push(
     connection: &mut PgConnection,
     events: &[Event<'_>],
-    hashes: &Hashes,
+    key: &ForgettingKey,
     given: Option<Millis>,
     options: &Options,
 ) -> sqlx::Result<Option<Millis>> {
     let users: Vec<&str> = events.iter().map(|event| event.user).collect();
-    let of_each: Vec<Hash> = users.iter().map(|user| hashes.of(user)).collect();
+    let of_each: Vec<Hash> = users.iter().map(|user| key.hash(user)).collect();
     let counts: Vec<i64> = events.iter().map(|event| event.events).collect();
     let types: Vec<&str> = events.iter().map(|event| event.event_type).collect();
     let due: Option<i64> = sqlx::query_scalar(PUSH)
@@ -202,10 +202,10 @@ pub(super) async fn start(
     now: Millis,
     options: &Options,
 ) -> sqlx::Result<NextDue> {
-    if !options.dry_run {
-        while clockwork::release(connection, now).await? == TICK_STEP as u64 {}
-    }
     let mut transaction = connection.begin().await?;
+    if !options.dry_run {
+        clockwork::release_all(&mut transaction, now).await?;
+    }
     sqlx::query(BRING_BACK).bind(now.plus(options.furthest_due).0).execute(&mut *transaction).await?;
     // What was wrong with an API may have been mended, the settings above all.
     let mut shared = apis::lock(&mut transaction, Some(now)).await?;

@@ -14,13 +14,13 @@ use tokio_util::sync::CancellationToken;
 use super::Tuning;
 use super::due::Due;
 use super::fault::Fault;
-use super::forgotten::Hashes;
 use super::line::Line;
 use super::statements::{self, Event};
 use super::tries::{Alone, Tries, within};
 use super::wake::Wake;
 use crate::clock::Clock;
 use crate::queue::command::{Command, Push};
+use crate::queue::forgetting::ForgettingKey;
 use crate::queue::{Options, QueueError};
 
 /// The most commands that are taken at once.
@@ -38,7 +38,7 @@ pub(super) struct Writer {
     pub(super) closing: CancellationToken,
     pub(super) due: Due,
     pub(super) wake: Wake,
-    pub(super) hashes: Hashes,
+    pub(super) key: ForgettingKey,
     pub(super) options: Options,
     pub(super) clock: Clock,
     pub(super) tuning: Tuning,
@@ -137,7 +137,7 @@ impl Writer {
         let given = self.clock.given();
         let came = match self.line.connection().await {
             Ok(connection) => {
-                let push = statements::push(connection, events, &self.hashes, given, &self.options);
+                let push = statements::push(connection, events, &self.key, given, &self.options);
                 within(self.tuning, push).await
             }
             Err(fault) => Err(fault),
