@@ -40,7 +40,7 @@ use source::{Nobody, Source};
 
 pub use brake::{Asked, Brake, FEW, News, Sign, TOO_MANY, WINDOW, Window};
 pub use decision::Decision;
-pub use former::{NoOwners, Owners};
+pub use former::{NoOwners, OldContact, OldFate, Owners};
 pub use outcome::{Outcome, Reason, Report, SyncError};
 #[cfg(any(test, fuzzing))]
 pub(crate) use source::address;
@@ -178,16 +178,18 @@ impl Syncer {
             Ok(Err(nobody)) => return self.nobody(user, memory, nobody, attempt, mask).await,
             Err(failure) => return Err(SyncError::of(user, &failure, &mask, &[])),
         };
-        let mut reached = source.reached().to_vec();
         let mut looked: Option<(String, Option<Found>)> = None;
         loop {
+            // The old contact first, so that the look at the one that is written for certain is as young as it can be.
+            let former = self.moved_from(user, memory, &source, attempt, &mut mask).await;
+            let former = former.map_err(|failure| SyncError::of(user, &failure, &mask, source.reached()))?;
             let found = match looked {
                 Some((email, found)) if email == source.email => Ok(found),
                 _ => self.find_contact(&source.email, attempt, &mut mask).await,
             };
-            let found = found.map_err(|failure| SyncError::of(user, &failure, &mask, &reached))?;
+            let found = found.map_err(|failure| SyncError::of(user, &failure, &mask, source.reached()))?;
             if !self.is_to_be_asked_again(&source, memory, found.as_ref()) {
-                return self.decide_by(user, memory, source, found, attempt, mask).await;
+                return Ok(self.decided(user, memory, source, former, found, mask));
             }
             looked = Some((source.email.clone(), found));
             source = match self.ask_again(user, source, attempt, &mut mask).await {
@@ -195,7 +197,6 @@ impl Syncer {
                 Ok(Err(nobody)) => return self.nobody(user, memory, nobody, attempt, mask).await,
                 Err(failure) => return Err(SyncError::of(user, &failure, &mask, &[Api::Mailmojo])),
             };
-            reached = vec![Api::Sesamy];
         }
     }
 
@@ -206,25 +207,6 @@ impl Syncer {
             plan.change().is_some_and(|change| !change.tags_removed.is_empty())
         };
         !source.is_whole && (has_moved(memory, &source.email) || (source.may_lack_tags() && takes_away()))
-    }
-
-    async fn decide_by(
-        &self,
-        user: &UserId,
-        memory: &Memory,
-        source: Source,
-        found: Option<Found>,
-        attempt: &Attempt,
-        mut mask: Mask,
-    ) -> Result<Decision, SyncError> {
-        if self.manner == Manner::Round && found.is_none() && has_moved(memory, &source.email) {
-            let nobody = Nobody { reason: Reason::NotInMailmojo, profile: Some(source.profile), asked: true };
-            return Ok(self.skip(user, memory, nobody, mask));
-        }
-        let former = self.moved_from(user, memory, &source.email, attempt, &mut mask).await;
-        let former =
-            former.map_err(|failure| SyncError::of(user, &failure, &mask, &[Api::Sesamy, Api::Mailmojo]))?;
-        Ok(self.decided(user, memory, source, former, found, mask))
     }
 
     fn plan(&self, source: &Source, found: Option<&Found>, barrier: Option<Barrier>) -> Plan {
@@ -284,6 +266,10 @@ impl Syncer {
         found: Option<Found>,
         mask: Mask,
     ) -> Decision {
+        if self.manner == Manner::Round && former.is_some() && found.is_none() {
+            let nobody = Nobody { reason: Reason::NotInMailmojo, profile: Some(source.profile), asked: true };
+            return self.skip(user, memory, nobody, mask);
+        }
         let barrier = self.barrier(memory, former.as_ref(), found.as_ref());
         let plan = self.plan(&source, found.as_ref(), barrier);
         let there = found.as_ref().map(Found::there);

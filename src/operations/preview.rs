@@ -12,7 +12,7 @@ use crate::merge::Membership;
 use crate::merge::why::{Field, List, Tag};
 use crate::personal::Personal;
 use crate::sesamy::models::Profile;
-use crate::sync::{Decision, Known, Reason, SyncError, Syncer};
+use crate::sync::{Decision, Known, OldContact, OldFate, Reason, SyncError, Syncer};
 use crate::tags;
 use crate::upstream::{Attempt, Call};
 use crate::user::UserId;
@@ -39,6 +39,8 @@ pub struct Preview {
     pub tags: Vec<Tag>,
     /// What becomes of the contact's place on the list; none for a user who is skipped before that is known.
     pub list: Option<List>,
+    /// The contact of an address that the user had before; none where it is the same.
+    pub old_contact: Option<OldContactNow>,
     /// The request that a sync would send to Mailmojo; none where it would send none.
     pub request: Option<Request>,
     /// Why none would be sent, in words; none where one would be.
@@ -104,6 +106,19 @@ pub struct ContactNow {
     pub list_status: Option<String>,
 }
 
+/// The contact of an address that the user has no more.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct OldContactNow {
+    /// The address.
+    pub address: Personal,
+    /// What becomes of it: `loses_our_tags`, `has_none`, `gone` or `anothers`.
+    pub fate: OldFate,
+    /// The tags that it loses.
+    pub tags_removed: Vec<String>,
+    /// The request that a sync would send before the other one; none where there is nothing to take off.
+    pub request: Option<Request>,
+}
+
 /// A request to Mailmojo.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Request {
@@ -142,6 +157,7 @@ impl From<&Decision> for Preview {
             fields: explanation.map(|it| it.fields.clone()).unwrap_or_default(),
             tags: explanation.map(|it| it.tags.clone()).unwrap_or_default(),
             list: explanation.map(|it| it.list.clone()),
+            old_contact: decision.old_contact().map(OldContactNow::from),
             request: decision.request().map(Request::from),
             no_request: (!decision.changes()).then(|| no_request(decision.skipped()).to_owned()),
             held_back: report.held_back,
@@ -202,6 +218,17 @@ impl From<(&Contact, &Membership)> for ContactNow {
             status: contact.status.clone(),
             on_list,
             list_status,
+        }
+    }
+}
+
+impl From<OldContact<'_>> for OldContactNow {
+    fn from(old: OldContact<'_>) -> Self {
+        Self {
+            address: old.address.clone(),
+            fate: old.fate,
+            tags_removed: old.tags_removed.to_vec(),
+            request: old.request.map(Request::from),
         }
     }
 }

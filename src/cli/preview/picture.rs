@@ -5,7 +5,7 @@ use std::fmt::Display;
 use anstyle::{AnsiColor, Color, Style};
 
 use crate::merge::why::{Field, FieldWhy, List, Tag, TagWhy};
-use crate::operations::preview::{ContactNow, Facts, Preview, Request};
+use crate::operations::preview::{ContactNow, Facts, OldContactNow, Preview, Request};
 use crate::personal::Personal;
 use crate::tags::Reason;
 
@@ -49,6 +49,9 @@ pub(super) fn of(preview: &Preview) -> String {
     if !rows.is_empty() {
         lines.extend(table(&rows));
         lines.push(String::new());
+    }
+    if let Some(request) = preview.old_contact.as_ref().and_then(|old| old.request.as_ref()) {
+        lines.extend(of_request(request, preview.held_back));
     }
     match (&preview.request, &preview.no_request) {
         (Some(request), _) => lines.extend(of_request(request, preview.held_back)),
@@ -111,6 +114,9 @@ fn of_contact(contact: &ContactNow) -> String {
 
 fn rows(preview: &Preview) -> Vec<Row> {
     let mut rows: Vec<Row> = preview.list.iter().map(of_list).collect();
+    if let Some(old) = &preview.old_contact {
+        rows.extend(of_old_contact(old));
+    }
     rows.extend(preview.fields.iter().map(of_field));
     let first = rows.len();
     rows.extend(preview.tags.iter().map(of_tag));
@@ -126,6 +132,22 @@ fn of_list(list: &List) -> Row {
     let (value, reason) = told.split_once(": ").unwrap_or((&told, ""));
     let reasons = if reason.is_empty() { Vec::new() } else { vec![reason.to_owned()] };
     Row { label: "list", mark, value: value.to_owned(), reasons }
+}
+
+fn of_old_contact(old: &OldContactNow) -> Vec<Row> {
+    let contact = Row {
+        label: "before",
+        mark: '=',
+        value: old.address.as_str().to_owned(),
+        reasons: vec![old.fate.to_string()],
+    };
+    let gone = |tag: &String| Row {
+        label: "",
+        mark: '-',
+        value: tag.clone(),
+        reasons: vec!["it is not this user's address any more".to_owned()],
+    };
+    std::iter::once(contact).chain(old.tags_removed.iter().map(gone)).collect()
 }
 
 fn of_field(field: &Field) -> Row {

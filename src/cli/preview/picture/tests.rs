@@ -55,6 +55,7 @@ fn kari() -> Preview {
             tag("sesamy_old", TagWhy::Removed, Vec::new()),
         ],
         list: Some(List::LeftAlone { status: "u".into() }),
+        old_contact: None,
         request: Some(Request {
             method: "PATCH".into(),
             path: "/v1/contacts/kari%40example.com/".into(),
