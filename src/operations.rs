@@ -10,6 +10,7 @@ pub mod preview;
 mod status;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::memory::Memory;
 use crate::queue::{ParkedGroup, Queue, QueueError, Retry};
@@ -19,7 +20,7 @@ use crate::user::UserId;
 use crate::worker::Hand;
 
 pub use now::{Again, NotSynced, Patience, Synced};
-pub use status::{ApiStatus, Status};
+pub use status::{ApiStatus, RoundStatus, Status};
 
 /// What an operator's wishes are carried out with. Clones share it all.
 #[derive(Debug, Clone)]
@@ -30,6 +31,8 @@ pub struct Operator {
     pub syncer: Arc<Syncer>,
     /// How many calls a sync usually makes: its lease takes them from the rates.
     pub calls: PerApi<u32>,
+    /// `sync.resync_every`; none: there are no rounds.
+    pub resync_every: Option<Duration>,
 }
 
 impl Operator {

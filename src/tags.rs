@@ -5,6 +5,7 @@
 //! [`crate::merge`].
 
 mod clock;
+mod ended;
 mod name;
 mod reason;
 
@@ -15,7 +16,8 @@ use jiff::Timestamp;
 use crate::sesamy::models::{Contract, Entitlement, Item, Profile, moment};
 use name::{CUSTOM, named};
 
-pub use clock::{ended, next_change};
+pub use clock::next_change;
+pub use ended::ended;
 pub use name::{MAX_CHARS, PREFIX, is_ours};
 pub use reason::{Access, Reason};
 

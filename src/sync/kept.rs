@@ -20,7 +20,7 @@ impl Syncer {
     pub(super) fn held(&self, decision: Decision) -> Decision {
         let begins_with_it = match &decision.case {
             Case::Skipped(_) => decision.former.is_some(),
-            Case::Decided(_) => decision.old_request().is_some(),
+            Case::Decided(_) => decision.old_contact().is_some_and(|old| old.request.is_some()),
         };
         if begins_with_it {
             return decision.held_wholly();

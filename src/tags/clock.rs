@@ -1,105 +1,62 @@
 //! When the wanted tags change by themselves, though nothing happens at Sesamy.
+//!
+//! Pure. What [`super::reasons`] says depends on the time only by `expiresAt` of an entitlement with access. Whether a
+//! contract is in force is Sesamy's to say: its own end changes nothing here, but it is when to ask again.
 
-use std::collections::BTreeSet;
+use jiff::{SignedDuration, Timestamp};
 
-use jiff::Timestamp;
-
-use super::{access, expiry, is_article, is_subscription, paid_by, product_tags, standard};
+use super::{is_article, is_overdue, origin_is};
 use crate::sesamy::models::{Contract, Entitlement, moment};
 
-/// The earliest moment after `now` at which the tags of [`super::reasons`] are others, though Sesamy says the same; none
-/// where there is no such moment.
+/// How often a contract is asked after that Sesamy still calls in force past its own end.
+const ASKED_AGAIN_EVERY: SignedDuration = SignedDuration::from_hours(1);
+/// For how long after its end. A contract that is still in force then goes on, whatever its date says.
+const ASKED_AGAIN_FOR: SignedDuration = SignedDuration::from_hours(24);
+
+/// The earliest moment after `now` at which [`super::reasons`] says something else though Sesamy says the same, or at
+/// which Sesamy may well say something else because a contract comes to its end; none where there is no such moment.
+///
+/// A time that cannot be read is as if absent, as it is for the tags.
 #[must_use]
 pub fn next_change(
-    _contracts: &[Contract],
+    contracts: &[Contract],
     entitlements: &[Entitlement],
     now: Timestamp,
 ) -> Option<Timestamp> {
-    entitlements.iter().filter(|it| access(it, now).is_some()).filter_map(expiry).min()
+    let of_access = entitlements.iter().filter_map(|it| end_of_access(it, now));
+    let of_contracts = contracts.iter().filter_map(|it| next_look(it, now));
+    of_access.chain(of_contracts).min()
 }
 
-/// The `sesamy_active_` tags that somebody may have lost because their time is over: those of entitlements whose `expiresAt`
-/// is past, or that were paid by a contract whose time is over; and `sesamy_active_subscriber` of a subscription whose
-/// `willCancelAt` or `expiresAt` is past. Whatever else goes has been taken away, by somebody or by a fault.
-///
-/// What is still wanted may be among them, where something else asks for it too. A time that cannot be read is none.
-#[must_use]
-pub fn ended(contracts: &[Contract], entitlements: &[Entitlement], now: Timestamp) -> BTreeSet<String> {
-    let is_past = |at: &Option<String>| at.as_deref().and_then(moment).is_some_and(|at| at <= now);
-    let over: Vec<&Contract> =
-        contracts.iter().filter(|it| is_past(&it.will_cancel_at) || is_past(&it.expires_at)).collect();
-    let is_paid_by_one = |it: &Entitlement| {
-        paid_by(it).is_some_and(|id| over.iter().any(|contract| contract.id.as_deref() == Some(id)))
-    };
-    let mut tags: BTreeSet<String> = entitlements
-        .iter()
-        .filter(|it| !is_article(it) && (is_past(&it.expires_at) || is_paid_by_one(it)))
-        .flat_map(product_tags)
-        .collect();
-    if over.iter().any(|contract| is_subscription(contract)) {
-        tags.insert(standard("active_subscriber"));
+/// When the access that `entitlement` gives at `now` ends, where a tag goes with it. With that of a bought article none
+/// does: the purchase was made for ever.
+fn end_of_access(entitlement: &Entitlement, now: Timestamp) -> Option<Timestamp> {
+    let carries_tags = !is_article(entitlement) || origin_is(entitlement, "EXTERNAL");
+    let end = moment(entitlement.expires_at.as_deref()?)?;
+    (entitlement.has_access == Some(true) && carries_tags && now < end).then_some(end)
+}
+
+/// When to look at a contract in force: at each of its ends, and for a while after it.
+fn next_look(contract: &Contract, now: Timestamp) -> Option<Timestamp> {
+    if contract.is_active != Some(true) && !is_overdue(contract) {
+        return None;
     }
-    tags
+    let ends = [&contract.expires_at, &contract.will_cancel_at];
+    let ends = ends.into_iter().filter_map(|text| moment(text.as_deref()?));
+    ends.filter_map(|end| look_at_end(end, now)).min()
+}
+
+fn look_at_end(end: Timestamp, now: Timestamp) -> Option<Timestamp> {
+    if now < end {
+        return Some(end);
+    }
+    let past = now.duration_since(end);
+    if past >= ASKED_AGAIN_FOR {
+        return None;
+    }
+    let times = i32::try_from(past.as_secs() / ASKED_AGAIN_EVERY.as_secs()).ok()?;
+    end.checked_add(ASKED_AGAIN_EVERY.checked_mul(times + 1)?).ok()
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    const BEFORE: &str = "2026-01-31T23:59:59.999Z";
-    const NOW: &str = "2026-02-01T00:00:00Z";
-    const AFTER: &str = "2026-02-01T00:00:00.001Z";
-
-    fn ended_of(contracts: Value, entitlements: Value) -> Vec<String> {
-        let contracts: Vec<Contract> = serde_json::from_value(contracts).unwrap();
-        let entitlements: Vec<Entitlement> = serde_json::from_value(entitlements).unwrap();
-        ended(&contracts, &entitlements, NOW.parse().unwrap()).into_iter().collect()
-    }
-
-    #[test]
-    fn what_ends_by_its_time_is_told_from_what_is_taken_away() {
-        let subscriber = &["sesamy_active_subscriber"][..];
-        for (contract, tags) in [
-            (json!({"contractDuration": "RECURRING", "willCancelAt": BEFORE}), subscriber),
-            (json!({"contractDuration": "RECURRING", "willCancelAt": NOW}), subscriber),
-            (json!({"contractDuration": "RECURRING", "willCancelAt": AFTER}), &[]),
-            (json!({"contractDuration": "RENEWABLE", "expiresAt": NOW, "isActive": true}), subscriber),
-            (json!({"items": [{"purchaseType": "RECURRING"}], "expiresAt": BEFORE}), subscriber),
-            (json!({"contractDuration": "RECURRING", "expiresAt": "soon", "willCancelAt": null}), &[]),
-            (json!({"contractDuration": "RECURRING", "status": "CANCELLED", "isActive": false}), &[]),
-            (json!({"contractDuration": "PERPETUAL", "expiresAt": BEFORE}), &[]),
-        ] {
-            assert_eq!(ended_of(json!([contract]), json!([])), tags, "{contract}");
-        }
-        let of_plus = &["sesamy_active_entitlement_pluss", "sesamy_active_sku_plus"][..];
-        let plus = |more: Value| {
-            let mut plus = json!({"sku": "plus", "title": "Pluss", "type": "pass"});
-            plus.as_object_mut().unwrap().append(&mut more.as_object().unwrap().clone());
-            plus
-        };
-        let paid_by =
-            |id: &str| json!({"origin": {"type": "PAYMENTS", "contractId": id}, "hasAccess": false});
-        for (entitlement, tags) in [
-            (plus(json!({"hasAccess": true, "expiresAt": BEFORE})), of_plus),
-            (plus(json!({"hasAccess": false, "expiresAt": NOW})), of_plus),
-            (plus(json!({"hasAccess": false, "expiresAt": AFTER})), &[]),
-            (plus(json!({"hasAccess": false})), &[]),
-            (plus(json!({"hasAccess": false, "expiresAt": "soon"})), &[]),
-            (plus(json!({"type": "article", "expiresAt": BEFORE})), &[]),
-            (plus(paid_by("over")), of_plus),
-            (plus(paid_by("runs")), &[]),
-            (plus(paid_by("unknown")), &[]),
-        ] {
-            let contracts =
-                json!([{"id": "over", "willCancelAt": NOW}, {"id": "runs", "willCancelAt": AFTER}]);
-            assert_eq!(ended_of(contracts, json!([entitlement])), tags, "{entitlement}");
-        }
-    }
-
-    #[test]
-    fn lists_that_are_suddenly_empty_explain_nothing() {
-        assert!(ended_of(json!([]), json!([])).is_empty());
-    }
-}
+mod tests;
