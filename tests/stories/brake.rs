@@ -263,7 +263,8 @@ async fn an_address_that_changes_while_it_is_on_waits_with_both_its_contacts() {
 async fn a_backfill_beside_the_service_brakes_for_both_and_tells() {
     let town = subscribers(&[]).await;
     forgets_purchases(&town);
-    let dry = backfill(&town, &["--dry-run"]).await.1;
+    let report = town.folder.path().join("dry-run.jsonl");
+    let dry = backfill(&town, &["--dry-run", "--report", report.to_str().unwrap()]).await.1;
     assert_eq!(dry["tags_kept"], 0, "to look is not to write: {dry}");
     assert!(kept_since(&town).await.is_null());
 
