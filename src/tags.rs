@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use crate::sesamy::models::{Contract, Entitlement, Item, Profile};
+use crate::sesamy::models::{Contract, Entitlement, Item, Profile, moment};
 use name::{CUSTOM, named};
 
 pub use name::{MAX_CHARS, PREFIX, is_ours};
@@ -168,18 +168,14 @@ fn access(entitlement: &Entitlement, now: Timestamp) -> Option<Access> {
 }
 
 fn expiry(entitlement: &Entitlement) -> Option<Timestamp> {
-    let text = entitlement.expires_at.as_deref()?.trim();
-    let read = text.parse::<Timestamp>().or_else(|_| {
-        // Without an offset: taken as UTC.
-        text.parse::<jiff::civil::DateTime>().and_then(|civil| jiff::tz::Offset::UTC.to_timestamp(civil))
-    });
-    if read.is_err() {
+    let read = moment(entitlement.expires_at.as_deref()?);
+    if read.is_none() {
         tracing::warn!(
             entitlement_id = entitlement.id.as_deref().unwrap_or("none"),
             "an entitlement's expiresAt cannot be read; it is taken as without an end"
         );
     }
-    read.ok()
+    read
 }
 
 fn product_tags(entitlement: &Entitlement) -> impl Iterator<Item = String> {
