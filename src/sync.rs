@@ -14,6 +14,7 @@ mod source;
 
 use std::sync::Arc;
 
+use crate::fields::CustomFields;
 use crate::mailmojo::models::Contact;
 use crate::merge::{self, Plan, Rules};
 use crate::personal::Mask;
@@ -40,6 +41,8 @@ pub struct Options {
     pub derive_tags: bool,
     /// `sync.dry_run`.
     pub dry_run: bool,
+    /// `mailmojo.custom_fields`.
+    pub custom_fields: CustomFields,
     /// What the merge needs.
     pub rules: Rules,
 }
@@ -47,7 +50,8 @@ pub struct Options {
 /// What has been read of a user already, in lists: it is not read again. By default nothing.
 ///
 /// The row of a list may leave out what the profile has. So one without an address, or one without tags where a tag would
-/// be taken away, is not trusted: the profile is read singly then.
+/// be taken away, or without what a custom field comes from that would be emptied, is not trusted: the profile is read
+/// singly then.
 #[derive(Debug, Clone, Default)]
 pub struct Known {
     /// The user's row in the list of users.
@@ -127,14 +131,13 @@ impl Syncer {
         let found = self.find_contact(&source.email, attempt, &mut mask).await;
         let found = found.map_err(|failure| SyncError::of(user, &failure, &mask, source.reached()))?;
         let plan = self.plan(&source, found.as_ref());
-        let takes_away = plan.change().is_some_and(|change| !change.tags_removed.is_empty());
-        if takes_away && source.may_lack_tags() {
+        if plan.change().is_some_and(|change| source.may_lack_what_goes(change)) {
             return self.decide_again(user, attempt, source, found, mask).await;
         }
         Ok(self.decided(user, source, found, plan, mask))
     }
 
-    /// Decides by the profile itself, for the row of a list may have left out the tags that the contact would lose.
+    /// Decides by the profile itself, for the row of a list may have left out what the contact would lose.
     async fn decide_again(
         &self,
         user: &UserId,

@@ -53,6 +53,7 @@ impl Town {
             guest_user_id_prefixes: vec!["guest|".into()],
             derive_tags: true,
             dry_run: false,
+            custom_fields: CustomFields::default(),
             rules: Rules { create_contacts: true, keep_tags: KeepTags::default() },
         };
         let list = Mailmojo::LIST.try_into().unwrap();

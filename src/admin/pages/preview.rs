@@ -3,7 +3,7 @@
 
 use maud::{Markup, html};
 
-use crate::merge::why::{Field, Tag, TagWhy};
+use crate::merge::why::{Custom, Field, Tag, TagWhy};
 use crate::operations::preview::{Facts, Preview, Request};
 use crate::personal::Personal;
 
@@ -16,6 +16,7 @@ pub(super) fn shown(preview: &Preview) -> Markup {
             @if preview.held_back { "; nothing would be written, as sync.dry_run is on" }
         }
         @if !preview.fields.is_empty() { (fields(&preview.fields)) }
+        @if !preview.custom_fields.is_empty() { (custom_fields(&preview.custom_fields)) }
         @if !preview.tags.is_empty() { (tags(&preview.tags)) }
         @if let Some(facts) = &preview.profile { (profile(facts)) }
         h3 { "The request" }
@@ -48,6 +49,36 @@ fn fields(fields: &[Field]) -> Markup {
                                 @if field.changes { ins { (text(&field.sesamy)) } } @else { span.muted { "stays" } }
                             }
                             td data-label="Why" { (field.why.to_string()) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn custom_fields(fields: &[Custom]) -> Markup {
+    html! {
+        h3 { "Custom fields" }
+        div.scroll {
+            table {
+                caption.unseen { "Custom fields of the contact, now and after" }
+                thead { tr {
+                    th scope="col" { "Field" } th scope="col" { "Now" } th scope="col" { "Then" } th scope="col" { "Source" }
+                } }
+                tbody {
+                    @for field in fields {
+                        tr {
+                            th scope="row" { code { (field.name) } }
+                            td data-label="Now" { (text(&field.now)) }
+                            td data-label="Then" {
+                                @match (field.changes, &field.sesamy) {
+                                    (true, Some(value)) => { ins { (value.as_str()) } }
+                                    (true, None) => { del { "emptied" } }
+                                    (false, _) => { span.muted { "stays" } }
+                                }
+                            }
+                            td data-label="Source" { (field.source.to_string()) }
                         }
                     }
                 }
