@@ -5,8 +5,9 @@
 //! is decided in [`crate::merge`].
 //!
 //! Pure: no I/O and no clock. Promises, each a property test: whatever Sesamy answers becomes a value or none
-//! (`no_answer_is_too_odd`), and the order of contracts and entitlements makes no difference
-//! (`the_order_of_lists_makes_no_difference`).
+//! (`no_answer_is_too_odd`), the order of contracts and entitlements makes no difference
+//! (`the_order_of_lists_makes_no_difference`), and a value stays until the moment that is told
+//! (`nothing_changes_by_itself_before_the_moment_that_is_told`).
 
 pub mod source;
 
@@ -74,6 +75,13 @@ impl CustomFields {
             value: source.value(facts).map(Personal::new),
         };
         self.iter().map(one).collect()
+    }
+
+    /// The next moment, after that of `facts`, at which any of them may become another by itself: until then what is
+    /// wanted stays as it is unless Sesamy says something else. None where that never is.
+    #[must_use]
+    pub fn changes_at(&self, facts: &Facts<'_>) -> Option<Timestamp> {
+        self.iter().filter_map(|(_, source)| source.changes_at(facts)).min()
     }
 }
 

@@ -159,13 +159,40 @@ impl Source {
                 Some(contracts.iter().filter(|it| tags::is_active_subscription(it)).count().to_string())
             }
             Self::SubscriptionStatus => subscription_status(contracts),
-            Self::NextBillAt => next_day(facts, |contract| &contract.next_bill_at),
-            Self::ExpiresAt => next_day(facts, |contract| &contract.expires_at),
-            Self::WillCancelAt => next_day(facts, |contract| &contract.will_cancel_at),
+            Self::NextBillAt => next(facts, |contract| &contract.next_bill_at).map(day),
+            Self::ExpiresAt => next(facts, |contract| &contract.expires_at).map(day),
+            Self::WillCancelAt => next(facts, |contract| &contract.will_cancel_at).map(day),
             Self::ActiveProducts => products(facts, |entitlement| &entitlement.title),
             Self::ActiveSkus => products(facts, |entitlement| &entitlement.sku),
         };
         value.map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
+    }
+}
+
+impl Source {
+    /// The next moment, after that of `facts`, at which the value may become another by itself; none where it never does.
+    #[must_use]
+    pub fn changes_at(self, facts: &Facts<'_>) -> Option<Timestamp> {
+        match self {
+            Self::NextBillAt => next(facts, |contract| &contract.next_bill_at),
+            Self::ExpiresAt => next(facts, |contract| &contract.expires_at),
+            Self::WillCancelAt => next(facts, |contract| &contract.will_cancel_at),
+            Self::ActiveProducts | Self::ActiveSkus => {
+                let active =
+                    facts.entitlements.iter().filter(|it| tags::gives_access_to_product(it, facts.now));
+                active.filter_map(|entitlement| moment(entitlement.expires_at.as_deref()?)).min()
+            }
+            Self::UserId
+            | Self::CreatedAt
+            | Self::EmailVerified
+            | Self::Company
+            | Self::BillingCountry
+            | Self::BillingCity
+            | Self::BillingPostalCode
+            | Self::DeliveryCountry
+            | Self::ActiveSubscriptionCount
+            | Self::SubscriptionStatus => None,
+        }
     }
 }
 
@@ -217,11 +244,11 @@ fn subscription_status(contracts: &[Contract]) -> Option<String> {
     last.and_then(|contract| contract.status.clone())
 }
 
-/// The first day of those to come that `of` finds among the active subscriptions.
-fn next_day(facts: &Facts<'_>, of: impl Fn(&Contract) -> &Option<String>) -> Option<String> {
+/// The first of the moments to come that `of` finds among the active subscriptions.
+fn next(facts: &Facts<'_>, of: impl Fn(&Contract) -> &Option<String>) -> Option<Timestamp> {
     let active = facts.contracts.iter().filter(|contract| tags::is_active_subscription(contract));
     let moments = active.filter_map(|contract| of(contract).as_deref().and_then(moment));
-    moments.filter(|at| *at > facts.now).min().map(day)
+    moments.filter(|at| *at > facts.now).min()
 }
 
 fn products(facts: &Facts<'_>, of: impl Fn(&Entitlement) -> &Option<String>) -> Option<String> {

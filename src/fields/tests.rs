@@ -196,6 +196,43 @@ fn each_field_is_told_by_its_name_with_its_source_and_its_value() {
 const TIMES: &[&str] =
     &["2026-01-15T12:00:00Z", "2026-02-01", "2025-02-01", "2026-02-01T00:00:00+14:00", "?", "", " "];
 
+#[test]
+fn a_value_changes_by_itself_at_the_very_moment_that_is_told() {
+    let contracts: Vec<Contract> =
+        serde_json::from_value(json!([{"isActive": true, "contractDuration": "RECURRING",
+        "nextBillAt": "2026-01-20T08:00:00Z", "expiresAt": "2026-01-19", "willCancelAt": "2025-01-01"}]))
+        .unwrap();
+    let entitlements: Vec<Entitlement> = serde_json::from_value(json!([
+        {"title": "Pluss", "sku": "plus", "hasAccess": true, "expiresAt": "2026-01-18T00:00:00.001Z"},
+        {"title": "Article", "hasAccess": true, "type": "article", "expiresAt": "2026-01-16"},
+        {"title": "Gone", "hasAccess": false, "expiresAt": "2026-01-17"},
+    ]))
+    .unwrap();
+    let profile = Profile::default();
+    let at =
+        |now: Timestamp| Facts { profile: &profile, contracts: &contracts, entitlements: &entitlements, now };
+    let now = NOW.parse().unwrap();
+    for (source, expected) in [
+        (Source::NextBillAt, Some("2026-01-20T08:00:00Z")),
+        (Source::ExpiresAt, Some("2026-01-19T00:00:00Z")),
+        (Source::WillCancelAt, None),
+        (Source::ActiveProducts, Some("2026-01-18T00:00:00.001Z")),
+        (Source::ActiveSkus, Some("2026-01-18T00:00:00.001Z")),
+        (Source::SubscriptionStatus, None),
+    ] {
+        let moment: Option<Timestamp> = expected.map(|at| at.parse().unwrap());
+        assert_eq!(source.changes_at(&at(now)), moment, "{source}");
+        let Some(moment) = moment else { continue };
+        let before = moment.checked_sub(jiff::SignedDuration::from_millis(1)).unwrap();
+        assert_eq!(source.value(&at(before)), source.value(&at(now)), "{source}");
+        assert_ne!(source.value(&at(moment)), source.value(&at(now)), "{source}");
+    }
+    let fields = [("a", Source::NextBillAt), ("b", Source::ActiveSkus), ("c", Source::Company)];
+    let fields = CustomFields::new(fields.map(|(name, source)| (name.to_owned(), source)).into());
+    assert_eq!(fields.changes_at(&at(now)), Some("2026-01-18T00:00:00.001Z".parse().unwrap()));
+    assert_eq!(CustomFields::default().changes_at(&at(now)), None);
+}
+
 fn any_text() -> impl Strategy<Value = Value> {
     prop_oneof![
         proptest::sample::select(TIMES).prop_map(Value::from),
@@ -275,6 +312,22 @@ proptest! {
         let other = Facts { contracts: &other_contracts, entitlements: &other_entitlements, ..facts };
         for source in Source::ALL {
             prop_assert_eq!(source.value(&facts), source.value(&other), "{}", source);
+        }
+    }
+
+    #[test]
+    fn nothing_changes_by_itself_before_the_moment_that_is_told(
+        profile in any_profile(), (contracts, entitlements) in any_lists(), seconds in 1_i64..40_000_000,
+    ) {
+        let now: Timestamp = NOW.parse().unwrap();
+        let facts = Facts { profile: &profile, contracts: &contracts, entitlements: &entitlements, now };
+        let later = Facts { now: Timestamp::from_second(now.as_second() + seconds).unwrap(), ..facts };
+        for source in Source::ALL {
+            let changes_at = source.changes_at(&facts);
+            prop_assert!(changes_at.is_none_or(|at| at > now));
+            if changes_at.is_none_or(|at| later.now < at) {
+                prop_assert_eq!(source.value(&facts), source.value(&later), "{}", source);
+            }
         }
     }
 }
