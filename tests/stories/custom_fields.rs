@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 use sesamy_mailmojo::sandbox::{Contact, Fault, Route, Rule, Sandbox, contact, contract, entitlement, user};
 
+use crate::admin::{Office, TOKEN};
 use crate::shell::{changed, run};
 use crate::town::{LIST, Town};
 
@@ -222,6 +223,29 @@ async fn a_preview_tells_each_of_them_and_what_would_be_sent() {
     assert_eq!(town.sandbox.writes(), 0);
     town.sync("u1").await;
     assert_eq!(written(&town), [preview["request"]["body"]["custom"].clone()]);
+}
+
+#[tokio::test]
+async fn the_operations_page_shows_them_in_its_preview_and_in_the_settings() {
+    let office = Office::with(&FIELDS).await;
+    let_write(&office.town.sandbox);
+    office.town.sandbox.sesamy.put_user(user("u1").email(KARI).billing_address("<b>Bø</b>", "3800", "NO"));
+    let there = contact(KARI).custom("plan", "Avis").custom("shoe", "Canaryshoe").on_list(LIST);
+    office.town.sandbox.mailmojo.put_contact(there);
+    office.town.sync("u1").await;
+    office.town.sandbox.mailmojo.edit(KARI, |it| {
+        it.custom.insert("plan".to_owned(), "Avis".into());
+        it.custom.insert("city".to_owned(), "".into());
+    });
+    let cookie = office.login(TOKEN).await;
+    let page = office.get("/admin/users/u1?preview=1", &cookie).await.body;
+    for told in ["Custom fields", "<ins>&lt;b&gt;Bø&lt;/b&gt;</ins>", "<del>emptied</del>", "billing_city"] {
+        assert!(page.contains(told), "{told:?} is not in\n{page}");
+    }
+    let page = office.get("/admin/settings", &cookie).await.body;
+    let told =
+        "city = billing_city, next_bill = next_bill_at, plan = active_products, status = subscription_status";
+    assert!(page.contains(told), "{page}");
 }
 
 #[tokio::test]

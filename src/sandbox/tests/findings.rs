@@ -96,7 +96,7 @@ async fn a_custom_field_that_changed_since_the_read_is_counted_and_no_finding() 
         mailmojo.edit(KARI, |it| it.custom.insert("shoe".to_owned(), json!(39)).map(drop).unwrap());
         town.patches(KARI, json!({"custom": sent})).await;
         let expected = if sent["shoe"].is_null() { vec![Kind::CustomLost] } else { vec![] };
-        assert_eq!(town.kinds(), expected, "what was told and is left out, nobody meant to keep");
+        assert_eq!(town.kinds(), expected, "what is left out was there by all that was told");
         assert_eq!(mailmojo.tallies().races.overwritten_unseen, u64::from(expected.is_empty()));
     }
 }
