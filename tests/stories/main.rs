@@ -25,6 +25,7 @@ mod compose;
 mod configuration;
 mod crash;
 mod credentials;
+mod custom_fields;
 mod damaged_file;
 mod deadline;
 mod demo;
