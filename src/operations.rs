@@ -10,6 +10,7 @@ pub mod preview;
 mod status;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::memory::Memory;
 use crate::queue::{ParkedGroup, Queue, QueueError, Retry};
@@ -19,7 +20,7 @@ use crate::user::UserId;
 use crate::worker::Hand;
 
 pub use now::{Again, NotSynced, Patience, Synced};
-pub use status::{ApiStatus, Status};
+pub use status::{ApiStatus, RoundStatus, Status};
 
 /// What an operator's wishes are carried out with. Clones share it all.
 #[derive(Debug, Clone)]
@@ -30,6 +31,8 @@ pub struct Operator {
     pub syncer: Arc<Syncer>,
     /// How many calls a sync usually makes: its lease takes them from the rates.
     pub calls: PerApi<u32>,
+    /// `sync.resync_every`; none: there are no rounds.
+    pub resync_every: Option<Duration>,
 }
 
 impl Operator {
@@ -56,13 +59,14 @@ impl Operator {
         self.status().await
     }
 
-    /// Lets syncs go on, and ends the rests of both APIs.
+    /// Lets syncs go on, ends the rests of both APIs, and lets go of the brake.
     ///
     /// # Errors
     /// The store failed; nothing was changed.
     pub async fn resume(&self) -> Result<Status, QueueError> {
+        let asked = self.hand.brake.asks();
         let known = self.queue().resume().await?;
-        self.hand.adopt(&known.rests);
+        self.hand.adopt(asked, &known);
         tracing::info!("an operator has resumed syncs");
         self.status().await
     }
