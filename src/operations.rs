@@ -11,12 +11,14 @@ mod status;
 
 use std::sync::Arc;
 
+use crate::memory::Memory;
 use crate::queue::{ParkedGroup, Queue, QueueError, Retry};
 use crate::sync::Syncer;
 use crate::upstream::PerApi;
+use crate::user::UserId;
 use crate::worker::Hand;
 
-pub use now::{NotSynced, Patience, Synced};
+pub use now::{Again, NotSynced, Patience, Synced};
 pub use status::{ApiStatus, Status};
 
 /// What an operator's wishes are carried out with. Clones share it all.
@@ -33,6 +35,15 @@ pub struct Operator {
 impl Operator {
     fn queue(&self) -> &Queue {
         &self.hand.queue
+    }
+
+    /// What is remembered of `user`; nothing of one who is not known.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    pub async fn memory_of(&self, user: &UserId) -> Result<Memory, QueueError> {
+        let rows = self.queue().rows_of(std::slice::from_ref(user)).await?;
+        Ok(rows.into_iter().next().map(|row| row.memory).unwrap_or_default())
     }
 
     /// Pauses all syncs until [`Operator::resume`]; events are kept.

@@ -4,6 +4,7 @@
 //! Nothing is leased while an API rests. What fails is tried again by `verdict`; what no retry can mend is parked.
 //! Tests: `tests/stories`, in which the real process is stopped, killed and failed upon.
 
+mod cause;
 mod ended;
 mod hand;
 mod heartbeat;
@@ -24,7 +25,8 @@ use crate::telemetry;
 use crate::upstream::rest::{Admission, Rest};
 use crate::upstream::{Attempt, PerApi};
 
-pub use hand::{EXISTING_ONLY, Ended, Hand, Limits};
+pub use cause::{AGAIN, EXISTING_ONLY};
+pub use hand::{Ended, Hand, Limits};
 pub use heartbeat::{Heartbeat, Pause};
 pub use pruning::prune_history;
 pub use verdict::Patience;
@@ -181,11 +183,8 @@ impl Worker {
             self.hand.settle(&job, parked, Some(entry)).await;
             return;
         }
-        let syncer = match job.event_type.as_str() {
-            EXISTING_ONLY => Arc::new(self.syncer.as_ref().clone().existing_only()),
-            _ => Arc::clone(&self.syncer),
-        };
-        let sync = syncer.sync(&job.user, &attempt);
+        let syncer = self.syncer.in_manner(cause::manner_of(&job.event_type));
+        let sync = syncer.sync(&job.user, &job.memory, &attempt);
         self.hand.carry_out(job.clone(), attempt.clone(), sync).await;
     }
 

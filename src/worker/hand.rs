@@ -12,10 +12,6 @@ use crate::upstream::{Api, Attempt, PerApi};
 
 use super::Patience;
 
-/// The cause of a sync that may create and subscribe nobody. It is kept with the user's row as an event's type is, so whoever
-/// tries again, a service after a kill among them, keeps to it; an event takes its place, and with it the restriction.
-pub const EXISTING_ONLY: &str = "backfill --existing-only";
-
 /// What a sync needs of the settings.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
