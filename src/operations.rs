@@ -19,7 +19,7 @@ use crate::upstream::PerApi;
 use crate::user::UserId;
 use crate::worker::Hand;
 
-pub use now::{NotSynced, Patience, Synced};
+pub use now::{Again, NotSynced, Patience, Synced};
 pub use status::{ApiStatus, RoundStatus, Status};
 
 /// What an operator's wishes are carried out with. Clones share it all.

@@ -15,7 +15,7 @@ use super::session::Keys;
 use crate::clock::Millis;
 use crate::config::InForce;
 use crate::operations::preview::{Preview, preview};
-use crate::operations::{ApiStatus, Operator, Patience, RoundStatus, Status, Synced};
+use crate::operations::{Again, ApiStatus, Operator, Patience, RoundStatus, Status, Synced};
 use crate::queue::{Census, HistoryRow, UserRow};
 use crate::upstream::rest::Snapshot;
 use crate::upstream::{Api, Attempt};
@@ -139,10 +139,10 @@ impl Office {
     }
 
     /// Syncs `user` now. Whoever asked may go away: the sync is carried through.
-    pub(super) async fn sync(&self, user: &UserId) -> Result<Synced, Failure> {
+    pub(super) async fn sync(&self, user: &UserId, again: Again) -> Result<Synced, Failure> {
         let (operator, user) = (self.operator.clone(), user.clone());
         let patience = Patience { wait: PATIENCE, stop: self.stop.clone() };
-        let sync = self.syncs.spawn(async move { operator.sync(&user, &patience).await });
+        let sync = self.syncs.spawn(async move { operator.sync(&user, again, &patience).await });
         match sync.await {
             Ok(synced) => Ok(synced?),
             Err(_) => Err(Failure::Upstream(

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::Known;
 use super::contact::Found;
-use super::former::Former;
+use super::former::{Former, OldContact};
 use super::outcome::{Outcome, Reason, Report};
 use super::source::Source;
 use crate::mailmojo::models::{Contact, ContactData};
@@ -71,7 +71,7 @@ impl Decision {
     /// Whether a write follows from it, `sync.dry_run` aside.
     #[must_use]
     pub fn changes(&self) -> bool {
-        self.request().is_some() || self.old_request().is_some()
+        self.request().is_some() || self.old_contact().is_some_and(|old| old.request.is_some())
     }
 
     /// How the sync ends if nothing comes between.
@@ -116,11 +116,11 @@ impl Decision {
         self.decided().map(|decided| &decided.explanation)
     }
 
-    /// The request that takes our tags off the contact of an address that the user has no more, before any other; none where
-    /// there is nothing to take off.
+    /// The contact of an address that the user has no more; none where the address is the one that was synced last. What is
+    /// to be taken off it is, before anything else is written.
     #[must_use]
-    pub fn old_request(&self) -> Option<&Call> {
-        Some(&self.former.as_ref()?.write.as_ref()?.call)
+    pub fn old_contact(&self) -> Option<OldContact<'_>> {
+        self.former.as_deref().map(Former::as_old_contact)
     }
 
     /// The very request that a write sends first of the present contact; none where nothing is to be written. A second one follows only where

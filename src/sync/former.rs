@@ -4,21 +4,25 @@
 //! `sync.keep_tags` too, for nobody keeps them in step from now on. Where the address is another user's by now, the contact is
 //! left alone: it is that user's.
 
+use std::fmt;
+
 use futures_util::future::BoxFuture;
+use serde::Serialize;
 
 use super::Syncer;
 use super::contact::Found;
 use super::decision::Write;
+use super::source::Source;
 use crate::mailmojo::models::ContactData;
 use crate::memory::Memory;
 use crate::merge::leaving::{Old, has_moved};
-use crate::personal::Mask;
+use crate::personal::{Mask, Personal};
 use crate::tags;
-use crate::upstream::{Api, Attempt, Class, Failure};
+use crate::upstream::{Api, Attempt, Call, Class, Failure};
 use crate::user::UserId;
 
 /// Who knows which address is remembered of whom.
-pub trait Owners: std::fmt::Debug + Send + Sync {
+pub trait Owners: fmt::Debug + Send + Sync {
     /// Whether `address` is remembered of anybody but `user`.
     ///
     /// # Errors
@@ -36,8 +40,20 @@ impl Owners for NoOwners {
     }
 }
 
+impl fmt::Display for OldFate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::LosesOurTags => "loses our tags, and nothing else",
+            Self::HasNone => "has none of our tags",
+            Self::Gone => "Mailmojo has no such contact",
+            Self::Anothers => "left alone: the address is another user's by now",
+        })
+    }
+}
+
 /// What Mailmojo has under the address of before.
 pub(super) struct Former {
+    address: Personal,
     found: Option<Found>,
     is_anothers: bool,
     /// What takes our tags off the contact; none where there is nothing to take off.
@@ -46,7 +62,46 @@ pub(super) struct Former {
     pub(super) tags: Vec<String>,
 }
 
+/// What is to be done about the contact of an address that the user has no more.
+#[derive(Debug, Clone, Copy)]
+pub struct OldContact<'a> {
+    /// The address, as Sesamy spelled it.
+    pub address: &'a Personal,
+    /// What becomes of it.
+    pub fate: OldFate,
+    /// The tags that it loses, sorted.
+    pub tags_removed: &'a [String],
+    /// The request that takes them off; none where there is nothing to take off.
+    pub request: Option<&'a Call>,
+}
+
+/// What becomes of the contact of an address that the user has no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OldFate {
+    /// It loses our tags.
+    LosesOurTags,
+    /// It has none of our tags.
+    HasNone,
+    /// Mailmojo has no such contact.
+    Gone,
+    /// The address is another user's by now.
+    Anothers,
+}
+
 impl Former {
+    /// The same, for who wants to look at it.
+    pub(super) fn as_old_contact(&self) -> OldContact<'_> {
+        let fate = match (&self.found, &self.write) {
+            _ if self.is_anothers => OldFate::Anothers,
+            (None, _) => OldFate::Gone,
+            (Some(_), None) => OldFate::HasNone,
+            (Some(_), Some(_)) => OldFate::LosesOurTags,
+        };
+        let request = self.write.as_ref().map(|write| &write.call);
+        OldContact { address: &self.address, fate, tags_removed: &self.tags, request }
+    }
+
     /// The same, as the rules about leaving see it.
     pub(super) fn as_old(&self) -> Old<'_> {
         match &self.found {
@@ -58,17 +113,18 @@ impl Former {
 }
 
 impl Syncer {
-    /// The contact of the address that `memory` has, where `email` is another one.
+    /// The contact of the address that `memory` has, where Sesamy has another one. The row of a list is not believed in that:
+    /// the profile is to be asked first.
     pub(super) async fn moved_from(
         &self,
         user: &UserId,
         memory: &Memory,
-        email: &str,
+        source: &Source,
         attempt: &Attempt,
         mask: &mut Mask,
     ) -> Result<Option<Former>, Failure> {
         match &memory.email {
-            Some(before) if has_moved(memory, email) => {
+            Some(before) if source.is_whole && has_moved(memory, &source.email) => {
                 self.former(user, before.as_str(), attempt, mask).await.map(Some)
             }
             _ => Ok(None),
@@ -96,7 +152,7 @@ impl Syncer {
             tags.sort_unstable();
             tags.dedup();
         }
-        Ok(Former { found, is_anothers, write, tags })
+        Ok(Former { address: Personal::new(address), found, is_anothers, write, tags })
     }
 
     /// Whether another user has this address: by what is remembered, and by what Sesamy finds for it.
