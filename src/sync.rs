@@ -22,6 +22,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::clock::{Clock, Millis};
+use crate::fields::CustomFields;
 use crate::mailmojo::models::Contact;
 use crate::memory::{Memory, Seen};
 use crate::merge::leaving::{self, Barrier, has_moved};
@@ -54,6 +55,8 @@ pub struct Options {
     pub derive_tags: bool,
     /// `sync.dry_run`.
     pub dry_run: bool,
+    /// `mailmojo.custom_fields`.
+    pub custom_fields: CustomFields,
     /// What the merge needs.
     pub rules: Rules,
 }
@@ -61,7 +64,8 @@ pub struct Options {
 /// What has been read of a user already, in lists: it is not read again. By default nothing.
 ///
 /// The row of a list may leave out what the profile has. So one without an address, or one without tags where a tag would
-/// be taken away, is not trusted: the profile is read singly then.
+/// be taken away, or without what a custom field comes from that would be emptied, is not trusted: the profile is read
+/// singly then.
 #[derive(Debug, Clone, Default)]
 pub struct Known {
     /// The user's row in the list of users.
@@ -200,13 +204,13 @@ impl Syncer {
         }
     }
 
-    /// The row of a list may have left out the tags that the contact would lose, and is not believed in a change of address.
+    /// The row of a list may have left out what the contact would lose, and is not believed in a change of address.
     fn is_to_be_asked_again(&self, source: &Source, memory: &Memory, found: Option<&Found>) -> bool {
-        let takes_away = || {
+        let may_lack = || {
             let plan = self.plan(source, found, None);
-            plan.change().is_some_and(|change| !change.tags_removed.is_empty())
+            plan.change().is_some_and(|change| source.may_lack_what_goes(change))
         };
-        !source.is_whole && (has_moved(memory, &source.email) || (source.may_lack_tags() && takes_away()))
+        !source.is_whole && (has_moved(memory, &source.email) || may_lack())
     }
 
     fn plan(&self, source: &Source, found: Option<&Found>, barrier: Option<Barrier>) -> Plan {

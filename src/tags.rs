@@ -118,13 +118,13 @@ fn standard(name: &str) -> String {
 }
 
 /// A contract that is in force and is a subscription.
-fn is_active_subscription(contract: &Contract) -> bool {
+pub(crate) fn is_active_subscription(contract: &Contract) -> bool {
     contract.is_active == Some(true) && is_subscription(contract)
 }
 
-/// A contract of duration `RECURRING` or `RENEWABLE`; where the duration is absent or unknown, with any item that is not a
-/// single purchase.
-fn is_subscription(contract: &Contract) -> bool {
+/// A contract, running or over, of duration `RECURRING` or `RENEWABLE`; where the duration is absent or unknown, with any
+/// item that is not a single purchase.
+pub(crate) fn is_subscription(contract: &Contract) -> bool {
     match contract.contract_duration.as_deref() {
         Some("RECURRING" | "RENEWABLE") => true,
         Some("PERPETUAL") => false,
@@ -182,6 +182,12 @@ fn access(entitlement: &Entitlement, now: Timestamp) -> Option<Access> {
     }
     let until = expiry(entitlement);
     until.is_none_or(|end| now < end).then(|| Access::of(entitlement, until))
+}
+
+/// Whether `entitlement` gives access at `now` to something that has tags of its own.
+pub(crate) fn gives_access_to_product(entitlement: &Entitlement, now: Timestamp) -> bool {
+    let end = entitlement.expires_at.as_deref().and_then(moment);
+    entitlement.has_access == Some(true) && end.is_none_or(|end| now < end) && !is_article(entitlement)
 }
 
 fn expiry(entitlement: &Entitlement) -> Option<Timestamp> {

@@ -10,7 +10,7 @@ use jiff::tz::Offset;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use crate::personal::{Mask, Personal, first_present};
+use crate::personal::{Mask, Personal, PersonalValue, first_present};
 use crate::upstream::{object, objects};
 use crate::user::UserId;
 
@@ -60,6 +60,17 @@ pub struct Profile {
     pub kind: Option<Value>,
     /// Assumed mark of a guest, where it says `guest`.
     pub user_type: Option<Value>,
+    /// When the account was made, as text that [`moment`] reads. Read only for custom fields, as are all below, so that
+    /// none of them has to be of a certain type.
+    pub created_at: Option<Value>,
+    /// Whether the address is known to be the user's.
+    pub email_verified: Option<Value>,
+    /// The company.
+    pub company: Option<PersonalValue>,
+    /// Where bills go, an object.
+    pub billing_address: Option<PersonalValue>,
+    /// Where paper goes, an object.
+    pub delivery_address: Option<PersonalValue>,
 }
 
 impl Profile {
@@ -131,6 +142,8 @@ impl Profile {
             &self.phone,
             &self.phone_number,
         ]);
+        let all = [&self.company, &self.billing_address, &self.delivery_address];
+        all.into_iter().flatten().for_each(|value| value.mask_into(mask));
     }
 }
 
