@@ -7,15 +7,22 @@
 //! `a_name_or_phone_already_there_stays`, `applying_the_change_and_merging_again_changes_nothing`,
 //! `nobody_is_subscribed_against_their_status`, `ours_are_exactly_the_wanted_and_the_kept_tags`.
 //!
+//! Of custom fields: `somebody_elses_custom_fields_survive_unchanged`, `ours_hold_what_is_wanted`,
+//! `without_custom_fields_of_ours_nothing_is_written_of_them`.
+//!
 //! [`why`] tells the reasons.
 
+mod custom;
+pub mod leaving;
 pub mod why;
 
 use std::collections::BTreeSet;
 
+use crate::fields::CustomField;
 use crate::mailmojo::models::{ACTIVE, Contact, ContactData};
 use crate::personal::Personal;
 use crate::tags;
+use leaving::Barrier;
 
 /// Who the contact should be: Sesamy's data of the user, blank values left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -26,6 +33,8 @@ pub struct Person {
     pub last_name: Option<Personal>,
     /// The phone number.
     pub phone: Option<Personal>,
+    /// The custom fields that are ours, and what they should hold; each name once.
+    pub custom: Vec<CustomField>,
 }
 
 /// Whether the contact is on our list.
@@ -57,6 +66,12 @@ impl KeepTags {
         Self(patterns)
     }
 
+    /// Every one.
+    #[must_use]
+    pub fn all() -> Self {
+        Self(vec!["*".to_owned()])
+    }
+
     /// Whether `tag` stays once a contact has it.
     #[must_use]
     pub fn keeps(&self, tag: &str) -> bool {
@@ -79,7 +94,16 @@ pub enum Plan {
     /// Leave it.
     Nothing,
     /// There is no such contact, and none may be created.
-    NotInMailmojo,
+    NotCreated(NotCreated),
+}
+
+/// Why no contact is created.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotCreated {
+    /// `sync.create_contacts` is off, or whoever asked for the sync wants none created.
+    NotWanted,
+    /// What is remembered of the user speaks against it.
+    Barred(Barrier),
 }
 
 impl Plan {
@@ -88,7 +112,7 @@ impl Plan {
     pub fn change(&self) -> Option<&Change> {
         match self {
             Self::Create(change) | Self::Subscribe(change) | Self::Update(change) => Some(change),
-            Self::Nothing | Self::NotInMailmojo => None,
+            Self::Nothing | Self::NotCreated(_) => None,
         }
     }
 }
@@ -102,6 +126,8 @@ pub struct Change {
     pub tags_added: Vec<String>,
     /// Which of our tags the contact loses, sorted.
     pub tags_removed: Vec<String>,
+    /// Which of our custom fields lose their value, as Sesamy has none.
+    pub cleared: Vec<String>,
 }
 
 impl Change {
@@ -114,6 +140,7 @@ impl Change {
             ("last_name", data.last_name.is_some()),
             ("phone", data.phone.is_some()),
             ("tags", data.tags.is_some()),
+            ("custom", data.custom.is_some()),
         ]
         .into_iter()
         .filter_map(|(name, changes)| changes.then_some(name))
@@ -131,20 +158,25 @@ impl Change {
 ///
 /// `wanted` are the tags of [`tags::wanted`]. Nobody is put on the list whose account status is not exactly `a`, or who
 /// is or was on the list with whatever status: people subscribed again against their will is the worst fault of
-/// integrations like this one.
+/// integrations like this one. The same holds for whom `barrier` keeps off it, by what is remembered.
 #[must_use]
 pub fn plan(
     person: &Person,
     wanted: &BTreeSet<String>,
     contact: Option<(&Contact, &Membership)>,
+    barrier: Option<Barrier>,
     rules: &Rules,
 ) -> Plan {
     let Some((contact, membership)) = contact else {
         let change = change(person, wanted, &Contact::default(), &rules.keep_tags);
-        return if rules.create_contacts { Plan::Create(change) } else { Plan::NotInMailmojo };
+        return match barrier {
+            Some(barrier) => Plan::NotCreated(NotCreated::Barred(barrier)),
+            None if rules.create_contacts => Plan::Create(change),
+            None => Plan::NotCreated(NotCreated::NotWanted),
+        };
     };
     let change = change(person, wanted, contact, &rules.keep_tags);
-    if may_subscribe(contact, membership) && rules.create_contacts {
+    if may_subscribe(contact, membership) && rules.create_contacts && barrier.is_none() {
         Plan::Subscribe(change)
     } else if change.is_empty() {
         Plan::Nothing
@@ -192,9 +224,11 @@ pub fn change(person: &Person, wanted: &BTreeSet<String>, contact: &Contact, kee
             last_name: name_where(&person.last_name, &contact.last_name),
             phone: person.phone.clone().filter(|_| is_absent(&contact.phone)),
             tags: tags_differ.then_some(next),
+            custom: custom::next(&person.custom, contact),
         },
         tags_added,
         tags_removed,
+        cleared: custom::cleared(&person.custom, contact),
     }
 }
 

@@ -10,14 +10,17 @@ pub mod preview;
 mod status;
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use crate::memory::Memory;
 use crate::queue::{ParkedGroup, Queue, QueueError, Retry};
 use crate::sync::Syncer;
 use crate::upstream::PerApi;
+use crate::user::UserId;
 use crate::worker::Hand;
 
-pub use now::{NotSynced, Patience, Synced};
-pub use status::{ApiStatus, Status};
+pub use now::{Again, NotSynced, Patience, Synced};
+pub use status::{ApiStatus, RoundStatus, Status};
 
 /// What an operator's wishes are carried out with. Clones share it all.
 #[derive(Debug, Clone)]
@@ -28,11 +31,22 @@ pub struct Operator {
     pub syncer: Arc<Syncer>,
     /// How many calls a sync usually makes: its lease takes them from the rates.
     pub calls: PerApi<u32>,
+    /// `sync.resync_every`; none: there are no rounds.
+    pub resync_every: Option<Duration>,
 }
 
 impl Operator {
     fn queue(&self) -> &Queue {
         &self.hand.queue
+    }
+
+    /// What is remembered of `user`; nothing of one who is not known.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    pub async fn memory_of(&self, user: &UserId) -> Result<Memory, QueueError> {
+        let rows = self.queue().rows_of(std::slice::from_ref(user)).await?;
+        Ok(rows.into_iter().next().map(|row| row.memory).unwrap_or_default())
     }
 
     /// Pauses all syncs until [`Operator::resume`]; events are kept.
@@ -45,13 +59,14 @@ impl Operator {
         self.status().await
     }
 
-    /// Lets syncs go on, and ends the rests of both APIs.
+    /// Lets syncs go on, ends the rests of both APIs, and lets go of the brake.
     ///
     /// # Errors
     /// The store failed; nothing was changed.
     pub async fn resume(&self) -> Result<Status, QueueError> {
+        let asked = self.hand.brake.asks();
         let known = self.queue().resume().await?;
-        self.hand.adopt(&known.rests);
+        self.hand.adopt(asked, &known);
         tracing::info!("an operator has resumed syncs");
         self.status().await
     }

@@ -4,6 +4,8 @@
 //! Nothing is leased while an API rests. What fails is tried again by `verdict`; what no retry can mend is parked.
 //! Tests: `tests/stories`, in which the real process is stopped, killed and failed upon.
 
+mod cause;
+mod clockwork;
 mod ended;
 mod hand;
 mod heartbeat;
@@ -24,7 +26,9 @@ use crate::telemetry;
 use crate::upstream::rest::{Admission, Rest};
 use crate::upstream::{Attempt, PerApi};
 
-pub use hand::{EXISTING_ONLY, Ended, Hand, Limits};
+pub use cause::{AGAIN, EXISTING_ONLY};
+pub use clockwork::{Clockwork, TICK_EVERY};
+pub use hand::{Ended, Hand, Limits};
 pub use heartbeat::{Heartbeat, Pause};
 pub use pruning::prune_history;
 pub use verdict::Patience;
@@ -111,7 +115,7 @@ impl Worker {
 
     /// Leases as many users as may start now, and starts them; tells when to look again.
     async fn lease(self: &Arc<Self>, running: &mut Running) -> Wake {
-        self.hand.tell_rests().await;
+        self.hand.tell_others().await;
         if matches!(self.hand.admission(), Admission::NotBefore(_)) {
             // Another process, or somebody by hand, may have ended it, or paused all.
             if let Some(known) = self.hand.learn().await {
@@ -126,8 +130,12 @@ impl Worker {
         if room.all == 0 {
             return Wake::WhenOneEnds;
         }
+        let asked = self.hand.brake.asks();
         match self.hand.queue.lease(room).await {
-            Ok(leased) => self.start(leased, room, running),
+            Ok(leased) => {
+                self.hand.adopt(asked, &leased.known); // before any of them is synced
+                self.start(leased, room, running)
+            }
             Err(QueueError::Closed) => {
                 tracing::error!(
                     "the queue has closed by itself: no event can be kept and nobody synced any more"
@@ -149,7 +157,6 @@ impl Worker {
     }
 
     fn start(self: &Arc<Self>, leased: Leased, room: Room, running: &mut Running) -> Wake {
-        self.hand.adopt(&leased.known.rests);
         self.pause.set(leased.known.paused_at);
         let is_full = leased.jobs.len() == room.all;
         for job in leased.jobs {
@@ -181,11 +188,8 @@ impl Worker {
             self.hand.settle(&job, parked, Some(entry)).await;
             return;
         }
-        let syncer = match job.event_type.as_str() {
-            EXISTING_ONLY => Arc::new(self.syncer.as_ref().clone().existing_only()),
-            _ => Arc::clone(&self.syncer),
-        };
-        let sync = syncer.sync(&job.user, &attempt);
+        let syncer = self.syncer.in_manner(cause::manner_of(&job.event_type));
+        let sync = syncer.sync(&job.user, &job.memory, &attempt);
         self.hand.carry_out(job.clone(), attempt.clone(), sync).await;
     }
 

@@ -9,6 +9,7 @@ use super::failure::Failure;
 use super::fields::local;
 use super::guard::{Here, Submitted, Unsigned, set_cookie};
 use super::pages::{self, Whom, flash::Flash, page_of};
+use crate::operations::Again;
 use crate::operations::find::{FindError, users_by_email};
 use crate::queue::Retry;
 use crate::user::UserId;
@@ -67,7 +68,8 @@ pub(super) async fn resume(State(office): Here, form: Submitted) -> Response {
 }
 
 pub(super) async fn sync(State(office): Here, Whom(user): Whom, form: Submitted) -> Response {
-    let done = office.sync(&user).await;
+    let again = if form.fields.get("again") == Some("true") { Again::Yes } else { Again::No };
+    let done = office.sync(&user, again).await;
     answer(done.map(|synced| Flash::synced(synced.outcome)), &form, &page_of(user.as_str()))
 }
 

@@ -20,8 +20,8 @@ use super::guard::Here;
 use super::office::{Glance, Office};
 use super::pages::chart::Span;
 use crate::config::Value;
-use crate::operations::Synced;
 use crate::operations::preview::Preview;
+use crate::operations::{Again, Synced};
 use crate::queue::{Filter, HistoryRow, Retry, State as RowState, UserRow};
 use crate::server::problem::{Kind, problem};
 use crate::server::{BodyError, bearer, whole};
@@ -179,8 +179,17 @@ async fn preview(State(office): Here, Whom(user): Whom) -> Answer<Preview> {
     Ok(Json(office.preview(&user).await?))
 }
 
-async fn sync(State(office): Here, Whom(user): Whom) -> Answer<Synced> {
-    Ok(Json(office.sync(&user).await?))
+async fn sync(State(office): Here, Whom(user): Whom, RawQuery(query): RawQuery) -> Answer<Synced> {
+    let fields = Fields::parse(query.as_deref().unwrap_or_default().as_bytes());
+    if fields.unknown(&["again"]) {
+        return Err(Refusal::Wrong("the query has a name that is not again"));
+    }
+    let again = match fields.get("again") {
+        None | Some("false") => Again::No,
+        Some("true") => Again::Yes,
+        Some(_) => return Err(Refusal::Wrong("again is neither true nor false")),
+    };
+    Ok(Json(office.sync(&user, again).await?))
 }
 
 async fn retry_one(State(office): Here, Whom(user): Whom) -> Answer<serde_json::Value> {

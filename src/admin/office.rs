@@ -15,7 +15,7 @@ use super::session::Keys;
 use crate::clock::Millis;
 use crate::config::InForce;
 use crate::operations::preview::{Preview, preview};
-use crate::operations::{ApiStatus, Operator, Patience, Status, Synced};
+use crate::operations::{Again, ApiStatus, Operator, Patience, RoundStatus, Status, Synced};
 use crate::queue::{Census, HistoryRow, UserRow};
 use crate::upstream::rest::Snapshot;
 use crate::upstream::{Api, Attempt};
@@ -67,12 +67,16 @@ pub(super) struct Glance {
     pub accepting: bool,
     /// Since when syncs are paused; null while they go on.
     pub paused_since: Option<Millis>,
+    /// Since when the brake keeps writes from taking tags away; null while they do.
+    pub tags_kept_since: Option<Millis>,
     /// Whether nothing is written (`sync.dry_run`).
     pub dry_run: bool,
     /// Sesamy and Mailmojo.
     pub apis: Vec<ApiStatus>,
     /// How many rows are in which state, up to 15 s old; null where they cannot be counted.
     pub rows: Option<Census>,
+    /// How far the last round has come; null where there are none, or it cannot be asked.
+    pub round: Option<RoundStatus>,
     /// Why the queue cannot be asked; null where it can.
     pub trouble: Option<String>,
 }
@@ -101,8 +105,9 @@ impl Office {
     pub(super) async fn glance(&self) -> Glance {
         let (accepting, dry_run) = (self.operator.hand.queue.accepting(), self.dry_run);
         match self.operator.status().await {
-            Ok(Status { now, paused_since, rows, apis }) => {
-                Glance { now, accepting, paused_since, dry_run, apis, rows: Some(rows), trouble: None }
+            Ok(Status { now, paused_since, tags_kept_since, rows, apis, round }) => {
+                let (rows, trouble) = (Some(rows), None);
+                Glance { now, accepting, paused_since, tags_kept_since, dry_run, apis, rows, round, trouble }
             }
             Err(error) => {
                 // What this process itself knows is better than nothing.
@@ -111,8 +116,10 @@ impl Office {
                     ApiStatus { api, state, why, until }
                 };
                 let apis = Api::ALL.into_iter().map(known).collect();
-                let trouble = Some(error.to_string());
-                Glance { now: self.now(), accepting, paused_since: None, dry_run, apis, rows: None, trouble }
+                let (now, trouble) = (self.now(), Some(error.to_string()));
+                let tags_kept_since = self.operator.hand.brake.since();
+                let (paused_since, rows, round) = (None, None, None);
+                Glance { now, accepting, paused_since, tags_kept_since, dry_run, apis, rows, round, trouble }
             }
         }
     }
@@ -126,7 +133,8 @@ impl Office {
 
     /// What a sync of `user` would do now.
     pub(super) async fn preview(&self, user: &UserId) -> Result<Preview, Failure> {
-        Ok(preview(&self.operator.syncer, user, &self.attempt()).await?)
+        let memory = self.operator.memory_of(user).await?;
+        Ok(preview(&self.operator.syncer, user, &memory, &self.attempt()).await?)
     }
 
     /// The time that a look at the APIs has.
@@ -135,10 +143,10 @@ impl Office {
     }
 
     /// Syncs `user` now. Whoever asked may go away: the sync is carried through.
-    pub(super) async fn sync(&self, user: &UserId) -> Result<Synced, Failure> {
+    pub(super) async fn sync(&self, user: &UserId, again: Again) -> Result<Synced, Failure> {
         let (operator, user) = (self.operator.clone(), user.clone());
         let patience = Patience { wait: PATIENCE, stop: self.stop.clone() };
-        let sync = self.syncs.spawn(async move { operator.sync(&user, &patience).await });
+        let sync = self.syncs.spawn(async move { operator.sync(&user, again, &patience).await });
         match sync.await {
             Ok(synced) => Ok(synced?),
             Err(_) => Err(Failure::Upstream(

@@ -180,7 +180,7 @@ fn desk(
     stop: Stop,
 ) -> Desk {
     if options.existing_only {
-        operator.syncer = Arc::new(operator.syncer.as_ref().clone().existing_only());
+        operator.syncer = Arc::new(operator.syncer.in_manner(crate::sync::Manner::ExistingOnly));
     }
     let pace = Pace {
         concurrency: settings.sync.concurrency.get(),

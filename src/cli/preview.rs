@@ -12,10 +12,11 @@ use super::wiring::{clients, open_queue, quotas, sync_options};
 use super::{CommandError, Output};
 use crate::clock::Clock;
 use crate::config::Settings;
+use crate::memory::Memory;
 use crate::operations::find::users_by_email;
 use crate::operations::preview::{Preview, preview};
-use crate::queue::{Lane, Role};
-use crate::sync::Syncer;
+use crate::queue::{Lane, Queue, QueueError, Role};
+use crate::sync::{NoOwners, Owners, Syncer};
 use crate::upstream::{Attempt, Meter, OwnMeter};
 use crate::user::UserId;
 
@@ -55,9 +56,15 @@ struct Looked {
 /// Looks at each user in turn, and tells of each; a failure of one does not keep the others from being told.
 pub(super) async fn run(settings: Settings, options: Options) -> Result<(), CommandError> {
     let clock = Clock::system();
-    let clients = clients(&settings, &meter(&settings, &clock).await, &clock)
+    let queue = queue_if_any(&settings, &clock).await;
+    let clients = clients(&settings, &meter(queue.as_ref(), &settings, &clock), &clock)
         .map_err(|error| CommandError::Service(error.into()))?;
-    let syncer = Syncer::new(clients.sesamy, clients.mailmojo, sync_options(&settings));
+    let owners: Arc<dyn Owners> = match &queue {
+        Some(queue) => Arc::new(queue.clone()),
+        None => Arc::new(NoOwners),
+    };
+    let options_of_sync = sync_options(&settings);
+    let syncer = Syncer::new(clients.sesamy, clients.mailmojo, owners, clock, options_of_sync);
     let attempt = || Attempt::within(settings.sync.deadline);
 
     let mut told = Told { json: options.output.json, answer: Answer { ok: true, users: Vec::new() } };
@@ -72,7 +79,14 @@ pub(super) async fn run(settings: Settings, options: Options) -> Result<(), Comm
         }
     }
     for user in &users {
-        match preview(&syncer, user, &attempt()).await {
+        let memory = match memory_of(queue.as_ref(), user).await {
+            Ok(memory) => memory,
+            Err(error) => {
+                told.failed(Some(user), error.to_string())?;
+                continue;
+            }
+        };
+        match preview(&syncer, user, &memory, &attempt()).await {
             Ok(preview) => told.of(preview)?,
             Err(error) => told.failed(Some(user), error.to_string())?,
         }
@@ -80,16 +94,30 @@ pub(super) async fn run(settings: Settings, options: Options) -> Result<(), Comm
     told.end()
 }
 
-/// Who keeps the account of this command's calls: the queue, where there is one, so that a service beside is not
-/// driven over the rate. A preview needs none.
-async fn meter(settings: &Settings, clock: &Clock) -> Arc<dyn Meter> {
+/// The queue, where there is one. A preview needs none, but what is remembered of a user is in it.
+async fn queue_if_any(settings: &Settings, clock: &Clock) -> Option<Queue> {
     match open_queue(settings, clock, Role::Command { may_create: false }).await {
-        Ok(queue) => Arc::new(queue.meter(Lane::Events)),
+        Ok(queue) => Some(queue),
         Err(error) => {
-            tracing::info!(%error, "without a queue, this command keeps to the rate by itself");
-            Arc::new(OwnMeter::new(quotas(settings), clock.clone()))
+            tracing::info!(%error, "without a queue, this command keeps to the rate by itself, and nothing is remembered of anybody");
+            None
         }
     }
+}
+
+/// Who keeps the account of this command's calls: the queue, where there is one, so that a service beside is not
+/// driven over the rate.
+fn meter(queue: Option<&Queue>, settings: &Settings, clock: &Clock) -> Arc<dyn Meter> {
+    match queue {
+        Some(queue) => Arc::new(queue.meter(Lane::Events)),
+        None => Arc::new(OwnMeter::new(quotas(settings), clock.clone())),
+    }
+}
+
+async fn memory_of(queue: Option<&Queue>, user: &UserId) -> Result<Memory, QueueError> {
+    let Some(queue) = queue else { return Ok(Memory::default()) };
+    let rows = queue.rows_of(std::slice::from_ref(user)).await?;
+    Ok(rows.into_iter().next().map(|row| row.memory).unwrap_or_default())
 }
 
 /// What has been told so far: to people at once, to programs at the end.

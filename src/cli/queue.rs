@@ -6,12 +6,12 @@ mod show;
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 
-use super::answer::{self, BAD, GOOD, QUIET, STRONG};
+use super::answer::{self, BAD, GOOD, QUIET, STRONG, TAGS_KEPT};
 use super::wiring::{open_queue, operator};
 use super::{CommandError, Output};
 use crate::clock::Clock;
 use crate::config::Settings;
-use crate::operations::{ApiStatus, Operator, Status};
+use crate::operations::{ApiStatus, Operator, RoundStatus, Status};
 use crate::queue::{Census, Lane, Retry, Role, State};
 use crate::user::UserId;
 
@@ -39,7 +39,7 @@ enum Command {
     /// Pause all syncs; events are still accepted and kept.
     #[command(after_help = "Example:\n  sesamy-mailmojo queue pause")]
     Pause(Output),
-    /// Let syncs go on, and end the rest of an API that is at rest.
+    /// Let syncs go on, end the rest of an API that is at rest, and let tags be taken away again.
     #[command(after_help = "Example:\n  sesamy-mailmojo queue resume")]
     Resume(Output),
 }
@@ -167,6 +167,13 @@ fn tell(status: &Status, output: Output) -> Result<(), CommandError> {
         ))?,
         None => answer::line(&format!("{GOOD}syncing{GOOD:#}"))?,
     }
+    if let Some(since) = status.tags_kept_since {
+        answer::line(&format!(
+            "{BAD}braked{BAD:#} since {since} ({})",
+            answer::seen_from(status.now, since)
+        ))?;
+        answer::line(&format!("  {TAGS_KEPT}"))?;
+    }
     let counts = [
         ("due", rows.due, "waiting to be synced"),
         ("leased", rows.leased, "being synced"),
@@ -184,7 +191,22 @@ fn tell(status: &Status, output: Output) -> Result<(), CommandError> {
         answer::line(&format!("the oldest has been due for {waits}"))?;
     }
     status.apis.iter().try_for_each(|api| answer::line(&api_line(status, api)))?;
+    status.round.iter().try_for_each(|round| answer::line(&round_line(status, round)))?;
     Ok(())
+}
+
+fn round_line(status: &Status, of: &RoundStatus) -> String {
+    let round = &of.round;
+    if let Some(ended) = round.ended_at {
+        let ended = answer::seen_from(status.now, ended);
+        return format!("{:<10}{GOOD}done{GOOD:#}  everybody was looked at again, {ended}", "round");
+    }
+    let (passed, users) = (round.passed, round.users.max(round.passed));
+    let began = answer::seen_from(status.now, round.started_at);
+    let (style, word) = if of.late { (BAD, "late") } else { (GOOD, "on") };
+    let advice = if of.late { "; set sync.resync_every longer" } else { "" };
+    let word = format!("{style}{word}{style:#}");
+    format!("{:<10}{word}  {passed} of {users} users looked at again, begun {began}{advice}", "round")
 }
 
 fn api_line(status: &Status, api: &ApiStatus) -> String {

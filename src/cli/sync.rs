@@ -4,13 +4,13 @@ use clap::Args;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use super::answer::{self, BAD, GOOD, QUIET};
+use super::answer::{self, BAD, GOOD, QUIET, TAGS_KEPT};
 use super::shutdown::Signals;
 use super::wiring::{open_queue, operator};
 use super::{CommandError, Output};
 use crate::clock::Clock;
 use crate::config::Settings;
-use crate::operations::{NotSynced, Operator, Patience, Synced};
+use crate::operations::{Again, NotSynced, Operator, Patience, Synced};
 use crate::queue::{Lane, Role};
 use crate::user::UserId;
 
@@ -19,6 +19,10 @@ pub(super) struct Options {
     /// The users' ids, as Sesamy has them.
     #[arg(required = true, value_name = "USER", value_parser = answer::user)]
     users: Vec<UserId>,
+    /// Take up again whom somebody has removed in Mailmojo, who had left under an older address, or who was forgotten. Nobody
+    /// is subscribed against the contact's status.
+    #[arg(long)]
+    again: bool,
     #[command(flatten)]
     output: Output,
 }
@@ -55,8 +59,9 @@ pub(super) async fn run(settings: Settings, options: Options) -> Result<(), Comm
     let patience = Patience { wait, stop };
 
     let mut answers = Vec::with_capacity(options.users.len());
+    let again = if options.again { Again::Yes } else { Again::No };
     for user in options.users {
-        let one = one(&operator, &user, &patience).await;
+        let one = one(&operator, &user, again, &patience).await;
         if !options.output.json {
             print(&one)?;
         }
@@ -84,8 +89,8 @@ pub(super) fn stop_on_signal() -> Result<CancellationToken, CommandError> {
     Ok(stop)
 }
 
-async fn one(operator: &Operator, user: &UserId, patience: &Patience) -> One {
-    match operator.sync(user, patience).await {
+async fn one(operator: &Operator, user: &UserId, again: Again, patience: &Patience) -> One {
+    match operator.sync(user, again, patience).await {
         Ok(synced) => One::Synced(synced),
         Err(why) => One::refused(user, &why),
     }
@@ -115,6 +120,9 @@ fn print(one: &One) -> std::io::Result<()> {
     } else if !synced.reason.is_empty() {
         line += &format!(" ({})", synced.reason);
     }
+    if synced.braked {
+        line += &format!("\n            {TAGS_KEPT}");
+    }
     for field in synced.changed.iter().filter(|field| **field != "tags") {
         line += &format!("\n            {QUIET}set{QUIET:#} {field}");
     }
@@ -123,6 +131,11 @@ fn print(one: &One) -> std::io::Result<()> {
     }
     for tag in &synced.tags_removed {
         line += &format!("\n          {BAD}-{BAD:#} {tag}");
+    }
+    for tag in &synced.old_tags_removed {
+        line += &format!(
+            "\n          {BAD}-{BAD:#} {tag} {QUIET}(from the contact of the address of before){QUIET:#}"
+        );
     }
     if let Some(error) = &synced.error {
         line += &format!("\n            {error}");

@@ -61,7 +61,8 @@ pub(super) fn clients(
     })?;
     Ok(Clients {
         sesamy: sesamy::Client::new(sesamy),
-        mailmojo: mailmojo::Client::new(mailmojo, of_mailmojo.list_id),
+        mailmojo: mailmojo::Client::new(mailmojo, of_mailmojo.list_id)
+            .reading_custom(!of_mailmojo.custom_fields.is_empty()),
         rests,
     })
 }
@@ -125,9 +126,13 @@ pub(super) fn operator(
 
 /// The same with these clients.
 pub(super) fn operator_with(settings: &Settings, queue: Queue, clock: Clock, clients: Clients) -> Operator {
-    let syncer = Arc::new(Syncer::new(clients.sesamy, clients.mailmojo, sync_options(settings)));
-    let hand = Hand { queue, rests: clients.rests, clock, limits: limits(&settings.sync) };
-    Operator { hand, syncer, calls: sync::usual_calls(settings.sesamy.derive_tags) }
+    let owners = Arc::new(queue.clone());
+    let options = sync_options(settings);
+    let syncer = Arc::new(Syncer::new(clients.sesamy, clients.mailmojo, owners, clock.clone(), options));
+    let brake = Arc::clone(syncer.brake());
+    let hand = Hand { queue, rests: clients.rests, brake, clock, limits: limits(&settings.sync) };
+    let resync_every = settings.sync.resync_every;
+    Operator { hand, syncer, calls: sync::usual_calls(settings.sesamy.derive_tags), resync_every }
 }
 
 /// The rates of both APIs, and what a sync takes of them from the start.
@@ -150,6 +155,7 @@ pub(super) fn sync_options(settings: &Settings) -> sync::Options {
         guest_user_id_prefixes: settings.sesamy.guest_user_id_prefixes.clone(),
         derive_tags: settings.sesamy.derive_tags,
         dry_run: settings.sync.dry_run,
+        custom_fields: settings.mailmojo.custom_fields.clone(),
         rules: Rules {
             create_contacts: settings.sync.create_contacts,
             keep_tags: KeepTags::new(settings.sync.keep_tags.clone()),

@@ -4,10 +4,13 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::fields::Source;
+use crate::mailmojo::models::Custom;
+use crate::personal::PersonalValue;
 
 pub(super) fn person(first: &str, last: &str, phone: &str) -> Person {
     let some = |value: &str| Some(Personal::new(value)).filter(|it| it.trimmed().is_some());
-    Person { first_name: some(first), last_name: some(last), phone: some(phone) }
+    Person { first_name: some(first), last_name: some(last), phone: some(phone), ..Person::default() }
 }
 
 pub(super) fn contact(value: Value) -> Contact {
@@ -118,7 +121,7 @@ fn who_is_subscribed_and_who_is_only_updated() {
         (Some("u"), on(Some("a")), false, Some("u")),
     ] {
         let there = contact(json!({"status": account}));
-        let plan = plan(&person("K", "", ""), &set(&[]), Some((&there, &membership)), &rules());
+        let plan = plan(&person("K", "", ""), &set(&[]), Some((&there, &membership)), None, &rules());
         assert_eq!(matches!(plan, Plan::Subscribe(_)), subscribes, "{account:?} {membership:?}");
         assert_eq!(matches!(plan, Plan::Update(_)), !subscribes, "{account:?} {membership:?}");
         assert_eq!(withheld(&there, &membership), withheld_for, "{account:?} {membership:?}");
@@ -127,7 +130,7 @@ fn who_is_subscribed_and_who_is_only_updated() {
 
 #[test]
 fn nobody_there_is_created_with_everything() {
-    let plan = plan(&person("Kari", "Moe", "1"), &set(&["sesamy_a"]), None, &rules());
+    let plan = plan(&person("Kari", "Moe", "1"), &set(&["sesamy_a"]), None, None, &rules());
     let Plan::Create(change) = plan else { panic!("{plan:?}") };
     assert_eq!(
         serde_json::to_value(&change.data).unwrap(),
@@ -138,11 +141,14 @@ fn nobody_there_is_created_with_everything() {
 #[test]
 fn without_create_contacts_nobody_is_created_or_subscribed() {
     let rules = Rules { create_contacts: false, ..rules() };
-    assert_eq!(plan(&Person::default(), &set(&[]), None, &rules), Plan::NotInMailmojo);
+    assert_eq!(
+        plan(&Person::default(), &set(&[]), None, None, &rules),
+        Plan::NotCreated(NotCreated::NotWanted)
+    );
     let active = contact(json!({"status": "a"}));
     let not_on = Some((&active, &Membership::NotOnList));
-    assert_eq!(plan(&Person::default(), &set(&[]), not_on, &rules), Plan::Nothing);
-    assert!(matches!(plan(&Person::default(), &set(&["sesamy_a"]), not_on, &rules), Plan::Update(_)));
+    assert_eq!(plan(&Person::default(), &set(&[]), not_on, None, &rules), Plan::Nothing);
+    assert!(matches!(plan(&Person::default(), &set(&["sesamy_a"]), not_on, None, &rules), Plan::Update(_)));
 }
 
 #[test]
@@ -152,6 +158,7 @@ fn an_unchanged_contact_is_left_alone() {
         &person("Kari", "", ""),
         &set(&["sesamy_a"]),
         Some((&there, &Membership::OnList(Some("a".into())))),
+        None,
         &rules(),
     );
     assert_eq!(plan, Plan::Nothing);
@@ -175,20 +182,47 @@ fn letter() -> impl Strategy<Value = Option<String>> {
     prop_oneof![Just(None), prop_oneof!["a", "u", "b", "d", "A", ""].prop_map(Some)]
 }
 
+/// A custom field of ours or of somebody else's: the names of ours are `o1` to `o3`.
+fn any_custom() -> impl Strategy<Value = Option<Custom>> {
+    let value = prop_oneof![
+        Just(Value::Null),
+        "[12 ]{0,1}".prop_map(Value::from),
+        (1..3).prop_map(Value::from),
+        any::<bool>().prop_map(Value::from),
+        Just(json!([1])),
+    ];
+    let fields = proptest::collection::btree_map("[os][1-3]", value.prop_map(PersonalValue::new), 0..5);
+    proptest::option::of(fields)
+}
+
+fn any_ours() -> impl Strategy<Value = Vec<CustomField>> {
+    let value = proptest::option::of(prop_oneof!["[12]", Just("true".to_owned())]);
+    let one = |(name, value): (String, Option<String>)| CustomField {
+        name,
+        source: Source::ActiveProducts,
+        value: value.map(Personal::new),
+    };
+    proptest::collection::btree_map("o[1-3]", value, 0..3)
+        .prop_map(move |fields| fields.into_iter().map(one).collect())
+}
+
 prop_compose! {
     pub(super) fn any_contact()(
         (name, first_name, last_name, phone) in (text(), text(), text(), text()),
         tags in proptest::option::of(proptest::collection::vec(tag(), 0..6)),
         status in letter(),
+        custom in any_custom(),
     ) -> Contact {
-        Contact { name, first_name, last_name, phone, tags, status, ..Contact::default() }
+        Contact { name, first_name, last_name, phone, tags, status, custom, ..Contact::default() }
     }
 }
 
 prop_compose! {
-    pub(super) fn any_person()(first in text(), last in text(), phone in text()) -> Person {
+    pub(super) fn any_person()(
+        first in text(), last in text(), phone in text(), custom in any_ours()
+    ) -> Person {
         let clean = |value: &Option<Personal>| crate::personal::first_present([value]);
-        Person { first_name: clean(&first), last_name: clean(&last), phone: clean(&phone) }
+        Person { first_name: clean(&first), last_name: clean(&last), phone: clean(&phone), custom }
     }
 }
 
@@ -207,9 +241,20 @@ fn applied(contact: &Contact, change: &Change) -> Contact {
         last_name: or(&change.data.last_name, &contact.last_name),
         phone: or(&change.data.phone, &contact.phone),
         tags: change.data.tags.clone().or_else(|| contact.tags.clone()),
+        custom: change.data.custom.clone().or_else(|| contact.custom.clone()),
         ..contact.clone()
     }
 }
+
+/// The same by an API that merges custom fields with those that are there, and does not replace them.
+fn applied_by_merging(contact: &Contact, change: &Change) -> Contact {
+    let mut custom = contact.custom.clone().unwrap_or_default();
+    custom.extend(change.data.custom.clone().unwrap_or_default());
+    Contact { custom: Some(custom), ..applied(contact, change) }
+}
+
+/// Both kinds of API.
+const APPLY: [fn(&Contact, &Change) -> Contact; 2] = [applied, applied_by_merging];
 
 fn own(contact: &Contact) -> Vec<String> {
     contact.tags.iter().flatten().filter(|tag| !tag.starts_with("sesamy_")).cloned().collect()
@@ -245,10 +290,51 @@ proptest! {
     fn applying_the_change_and_merging_again_changes_nothing(
         there in any_contact(), person in any_person(), wanted in any_wanted()
     ) {
-        let after = applied(&there, &change(&person, &wanted, &there, &rules().keep_tags));
-        let again = change(&person, &wanted, &after, &rules().keep_tags);
-        prop_assert!(again.is_empty(), "{:?}", again);
-        prop_assert!(again.tags_added.is_empty() && again.tags_removed.is_empty());
+        for apply in APPLY {
+            let after = apply(&there, &change(&person, &wanted, &there, &rules().keep_tags));
+            let again = change(&person, &wanted, &after, &rules().keep_tags);
+            prop_assert!(again.is_empty(), "{:?}", again);
+            prop_assert!(again.tags_added.is_empty() && again.tags_removed.is_empty());
+        }
+    }
+
+    #[test]
+    fn somebody_elses_custom_fields_survive_unchanged(
+        there in any_contact(), person in any_person(), wanted in any_wanted()
+    ) {
+        let theirs = |contact: &Contact| -> Custom {
+            let is_ours = |name: &String| person.custom.iter().any(|field| field.name == *name);
+            contact.custom.clone().unwrap_or_default().into_iter().filter(|(name, _)| !is_ours(name)).collect()
+        };
+        for apply in APPLY {
+            let after = apply(&there, &change(&person, &wanted, &there, &rules().keep_tags));
+            prop_assert_eq!(theirs(&after), theirs(&there));
+        }
+    }
+
+    #[test]
+    fn ours_hold_what_is_wanted(
+        there in any_contact(), person in any_person(), wanted in any_wanted()
+    ) {
+        for apply in APPLY {
+            let after = apply(&there, &change(&person, &wanted, &there, &rules().keep_tags));
+            for field in &person.custom {
+                let now = after.custom.as_ref().and_then(|custom| custom.get(&field.name));
+                let now = now.and_then(|it| it.text()).unwrap_or_default();
+                prop_assert_eq!(&*now, field.value.as_ref().map_or("", Personal::as_str));
+            }
+        }
+    }
+
+    #[test]
+    fn without_custom_fields_of_ours_nothing_is_written_of_them(
+        there in any_contact(), person in any_person(), wanted in any_wanted()
+    ) {
+        let person = Person { custom: Vec::new(), ..person };
+        let bare = Contact { custom: None, ..there.clone() };
+        let written = |there| change(&person, &wanted, there, &rules().keep_tags);
+        prop_assert_eq!(written(&there), written(&bare));
+        prop_assert!(written(&there).data.custom.is_none());
     }
 
     #[test]
@@ -257,8 +343,8 @@ proptest! {
         membership in any_membership(), create_contacts: bool,
     ) {
         let rules = Rules { create_contacts, ..rules() };
-        let plan = plan(&person, &wanted, Some((&there, &membership)), &rules);
-        prop_assert!(!matches!(plan, Plan::Create(_) | Plan::NotInMailmojo));
+        let plan = plan(&person, &wanted, Some((&there, &membership)), None, &rules);
+        prop_assert!(!matches!(plan, Plan::Create(_) | Plan::NotCreated(_)));
         let free = there.status.as_deref() == Some("a") && membership == Membership::NotOnList && create_contacts;
         prop_assert_eq!(matches!(plan, Plan::Subscribe(_)), free);
     }

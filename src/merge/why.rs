@@ -8,9 +8,11 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::{Membership, Person, Rules, has_only_whole_name, is_absent, may_subscribe, withheld};
+use super::leaving::Barrier;
+use super::{Membership, Person, Rules, custom, has_only_whole_name, is_absent, may_subscribe, withheld};
+use crate::fields::{CustomField, Source};
 use crate::mailmojo::models::Contact;
-use crate::personal::Personal;
+use crate::personal::{Personal, PersonalValue};
 use crate::tags::{self, Reason, Reasons};
 
 /// A plan, explained.
@@ -18,6 +20,9 @@ use crate::tags::{self, Reason, Reasons};
 pub struct Explanation {
     /// First name, last name and phone, in this order; nothing where there is no contact and none may be created.
     pub fields: Vec<Field>,
+    /// The custom fields that are ours, in the order of their names; nothing where there is no contact and none may be
+    /// created.
+    pub custom_fields: Vec<Custom>,
     /// First the contact's own tags in their order, then ours, sorted, each once; nothing where there is no contact and
     /// none may be created.
     pub tags: Vec<Tag>,
@@ -52,6 +57,21 @@ pub enum FieldWhy {
     ContactHasWholeName,
     /// Stays: Sesamy has none.
     SesamyHasNone,
+}
+
+/// One custom field of ours.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Custom {
+    /// Its name in Mailmojo.
+    pub name: String,
+    /// Where its value comes from.
+    pub source: Source,
+    /// Whether it is written: it holds something else than Sesamy has.
+    pub changes: bool,
+    /// What it holds now, as text; none where that is nothing.
+    pub now: Option<Personal>,
+    /// What Sesamy has, which is what is written if anything is: where that is nothing, the field is emptied.
+    pub sesamy: Option<Personal>,
 }
 
 /// One tag, wanted or there.
@@ -100,6 +120,22 @@ pub enum List {
     NotCreated,
     /// The contact is not on the list, and `sync.create_contacts` is off.
     NotSubscribed,
+    /// Somebody has removed the contact in Mailmojo: it is not made again.
+    RemovedInMailmojo,
+    /// Somebody has taken the contact off the list: it is not put there again.
+    TakenOffTheList,
+    /// The user had left under an older address: leaving is leaving.
+    LeftUnderOldAddress,
+}
+
+impl List {
+    fn barred(barrier: Barrier) -> Self {
+        match barrier {
+            Barrier::RemovedInMailmojo => Self::RemovedInMailmojo,
+            Barrier::TakenOffTheList => Self::TakenOffTheList,
+            Barrier::LeftUnderOldAddress => Self::LeftUnderOldAddress,
+        }
+    }
 }
 
 impl Field {
@@ -123,6 +159,21 @@ impl Field {
     }
 }
 
+impl Custom {
+    fn of(field: &CustomField, contact: &Contact) -> Self {
+        let text = |value: &PersonalValue| {
+            Personal::new(value.text().map_or_else(|| value.as_json().to_string(), Into::into))
+        };
+        Self {
+            name: field.name.clone(),
+            source: field.source,
+            changes: custom::changes(field, contact),
+            now: custom::now(field, contact).map(text),
+            sesamy: field.value.clone(),
+        }
+    }
+}
+
 impl Tag {
     /// Whether it comes or goes.
     #[must_use]
@@ -139,15 +190,21 @@ pub fn explain(
     person: &Person,
     wanted: &Reasons,
     contact: Option<(&Contact, &Membership)>,
+    barrier: Option<Barrier>,
     rules: &Rules,
 ) -> Explanation {
-    let list = list(contact, rules);
-    if list == List::NotCreated {
-        return Explanation { fields: Vec::new(), tags: Vec::new(), list };
+    let list = list(contact, barrier, rules);
+    if contact.is_none() && list != List::Created {
+        return Explanation { fields: Vec::new(), custom_fields: Vec::new(), tags: Vec::new(), list };
     }
     let nobody = Contact::default();
     let contact = contact.map_or(&nobody, |(contact, _)| contact);
-    Explanation { fields: fields(person, contact), tags: tags(wanted, contact, rules), list }
+    Explanation {
+        fields: fields(person, contact),
+        custom_fields: person.custom.iter().map(|field| Custom::of(field, contact)).collect(),
+        tags: tags(wanted, contact, rules),
+        list,
+    }
 }
 
 fn fields(person: &Person, contact: &Contact) -> Vec<Field> {
@@ -184,14 +241,21 @@ fn tags(wanted: &Reasons, contact: &Contact, rules: &Rules) -> Vec<Tag> {
     all
 }
 
-fn list(contact: Option<(&Contact, &Membership)>, rules: &Rules) -> List {
+fn list(contact: Option<(&Contact, &Membership)>, barrier: Option<Barrier>, rules: &Rules) -> List {
     let Some((contact, membership)) = contact else {
+        if let Some(barrier) = barrier {
+            return List::barred(barrier);
+        }
         return if rules.create_contacts { List::Created } else { List::NotCreated };
     };
     if let Some(status) = withheld(contact, membership) {
         return List::LeftAlone { status: status.to_owned() };
     }
-    match (may_subscribe(contact, membership), rules.create_contacts) {
+    let may = may_subscribe(contact, membership);
+    if let Some(barrier) = barrier.filter(|_| may) {
+        return List::barred(barrier);
+    }
+    match (may, rules.create_contacts) {
         (true, true) => List::Subscribed,
         (true, false) => List::NotSubscribed,
         (false, _) => List::OnList,
@@ -238,6 +302,15 @@ impl fmt::Display for List {
             }
             Self::NotCreated => f.write_str("not created: sync.create_contacts is off"),
             Self::NotSubscribed => f.write_str("not subscribed: sync.create_contacts is off"),
+            Self::RemovedInMailmojo => {
+                f.write_str("not made again: somebody has removed the contact in Mailmojo (`sync --again` makes it)")
+            }
+            Self::TakenOffTheList => f.write_str(
+                "not put on the list again: somebody has taken the contact off it (`sync --again` puts it there)",
+            ),
+            Self::LeftUnderOldAddress => f.write_str(
+                "not put on the list: the user had left under an older address (`sync --again` does it all the same)",
+            ),
         }
     }
 }

@@ -8,10 +8,11 @@ use tokio_util::sync::CancellationToken;
 use super::Operator;
 use crate::clock::Millis;
 use crate::queue::{Job, Lane, LeaseRequest, QueueError, UserLease};
+use crate::sync::Manner;
 use crate::upstream::Api;
 use crate::upstream::rest::Admission;
 use crate::user::UserId;
-use crate::worker::Ended;
+use crate::worker::{AGAIN, Ended};
 
 /// What the history tells as the cause.
 const CAUSE: &str = "sync";
@@ -27,6 +28,15 @@ pub struct Patience {
     pub stop: CancellationToken,
 }
 
+/// Whether who was removed, has left under an older address, or was forgotten, is taken up again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Again {
+    /// No: leaving is leaving.
+    No,
+    /// Yes, by an operator's word.
+    Yes,
+}
+
 /// What a sync by hand came to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Synced {
@@ -39,12 +49,16 @@ pub struct Synced {
     pub reason: &'static str,
     /// Whether `sync.dry_run` kept the change from being written.
     pub dry_run: bool,
+    /// Whether the brake kept tags from being taken away; what is told of was written all the same.
+    pub braked: bool,
     /// The names of the fields that changed.
     pub changed: Vec<&'static str>,
     /// Which of our tags the contact gained.
     pub tags_added: Vec<String>,
     /// Which of our tags the contact lost.
     pub tags_removed: Vec<String>,
+    /// Which of our tags the contact of the user's address of before lost.
+    pub old_tags_removed: Vec<String>,
     /// What failed, personal data masked.
     pub error: Option<String>,
 }
@@ -64,10 +78,12 @@ impl Synced {
                 user,
                 outcome,
                 reason,
-                dry_run: report.held_back,
+                dry_run: report.held_back && !report.braked,
+                braked: report.braked,
                 changed: report.changed,
                 tags_added: report.tags_added,
                 tags_removed: report.tags_removed,
+                old_tags_removed: report.old_tags_removed,
                 error: None,
             },
             Err(error) => Self {
@@ -75,9 +91,11 @@ impl Synced {
                 outcome,
                 reason,
                 dry_run: false,
+                braked: false,
                 changed: Vec::new(),
                 tags_added: Vec::new(),
                 tags_removed: Vec::new(),
+                old_tags_removed: Vec::new(),
                 error: Some(error.message),
             },
         }
@@ -124,15 +142,22 @@ pub enum NotSynced {
 }
 
 impl Operator {
-    /// Syncs `user` now, due or not, parked or not.
+    /// Syncs `user` now, due or not, parked or not; with [`Again::Yes`] also one who was forgotten, whose contact somebody has
+    /// removed, or who had left under an older address. Nobody is ever subscribed against their status.
     ///
     /// # Errors
     /// [`NotSynced`]; a sync that was begun and failed is none of these.
-    pub async fn sync(&self, user: &UserId, patience: &Patience) -> Result<Synced, NotSynced> {
-        let job = self.lease(user, patience).await?;
+    pub async fn sync(&self, user: &UserId, again: Again, patience: &Patience) -> Result<Synced, NotSynced> {
+        let (cause, manner) = match again {
+            Again::No => (CAUSE, Manner::Usual),
+            Again::Yes => (AGAIN, Manner::Again),
+        };
+        let job = self.lease(user, cause, patience).await?;
+        self.hand.learn().await; // whether tags are kept
         tracing::info!(user_id = %user, "an operator has asked for a sync");
         let attempt = self.hand.attempt(&job);
-        let work = self.syncer.sync(user, &attempt);
+        let syncer = self.syncer.in_manner(manner);
+        let work = syncer.sync(user, &job.memory, &attempt);
         let ended = tokio::select! {
             ended = self.hand.carry_out(job.clone(), attempt.clone(), work) => ended,
             () = patience.stop.cancelled() => {
@@ -143,17 +168,17 @@ impl Operator {
         Ok(Synced::of(user, ended))
     }
 
-    async fn lease(&self, user: &UserId, patience: &Patience) -> Result<Job, NotSynced> {
+    async fn lease(&self, user: &UserId, cause: &'static str, patience: &Patience) -> Result<Job, NotSynced> {
         let gives_up = self.hand.clock.now().plus(patience.wait);
         let mut is_waiting = false;
         loop {
             let request = LeaseRequest {
                 user: user.clone(),
-                cause: CAUSE,
+                cause,
                 lane: Lane::Events,
                 calls: self.calls,
                 untouched_since: None,
-                again: false,
+                again: cause == AGAIN,
             };
             let refused = match self.hand.queue.lease_user(request).await? {
                 UserLease::Leased(job) => return Ok(*job),

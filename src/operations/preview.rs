@@ -7,11 +7,12 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::mailmojo::models::Contact;
+use crate::memory::Memory;
 use crate::merge::Membership;
-use crate::merge::why::{Field, List, Tag};
+use crate::merge::why::{Custom, Field, List, Tag};
 use crate::personal::Personal;
 use crate::sesamy::models::Profile;
-use crate::sync::{Decision, Known, Reason, SyncError, Syncer};
+use crate::sync::{Decision, Known, OldContact, OldFate, Reason, SyncError, Syncer};
 use crate::tags;
 use crate::upstream::{Attempt, Call};
 use crate::user::UserId;
@@ -34,10 +35,14 @@ pub struct Preview {
     pub contact: Option<ContactNow>,
     /// First name, last name and phone: whether each is written, and why.
     pub fields: Vec<Field>,
+    /// The custom fields that are ours: what each holds now, and what Sesamy has; empty without `mailmojo.custom_fields`.
+    pub custom_fields: Vec<Custom>,
     /// Every tag that is there or wanted: whether it comes, goes or stays, and why.
     pub tags: Vec<Tag>,
     /// What becomes of the contact's place on the list; none for a user who is skipped before that is known.
     pub list: Option<List>,
+    /// The contact of an address that the user had before; none where it is the same.
+    pub old_contact: Option<OldContactNow>,
     /// The request that a sync would send to Mailmojo; none where it would send none.
     pub request: Option<Request>,
     /// Why none would be sent, in words; none where one would be.
@@ -103,6 +108,19 @@ pub struct ContactNow {
     pub list_status: Option<String>,
 }
 
+/// The contact of an address that the user has no more.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct OldContactNow {
+    /// The address.
+    pub address: Personal,
+    /// What becomes of it: `loses_our_tags`, `has_none`, `gone` or `anothers`.
+    pub fate: OldFate,
+    /// The tags that it loses.
+    pub tags_removed: Vec<String>,
+    /// The request that a sync would send before the other one; none where there is nothing to take off.
+    pub request: Option<Request>,
+}
+
 /// A request to Mailmojo.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Request {
@@ -114,12 +132,17 @@ pub struct Request {
     pub body: Value,
 }
 
-/// Finds out what a sync of `user` would do now, within `attempt`. Reads what a sync reads, and writes nothing.
+/// Finds out what a sync of `user`, of whom `memory` is remembered, would do now, within `attempt`. Reads what a sync reads, and writes nothing.
 ///
 /// # Errors
 /// [`SyncError`], where a sync would fail before it writes.
-pub async fn preview(syncer: &Syncer, user: &UserId, attempt: &Attempt) -> Result<Preview, SyncError> {
-    syncer.decide(user, attempt, Known::default()).await.map(|decision| Preview::from(&decision))
+pub async fn preview(
+    syncer: &Syncer,
+    user: &UserId,
+    memory: &Memory,
+    attempt: &Attempt,
+) -> Result<Preview, SyncError> {
+    syncer.decide(user, memory, attempt, Known::default()).await.map(|decision| Preview::from(&decision))
 }
 
 impl From<&Decision> for Preview {
@@ -134,8 +157,10 @@ impl From<&Decision> for Preview {
             wanted_tags: decision.wanted().into_iter().flatten().map(Wanted::from).collect(),
             contact: decision.contact().map(ContactNow::from),
             fields: explanation.map(|it| it.fields.clone()).unwrap_or_default(),
+            custom_fields: explanation.map(|it| it.custom_fields.clone()).unwrap_or_default(),
             tags: explanation.map(|it| it.tags.clone()).unwrap_or_default(),
             list: explanation.map(|it| it.list.clone()),
+            old_contact: decision.old_contact().map(OldContactNow::from),
             request: decision.request().map(Request::from),
             no_request: (!decision.changes()).then(|| no_request(decision.skipped()).to_owned()),
             held_back: report.held_back,
@@ -151,6 +176,13 @@ fn no_request(skipped: Option<Reason>) -> &'static str {
         Some(Reason::NoEmail) => "the user has no e-mail address",
         Some(Reason::BadEmail) => "the user's e-mail address is none",
         Some(Reason::NotInMailmojo) => "Mailmojo has no such contact, and sync.create_contacts is off",
+        Some(Reason::RemovedInMailmojo) => {
+            "somebody has removed the contact in Mailmojo; `sync --again` makes it again"
+        }
+        Some(Reason::LeftUnderOldAddress) => {
+            "the user had left under an older address; `sync --again` creates the contact all the same"
+        }
+        Some(Reason::Brake) => "the brake is on, and the sync begins with taking tags away",
     }
 }
 
@@ -189,6 +221,17 @@ impl From<(&Contact, &Membership)> for ContactNow {
             status: contact.status.clone(),
             on_list,
             list_status,
+        }
+    }
+}
+
+impl From<OldContact<'_>> for OldContactNow {
+    fn from(old: OldContact<'_>) -> Self {
+        Self {
+            address: old.address.clone(),
+            fate: old.fate,
+            tags_removed: old.tags_removed.to_vec(),
+            request: old.request.map(Request::from),
         }
     }
 }

@@ -4,7 +4,9 @@ use futures_util::future::BoxFuture;
 
 use super::command::{Answer, Command};
 use super::{Lane, Queue};
+use crate::sync::Owners;
 use crate::upstream::{Api, Meter, Turn};
+use crate::user::UserId;
 
 /// The account of calls that a lane makes beside those that came with its leases.
 #[derive(Debug, Clone)]
@@ -28,5 +30,13 @@ impl Meter for LaneMeter {
             let turn = self.queue.ask(Command::TakeCall { api, lane: self.lane, answer }, receiver).await;
             turn.map_err(|error| error.to_string())
         })
+    }
+}
+
+impl Owners for Queue {
+    fn is_anothers<'a>(&'a self, user: &'a UserId, address: &'a str) -> BoxFuture<'a, Result<bool, String>> {
+        Box::pin(
+            async move { Self::is_anothers(self, user, address).await.map_err(|error| error.to_string()) },
+        )
     }
 }

@@ -109,17 +109,13 @@ impl Client {
     /// [`Failure`].
     pub async fn find_by_email(&self, address: &str, attempt: &Attempt) -> Result<Vec<UserId>, Failure> {
         let wanted = address.trim();
-        let is_it = |row: &UserRow| {
-            let own = row.profile.as_ref().and_then(|profile| profile.email.as_ref()?.trimmed());
-            own.is_some_and(|own| own.to_lowercase() == wanted.to_lowercase())
-        };
         let (mut found, mut before, mut offset) = (Vec::new(), None, 0);
         loop {
             let page = self.users_page(offset, Some(wanted), attempt).await?;
             if before == Some(page.mark) {
                 return Err(wrong_shape("a list answers the same page again and again"));
             }
-            for row in page.rows.into_iter().filter(is_it) {
+            for row in page.rows.into_iter().filter(|row| row.has_address(wanted)) {
                 if !found.contains(&row.user) {
                     found.push(row.user);
                 }
@@ -129,6 +125,21 @@ impl Client {
                 None => return Ok(found),
             }
         }
+    }
+
+    /// Whether Sesamy finds anybody but `user` with exactly this address, letter case aside; a guest is nobody. One page is
+    /// asked for: so many users do not share an address.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn is_anothers(
+        &self,
+        user: &UserId,
+        address: &str,
+        attempt: &Attempt,
+    ) -> Result<bool, Failure> {
+        let page = self.users_page(0, Some(address.trim()), attempt).await?;
+        Ok(page.rows.iter().any(|row| row.user != *user && row.has_address(address) && !row.is_guest()))
     }
 
     async fn bulk(
@@ -175,6 +186,15 @@ impl RawPage {
 }
 
 impl UserRow {
+    fn has_address(&self, wanted: &str) -> bool {
+        let own = self.profile.as_ref().and_then(|profile| profile.email.as_ref()?.trimmed());
+        own.is_some_and(|own| own.to_lowercase() == wanted.trim().to_lowercase())
+    }
+
+    fn is_guest(&self) -> bool {
+        self.profile.as_ref().is_some_and(Profile::is_guest)
+    }
+
     fn of(row: Value) -> Option<Row<Self>> {
         let id = text(&row, "userId").or_else(|| text(&row, "id"))?;
         let Ok(user) = UserId::new(id) else { return Some(Row::LeftOut) };

@@ -15,6 +15,11 @@ pub(super) struct Found {
 }
 
 impl Found {
+    /// The contact and its place on the list.
+    pub(super) fn there(&self) -> (&Contact, &Membership) {
+        (&self.contact, &self.membership)
+    }
+
     /// Mailmojo's own spelling of the address.
     pub(super) fn own_spelling(&self) -> &str {
         let own = self.contact.email.as_ref().and_then(|email| email.trimmed());

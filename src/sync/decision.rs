@@ -4,9 +4,12 @@ use std::fmt;
 
 use super::Known;
 use super::contact::Found;
+use super::former::{Former, OldContact};
 use super::outcome::{Outcome, Reason, Report};
 use super::source::Source;
 use crate::mailmojo::models::{Contact, ContactData};
+use crate::memory::Memory;
+use crate::merge::leaving::Barrier;
 use crate::merge::why::{self, Explanation};
 use crate::merge::{Membership, Plan, Rules};
 use crate::personal::Mask;
@@ -20,6 +23,10 @@ pub struct Decision {
     pub(super) user: UserId,
     pub(super) report: Report,
     pub(super) case: Case,
+    /// Of the address that the user has no more, where there is one.
+    pub(super) former: Option<Box<Former>>,
+    /// What was remembered of the user.
+    pub(super) before: Memory,
     pub(super) mask: Mask,
 }
 
@@ -33,6 +40,7 @@ pub(super) enum Case {
 pub(super) struct Decided {
     pub(super) source: Source,
     pub(super) found: Option<Found>,
+    pub(super) barrier: Option<Barrier>,
     pub(super) plan: Plan,
     pub(super) write: Option<Write>,
     pub(super) explanation: Explanation,
@@ -67,7 +75,7 @@ impl Decision {
     /// Whether a write follows from it, `sync.dry_run` aside.
     #[must_use]
     pub fn changes(&self) -> bool {
-        self.request().is_some()
+        self.request().is_some() || self.old_contact().is_some_and(|old| old.request.is_some())
     }
 
     /// How the sync ends if nothing comes between.
@@ -103,8 +111,7 @@ impl Decision {
     /// The contact now, and its place on the list.
     #[must_use]
     pub fn contact(&self) -> Option<(&Contact, &Membership)> {
-        let found = self.decided()?.found.as_ref()?;
-        Some((&found.contact, &found.membership))
+        self.decided()?.found.as_ref().map(Found::there)
     }
 
     /// Why each field and tag changes or stays; none of a user who was skipped before the contact was asked for.
@@ -113,7 +120,14 @@ impl Decision {
         self.decided().map(|decided| &decided.explanation)
     }
 
-    /// The very request that a write sends first; none where nothing is to be written. A second one follows only where
+    /// The contact of an address that the user has no more; none where the address is the one that was synced last. What is
+    /// to be taken off it is, before anything else is written.
+    #[must_use]
+    pub fn old_contact(&self) -> Option<OldContact<'_>> {
+        self.former.as_deref().map(Former::as_old_contact)
+    }
+
+    /// The very request that a write sends first of the present contact; none where nothing is to be written. A second one follows only where
     /// the answer shows that somebody else has made or changed the contact meanwhile.
     #[must_use]
     pub fn request(&self) -> Option<&Call> {
@@ -142,12 +156,13 @@ impl Decided {
     pub(super) fn explained(
         source: Source,
         found: Option<Found>,
+        barrier: Option<Barrier>,
         plan: Plan,
         write: Option<Write>,
         rules: &Rules,
     ) -> Self {
-        let there = found.as_ref().map(|found| (&found.contact, &found.membership));
-        let explanation = why::explain(&source.person, &source.reasons, there, rules);
-        Self { source, found, plan, write, explanation }
+        let there = found.as_ref().map(Found::there);
+        let explanation = why::explain(&source.person, &source.reasons, there, barrier, rules);
+        Self { source, found, barrier, plan, write, explanation }
     }
 }

@@ -1,8 +1,10 @@
 //! How a sync ends: its outcome, its report, and what a failure leaves.
 
+use super::former::Former;
 use crate::clock::Millis;
 use crate::memory::Memory;
-use crate::merge;
+use crate::merge::leaving::Barrier;
+use crate::merge::{self, NotCreated, Plan};
 use crate::personal::Mask;
 use crate::upstream::{Api, Class, Failure};
 use crate::user::UserId;
@@ -33,8 +35,14 @@ pub enum Reason {
     NoEmail,
     /// The user's address is none.
     BadEmail,
-    /// Mailmojo has no such contact, and `sync.create_contacts` is off.
+    /// Mailmojo has no such contact, and `sync.create_contacts` is off, or who asked for the sync wants nobody created.
     NotInMailmojo,
+    /// Somebody has removed the contact in Mailmojo.
+    RemovedInMailmojo,
+    /// The user had left under an older address.
+    LeftUnderOldAddress,
+    /// The brake is on, and all that there is to do would begin with taking tags away.
+    Brake,
 }
 
 impl Reason {
@@ -47,11 +55,30 @@ impl Reason {
             Self::NoEmail => "no_email",
             Self::BadEmail => "bad_email",
             Self::NotInMailmojo => "not_in_mailmojo",
+            Self::RemovedInMailmojo => "removed_in_mailmojo",
+            Self::LeftUnderOldAddress => "left_under_old_address",
+            Self::Brake => "brake",
         }
     }
 }
 
 impl Outcome {
+    pub(super) fn of(plan: &Plan) -> Self {
+        match plan {
+            Plan::Create(_) => Self::Created,
+            Plan::Subscribe(_) => Self::Subscribed,
+            Plan::Update(_) => Self::Updated,
+            Plan::Nothing => Self::Unchanged,
+            Plan::NotCreated(why) => Self::Skipped(match why {
+                NotCreated::NotWanted => Reason::NotInMailmojo,
+                NotCreated::Barred(Barrier::LeftUnderOldAddress) => Reason::LeftUnderOldAddress,
+                NotCreated::Barred(Barrier::RemovedInMailmojo | Barrier::TakenOffTheList) => {
+                    Reason::RemovedInMailmojo
+                }
+            }),
+        }
+    }
+
     /// The word in logs and metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -87,8 +114,10 @@ pub struct Report {
     pub tags_removed: Vec<String>,
     /// Which of our tags the contact of the address lost that the user had before; none where it is the same.
     pub old_tags_removed: Vec<String>,
-    /// Whether `sync.dry_run` kept a change from being written.
+    /// Whether `sync.dry_run`, or the brake, kept a change from being written.
     pub held_back: bool,
+    /// Whether it was the brake; what is told above is then what was written all the same.
+    pub braked: bool,
     /// The status for which the contact is not subscribed by us, where there is one.
     pub withheld: Option<String>,
     /// Which APIs answered all that they were asked.
@@ -108,11 +137,41 @@ impl Report {
             tags_removed: Vec::new(),
             old_tags_removed: Vec::new(),
             held_back: false,
+            braked: false,
             withheld: None,
             reached: reached.to_vec(),
             memory: Memory::default(),
             changes_at: None,
         }
+    }
+
+    /// The user has another address than before.
+    pub(super) fn moved(&mut self, former: Option<&Former>) {
+        let Some(former) = former.filter(|former| former.write.is_some()) else { return };
+        self.old_tags_removed.clone_from(&former.tags);
+        if self.outcome == Outcome::Unchanged {
+            self.outcome = Outcome::Updated;
+        }
+    }
+
+    /// The user is gone for good; `missing` is what was remembered.
+    pub(super) fn gone(&mut self, former: &Former, missing: &Memory, dry_run: bool) {
+        self.reached = vec![Api::Sesamy, Api::Mailmojo];
+        if former.write.is_some() {
+            self.changed = vec!["tags"];
+            self.tags_removed.clone_from(&former.tags);
+            self.held_back = dry_run;
+        }
+        self.memory = if self.held_back {
+            missing.clone()
+        } else {
+            Memory { missing_since: missing.missing_since, ..Memory::default() }
+        };
+    }
+
+    /// Whether anything is written.
+    pub(super) fn writes(&self, plan: &Plan, former: Option<&Former>) -> bool {
+        plan.change().is_some() || former.is_some_and(|former| former.write.is_some())
     }
 
     pub(super) fn with_change(mut self, change: &merge::Change) -> Self {
@@ -144,12 +203,13 @@ impl SyncError {
     pub(super) fn of(user: &UserId, failure: &Failure, mask: &Mask, reached: &[Api]) -> Self {
         let mut of_nobody = mask.clone();
         of_nobody.add(user.as_str());
+        let reached = reached.iter().copied().filter(|api| *api != failure.api);
         Self {
             api: failure.api,
             class: failure.class,
             message: failure.message(mask),
             answer: failure.answer(&of_nobody),
-            reached: reached.to_vec(),
+            reached: reached.collect(),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Deciding and writing apart, and what a row of a list is trusted with; whole syncs are in `tests/stories`.
 
+mod kept;
+
 use std::num::NonZero;
 use std::sync::Once;
 use std::time::Duration;
@@ -8,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::clock::Clock;
+use crate::fields::Source;
 use crate::merge::KeepTags;
 use crate::sandbox::{Mailmojo, Route, Sandbox, Sesamy, contact, contract, entitlement, user};
 use crate::upstream::rest::{Policy, Rest};
@@ -37,6 +40,17 @@ fn upstream(api: Api, base: &str, token: &str) -> Upstream {
 }
 
 impl Town {
+    /// The same, with these custom fields.
+    async fn with_kari_and(fields: &[(&str, Source)]) -> Self {
+        let mut town = Self::with_kari().await;
+        let fields = fields.iter().map(|(name, source)| ((*name).to_owned(), *source)).collect();
+        town.syncer.options.custom_fields = CustomFields::new(fields);
+        let list = Mailmojo::LIST.try_into().unwrap();
+        let mailmojo = upstream(Api::Mailmojo, town.sandbox.mailmojo.url(), Mailmojo::FIXED_TOKEN);
+        town.syncer.mailmojo = Arc::new(mailmojo::Client::new(mailmojo, list).reading_custom(true));
+        town
+    }
+
     /// Kari, a subscriber with a tag of her own, whose contact has that tag, an old one, and somebody else's.
     async fn with_kari() -> Self {
         static PROVIDER: Once = Once::new();
@@ -53,16 +67,19 @@ impl Town {
             guest_user_id_prefixes: vec!["guest|".into()],
             derive_tags: true,
             dry_run: false,
+            custom_fields: CustomFields::default(),
             rules: Rules { create_contacts: true, keep_tags: KeepTags::default() },
         };
         let list = Mailmojo::LIST.try_into().unwrap();
-        let syncer = Syncer::new(sesamy::Client::new(sesamy), mailmojo::Client::new(mailmojo, list), options);
+        let mailmojo = mailmojo::Client::new(mailmojo, list);
+        let (sesamy, owners) = (sesamy::Client::new(sesamy), Arc::new(NoOwners));
+        let syncer = Syncer::new(sesamy, mailmojo, owners, Clock::system(), options);
         Self { sandbox, syncer }
     }
 
     async fn decide(&self, known: Known) -> Decision {
         self.sandbox.clear_calls();
-        self.syncer.decide(&id(), &attempt(), known).await.unwrap()
+        self.syncer.decide(&id(), &Memory::default(), &attempt(), known).await.unwrap()
     }
 
     /// How often the profile, contracts, entitlements and the contact were read for the last decision.
@@ -131,7 +148,7 @@ async fn what_is_known_is_not_read_again_and_decides_the_same() {
     assert_eq!(town.reads(), [1, 1, 1, 1]);
     let contracts = json!([{"id": "c1", "userId": "u2", "isActive": true}]);
     let wrong = known(json!({"id": "u1", "email": "kari@example.com"}), Some(contracts));
-    let error = town.syncer.decide(&id(), &attempt(), wrong).await.unwrap_err();
+    let error = town.syncer.decide(&id(), &Memory::default(), &attempt(), wrong).await.unwrap_err();
     assert!(error.message.contains("another user"), "{error}");
 }
 
@@ -171,6 +188,33 @@ async fn a_row_that_leaves_out_an_address_or_tags_is_not_trusted_with_them() {
 }
 
 #[tokio::test]
+async fn a_row_that_leaves_out_what_a_custom_field_comes_from_does_not_empty_it() {
+    let town = Town::with_kari_and(&[("firm", Source::Company), ("plan", Source::ActiveProducts)]).await;
+    town.sandbox.sesamy.set_field("u1", "company", "Avisa AS");
+    let custom_of =
+        |decision: &Decision| decision.request().unwrap().body.as_ref().unwrap()["custom"].clone();
+    let row = json!({"id": "u1", "email": "kari@example.com", "tags": ["Early bird"]});
+    // Nothing is lost by not knowing what it is.
+    let decision = town.decide(known(row.clone(), None)).await;
+    assert_eq!((town.reads(), custom_of(&decision)), ([0, 1, 1, 1], json!({"plan": "plus"})));
+    town.sandbox
+        .mailmojo
+        .edit("kari@example.com", |it| _ = it.custom.insert("firm".to_owned(), "Avisa".into()));
+    let decision = town.decide(known(row.clone(), None)).await;
+    assert_eq!(
+        (town.reads(), custom_of(&decision)),
+        ([1, 1, 1, 1], json!({"firm": "Avisa AS", "plan": "plus"}))
+    );
+    // What comes from elsewhere than the profile is not the row's to tell.
+    town.sandbox
+        .mailmojo
+        .edit("kari@example.com", |it| it.custom = [("plan".to_owned(), "x".into())].into_iter().collect());
+    town.sandbox.sesamy.set_entitlements("u1", Vec::<Value>::new());
+    let decision = town.decide(known(row, None)).await;
+    assert_eq!((town.reads(), custom_of(&decision)), ([0, 1, 1, 1], json!({"plan": ""})));
+}
+
+#[tokio::test]
 async fn a_guest_by_a_row_is_skipped_without_a_call() {
     let town = Town::with_kari().await;
     let row = json!({"id": "u1", "email": "kari@example.com", "isGuest": true});
@@ -182,9 +226,9 @@ async fn a_guest_by_a_row_is_skipped_without_a_call() {
 #[tokio::test]
 async fn existing_only_creates_and_subscribes_nobody() {
     let town = Town::with_kari().await;
-    let existing_only = town.syncer.clone().existing_only();
+    let existing_only = town.syncer.in_manner(Manner::ExistingOnly);
     let outcome = async |syncer: &Syncer| {
-        syncer.decide(&id(), &attempt(), Known::default()).await.unwrap().report().outcome
+        syncer.decide(&id(), &Memory::default(), &attempt(), Known::default()).await.unwrap().report().outcome
     };
     assert_eq!(outcome(&existing_only).await, Outcome::Updated);
     town.sandbox.sesamy.set_field("u1", "email", "new@example.com");

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::personal::Mask;
-use crate::queue::{Entry, Job, Settlement};
-use crate::sync::{Report, SyncError};
+use crate::queue::{DRIFT, Entry, Job, Settlement};
+use crate::sync::{Outcome, Report, SyncError};
 use crate::telemetry;
 use crate::upstream::Class;
 
@@ -26,12 +26,20 @@ pub(super) fn tell(job: &Job, result: &Result<Report, SyncError>, settlement: &S
                 old_tags_removed = shown(&report.old_tags_removed),
                 ms,
                 attempt,
-                dry_run = report.held_back,
+                dry_run = report.held_back && !report.braked,
+                braked = report.braked,
                 "{}",
-                if report.held_back { "sync: would have written this (sync.dry_run)" } else { "sync" },
+                match (report.held_back, report.braked) {
+                    (_, true) => "sync: tags that would have gone are kept (the brake is on)",
+                    (true, false) => "sync: would have written this (sync.dry_run)",
+                    (false, false) => "sync",
+                },
             );
             if let Some(status) = &report.withheld {
                 telemetry::subscribe_withheld(status);
+            }
+            if job.event_type == DRIFT && report.outcome == Outcome::Updated && !report.held_back {
+                telemetry::drift_repaired();
             }
             telemetry::sync_ended(outcome, reason, took);
         }

@@ -11,7 +11,7 @@ use crate::admin::fields::Fields;
 use crate::admin::guard::{Here, Visitor};
 use crate::admin::office::Glance;
 use crate::admin::session::Session;
-use crate::operations::ApiStatus;
+use crate::operations::{ApiStatus, RoundStatus};
 use crate::queue::MinuteCount;
 
 pub(crate) async fn show(
@@ -35,6 +35,9 @@ fn overview(session: &Session, status: &Glance, counts: &[MinuteCount]) -> Marku
             div.verdict {
                 h2 { (verdict(status)) }
                 p.muted { "As of " time datetime=(status.now) { (words::clock(status.now)) } }
+                @if status.tags_kept_since.is_some() && status.paused_since.is_none() {
+                    (button(session, "/admin/queue/resume", "/admin", &[], "primary", html! { "Take tags away again" }))
+                }
                 @if status.paused_since.is_some() {
                     (button(session, "/admin/queue/resume", "/admin", &[], "primary", html! { "Resume syncs" }))
                 } @else {
@@ -74,6 +77,8 @@ fn verdict(status: &Glance) -> String {
         "The queue cannot be asked".to_owned()
     } else if status.paused_since.is_some() {
         "Syncs are paused".to_owned()
+    } else if status.tags_kept_since.is_some() {
+        "Tags are kept: look at Sesamy".to_owned()
     } else if !resting.is_empty() {
         format!("Waiting for {}", resting.join(" and "))
     } else if status.rows.is_some_and(|rows| rows.parked > 0) {
@@ -88,7 +93,10 @@ fn verdict(status: &Glance) -> String {
 fn tone(status: &Glance) -> &'static str {
     if !status.accepting || status.trouble.is_some() {
         "bad"
-    } else if status.paused_since.is_some() || status.apis.iter().any(|api| api.state != "ok") {
+    } else if status.paused_since.is_some()
+        || status.tags_kept_since.is_some()
+        || status.apis.iter().any(|api| api.state != "ok")
+    {
         "warn"
     } else {
         "good"
@@ -109,6 +117,21 @@ fn parts(status: &Glance) -> Markup {
                     @if let Some(at) = status.paused_since { "paused " (words::when(at, status.now)) }
                     @else { "running" }
                     @if status.dry_run { ", as a dry run: nothing is written" }
+                }
+            }
+            @if let Some(at) = status.tags_kept_since {
+                div.warn {
+                    dt { "Tags" }
+                    dd {
+                        "Tags are kept: too many users at once would have lost theirs, " (words::when(at, status.now))
+                        ". See whether Sesamy still tells of all contracts and users."
+                    }
+                }
+            }
+            @if let Some(round) = &status.round {
+                div.{ (if round.late { "warn" } else { "good" }) } {
+                    dt { "Round" }
+                    dd { (round_state(round, status)) }
                 }
             }
             @for api in &status.apis {
@@ -148,6 +171,20 @@ fn api_state(api: &ApiStatus, status: &Glance) -> Markup {
                 }
                 ": " (why)
             }
+        }
+    }
+}
+
+/// How far everybody has been looked at again.
+fn round_state(status: &RoundStatus, glance: &Glance) -> Markup {
+    let round = &status.round;
+    html! {
+        @if let Some(ended) = round.ended_at {
+            "everybody was looked at again, " (words::when(ended, glance.now))
+        } @else {
+            (words::number(round.passed)) " of " (words::plural(round.users.max(round.passed), "user", "users"))
+            " looked at again, begun " (words::when(round.started_at, glance.now))
+            @if status.late { ", late: set " code { "sync.resync_every" } " longer" }
         }
     }
 }

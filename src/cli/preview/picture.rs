@@ -4,8 +4,8 @@ use std::fmt::Display;
 
 use anstyle::{AnsiColor, Color, Style};
 
-use crate::merge::why::{Field, FieldWhy, List, Tag, TagWhy};
-use crate::operations::preview::{ContactNow, Facts, Preview, Request};
+use crate::merge::why::{Custom, Field, FieldWhy, List, Tag, TagWhy};
+use crate::operations::preview::{ContactNow, Facts, OldContactNow, Preview, Request};
 use crate::personal::Personal;
 use crate::tags::Reason;
 
@@ -49,6 +49,9 @@ pub(super) fn of(preview: &Preview) -> String {
     if !rows.is_empty() {
         lines.extend(table(&rows));
         lines.push(String::new());
+    }
+    if let Some(request) = preview.old_contact.as_ref().and_then(|old| old.request.as_ref()) {
+        lines.extend(of_request(request, preview.held_back));
     }
     match (&preview.request, &preview.no_request) {
         (Some(request), _) => lines.extend(of_request(request, preview.held_back)),
@@ -111,11 +114,19 @@ fn of_contact(contact: &ContactNow) -> String {
 
 fn rows(preview: &Preview) -> Vec<Row> {
     let mut rows: Vec<Row> = preview.list.iter().map(of_list).collect();
+    if let Some(old) = &preview.old_contact {
+        rows.extend(of_old_contact(old));
+    }
     rows.extend(preview.fields.iter().map(of_field));
-    let first = rows.len();
-    rows.extend(preview.tags.iter().map(of_tag));
-    if let Some(row) = rows.get_mut(first) {
-        row.label = "tags";
+    for (label, more) in [
+        ("custom", preview.custom_fields.iter().map(of_custom).collect::<Vec<_>>()),
+        ("tags", preview.tags.iter().map(of_tag).collect()),
+    ] {
+        let first = rows.len();
+        rows.extend(more);
+        if let Some(row) = rows.get_mut(first) {
+            row.label = label;
+        }
     }
     rows
 }
@@ -126,6 +137,22 @@ fn of_list(list: &List) -> Row {
     let (value, reason) = told.split_once(": ").unwrap_or((&told, ""));
     let reasons = if reason.is_empty() { Vec::new() } else { vec![reason.to_owned()] };
     Row { label: "list", mark, value: value.to_owned(), reasons }
+}
+
+fn of_old_contact(old: &OldContactNow) -> Vec<Row> {
+    let contact = Row {
+        label: "before",
+        mark: '=',
+        value: old.address.as_str().to_owned(),
+        reasons: vec![old.fate.to_string()],
+    };
+    let gone = |tag: &String| Row {
+        label: "",
+        mark: '-',
+        value: tag.clone(),
+        reasons: vec!["it is not this user's address any more".to_owned()],
+    };
+    std::iter::once(contact).chain(old.tags_removed.iter().map(gone)).collect()
 }
 
 fn of_field(field: &Field) -> Row {
@@ -146,6 +173,19 @@ fn of_field(field: &Field) -> Row {
     };
     let value = value.unwrap_or_else(|| "–".to_owned());
     Row { label, mark: if field.changes { '+' } else { '=' }, value, reasons: vec![reason] }
+}
+
+fn of_custom(field: &Custom) -> Row {
+    let text = |value: &Option<Personal>| value.as_ref().map(|it| it.as_str().to_owned());
+    let (now, sesamy) = (text(&field.now), text(&field.sesamy));
+    let (mark, value, reason) = match (field.changes, &now, sesamy) {
+        (true, None, Some(sesamy)) => ('+', sesamy, String::new()),
+        (true, Some(now), Some(sesamy)) => ('+', sesamy, format!(", now: {now}")),
+        (true, _, None) => ('-', now.unwrap_or_default(), ": Sesamy has none".to_owned()),
+        (false, _, _) => ('=', now.unwrap_or_else(|| "–".to_owned()), String::new()),
+    };
+    let reasons = vec![format!("{}{reason}", field.source)];
+    Row { label: "", mark, value: format!("{}: {value}", field.name), reasons }
 }
 
 fn of_tag(tag: &Tag) -> Row {

@@ -4,6 +4,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::age::{ReadAt, TooOld};
 use super::desk::Desk;
+use crate::fields::Answer;
+use crate::memory::Memory;
 use crate::queue::{Job, Lane, LeaseRequest, UserLease};
 use crate::sync::{Decision, Known, Report, SyncError};
 use crate::tags;
@@ -49,10 +51,14 @@ pub(super) enum Turn {
     Others,
 }
 
-/// Whether what `report` tells may come of a contract that the list of all has not told: a row that moves between two
-/// pages while they are read is on neither of them. Without it a tag would go, or access would seem to be a gift.
-fn may_lack_a_contract(report: &Report) -> bool {
-    report.tags_removed.iter().any(|tag| tags::OF_CONTRACTS.contains(&tag.as_str()))
+/// Whether what `decision` would write may come of a contract that the list of all has not told: a row that moves between
+/// two pages while they are read is on neither of them. Without it a tag would go, access would seem to be a gift, or a
+/// custom field would tell of the others alone.
+fn may_lack_a_contract(decision: &Decision) -> bool {
+    let report = decision.report();
+    let custom_fields = decision.explanation().map(|it| it.custom_fields.as_slice()).unwrap_or_default();
+    custom_fields.iter().any(|field| field.changes && field.source.answer() == Answer::Contracts)
+        || report.tags_removed.iter().any(|tag| tags::OF_CONTRACTS.contains(&tag.as_str()))
         || report.tags_added.iter().any(|tag| tag == tags::GIFTED)
 }
 
@@ -72,6 +78,7 @@ impl Desk {
             let leased = self.operator.hand.queue.lease_user(request).await?;
             match leased {
                 UserLease::Leased(job) => {
+                    self.operator.hand.learn().await; // whether tags are kept
                     self.goes_on();
                     return Ok(Turn::Leased(job));
                 }
@@ -123,7 +130,7 @@ impl Desk {
         attempt: &Attempt,
         case: Case,
     ) -> Option<Result<Report, SyncError>> {
-        let decision = match self.decide(attempt, &case).await {
+        let decision = match self.decide(attempt, &case, &job.memory).await {
             Ok(decision) => decision,
             Err(error) => return Some(Err(error)),
         };
@@ -134,14 +141,14 @@ impl Desk {
     }
 
     /// Decides by what pages have said; where a write would follow, with what is not good enough for one read again.
-    async fn decide(&self, attempt: &Attempt, case: &Case) -> Result<Decision, SyncError> {
+    async fn decide(&self, attempt: &Attempt, case: &Case, memory: &Memory) -> Result<Decision, SyncError> {
         let Case { user, known, read_at } = case;
         let syncer = &self.operator.syncer;
-        let decision = syncer.decide(user, attempt, known.clone()).await?;
+        let decision = syncer.decide(user, memory, attempt, known.clone()).await?;
         let Some(read_at) = read_at.filter(|_| decision.changes()) else { return Ok(decision) };
         // A dry run writes nothing, and is right as of its pages.
         let mut again = if self.dry_run { TooOld::default() } else { read_at.too_old(self.now()) };
-        again.contracts |= read_at.contracts.is_some() && may_lack_a_contract(decision.report());
+        again.contracts |= read_at.contracts.is_some() && may_lack_a_contract(&decision);
         if !again.any() {
             return Ok(decision);
         }
@@ -152,7 +159,7 @@ impl Desk {
         if again.contracts {
             known.contracts = None;
         }
-        syncer.decide(user, attempt, known).await
+        syncer.decide(user, memory, attempt, known).await
     }
 
     /// Whether the lease still stands and nothing has asked for a sync since. Where that cannot be told, it is not written.
@@ -172,13 +179,20 @@ impl Desk {
     pub(super) async fn would(&self, case: Case) -> Fate {
         let hand = &self.operator.hand;
         let mut tries = 0;
+        let memory = match self.operator.memory_of(&case.user).await {
+            Ok(memory) => memory,
+            Err(error) => {
+                tracing::warn!(user_id = %case.user, %error, "cannot see what is remembered of the user");
+                Memory::default()
+            }
+        };
         loop {
             if self.until_open().await.is_err() {
                 return Fate::CutOff;
             }
             let attempt = Attempt::within(hand.limits.deadline);
             let decision = tokio::select! {
-                decision = self.decide(&attempt, &case) => decision,
+                decision = self.decide(&attempt, &case, &memory) => decision,
                 () = self.stop.leasing.cancelled() => return Fate::CutOff,
             };
             let error = match decision {

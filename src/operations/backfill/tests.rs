@@ -79,14 +79,26 @@ impl Town {
         let sesamy = upstream(Api::Sesamy, sandbox.sesamy.url(), Sesamy::FIXED_TOKEN);
         let mailmojo = upstream(Api::Mailmojo, sandbox.mailmojo.url(), Mailmojo::FIXED_TOKEN);
         let rules = Rules { create_contacts: true, keep_tags: KeepTags::default() };
-        let options =
-            sync::Options { guest_user_id_prefixes: vec![], derive_tags: true, dry_run: false, rules };
+        let options = sync::Options {
+            guest_user_id_prefixes: vec![],
+            derive_tags: true,
+            dry_run: false,
+            custom_fields: Default::default(),
+            rules,
+        };
         let mailmojo = mailmojo::Client::new(mailmojo, Mailmojo::LIST.try_into().unwrap());
-        let syncer = Arc::new(Syncer::new(sesamy::Client::new(sesamy), mailmojo, options));
+        let syncer = Arc::new(Syncer::new(
+            sesamy::Client::new(sesamy),
+            mailmojo,
+            Arc::new(queue.clone()),
+            clock.clone(),
+            options,
+        ));
         let patience = Patience { backoff: POLICY, max_attempts: 3 };
         let limits = Limits { deadline: Duration::from_secs(60), request_timeout: TIMEOUT, patience };
-        let hand = Hand { queue, rests, clock: clock.clone(), limits };
-        let operator = Operator { hand, syncer, calls: usual_calls(true) };
+        let brake = Arc::clone(syncer.brake());
+        let hand = Hand { queue, rests, brake, clock: clock.clone(), limits };
+        let operator = Operator { hand, syncer, calls: usual_calls(true), resync_every: None };
         Self { sandbox, clock, operator, made, _folder: folder }
     }
 

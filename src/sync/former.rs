@@ -1,0 +1,174 @@
+//! The address that a user had before: its contact loses our tags, and nothing else.
+//!
+//! Sesamy has another address, or does not know the user any more. All of our tags go from the old contact, those of
+//! `sync.keep_tags` too, for nobody keeps them in step from now on. Where the address is another user's by now, the contact is
+//! left alone: it is that user's.
+
+use std::fmt;
+
+use futures_util::future::BoxFuture;
+use serde::Serialize;
+
+use super::Syncer;
+use super::contact::Found;
+use super::decision::Write;
+use super::source::Source;
+use crate::mailmojo::models::ContactData;
+use crate::memory::Memory;
+use crate::merge::leaving::{Old, has_moved};
+use crate::personal::{Mask, Personal};
+use crate::tags;
+use crate::upstream::{Api, Attempt, Call, Class, Failure};
+use crate::user::UserId;
+
+/// Who knows which address is remembered of whom.
+pub trait Owners: fmt::Debug + Send + Sync {
+    /// Whether `address` is remembered of anybody but `user`.
+    ///
+    /// # Errors
+    /// Why that cannot be told, for people.
+    fn is_anothers<'a>(&'a self, user: &'a UserId, address: &'a str) -> BoxFuture<'a, Result<bool, String>>;
+}
+
+/// Nobody is remembered: there is no queue.
+#[derive(Debug, Clone, Copy)]
+pub struct NoOwners;
+
+impl Owners for NoOwners {
+    fn is_anothers<'a>(&'a self, _: &'a UserId, _: &'a str) -> BoxFuture<'a, Result<bool, String>> {
+        Box::pin(async { Ok(false) })
+    }
+}
+
+impl fmt::Display for OldFate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::LosesOurTags => "loses our tags, and nothing else",
+            Self::HasNone => "has none of our tags",
+            Self::Gone => "Mailmojo has no such contact",
+            Self::Anothers => "left alone: the address is another user's by now",
+        })
+    }
+}
+
+/// What Mailmojo has under the address of before.
+pub(super) struct Former {
+    address: Personal,
+    found: Option<Found>,
+    is_anothers: bool,
+    /// What takes our tags off the contact; none where there is nothing to take off.
+    pub(super) write: Option<Write>,
+    /// The tags that it takes off, sorted.
+    pub(super) tags: Vec<String>,
+}
+
+/// What is to be done about the contact of an address that the user has no more.
+#[derive(Debug, Clone, Copy)]
+pub struct OldContact<'a> {
+    /// The address, as Sesamy spelled it.
+    pub address: &'a Personal,
+    /// What becomes of it.
+    pub fate: OldFate,
+    /// The tags that it loses, sorted.
+    pub tags_removed: &'a [String],
+    /// The request that takes them off; none where there is nothing to take off.
+    pub request: Option<&'a Call>,
+}
+
+/// What becomes of the contact of an address that the user has no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OldFate {
+    /// It loses our tags.
+    LosesOurTags,
+    /// It has none of our tags.
+    HasNone,
+    /// Mailmojo has no such contact.
+    Gone,
+    /// The address is another user's by now.
+    Anothers,
+}
+
+impl Former {
+    /// The same, for who wants to look at it.
+    pub(super) fn as_old_contact(&self) -> OldContact<'_> {
+        let fate = match (&self.found, &self.write) {
+            _ if self.is_anothers => OldFate::Anothers,
+            (None, _) => OldFate::Gone,
+            (Some(_), None) => OldFate::HasNone,
+            (Some(_), Some(_)) => OldFate::LosesOurTags,
+        };
+        let request = self.write.as_ref().map(|write| &write.call);
+        OldContact { address: &self.address, fate, tags_removed: &self.tags, request }
+    }
+
+    /// The same, as the rules about leaving see it.
+    pub(super) fn as_old(&self) -> Old<'_> {
+        match &self.found {
+            _ if self.is_anothers => Old::Anothers,
+            Some(found) => Old::There(&found.contact, &found.membership),
+            None => Old::Gone,
+        }
+    }
+}
+
+impl Syncer {
+    /// The contact of the address that `memory` has, where Sesamy has another one. The row of a list is not believed in that:
+    /// the profile is to be asked first.
+    pub(super) async fn moved_from(
+        &self,
+        user: &UserId,
+        memory: &Memory,
+        source: &Source,
+        attempt: &Attempt,
+        mask: &mut Mask,
+    ) -> Result<Option<Former>, Failure> {
+        match &memory.email {
+            Some(before) if source.is_whole && has_moved(memory, &source.email) => {
+                self.former(user, before.as_str(), attempt, mask).await.map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// The contact of `address`, which is not the user's any more.
+    pub(super) async fn former(
+        &self,
+        user: &UserId,
+        address: &str,
+        attempt: &Attempt,
+        mask: &mut Mask,
+    ) -> Result<Former, Failure> {
+        let is_anothers = self.is_anothers(user, address, attempt).await?;
+        let found = self.find_contact(address, attempt, mask).await?;
+        let present = found.iter().flat_map(|found| found.contact.tags.iter().flatten());
+        let (ours, own): (Vec<String>, Vec<String>) = present.cloned().partition(|tag| tags::is_ours(tag));
+        let (mut write, mut tags) = (None, Vec::new());
+        if let Some(found) = found.as_ref().filter(|_| !is_anothers && !ours.is_empty()) {
+            let (email, data) =
+                (found.email.clone(), ContactData { tags: Some(own), ..ContactData::default() });
+            write = Some(Write { call: self.mailmojo.patching(&email, &data), email, data });
+            tags = ours;
+            tags.sort_unstable();
+            tags.dedup();
+        }
+        Ok(Former { address: Personal::new(address), found, is_anothers, write, tags })
+    }
+
+    /// Whether another user has this address: by what is remembered, and by what Sesamy finds for it.
+    async fn is_anothers(&self, user: &UserId, address: &str, attempt: &Attempt) -> Result<bool, Failure> {
+        let remembered = self.owners.is_anothers(user, address).await;
+        let of_queue = |why: String| {
+            let text = format!("whose address it is cannot be told: {why}");
+            Failure::new(Api::Mailmojo, Class::Transient, text)
+        };
+        if remembered.map_err(of_queue)? {
+            return Ok(true);
+        }
+        match self.sesamy.is_anothers(user, address, attempt).await {
+            // It has no search: then what is remembered has to do.
+            Err(failure) if failure.class == Class::Permanent => Ok(false),
+            answer => answer,
+        }
+    }
+}

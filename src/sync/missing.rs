@@ -1,0 +1,50 @@
+//! A user whom Sesamy does not know any more: a second look a day later has to confirm it, for to take tags off upon one odd
+//! answer would be rash.
+
+use std::time::Duration;
+
+use crate::clock::Millis;
+use crate::memory::Memory;
+
+/// How long Sesamy has to go on saying so.
+pub(super) const CONFIRMED_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What follows from Sesamy not knowing a user.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Look<'a> {
+    /// Nothing: no address is remembered, so there is nothing to take off.
+    None,
+    /// A second look, then.
+    At(Millis),
+    /// The user is gone: our tags go from the contact of this address.
+    Confirmed(&'a str),
+}
+
+/// What follows at `now` for a user of whom `memory` is remembered, this answer included.
+pub(super) fn look(memory: &Memory, now: Millis) -> Look<'_> {
+    let (Some(email), Some(since)) = (&memory.email, memory.missing_since) else { return Look::None };
+    let confirmed = since.plus(CONFIRMED_AFTER);
+    if now < confirmed { Look::At(confirmed) } else { Look::Confirmed(email.as_str()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::personal::Personal;
+
+    #[test]
+    fn a_user_is_gone_once_sesamy_has_said_so_twice_a_day_apart() {
+        let day = Millis(0).plus(CONFIRMED_AFTER);
+        let email = Some(Personal::new("kari@example.com"));
+        for (email, since, now, expected) in [
+            (email.clone(), Some(Millis(0)), Millis(0), Look::At(day)),
+            (email.clone(), Some(Millis(0)), Millis(day.0 - 1), Look::At(day)),
+            (email.clone(), Some(Millis(0)), day, Look::Confirmed("kari@example.com")),
+            (email, None, day, Look::None),
+            (None, Some(Millis(0)), day, Look::None),
+        ] {
+            let memory = Memory { email, missing_since: since, ..Memory::default() };
+            assert_eq!(look(&memory, now), expected, "{memory:?} at {now}");
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! What asked for a sync, and how far the sync may go for that.
+//!
+//! A cause is kept with the user's row as an event's type is, so whoever tries again, a service after a kill among them,
+//! keeps to it. An event takes its place, and with it the restriction.
+
+use crate::queue::{DRIFT, EXPIRY};
+use crate::sync::Manner;
+
+/// A backfill that creates and subscribes nobody.
+pub const EXISTING_ONLY: &str = "backfill --existing-only";
+/// An operator who wants a user back whom somebody has removed, or who has left under an older address.
+pub const AGAIN: &str = "sync --again";
+
+/// How far a sync may go that `cause` has asked for.
+pub(super) fn manner_of(cause: &str) -> Manner {
+    match cause {
+        EXISTING_ONLY => Manner::ExistingOnly,
+        EXPIRY | DRIFT => Manner::Round,
+        AGAIN => Manner::Again,
+        _ => Manner::Usual,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::EventType;
+
+    #[test]
+    fn an_event_is_synced_as_the_settings_say_and_a_look_that_nobody_asked_for_creates_nobody() {
+        for kind in EventType::ALL {
+            assert_eq!(manner_of(kind.as_str()), Manner::Usual, "{kind:?}");
+        }
+        for cause in ["sync", "retry", "backfill"] {
+            assert_eq!(manner_of(cause), Manner::Usual, "{cause}");
+        }
+        assert_eq!(["expiry", "drift"].map(manner_of), [Manner::Round; 2]);
+        assert_eq!(manner_of(EXISTING_ONLY), Manner::ExistingOnly);
+        assert_eq!(manner_of(AGAIN), Manner::Again);
+    }
+}
