@@ -25,7 +25,7 @@ use crate::telemetry;
 use crate::upstream::rest::{Admission, Rest};
 use crate::upstream::{Attempt, PerApi};
 
-pub use cause::{AGAIN, EXISTING_ONLY};
+pub use cause::{AGAIN, EXISTING_ONLY, FORGET};
 pub use hand::{Ended, Hand, Limits};
 pub use heartbeat::{Heartbeat, Pause};
 pub use pruning::prune_history;

@@ -148,7 +148,15 @@ impl Operator {
             Again::No => (CAUSE, Manner::Usual),
             Again::Yes => (AGAIN, Manner::Again),
         };
-        let job = self.lease(user, cause, patience).await?;
+        let request = LeaseRequest {
+            user: user.clone(),
+            cause,
+            lane: Lane::Events,
+            calls: self.calls,
+            untouched_since: None,
+            again: again == Again::Yes,
+        };
+        let job = self.lease(&request, patience).await?;
         tracing::info!(user_id = %user, "an operator has asked for a sync");
         let attempt = self.hand.attempt(&job);
         let syncer = self.syncer.in_manner(manner);
@@ -163,19 +171,12 @@ impl Operator {
         Ok(Synced::of(user, ended))
     }
 
-    async fn lease(&self, user: &UserId, cause: &'static str, patience: &Patience) -> Result<Job, NotSynced> {
+    /// Waits for the lease that `request` asks for; why there is none in the end.
+    pub(super) async fn lease(&self, request: &LeaseRequest, patience: &Patience) -> Result<Job, NotSynced> {
         let gives_up = self.hand.clock.now().plus(patience.wait);
         let mut is_waiting = false;
         loop {
-            let request = LeaseRequest {
-                user: user.clone(),
-                cause,
-                lane: Lane::Events,
-                calls: self.calls,
-                untouched_since: None,
-                again: cause == AGAIN,
-            };
-            let refused = match self.hand.queue.lease_user(request).await? {
+            let refused = match self.hand.queue.lease_user(request.clone()).await? {
                 UserLease::Leased(job) => return Ok(*job),
                 UserLease::Paused => return Err(NotSynced::Paused),
                 UserLease::Forgotten => return Err(NotSynced::Forgotten),
@@ -191,7 +192,7 @@ impl Operator {
                 return Err(refused);
             }
             if !std::mem::replace(&mut is_waiting, true) {
-                tracing::info!(user_id = %user, "waiting: {refused}");
+                tracing::info!(user_id = %request.user, "waiting: {refused}");
             }
             tokio::select! {
                 () = tokio::time::sleep(ASK_AGAIN) => {}
