@@ -19,6 +19,20 @@ pub struct Memory {
     pub missing_since: Option<Millis>,
 }
 
+impl Memory {
+    /// What the remembered address is found by (see [`address_key`]).
+    #[must_use]
+    pub fn email_key(&self) -> Option<String> {
+        self.email.as_ref().and_then(|email| address_key(email.as_str()))
+    }
+}
+
+/// What `address` is found by, letter case and white space around it aside; none where nothing is left of it.
+#[must_use]
+pub fn address_key(address: &str) -> Option<String> {
+    Some(address.trim().to_lowercase()).filter(|key| !key.is_empty())
+}
+
 /// A contact as Mailmojo last had it. It stays remembered when it is gone.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Seen {
@@ -28,4 +42,22 @@ pub struct Seen {
     pub on_list: bool,
     /// The status on the list when it was last seen there; none where it was not told.
     pub list_status: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_found_in_any_letter_case() {
+        for (address, key) in [
+            ("Kari@Example.COM ", Some("kari@example.com")),
+            ("ÅSE@example.com", Some("åse@example.com")),
+            (" ", None),
+        ] {
+            let memory = Memory { email: Some(Personal::new(address)), ..Memory::default() };
+            assert_eq!((address_key(address).as_deref(), memory.email_key().as_deref()), (key, key));
+        }
+        assert_eq!(Memory::default().email_key(), None);
+    }
 }

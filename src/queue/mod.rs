@@ -22,6 +22,7 @@ mod apis;
 mod clockwork;
 mod command;
 mod error;
+mod forgetting;
 mod history;
 mod lane;
 mod lease;
@@ -267,7 +268,7 @@ impl Queue {
     }
 
     /// Forgets the leased user: row and history are erased, and a keyed hash is left by which later events and rounds of the
-    /// user are dropped. Whether it was; not where the lease was lost.
+    /// user are dropped; the calls that are left of the job's are given back. Whether it was; not where the lease was lost.
     ///
     /// # Errors
     /// The store failed; nothing was erased.

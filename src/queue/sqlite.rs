@@ -10,14 +10,18 @@
 
 mod apis;
 mod check;
+mod clockwork;
 mod errand;
+mod forget;
 mod hand;
 mod history;
 mod keeper;
 mod lease;
+mod memory;
 mod open;
 mod reader;
 mod retry;
+mod round;
 mod schema;
 mod settle;
 mod statements;
@@ -79,14 +83,17 @@ pub(super) fn open(
     };
     let Opened { place, connection, lock, unready } = opened;
     let next_due = statements::next_due(&connection).map_err(|error| place.explain(&error))?;
+    let forgetting = forget::key(&connection).map_err(|error| place.explain(&error))?;
+    let gone = || OpenError::Damaged(place.damage("the table `forgetting` has lost its key".to_owned()));
+    let forgetting = forgetting.ok_or_else(gone)?;
     let second = place.second_connection(tuning)?;
 
     let (ends, writer_end) = Ends::new(next_due);
     let keeper = keeper::start(second, writer_end.to_self.clone(), tuning).map_err(OpenError::Thread)?;
-    let hand = hand::Hand::new(options, clock, seed, lock.is_none(), unready.since);
+    let hand = hand::Hand::new(options, clock, seed, lock.is_none(), unready.since, forgetting.clone());
     let writer = writer::Writer::new(connection, writer_end, keeper, hand, place.clone());
     writer::start(writer, unready.check.then_some(tuning), lock).map_err(OpenError::Thread)?;
-    Ok((ends, Reader::new(place)))
+    Ok((ends, Reader::new(place, forgetting)))
 }
 
 struct Opened {

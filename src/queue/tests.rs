@@ -1,10 +1,13 @@
 //! What any store has to do, told against [`Queue`] alone. Each story runs on a [`Shop`] of every kind of store.
 
+mod clockwork;
 mod events;
+mod forget;
 mod history;
 mod lanes;
 mod leases;
 mod life;
+mod memory;
 mod model;
 mod operators;
 pub(super) mod server;
@@ -13,8 +16,10 @@ mod sharing;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use super::{Job, Options, Queue, Rates, Settlement};
+use super::{Done, Job, Options, Queue, Rates, Settlement};
 use crate::clock::{Clock, Millis};
+use crate::memory::{Memory, Seen};
+use crate::personal::Personal;
 use crate::queue::{Role, Room};
 use crate::upstream::{PerApi, Quota};
 use crate::user::UserId;
@@ -129,6 +134,18 @@ macro_rules! stories_of_one_process {
     };
 }
 pub(super) use {stories, stories_of_one_process};
+
+/// Memory of this address, and of an active contact on the list.
+pub(super) fn seen(address: &str) -> Memory {
+    let status = Some("a".to_owned());
+    let contact = Seen { status: status.clone(), on_list: true, list_status: status };
+    Memory { email: Some(Personal::new(address)), contact: Some(contact), ..Memory::default() }
+}
+
+/// The end of a sync that leaves this in the row.
+pub(super) fn done_with(memory: Memory, changes_at: Option<Millis>) -> Settlement {
+    Settlement::Done(Box::new(Done { held_back: false, memory, changes_at }))
+}
 
 pub(super) fn user(name: &str) -> UserId {
     UserId::new(format!("email|{name}")).unwrap()

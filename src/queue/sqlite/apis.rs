@@ -1,6 +1,6 @@
 //! Reading and writing what all processes share of both APIs, inside the writer's transaction.
 
-use rusqlite::{OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use crate::clock::Millis;
 use crate::queue::apis::{ApiState, Apis, RestColumns};
@@ -9,22 +9,22 @@ use crate::upstream::{Api, PerApi, Used};
 
 const READ: &str = "
     SELECT used, revision, rest_why, rest_until, rest_doublings, rest_answer, probe_owner, probe_until,
-        background_used, paused_at
+        background_used, paused_at, braked_at
     FROM apis WHERE connection = 'default' AND api = ?1";
 
 const WRITE: &str = "
     INSERT OR REPLACE INTO apis (connection, api, used, revision, rest_why, rest_until, rest_doublings, rest_answer,
-        probe_owner, probe_until, background_used, paused_at)
-    VALUES ('default', ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
+        probe_owner, probe_until, background_used, paused_at, braked_at)
+    VALUES ('default', ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
 
 /// Reads both; what has no row yet is as new.
-pub(super) fn read(transaction: &Transaction<'_>) -> rusqlite::Result<Apis> {
-    let sesamy = read_one(transaction, Api::Sesamy)?;
-    Ok(Apis(PerApi { sesamy, mailmojo: read_one(transaction, Api::Mailmojo)? }))
+pub(super) fn read(connection: &Connection) -> rusqlite::Result<Apis> {
+    let sesamy = read_one(connection, Api::Sesamy)?;
+    Ok(Apis(PerApi { sesamy, mailmojo: read_one(connection, Api::Mailmojo)? }))
 }
 
-fn read_one(transaction: &Transaction<'_>, api: Api) -> rusqlite::Result<ApiState> {
-    let row = transaction.prepare_cached(READ)?.query_row([api.as_str()], |row| {
+fn read_one(connection: &Connection, api: Api) -> rusqlite::Result<ApiState> {
+    let row = connection.prepare_cached(READ)?.query_row([api.as_str()], |row| {
         let columns = RestColumns {
             revision: row.get(1)?,
             why: row.get(2)?,
@@ -38,8 +38,8 @@ fn read_one(transaction: &Transaction<'_>, api: Api) -> rusqlite::Result<ApiStat
             used: Used(row.get(0)?),
             background_used: Used(row.get(8)?),
             rest: Shared::from(columns),
-            braked_at: None,
             paused_at: row.get::<_, Option<i64>>(9)?.map(Millis),
+            braked_at: row.get::<_, Option<i64>>(10)?.map(Millis),
         })
     });
     Ok(row.optional()?.unwrap_or_default())
@@ -75,6 +75,7 @@ pub(super) fn write(transaction: &Transaction<'_>, before: &Apis, after: &Apis) 
                 rest.probe_until,
                 state.background_used.0,
                 state.paused_at.map(|at| at.0),
+                state.braked_at.map(|at| at.0),
             ])?;
         }
     }

@@ -15,23 +15,29 @@ use crate::queue::OpenError;
 pub(super) const MORE_THAN_AT_ONCE: u64 = 8 * 1024 * 1024;
 
 /// What every index is asked for: its first or last entry.
-const ORDERS: [(&str, &str); 8] = [
+const ORDERS: [(&str, &str); 11] = [
     ("users", "connection, user_id"),
     ("users INDEXED BY users_due WHERE due_at IS NOT NULL", "lane, due_at"),
     ("users INDEXED BY users_leased WHERE lease_owner IS NOT NULL", "due_at"),
     ("users INDEXED BY users_parked WHERE parked_at IS NOT NULL", "answer"),
     ("users INDEXED BY users_held_back WHERE held_back = 1", "held_back"),
+    ("users INDEXED BY users_changes WHERE changes_at IS NOT NULL", "changes_at"),
+    ("users INDEXED BY users_missing WHERE missing_since IS NOT NULL", "missing_since"),
+    ("users INDEXED BY users_email WHERE email_key IS NOT NULL", "email_key"),
     ("history", "id"),
     ("history INDEXED BY history_of_user", "connection, user_id, id"),
     ("history INDEXED BY history_by_age", "last_at"),
 ];
 
 /// Of the small tables the first row is enough.
-const SMALL: [&str; 4] = [
+const SMALL: [&str; 7] = [
     "SELECT api FROM apis",
     "SELECT filler FROM probe",
     "SELECT count FROM sync_counts",
     "SELECT done FROM backfills",
+    "SELECT forgotten_at FROM forgotten",
+    "SELECT key FROM forgetting",
+    "SELECT cursor FROM rounds",
 ];
 
 /// Reads the first and the last row of each large table, and of each of its indexes.

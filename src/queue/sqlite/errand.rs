@@ -4,10 +4,11 @@
 
 use rusqlite::{Connection, Transaction};
 
-use super::{history, retry};
+use super::clockwork::Clockwork;
+use super::{forget, history, retry};
 use crate::clock::Millis;
 use crate::queue::command::{Answer, Command};
-use crate::queue::{QueueError, Retry};
+use crate::queue::{Options, QueueError, Retry, Ticked};
 
 /// The most rows of one step.
 const STEP: usize = 1_000;
@@ -16,12 +17,13 @@ const STEP: usize = 1_000;
 pub(super) enum Errand {
     Retry { whom: Retry, left: Option<Vec<String>>, made_due: u64, answer: Answer<u64> },
     Prune { before: Millis, left: usize, pruned: u64, answer: Answer<u64> },
+    Tick { clockwork: Clockwork, answer: Answer<Ticked> },
 }
 
 impl Errand {
     /// Whether `command` is one.
     pub(super) fn is(command: &Command) -> bool {
-        matches!(command, Command::Retry { .. } | Command::Prune { .. })
+        matches!(command, Command::Retry { .. } | Command::Prune { .. } | Command::Tick { .. })
     }
 
     /// The errand that `command` is, if it is one.
@@ -31,16 +33,25 @@ impl Errand {
             Command::Prune { before, most, answer } => {
                 Some(Self::Prune { before, left: most, pruned: 0, answer })
             }
+            Command::Tick { tick, answer } => Some(Self::Tick { clockwork: Clockwork::new(tick), answer }),
             _ => None,
         }
     }
 
-    /// Looks for what there is to do. To be called before each step, in no transaction that writes.
-    pub(super) fn prepare(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        if let Self::Retry { whom, left: left @ None, .. } = self {
-            *left = Some(retry::name(connection, whom)?);
+    /// Looks for what there is to do. To be called before each step, in no transaction that writes; false where there is
+    /// nothing to take a step for, or not yet.
+    pub(super) fn prepare(
+        &mut self,
+        connection: &Connection,
+        now: Millis,
+        options: &Options,
+    ) -> rusqlite::Result<bool> {
+        match self {
+            Self::Retry { whom, left: left @ None, .. } => *left = Some(retry::name(connection, whom)?),
+            Self::Retry { .. } | Self::Prune { .. } => {}
+            Self::Tick { clockwork, .. } => return clockwork.look(connection, now, options),
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Takes a step.
@@ -53,10 +64,12 @@ impl Errand {
             }
             Self::Prune { before, left, pruned, .. } => {
                 let most = STEP.min(*left);
-                let rows = history::prune(transaction, *before, most, now)?;
+                let mut rows = history::prune(transaction, *before, most, now)?;
+                rows += forget::prune(transaction, *before, most.saturating_sub(rows))?;
                 *left = if rows < most { 0 } else { *left - most };
                 *pruned += rows as u64;
             }
+            Self::Tick { clockwork, .. } => clockwork.step(transaction, now)?,
         }
         Ok(())
     }
@@ -65,16 +78,20 @@ impl Errand {
         match self {
             Self::Retry { left, .. } => left.as_ref().is_some_and(Vec::is_empty),
             Self::Prune { left, .. } => *left == 0,
+            Self::Tick { clockwork, .. } => clockwork.is_done(),
         }
     }
 
     /// Answers, once it is done or a step has failed.
     pub(super) fn reply(self, came: Result<(), QueueError>) {
-        let (count, mut answer) = match self {
-            Self::Retry { made_due, answer, .. } => (made_due, answer),
-            Self::Prune { pruned, answer, .. } => (pruned, answer),
-        };
-        answer.hold(count);
-        answer.send(came);
+        fn send<T>(mut answer: Answer<T>, value: T, came: Result<(), QueueError>) {
+            answer.hold(value);
+            answer.send(came);
+        }
+        match self {
+            Self::Retry { made_due, answer, .. } => send(answer, made_due, came),
+            Self::Prune { pruned, answer, .. } => send(answer, pruned, came),
+            Self::Tick { clockwork, answer } => send(answer, clockwork.ticked(), came),
+        }
     }
 }

@@ -6,10 +6,11 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::errand::Errand;
 use super::lease::Lessor;
-use super::{apis, settle, statements};
+use super::{apis, forget, settle, statements};
 use crate::clock::{Clock, Millis};
 use crate::queue::apis::Apis;
 use crate::queue::command::Command;
+use crate::queue::forgetting::ForgettingKey;
 use crate::queue::{Entry, Job, NextDue, Options, Settled, Settlement};
 use crate::upstream::PerApi;
 
@@ -28,6 +29,10 @@ pub(super) struct Hand {
     is_command: bool,
     /// When this process started, until what the one before left behind is made ready.
     unready_since: Option<Millis>,
+    /// Tells who was forgotten.
+    forgetting: ForgettingKey,
+    /// Whether somebody was erased since [`Hand::has_erased`] was asked.
+    erased: bool,
 }
 
 impl Hand {
@@ -37,8 +42,15 @@ impl Hand {
         seed: u64,
         is_command: bool,
         unready_since: Option<Millis>,
+        forgetting: ForgettingKey,
     ) -> Self {
-        Self { options, clock, names: StdRng::seed_from_u64(seed), is_command, unready_since }
+        let names = StdRng::seed_from_u64(seed);
+        Self { options, clock, names, is_command, unready_since, forgetting, erased: false }
+    }
+
+    /// Whether somebody was erased since this was asked last: the log still has what was.
+    pub(super) fn has_erased(&mut self) -> bool {
+        std::mem::take(&mut self.erased)
     }
 
     /// Does `commands` in one transaction; gives the next due times.
@@ -53,14 +65,16 @@ impl Hand {
         })
     }
 
-    /// Takes a step of `errand` in a transaction of its own; gives the next due times.
+    /// Takes a step of `errand` in a transaction of its own; gives the next due times. None where it needs no transaction.
     pub(super) fn step(
         &mut self,
         connection: &mut Connection,
         errand: &mut Errand,
-    ) -> rusqlite::Result<NextDue> {
-        errand.prepare(connection)?;
-        self.within(connection, |_, transaction, now| errand.step(transaction, now))
+    ) -> rusqlite::Result<Option<NextDue>> {
+        if !errand.prepare(connection, self.clock.now(), &self.options)? {
+            return Ok(None);
+        }
+        self.within(connection, |_, transaction, now| errand.step(transaction, now)).map(Some)
     }
 
     fn within(
@@ -86,7 +100,7 @@ impl Hand {
             Command::Push(push) => Some(push),
             _ => None,
         });
-        statements::push(transaction, events.collect(), self.debounced(now))
+        statements::push(transaction, events.collect(), self.debounced(now), &self.forgetting)
     }
 
     fn debounced(&self, now: Millis) -> Millis {
@@ -101,9 +115,9 @@ impl Hand {
     ) -> rusqlite::Result<()> {
         match command {
             // Events are kept already, and errands are taken apart.
-            Command::Push(_) | Command::Retry { .. } | Command::Prune { .. } | Command::Close => {}
-            Command::Tick { answer, .. } => answer.hold(crate::queue::Ticked::default()),
-            Command::Forget { answer, .. } => answer.hold(false),
+            Command::Push(_) | Command::Close => {}
+            Command::Retry { .. } | Command::Prune { .. } | Command::Tick { .. } => {}
+            Command::Forget { job, answer } => answer.hold(self.forget(transaction, job, now)?),
             Command::Probe => statements::probe(transaction)?,
             Command::Lease { room, answer } => {
                 answer.hold(self.leasing(transaction, now, |lessor| lessor.lease(*room))?);
@@ -136,9 +150,9 @@ impl Hand {
         now: Millis,
         lease: impl FnOnce(&mut Lessor<'_>) -> T,
     ) -> T {
-        let Self { options, names, is_command, .. } = self;
+        let Self { options, names, is_command, forgetting, .. } = self;
         let mut name = || lease_name(names.random(), *is_command);
-        lease(&mut Lessor { transaction, options, now, name: &mut name })
+        lease(&mut Lessor { transaction, options, forgetting, now, name: &mut name })
     }
 
     fn settle(
@@ -150,11 +164,26 @@ impl Hand {
         now: Millis,
     ) -> rusqlite::Result<Settled> {
         let settled = settle::settle(transaction, job, how, entry, now, self.debounced(now))?;
-        let touches_apis = job.is_probe || job.calls != PerApi::default();
         // A lease that is not there any more gives nothing back: it may have been settled before.
-        if touches_apis && settled != Settled::LeaseLost {
-            apis::change(transaction, |apis| apis.settled(job, now, &self.options.rates))?;
+        if settled != Settled::LeaseLost {
+            self.give_calls_back(transaction, job, now)?;
         }
         Ok(settled)
+    }
+
+    fn forget(&mut self, transaction: &Transaction<'_>, job: &Job, now: Millis) -> rusqlite::Result<bool> {
+        let is_forgotten = forget::forget(transaction, &self.forgetting, job, now)?;
+        if is_forgotten {
+            self.erased = true;
+            self.give_calls_back(transaction, job, now)?;
+        }
+        Ok(is_forgotten)
+    }
+
+    fn give_calls_back(&self, transaction: &Transaction<'_>, job: &Job, now: Millis) -> rusqlite::Result<()> {
+        if job.is_probe || job.calls != PerApi::default() {
+            apis::change(transaction, |apis| apis.settled(job, now, &self.options.rates))?;
+        }
+        Ok(())
     }
 }

@@ -8,13 +8,14 @@ use crate::queue::history::{COUNTS_KEPT_MINUTES, Fold, Gist, minute_of};
 use crate::user::UserId;
 
 pub(super) const LAST: &str = "
-    SELECT id, outcome, reason, held_back, changed, tags_added, tags_removed, error
+    SELECT id, outcome, reason, held_back, changed, tags_added, tags_removed, old_tags_removed,
+        error
     FROM history WHERE connection = 'default' AND user_id = ?1 ORDER BY id DESC LIMIT 1";
 
 const ADD: &str = "
     INSERT INTO history (connection, user_id, first_at, last_at, event_type, outcome, reason, held_back, changed,
-        tags_added, tags_removed, attempt, ms, error)
-    VALUES ('default', ?1, ?2, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+        tags_added, tags_removed, old_tags_removed, attempt, ms, error)
+    VALUES ('default', ?1, ?2, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
 
 const AGAIN: &str = "
     UPDATE history SET times = times + 1, last_at = ?2, event_type = ?3, attempt = ?4, ms = ?5 WHERE id = ?1";
@@ -57,6 +58,7 @@ pub(super) fn write(
             gist.changed,
             gist.tags_added,
             gist.tags_removed,
+            gist.old_tags_removed,
             attempt,
             ms,
             gist.error,
@@ -77,9 +79,9 @@ fn read_last(row: &Row<'_>) -> rusqlite::Result<(i64, Gist)> {
         held_back: row.get(3)?,
         changed: row.get(4)?,
         tags_added: row.get(5)?,
-        old_tags_removed: String::new(),
         tags_removed: row.get(6)?,
-        error: row.get(7)?,
+        old_tags_removed: row.get(7)?,
+        error: row.get(8)?,
     };
     Ok((row.get(0)?, gist))
 }

@@ -4,13 +4,16 @@
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use tokio::sync::mpsc;
 
 use super::Tuning;
 use crate::queue::command::Command;
+
+/// How long to wait for others before the log is emptied another time.
+const BRIEFLY: Duration = Duration::from_millis(20);
 
 /// The writer's hold on the thread, which ends when this is dropped.
 pub(super) struct Keeper {
@@ -27,6 +30,8 @@ struct Duties {
 #[derive(Clone, Copy, Default)]
 struct State {
     written: bool,
+    /// Somebody was erased: the log has to be emptied, which still has them.
+    erased: bool,
     refusing: bool,
     stop: bool,
 }
@@ -46,9 +51,9 @@ pub(super) fn start(
 }
 
 impl Keeper {
-    /// Something was committed.
-    pub(super) fn written(&self) {
-        self.change(|state| state.written = true);
+    /// Something was committed, and with it somebody erased where that `is_erasure`.
+    pub(super) fn written(&self, is_erasure: bool) {
+        self.change(|state| (state.written, state.erased) = (true, state.erased | is_erasure));
     }
 
     /// Whether events are being refused.
@@ -79,12 +84,12 @@ impl Duties {
 
     /// Waits until there is something to do and `tuning.checkpoint_after` has passed; none when it is time to stop.
     fn next(&self, tuning: Tuning) -> Option<State> {
-        let idle = |state: &mut State| !(state.written || state.refusing || state.stop);
+        let idle = |state: &mut State| !(state.written || state.erased || state.refusing || state.stop);
         let state = self.changed.wait_while(self.lock(), idle).unwrap_or_else(PoisonError::into_inner);
         let waited = self.changed.wait_timeout_while(state, tuning.checkpoint_after, |state| !state.stop);
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         let asked = *state;
-        state.written = false;
+        (state.written, state.erased) = (false, false);
         (!asked.stop).then_some(asked)
     }
 }
@@ -95,6 +100,9 @@ fn run(connection: &Connection, writer: &mpsc::WeakSender<Command>, duties: &Dut
         if asked.written {
             checkpoint(connection);
         }
+        if asked.erased && !empty_the_log(connection, tuning) {
+            duties.lock().erased = true;
+        }
         if asked.refusing && probed.is_none_or(|at| at.elapsed() >= tuning.probe_every) {
             probed = Some(Instant::now());
             if let Some(writer) = writer.upgrade() {
@@ -103,6 +111,17 @@ fn run(connection: &Connection, writer: &mpsc::WeakSender<Command>, duties: &Dut
             }
         }
     }
+}
+
+/// Whether the log is empty now. Not where somebody reads just now: writers would have to wait for them.
+fn empty_the_log(connection: &Connection, tuning: Tuning) -> bool {
+    let emptied = connection.busy_timeout(BRIEFLY).and_then(|()| {
+        connection
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |row| row.get::<_, bool>(0))
+            .map(|busy| !busy)
+    });
+    // Whatever came of it: with the wait that all else needs.
+    connection.busy_timeout(tuning.busy).and(emptied).unwrap_or(false)
 }
 
 fn checkpoint(connection: &Connection) {

@@ -2,26 +2,34 @@
 
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
-use super::apis;
+use super::memory::{self, remembered};
+use super::{apis, forget};
 use crate::clock::Millis;
 use crate::memory::Memory;
 use crate::queue::apis::{Admitted, Apis};
+use crate::queue::forgetting::ForgettingKey;
 use crate::queue::lease::Standing;
 use crate::queue::{Job, Lane, LeaseRequest, Leased, Options, Room, UserLease};
 use crate::upstream::PerApi;
 use crate::user::UserId;
 
 /// A lane at a time: those who are leased or due later in one are not walked over to reach the next.
-pub(super) const DUE: &str = "
-    SELECT user_id, event_type, attempts, failing_since, generation, lease_owner IS NOT NULL, unsettled
+pub(super) const DUE: &str = concat!(
+    "SELECT user_id, event_type, attempts, failing_since, generation, lease_owner IS NOT NULL, unsettled, ",
+    remembered!(),
+    "
     FROM users INDEXED BY users_due WHERE connection = 'default' AND lane = ?1 AND due_at <= ?2
-    ORDER BY due_at LIMIT ?3";
+    ORDER BY due_at LIMIT ?3"
+);
 
 /// The same, of users whose last sync did not fail.
-pub(super) const DUE_AND_UNTRIED: &str = "
-    SELECT user_id, event_type, attempts, failing_since, generation, lease_owner IS NOT NULL, unsettled
+pub(super) const DUE_AND_UNTRIED: &str = concat!(
+    "SELECT user_id, event_type, attempts, failing_since, generation, lease_owner IS NOT NULL, unsettled, ",
+    remembered!(),
+    "
     FROM users INDEXED BY users_due WHERE connection = 'default' AND lane = ?1 AND due_at <= ?2 AND error IS NULL
-    ORDER BY due_at LIMIT ?3";
+    ORDER BY due_at LIMIT ?3"
+);
 
 pub(super) const LEASE: &str = "
     UPDATE users SET lease_owner = ?2, due_at = ?3, attempts = ?4, failing_since = ?5, unsettled = ?6
@@ -32,9 +40,11 @@ const PARK_UNREADABLE: &str = "
     UPDATE users SET due_at = NULL, lease_owner = NULL, parked_at = ?2, error = ?3, answer = ?3
     WHERE connection = 'default' AND user_id = ?1";
 
-pub(super) const STANDING: &str = "
-    SELECT lane, due_at, lease_owner IS NOT NULL, generation, attempts, unsettled, failing_since, parked_at, synced_at
-    FROM users WHERE connection = 'default' AND user_id = ?1";
+pub(super) const STANDING: &str = concat!(
+    "SELECT lane, due_at, lease_owner IS NOT NULL, generation, attempts, unsettled, failing_since, parked_at, synced_at, ",
+    remembered!(),
+    " FROM users WHERE connection = 'default' AND user_id = ?1"
+);
 
 pub(super) const LEASE_BY_NAME: &str = "
     INSERT INTO users (connection, user_id, event_type, lease_owner, due_at, lane, generation, attempts, unsettled,
@@ -52,6 +62,7 @@ const PROMPT: [Lane; 2] = [Lane::Events, Lane::Retries];
 pub(super) struct Lessor<'a> {
     pub(super) transaction: &'a Transaction<'a>,
     pub(super) options: &'a Options,
+    pub(super) forgetting: &'a ForgettingKey,
     pub(super) now: Millis,
     /// A name for each lease.
     pub(super) name: &'a mut dyn FnMut() -> i64,
@@ -159,7 +170,8 @@ impl Lessor<'_> {
                     continue;
                 }
             };
-            let job = self.job(user, row.event_type, row.standing.leased_when_due(lane, self.now));
+            let job =
+                self.job(user, row.event_type, row.standing.leased_when_due(lane, self.now), row.memory);
             let since = job.failing_since.map(|since| since.0);
             let (owner, until) = (job.lease_owner, self.until().0);
             statement.execute(params![row.user_id, owner, until, job.attempts, since, job.unsettled])?;
@@ -177,13 +189,23 @@ impl Lessor<'_> {
         let row = self
             .transaction
             .prepare_cached(STANDING)?
-            .query_row([request.user.as_str()], read_standing)
+            .query_row([request.user.as_str()], |row| Ok((read_standing(row)?, memory::read(row, 9)?)))
             .optional()?;
+        let (row, memory) = row.unzip();
+        let is_forgotten =
+            row.is_none() && forget::is_forgotten(self.transaction, self.forgetting, &request.user)?;
+        if is_forgotten && !request.again {
+            return Ok(UserLease::Forgotten);
+        }
         let standing = match after.ask(request, row.as_ref(), self.now, &rates) {
             Ok(standing) => standing,
             Err(refused) => return Ok(refused),
         };
-        let mut job = self.job(request.user.clone(), request.cause.to_owned(), standing);
+        if is_forgotten {
+            forget::take_up_again(self.transaction, self.forgetting, &request.user)?;
+        }
+        let (user, cause) = (request.user.clone(), request.cause.to_owned());
+        let mut job = self.job(user, cause, standing, memory.unwrap_or_default());
         self.transaction.prepare_cached(LEASE_BY_NAME)?.execute(params![
             job.user.as_str(),
             job.event_type,
@@ -200,7 +222,7 @@ impl Lessor<'_> {
         Ok(UserLease::Leased(Box::new(job)))
     }
 
-    fn job(&mut self, user: UserId, event_type: String, row: Standing) -> Job {
+    fn job(&mut self, user: UserId, event_type: String, row: Standing, memory: Memory) -> Job {
         Job {
             user,
             event_type,
@@ -214,7 +236,7 @@ impl Lessor<'_> {
             calls: PerApi::default(), // these three are told by `Apis::leased`
             calls_taken: PerApi::default(),
             is_probe: false,
-            memory: Memory::default(),
+            memory,
         }
     }
 }
@@ -223,6 +245,7 @@ struct DueRow {
     user_id: String,
     event_type: String,
     standing: Standing,
+    memory: Memory,
 }
 
 impl DueRow {
@@ -235,7 +258,7 @@ impl DueRow {
             unsettled: row.get(6)?,
             ..Standing::default()
         };
-        Ok(Self { user_id: row.get(0)?, event_type: row.get(1)?, standing })
+        Ok(Self { user_id: row.get(0)?, event_type: row.get(1)?, standing, memory: memory::read(row, 7)? })
     }
 }
 

@@ -8,8 +8,10 @@ pub(super) mod rows;
 use rusqlite::{Connection, OpenFlags, Transaction};
 
 use super::open::Place;
-use super::retry;
+use super::{forget, retry, round};
 use crate::clock::Millis;
+use crate::memory::address_key;
+use crate::queue::forgetting::ForgettingKey;
 use crate::queue::{
     Census, Filter, HistoryRow, MinuteCount, ParkedGroup, Progress, QueueError, Retry, Round, State, UserRow,
 };
@@ -17,11 +19,14 @@ use crate::user::UserId;
 
 /// Reads the database at its place.
 #[derive(Debug, Clone)]
-pub(in crate::queue) struct Reader(Place);
+pub(in crate::queue) struct Reader {
+    place: Place,
+    forgetting: ForgettingKey,
+}
 
 impl Reader {
-    pub(super) fn new(place: Place) -> Self {
-        Self(place)
+    pub(super) fn new(place: Place, forgetting: ForgettingKey) -> Self {
+        Self { place, forgetting }
     }
 
     pub(in crate::queue) async fn count(&self, now: Millis) -> Result<Census, QueueError> {
@@ -72,20 +77,34 @@ impl Reader {
         self.ask(past::progress).await
     }
 
-    pub(in crate::queue) async fn forgotten(&self, _users: &[UserId]) -> Result<Vec<UserId>, QueueError> {
-        Ok(Vec::new())
+    pub(in crate::queue) async fn forgotten(&self, users: &[UserId]) -> Result<Vec<UserId>, QueueError> {
+        let (mut users, key) = (users.to_vec(), self.forgetting.clone());
+        users.sort();
+        users.dedup();
+        self.ask(move |store| {
+            let mut forgotten = Vec::new();
+            for user in users {
+                if forget::is_forgotten(store, &key, &user)? {
+                    forgotten.push(user);
+                }
+            }
+            Ok(forgotten)
+        })
+        .await
     }
 
     pub(in crate::queue) async fn is_anothers(
         &self,
-        _user: &UserId,
-        _address: &str,
+        user: &UserId,
+        address: &str,
     ) -> Result<bool, QueueError> {
-        Ok(false)
+        let Some(key) = address_key(address) else { return Ok(false) };
+        let user = user.clone();
+        self.ask(move |store| rows::is_anothers(store, &user, &key)).await
     }
 
     pub(in crate::queue) async fn round(&self) -> Result<Option<Round>, QueueError> {
-        Ok(None)
+        self.ask(|store| Ok(round::read(store)?.map(|kept| kept.round))).await
     }
 
     /// All that one question reads is of one moment.
@@ -93,14 +112,14 @@ impl Reader {
         &self,
         question: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, QueueError> {
-        let path = self.0.path().to_owned();
+        let path = self.place.path().to_owned();
         let answered = tokio::task::spawn_blocking(move || {
             let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
             let mut connection = Connection::open_with_flags(&path, flags)?;
             question(&connection.transaction()?)
         });
         match answered.await {
-            Ok(answer) => answer.map_err(|error| self.0.later(&error)),
+            Ok(answer) => answer.map_err(|error| self.place.later(&error)),
             Err(stopped) => Err(QueueError::Store(format!("the queue was not read: {stopped}"))),
         }
     }

@@ -7,6 +7,7 @@ const STEPS: &[&str] = &[
     include_str!("../migrations/sqlite/0001_users.sql"),
     include_str!("../migrations/sqlite/0002_apis.sql"),
     include_str!("../migrations/sqlite/0003_operations.sql"),
+    include_str!("../migrations/sqlite/0004_truth.sql"),
 ];
 
 /// The latest version that is known.

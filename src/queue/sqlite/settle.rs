@@ -6,7 +6,7 @@
 
 use rusqlite::{OptionalExtension, Params, Transaction, params};
 
-use super::history;
+use super::{history, memory};
 use crate::clock::Millis;
 use crate::queue::{Entry, Job, Settled, Settlement};
 
@@ -15,7 +15,7 @@ pub(super) const DONE: &str = "
         lane = iif(generation = ?3, lane, 0), attempts = 0, failing_since = NULL, error = NULL, held_back = ?5,
         synced_at = ?6
     WHERE connection = 'default' AND user_id = ?1 AND lease_owner = ?2
-    RETURNING generation <> ?3";
+    RETURNING generation <> ?3, changes_at";
 
 pub(super) const RETRY: &str = "
     UPDATE users SET lease_owner = NULL, unsettled = 0, due_at = iif(generation = ?3, ?5, ?4),
@@ -24,10 +24,12 @@ pub(super) const RETRY: &str = "
     WHERE connection = 'default' AND user_id = ?1 AND lease_owner = ?2
     RETURNING generation <> ?3";
 
-/// A parked row is shown as it is, and the next event asks for a sync anyhow: no need to mark it as held back.
+/// A parked row is shown as it is, and the next event asks for a sync anyhow: no need to mark it as held back, nor to look at
+/// it by the clock.
 pub(super) const PARK: &str = "
     UPDATE users SET lease_owner = NULL, unsettled = 0, due_at = iif(generation = ?3, NULL, ?4),
         lane = iif(generation = ?3, lane, 0), error = ?6, held_back = 0,
+        changes_at = NULL,
         parked_at = iif(generation = ?3, ?5, NULL),
         answer = iif(generation = ?3, ?7, NULL),
         attempts = iif(generation = ?3, attempts, 0),
@@ -73,7 +75,13 @@ fn end(
     let (user, owner, generation, again) = (job.user.as_str(), job.lease_owner, job.generation, again.0);
     match how {
         Settlement::Done(done) => {
-            run(transaction, DONE, params![user, owner, generation, again, done.held_back, now.0])
+            let ended = (user, owner, generation, again, done.held_back, now.0);
+            let left = transaction
+                .prepare_cached(DONE)?
+                .query_row(ended, |row| Ok((row.get(0)?, row.get::<_, Option<i64>>(1)?.map(Millis))));
+            let Some((is_moved, changes_at)) = left.optional()? else { return Ok(Settled::LeaseLost) };
+            memory::keep(transaction, job, done, changes_at)?;
+            Ok(settled(Some(is_moved)))
         }
         Settlement::Retry { at, counts, error } => {
             run(transaction, RETRY, params![user, owner, generation, again, at.0, counts, now.0, error])
@@ -89,9 +97,14 @@ fn end(
 fn run(transaction: &Transaction<'_>, sql: &str, params: impl Params) -> rusqlite::Result<Settled> {
     let moved: Option<bool> =
         transaction.prepare_cached(sql)?.query_row(params, |row| row.get(0)).optional()?;
-    Ok(match moved {
+    Ok(settled(moved))
+}
+
+/// Where the lease was still there: whether the generation has moved since.
+fn settled(moved: Option<bool>) -> Settled {
+    match moved {
         None => Settled::LeaseLost,
         Some(false) => Settled::AsAsked,
         Some(true) => Settled::DueAgain,
-    })
+    }
 }

@@ -2,10 +2,12 @@
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
-use super::apis;
+use super::clockwork::released;
+use super::{apis, forget};
 use crate::clock::Millis;
 use crate::queue::apis::Apis;
 use crate::queue::command::Push;
+use crate::queue::forgetting::ForgettingKey;
 use crate::queue::{Lane, NextDue, Options, Progress};
 use crate::user::UserId;
 
@@ -43,11 +45,9 @@ pub(super) const REVIVE: &str = "
 pub(super) const END_LEASES: &str = "
     UPDATE users SET due_at = min(due_at, ?1) WHERE lease_owner IS NOT NULL AND lease_owner & 1 = 0";
 
-/// Who was not due anyhow is in the lane of retries: they may be many, and events go first.
-pub(super) const WRITE_WHAT_WAS_HELD_BACK: &str = "
-    UPDATE users SET held_back = 0, lane = iif(due_at IS NULL, max(lane, 1), lane),
-        due_at = iif(lease_owner IS NULL, min(coalesce(due_at, ?1), ?1), due_at)
-    WHERE held_back = 1";
+/// Of all at once, before anybody waits for it.
+pub(super) const WRITE_WHAT_WAS_HELD_BACK: &str =
+    concat!("UPDATE users SET ", released!(), " WHERE held_back = 1");
 
 /// What is due later than anything may be was written under a clock that was wrong.
 pub(super) const BRING_BACK: &str =
@@ -68,31 +68,36 @@ const EMPTY: &str = "DELETE FROM probe";
 /// Makes a store that a process left behind ready for this one, which started at `now`.
 pub(super) fn start(transaction: &Transaction<'_>, now: Millis, options: &Options) -> rusqlite::Result<()> {
     transaction.execute(END_LEASES, [now.plus(options.request_timeout).0])?;
-    apis::change(transaction, Apis::end_rests)?; // what was wrong with an API may have been mended, the settings above all
-    if !options.dry_run {
+    let (_, apis) = apis::change(transaction, Apis::end_rests)?; // what was wrong with an API may have been mended, the settings above all
+    if !options.dry_run && apis.braked_at().is_none() {
         transaction.execute(WRITE_WHAT_WAS_HELD_BACK, [now.0])?;
     }
     transaction.execute(BRING_BACK, [now.plus(options.furthest_due).0])?;
     Ok(())
 }
 
-/// Keeps `events`, due at `due` or sooner: one write per user, in the order of the key, which finds each page once.
+/// Keeps `events`, due at `due` or sooner: one write per user, in the order of the key, which finds each page once. Those of
+/// users who were forgotten are dropped; `key` tells them.
 pub(super) fn push(
     transaction: &Transaction<'_>,
     mut events: Vec<&Push>,
     due: Millis,
+    key: &ForgettingKey,
 ) -> rusqlite::Result<()> {
     if events.is_empty() {
         return Ok(());
     }
     events.sort_by(|a, b| a.user.cmp(&b.user)); // stable: of one user's events the last stays last
+    let is_anybody_forgotten = forget::is_anybody(transaction)?;
     let mut onto = transaction.prepare_cached(PUSH_ONTO)?;
     let mut anew = transaction.prepare_cached(PUSH)?;
     for of_one_user in events.chunk_by(|a, b| a.user == b.user) {
         if let Some(last) = of_one_user.last() {
             let events = i64::try_from(of_one_user.len()).unwrap_or(i64::MAX);
             let row = params![last.user.as_str(), events, due.0, last.event_type];
-            if onto.execute(row)? == 0 {
+            if onto.execute(row)? == 0
+                && !(is_anybody_forgotten && forget::is_to_drop(transaction, key, &last.user)?)
+            {
                 anew.execute(row)?;
             }
         }

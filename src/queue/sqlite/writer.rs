@@ -86,7 +86,7 @@ impl Writer {
 
     /// Gives the errand back where there is more of it to do.
     fn take_step(&mut self, mut errand: Errand) -> Option<Errand> {
-        let came = self.commit(|hand, connection| hand.step(connection, &mut errand));
+        let came = self.write(|hand, connection| hand.step(connection, &mut errand));
         if came.is_ok() && !errand.is_done() {
             return Some(errand);
         }
@@ -124,12 +124,13 @@ impl Writer {
     }
 
     fn commit_all(&mut self, commands: &mut [Command]) -> Result<(), Failed> {
-        self.commit(|hand, connection| hand.commit(connection, commands))
+        self.write(|hand, connection| hand.commit(connection, commands).map(Some))
     }
 
-    fn commit(
+    /// Does `work`, which gives the next due times where it has written.
+    fn write(
         &mut self,
-        work: impl FnOnce(&mut Hand, &mut Connection) -> rusqlite::Result<NextDue>,
+        work: impl FnOnce(&mut Hand, &mut Connection) -> rusqlite::Result<Option<NextDue>>,
     ) -> Result<(), Failed> {
         if let Some(damage) = &self.damage {
             return Err(Failed { error: QueueError::Damaged(damage.clone()), for_all: true });
@@ -141,8 +142,10 @@ impl Writer {
             }
             failed
         })?;
-        self.end.next_due.send_if_modified(|known| std::mem::replace(known, next_due) != next_due);
-        self.keeper.written();
+        if let Some(next_due) = next_due {
+            self.end.next_due.send_if_modified(|known| std::mem::replace(known, next_due) != next_due);
+            self.keeper.written(self.hand.has_erased());
+        }
         Ok(())
     }
 

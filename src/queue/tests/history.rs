@@ -50,8 +50,8 @@ async fn a_sync_leaves_a_row_with_all_that_is_told_of_it(shop: Shop) {
         held_back: true,
         changed: vec!["first_name".to_owned(), "tags".to_owned()],
         tags_added: vec!["sesamy_plus".to_owned(), "sesamy_tag_a|b".to_owned()],
-        old_tags_removed: vec![],
         tags_removed: vec!["sesamy_tag_a\nb".to_owned()],
+        old_tags_removed: vec!["sesamy_old".to_owned(), "sesamy_older".to_owned()],
         attempt: 3,
         ms: 1_234,
         error: Some("503 from an API".to_owned()),
@@ -69,6 +69,7 @@ async fn a_sync_leaves_a_row_with_all_that_is_told_of_it(shop: Shop) {
     assert_eq!((&row.event_type, row.attempt, row.ms), (&entry.event_type, 3, 1_234));
     assert_eq!((&row.changed, &row.tags_added), (&entry.changed, &entry.tags_added));
     assert_eq!(row.tags_removed, ["sesamy_tag_a b"], "no tag has a line feed");
+    assert_eq!(row.old_tags_removed, entry.old_tags_removed);
     assert_eq!(row.error, entry.error);
     assert!(queue.history(&user("nobody"), 10).await.unwrap().is_empty());
 }
@@ -87,6 +88,12 @@ async fn what_comes_to_the_same_again_only_raises_a_count(shop: Shop) {
     assert_eq!((rows[1].first_at, rows[1].last_at, rows[1].times), (first_at, again_at, 2));
     assert_eq!((rows[1].event_type.as_str(), rows[1].attempt, rows[1].ms), ("sync", 2, 5), "of the last");
     assert_eq!((rows[0].times, &rows[0].tags_added), (1, &vec!["sesamy_extra".to_owned()]));
+
+    let moved = Entry { old_tags_removed: vec!["sesamy_plus".to_owned()], ..gained("sesamy_extra") };
+    synced(&shop, &queue, "kari", moved.clone()).await;
+    synced(&shop, &queue, "kari", moved).await;
+    let rows = queue.history(&user("kari"), 10).await.unwrap();
+    assert_eq!((rows.len(), rows[0].times), (3, 2), "what an older address lost tells them apart");
 }
 
 async fn a_sync_with_nothing_to_do_raises_a_count_of_its_own(shop: Shop) {

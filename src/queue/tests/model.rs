@@ -1,5 +1,6 @@
 //! The queue against a model of it in memory: any sequence of calls has to come to the same.
 
+mod clockwork;
 mod rows;
 
 use std::time::Duration;
@@ -7,9 +8,10 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use self::rows::Model;
-use super::{Shop, UPDATE, park, retry};
+use super::{Shop, UPDATE, park, retry, seen};
 use crate::clock::Millis;
-use crate::queue::{Job, Lane, LeaseRequest, Queue, Retry, Room, Settlement, UserLease};
+use crate::memory::Memory;
+use crate::queue::{Done, Job, Lane, LeaseRequest, Queue, Retry, Room, Settlement, Tick, Ticked, UserLease};
 use crate::upstream::PerApi;
 use crate::user::UserId;
 
@@ -23,14 +25,22 @@ enum Step {
     Advance(u64),
     /// Of all, and of the background.
     Lease(usize, usize),
-    /// In that lane; where that is set, only who was not touched in so many milliseconds.
-    LeaseUser(usize, usize, Option<u64>),
+    /// In that lane; where that is set, only who was not touched in so many milliseconds; one who was forgotten too or not.
+    LeaseUser(usize, usize, Option<u64>, bool),
     /// Settles any of the jobs so far, the latest being the first.
     Settle(usize, How),
     GiveBack(Vec<usize>, Option<usize>, u64),
     Retry(Whom),
     /// Pauses or resumes, as another process where that is set.
     Pause(bool, bool),
+    /// Brakes or lets go, likewise.
+    Brake(bool, bool),
+    /// With rounds of so many milliseconds.
+    Tick(Option<u64>),
+    /// The user of any of the jobs so far, the latest being the first.
+    Forget(usize),
+    /// Who has been missing for longer than so many milliseconds.
+    Prune(u64),
     Restart {
         dry_run: bool,
     },
@@ -45,21 +55,57 @@ enum Whom {
 
 #[derive(Debug, Clone)]
 enum How {
-    Done(bool),
+    /// Held back or not, with what is to be remembered, and when to look again.
+    Done(bool, Remembered, Option<u64>),
     Retry(u64, bool),
     Park(usize),
     Release,
     Abandon(u64),
 }
 
+/// What a sync leaves in the row.
+#[derive(Debug, Clone)]
+enum Remembered {
+    /// What was there.
+    Same,
+    Nothing,
+    /// An address, and whether the contact was seen.
+    Address(usize, bool),
+    Missing,
+}
+
+fn remembered() -> impl Strategy<Value = Remembered> {
+    prop_oneof![
+        3 => Just(Remembered::Same),
+        1 => Just(Remembered::Nothing),
+        2 => (0..USERS, any::<bool>()).prop_map(|(address, seen)| Remembered::Address(address, seen)),
+        2 => Just(Remembered::Missing),
+    ]
+}
+
+impl Remembered {
+    fn after(self, before: &Memory, now: Millis) -> Memory {
+        match self {
+            Self::Same => before.clone(),
+            Self::Nothing => Memory::default(),
+            Self::Address(address, true) => seen(&format!("{address}@example.com")),
+            Self::Address(address, false) => {
+                Memory { contact: None, has_left: true, ..seen(&address.to_string()) }
+            }
+            Self::Missing => Memory { missing_since: Some(now), ..Memory::default() },
+        }
+    }
+}
+
 fn step() -> impl Strategy<Value = Step> {
     let delay = 0_u64..200_000;
     let how = prop_oneof![
-        any::<bool>().prop_map(How::Done),
-        (delay.clone(), any::<bool>()).prop_map(|(delay, counts)| How::Retry(delay, counts)),
-        (0..ANSWERS.len()).prop_map(How::Park),
-        Just(How::Release),
-        (0_u64..20_000).prop_map(How::Abandon),
+        3 => (any::<bool>(), remembered(), proptest::option::of(delay.clone()))
+            .prop_map(|(held_back, remembered, changes)| How::Done(held_back, remembered, changes)),
+        1 => (delay.clone(), any::<bool>()).prop_map(|(delay, counts)| How::Retry(delay, counts)),
+        1 => (0..ANSWERS.len()).prop_map(How::Park),
+        1 => Just(How::Release),
+        1 => (0_u64..20_000).prop_map(How::Abandon),
     ];
     let whom = prop_oneof![
         proptest::collection::vec(0..USERS, 0..3).prop_map(Whom::Users),
@@ -71,14 +117,18 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (0..USERS).prop_map(Step::Push),
         3 => prop_oneof![0_u64..3_000, delay.clone()].prop_map(Step::Advance),
         5 => (0_usize..4, 0_usize..4).prop_map(|(all, background)| Step::Lease(all, background.min(all))),
-        4 => (0..USERS, 0..Lane::ALL.len(), proptest::option::of(0_u64..200_000))
-            .prop_map(|(user, lane, untouched)| Step::LeaseUser(user, lane, untouched)),
+        4 => (0..USERS, 0..Lane::ALL.len(), proptest::option::of(0_u64..200_000), any::<bool>())
+            .prop_map(|(user, lane, untouched, again)| Step::LeaseUser(user, lane, untouched, again)),
         5 => (prop_oneof![4 => 0_usize..2, 1 => 0_usize..8], how).prop_map(|(job, how)| Step::Settle(job, how)),
-        1 => (proptest::collection::vec(0..USERS, 0..3), answer, delay)
+        1 => (proptest::collection::vec(0..USERS, 0..3), answer, delay.clone())
             .prop_map(|(users, answer, delay)| Step::GiveBack(users, answer, delay)),
         2 => whom.prop_map(Step::Retry),
         1 => (prop_oneof![1 => Just(true), 3 => Just(false)], any::<bool>())
             .prop_map(|(paused, beside)| Step::Pause(paused, beside)),
+        1 => (any::<bool>(), any::<bool>()).prop_map(|(braked, beside)| Step::Brake(braked, beside)),
+        5 => proptest::option::weighted(0.8, prop_oneof![Just(10_000_u64), Just(150_000)]).prop_map(Step::Tick),
+        1 => (0_usize..3).prop_map(Step::Forget),
+        1 => prop_oneof![Just(0), delay.clone()].prop_map(Step::Prune),
         1 => any::<bool>().prop_map(|dry_run| Step::Restart { dry_run }),
     ]
 }
@@ -99,14 +149,14 @@ async fn take(step: Step, shop: &Shop, queue: &mut Queue, model: &mut Model, job
             model.lease(room, now, &leased);
             jobs.extend(leased.jobs);
         }
-        Step::LeaseUser(number, lane, untouched) => {
+        Step::LeaseUser(number, lane, untouched, again) => {
             let request = LeaseRequest {
                 user: user(number),
                 cause: "sync",
                 lane: Lane::ALL[lane],
                 calls: PerApi { sesamy: 1, mailmojo: 1 },
                 untouched_since: untouched.map(|ago| Millis(now.0.saturating_sub_unsigned(ago))),
-                again: false,
+                again,
             };
             let came = queue.lease_user(request.clone()).await.unwrap();
             model.lease_user(&request, now, &came);
@@ -117,7 +167,11 @@ async fn take(step: Step, shop: &Shop, queue: &mut Queue, model: &mut Model, job
         Step::Settle(back, how) => {
             let Some(job) = jobs.iter().rev().nth(back) else { return };
             let how = match how {
-                How::Done(held_back) => Settlement::done(held_back),
+                How::Done(held_back, remembered, changes) => Settlement::Done(Box::new(Done {
+                    held_back,
+                    memory: remembered.after(&job.memory, now),
+                    changes_at: changes.map(after),
+                })),
                 How::Retry(delay, counts) => retry(after(delay), counts),
                 How::Park(answer) => park(ANSWERS[answer]),
                 How::Release => Settlement::Release,
@@ -145,10 +199,34 @@ async fn take(step: Step, shop: &Shop, queue: &mut Queue, model: &mut Model, job
             let by = if beside { shop.opens_beside() } else { queue.clone() };
             let known = if paused { by.pause().await.unwrap() } else { by.resume().await.unwrap() };
             model.paused_at = paused.then(|| model.paused_at.unwrap_or(now));
-            assert_eq!(known.paused_at, model.paused_at);
+            model.braked_at = model.braked_at.filter(|_| paused);
+            assert_eq!((known.paused_at, known.braked_at), (model.paused_at, model.braked_at));
             if beside {
                 by.close().await;
             }
+        }
+        Step::Brake(braked, beside) => {
+            let by = if beside { shop.opens_beside() } else { queue.clone() };
+            let known = if braked { by.brake().await.unwrap() } else { by.release_brake().await.unwrap() };
+            model.braked_at = braked.then(|| model.braked_at.unwrap_or(now));
+            assert_eq!(known.braked_at, model.braked_at);
+            if beside {
+                by.close().await;
+            }
+        }
+        Step::Tick(every) => {
+            let tick = Tick { resync_every: every.map(Duration::from_millis) };
+            let ticked = queue.tick(tick).await.unwrap();
+            assert_eq!(Ticked { more: false, ..ticked }, model.tick(tick, now));
+            assert_eq!(queue.round().await.unwrap(), model.round());
+        }
+        Step::Forget(back) => {
+            let Some(job) = jobs.iter().rev().nth(back) else { return };
+            assert_eq!(queue.forget(job).await.unwrap(), model.forget(job));
+        }
+        Step::Prune(ago) => {
+            let before = Millis(now.0.saturating_sub_unsigned(ago));
+            assert_eq!(queue.prune(before, 100).await.unwrap(), model.prune(before));
         }
         Step::Restart { dry_run } => {
             queue.close().await;
@@ -173,6 +251,17 @@ fn the_same_comes_of(steps: Vec<Step>, shop: &Shop) {
         let (mut queue, mut model, mut jobs) = (shop.opens(), Model::default(), Vec::new());
         for step in steps {
             take(step, shop, &mut queue, &mut model, &mut jobs).await;
+        }
+        let users: Vec<UserId> = (0..USERS).map(|number| super::user(&number.to_string())).collect();
+        let mut forgotten = queue.forgotten(&users).await.unwrap();
+        forgotten.sort();
+        let expected: Vec<_> = users.iter().filter(|user| model.is_forgotten(user)).cloned().collect();
+        assert_eq!(forgotten, expected);
+        let rows = queue.rows_of(&users).await.unwrap();
+        assert_eq!(rows.len(), model.rows.len());
+        for row in rows {
+            let expected = &model.rows[&UserId::new(row.user.as_str()).unwrap()];
+            assert_eq!((row.memory, row.changes_at), (expected.memory.clone(), expected.changes));
         }
         queue.close().await;
     });

@@ -9,7 +9,7 @@ use crate::user::UserId;
 
 pub(in crate::queue::sqlite) const HISTORY: &str = "
     SELECT first_at, last_at, times, unchanged_times, event_type, outcome, reason, held_back, changed, tags_added,
-        tags_removed, attempt, ms, error
+        tags_removed, old_tags_removed, attempt, ms, error
     FROM history WHERE connection = 'default' AND user_id = ?1 ORDER BY id DESC LIMIT ?2";
 
 pub(in crate::queue::sqlite) const COUNTS: &str = "
@@ -41,10 +41,10 @@ fn read(row: &Row<'_>) -> rusqlite::Result<HistoryRow> {
         changed: list(8)?,
         tags_added: list(9)?,
         tags_removed: list(10)?,
-        old_tags_removed: Vec::new(),
-        attempt: row.get(11)?,
-        ms: u64::try_from(row.get::<_, i64>(12)?).unwrap_or(0),
-        error: row.get(13)?,
+        old_tags_removed: list(11)?,
+        attempt: row.get(12)?,
+        ms: u64::try_from(row.get::<_, i64>(13)?).unwrap_or(0),
+        error: row.get(14)?,
     })
 }
 

@@ -4,15 +4,17 @@ use std::collections::BTreeSet;
 
 use rusqlite::{Row, Transaction, params};
 
+use super::super::memory::{self, remembered};
 use super::rows_in;
 use crate::clock::Millis;
-use crate::memory::Memory;
 use crate::queue::{Filter, Lane, State, UserRow};
 use crate::user::UserId;
 
-const COLUMNS: &str =
+const COLUMNS: &str = concat!(
     "user_id, lane, due_at, generation, event_type, attempts, failing_since, error, parked_at, answer,
-    held_back, synced_at, lease_owner";
+    held_back, synced_at, lease_owner, changes_at, ",
+    remembered!()
+);
 
 pub(in crate::queue::sqlite) fn of_one() -> String {
     format!("SELECT {COLUMNS} FROM users WHERE connection = 'default' AND user_id = ?1")
@@ -32,6 +34,15 @@ pub(in crate::queue::sqlite) fn listing(state: Option<State>, by_reason: bool) -
         ORDER BY user_id",
         rows_in(state)
     )
+}
+
+pub(in crate::queue::sqlite) const IS_ANOTHERS: &str = "
+    SELECT EXISTS (SELECT 1 FROM users INDEXED BY users_email
+        WHERE connection = 'default' AND email_key = ?1 AND user_id <> ?2)";
+
+/// Whether the row of anybody but `user` has this key of an address.
+pub(super) fn is_anothers(store: &Transaction<'_>, user: &UserId, key: &str) -> rusqlite::Result<bool> {
+    store.query_row(IS_ANOTHERS, [key, user.as_str()], |row| row.get(0))
 }
 
 pub(super) fn filtered(
@@ -65,8 +76,6 @@ fn read(row: &Row<'_>, now: Millis) -> rusqlite::Result<UserRow> {
     let time = |column| row.get::<_, Option<i64>>(column).map(|at| at.map(Millis));
     let (due_at, parked_at, lease_owner) = (time(2)?, time(8)?, row.get::<_, Option<i64>>(12)?);
     Ok(UserRow {
-        changes_at: None,
-        memory: Memory::default(),
         user: row.get(0)?,
         state: UserRow::state_at(now, due_at, lease_owner.is_some(), parked_at.is_some()),
         lane: Lane::of_number(row.get(1)?),
@@ -80,6 +89,8 @@ fn read(row: &Row<'_>, now: Millis) -> rusqlite::Result<UserRow> {
         answer: row.get(9)?,
         held_back: row.get(10)?,
         synced_at: time(11)?,
+        changes_at: time(13)?,
+        memory: memory::read(row, 14)?,
         lease_owner,
     })
 }

@@ -1,27 +1,32 @@
 //! The model: what each call has to come to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::clockwork::Rounds;
 use crate::clock::Millis;
-use crate::queue::tests::{DEBOUNCE, LEASE, REQUEST_TIMEOUT};
+use crate::memory::Memory;
+use crate::queue::tests::{DEBOUNCE, LEASE, REQUEST_TIMEOUT, UPDATE};
 use crate::queue::{Job, Lane, LeaseRequest, Leased, NextDue, Retry, Room, Settled, Settlement, UserLease};
 use crate::user::UserId;
 
 #[derive(Debug, Clone, Default)]
-struct Row {
-    lane: Lane,
+pub(super) struct Row {
+    pub(super) lane: Lane,
     generation: i64,
-    due: Option<Millis>,
-    owner: Option<i64>,
+    pub(super) cause: &'static str,
+    pub(super) due: Option<Millis>,
+    pub(super) owner: Option<i64>,
     attempts: u32,
     failing_since: Option<Millis>,
-    parked: Option<(Millis, String)>,
-    held_back: bool,
-    synced: Option<Millis>,
+    pub(super) parked: Option<(Millis, String)>,
+    pub(super) held_back: bool,
+    pub(super) synced: Option<Millis>,
+    pub(super) memory: Memory,
+    pub(super) changes: Option<Millis>,
 }
 
 impl Row {
-    fn sooner(&mut self, at: Millis) {
+    pub(super) fn sooner(&mut self, at: Millis) {
         self.due = Some(self.due.map_or(at, |due| due.min(at)));
     }
 
@@ -40,7 +45,16 @@ impl Row {
     fn is_leased_as(&mut self, job: &Job, now: Millis) {
         let told = (job.generation, job.attempts, job.failing_since, job.lane);
         assert_eq!(told, (self.generation, self.attempts, self.failing_since, self.lane));
+        assert_eq!((job.event_type.as_str(), &job.memory), (self.cause, &self.memory));
         (self.owner, self.due) = (Some(job.lease_owner), Some(now.plus(LEASE)));
+    }
+
+    pub(super) fn is_released(&mut self, now: Millis) {
+        if self.due.is_none() {
+            self.lane = self.lane.max(Lane::Retries);
+        }
+        self.sooner(now);
+        self.held_back = false;
     }
 
     fn is_touched_since(&self, since: Millis) -> bool {
@@ -62,14 +76,21 @@ impl Row {
 
 #[derive(Default)]
 pub(super) struct Model {
-    rows: BTreeMap<UserId, Row>,
+    pub(super) rows: BTreeMap<UserId, Row>,
     pub(super) paused_at: Option<Millis>,
+    pub(super) braked_at: Option<Millis>,
+    pub(super) dry_run: bool,
+    pub(super) rounds: Rounds,
+    forgotten: BTreeSet<UserId>,
 }
 
 impl Model {
     pub(super) fn push(&mut self, user: UserId, now: Millis) {
+        if self.forgotten.contains(&user) {
+            return;
+        }
         let row = self.rows.entry(user).or_default();
-        row.generation += 1;
+        (row.generation, row.cause) = (row.generation + 1, UPDATE);
         if row.parked.is_some() {
             row.afresh();
         }
@@ -111,7 +132,9 @@ impl Model {
     pub(super) fn lease_user(&mut self, request: &LeaseRequest, now: Millis, came: &UserLease) {
         let known = self.rows.get(&request.user).cloned();
         let mut row = known.unwrap_or_else(|| Row { lane: request.lane, ..Row::default() });
-        if let Some(until) = row.due.filter(|until| row.owner.is_some() && *until > now) {
+        if self.forgotten.contains(&request.user) && !request.again {
+            assert!(matches!(came, UserLease::Forgotten), "{came:?}");
+        } else if let Some(until) = row.due.filter(|until| row.owner.is_some() && *until > now) {
             assert!(matches!(came, UserLease::Held(end) if *end == until), "{came:?}");
         } else if request.lane == Lane::Background && row.due.is_some() && row.lane < request.lane
             || request.untouched_since.is_some_and(|since| row.is_touched_since(since))
@@ -126,18 +149,16 @@ impl Model {
                 row.afresh();
             }
             row.lane = if row.due.is_some() { row.lane.min(request.lane) } else { request.lane };
-            row.generation += 1;
+            (row.generation, row.cause) = (row.generation + 1, request.cause);
             row.is_leased_as(job, now);
-            assert_eq!(job.event_type, request.cause);
+            self.forgotten.remove(&request.user);
             self.rows.insert(request.user.clone(), row);
         }
     }
 
     pub(super) fn settle(&mut self, job: &Job, how: &Settlement, now: Millis) -> Settled {
-        let row = self.rows.get_mut(&job.user).unwrap();
-        if row.owner != Some(job.lease_owner) {
-            return Settled::LeaseLost;
-        }
+        let row = self.rows.get_mut(&job.user).filter(|row| row.owner == Some(job.lease_owner));
+        let Some(row) = row else { return Settled::LeaseLost };
         let came = row.generation != job.generation;
         match how {
             Settlement::Abandon { until } => row.due = Some(*until),
@@ -146,6 +167,7 @@ impl Model {
                 let held_back = done.held_back;
                 row.afresh();
                 (row.owner, row.due, row.held_back, row.synced) = (None, None, held_back, Some(now));
+                (row.memory, row.changes) = (done.memory.clone(), done.changes_at);
             }
             Settlement::Retry { at, counts, .. } => {
                 (row.owner, row.due, row.lane) = (None, Some(*at), row.lane.max(Lane::Retries));
@@ -155,7 +177,7 @@ impl Model {
                 }
             }
             Settlement::Park { answer, .. } => {
-                (row.owner, row.due, row.held_back) = (None, None, false);
+                (row.owner, row.due, row.held_back, row.changes) = (None, None, false, None);
                 row.parked = Some((now, answer.clone()));
                 row.failing_since = row.failing_since.or(Some(now));
             }
@@ -172,6 +194,39 @@ impl Model {
         }
         row.due = Some(now.plus(DEBOUNCE));
         Settled::DueAgain
+    }
+
+    /// Whether the user of `job` was forgotten.
+    pub(super) fn forget(&mut self, job: &Job) -> bool {
+        let is_held = self.rows.get(&job.user).is_some_and(|row| row.owner == Some(job.lease_owner));
+        if is_held {
+            self.erase(&job.user);
+            self.forgotten.insert(job.user.clone());
+        }
+        is_held
+    }
+
+    pub(super) fn is_forgotten(&self, user: &UserId) -> bool {
+        self.forgotten.contains(user)
+    }
+
+    /// How many were erased whom Sesamy has not known since before `before`.
+    pub(super) fn prune(&mut self, before: Millis) -> u64 {
+        let goes = |row: &Row| {
+            row.memory.missing_since.is_some_and(|since| since < before)
+                && row.memory.email.is_none()
+                && row.due.is_none()
+                && !row.held_back
+        };
+        let gone: Vec<_> =
+            self.rows.iter().filter(|(_, row)| goes(row)).map(|(user, _)| user.clone()).collect();
+        gone.iter().for_each(|user| self.erase(user));
+        gone.len() as u64
+    }
+
+    fn erase(&mut self, user: &UserId) {
+        self.rows.remove(user);
+        self.rounds.erased(user, &self.rows);
     }
 
     pub(super) fn give_back(&mut self, users: &[UserId], answer: Option<&str>, due: Millis) {
@@ -200,23 +255,23 @@ impl Model {
                 row.lane = if row.due.is_some() { row.lane.min(Lane::Retries) } else { Lane::Retries };
                 row.sooner(now);
                 row.afresh();
+                row.cause = "retry";
             })
             .count() as u64
     }
 
     pub(super) fn restart(&mut self, dry_run: bool, now: Millis, ends_leases: bool) {
+        self.dry_run = dry_run;
+        let is_held_back = dry_run || self.braked_at.is_some();
         for row in self.rows.values_mut() {
             if row.owner.is_some() {
                 if ends_leases {
                     row.sooner(now.plus(REQUEST_TIMEOUT));
                 }
-            } else if row.held_back && !dry_run {
-                if row.due.is_none() {
-                    row.lane = row.lane.max(Lane::Retries);
-                }
-                row.sooner(now);
+            } else if row.held_back && !is_held_back {
+                row.is_released(now);
             }
-            row.held_back &= dry_run;
+            row.held_back &= is_held_back;
         }
     }
 

@@ -1,0 +1,131 @@
+//! What a row remembers of its user from one sync to the next.
+
+use std::time::Duration;
+
+use super::operators::{ask, by_hand};
+use super::{LEASE, Shop, UPDATE, done, done_with, leased, only_job, park, retry, seen, stories, user};
+use crate::memory::{Memory, Seen};
+use crate::queue::{Filter, Queue, Settled, Settlement, UserRow};
+
+stories! {
+    what_a_sync_leaves_is_there_at_the_next,
+    a_sync_that_ends_otherwise_changes_nothing_of_it,
+    who_is_parked_is_not_looked_at_by_the_clock,
+    what_is_late_leaves_nothing,
+    an_event_meanwhile_takes_nothing_of_it_away,
+    the_address_of_another_user_is_found_in_any_letter_case,
+}
+
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// All kinds of what may be remembered.
+fn memories() -> Vec<Memory> {
+    let gone = Seen { status: Some("d".to_owned()), on_list: true, list_status: None };
+    vec![
+        seen("Kari@Example.com"),
+        Memory { contact: Some(Seen::default()), ..seen("kari@example.com") },
+        Memory { contact: Some(gone), has_left: true, ..seen("kari@example.com") },
+        Memory { contact: None, ..seen("kari@example.com") },
+        Memory { missing_since: Some(crate::clock::Millis(7)), ..Memory::default() },
+        Memory::default(),
+    ]
+}
+
+async fn row(queue: &Queue, name: &str) -> UserRow {
+    queue.rows_of(&[user(name)]).await.unwrap().remove(0)
+}
+
+async fn what_a_sync_leaves_is_there_at_the_next(shop: Shop) {
+    let mut queue = shop.opens();
+    let mut job = leased(&shop, &queue, "kari").await;
+    assert_eq!(job.memory, Memory::default());
+    for memory in memories() {
+        for changes_at in [shop.later(HOUR), shop.later(HOUR), None, shop.later(2 * HOUR)] {
+            let settled = queue.settle(&job, done_with(memory.clone(), changes_at), None).await.unwrap();
+            assert_eq!(settled, Settled::AsAsked);
+            queue = shop.restarts(queue).await;
+            let row = row(&queue, "kari").await;
+            assert_eq!((&row.memory, row.changes_at), (&memory, changes_at));
+            let listed = queue.rows(&Filter { limit: 9, ..Filter::default() }).await.unwrap();
+            assert_eq!(listed[0].changes_at, changes_at);
+            job = leased(&shop, &queue, "kari").await;
+            assert_eq!(job.memory, memory);
+            queue.settle(&job, Settlement::Release, None).await.unwrap();
+            job = ask(&queue, by_hand("kari")).await.unwrap();
+            assert_eq!(job.memory, memory, "by name too");
+        }
+    }
+}
+
+async fn a_sync_that_ends_otherwise_changes_nothing_of_it(shop: Shop) {
+    let queue = shop.opens();
+    let at = shop.later(HOUR).unwrap();
+    let ends = [retry(at, true), Settlement::Release, Settlement::Abandon { until: at }, park("400")];
+    for (number, how) in ends.into_iter().enumerate() {
+        let (name, memory) = (number.to_string(), seen("kari@example.com"));
+        let job = ask(&queue, by_hand(&name)).await.unwrap();
+        queue.settle(&job, done_with(memory.clone(), Some(at)), None).await.unwrap();
+        let job = ask(&queue, by_hand(&name)).await.unwrap();
+        queue.settle(&job, how.clone(), None).await.unwrap();
+        let row = row(&queue, &name).await;
+        let changes_at = Some(at).filter(|_| row.parked_at.is_none());
+        assert_eq!((row.memory, row.changes_at), (memory, changes_at), "{how:?}");
+    }
+}
+
+async fn who_is_parked_is_not_looked_at_by_the_clock(shop: Shop) {
+    let queue = shop.opens();
+    let job = leased(&shop, &queue, "kari").await;
+    queue.settle(&job, done_with(seen("kari@example.com"), shop.later(HOUR)), None).await.unwrap();
+    let job = leased(&shop, &queue, "kari").await;
+    queue.push(&user("kari"), UPDATE).await.unwrap();
+    assert_eq!(queue.settle(&job, park("400"), None).await.unwrap(), Settled::DueAgain);
+    shop.clock.advance(HOUR);
+    let job = only_job(&queue).await;
+    queue.settle(&job, park("400"), None).await.unwrap();
+    assert_eq!(row(&queue, "kari").await.changes_at, None);
+}
+
+async fn what_is_late_leaves_nothing(shop: Shop) {
+    let queue = shop.opens();
+    let late = leased(&shop, &queue, "kari").await;
+    shop.clock.advance(LEASE);
+    let current = only_job(&queue).await;
+    let how = done_with(seen("kari@example.com"), shop.later(HOUR));
+    assert_eq!(queue.settle(&late, how, None).await.unwrap(), Settled::LeaseLost);
+    let before = row(&queue, "kari").await;
+    assert_eq!((before.memory, before.changes_at), (Memory::default(), None));
+    queue.settle(&current, done(), None).await.unwrap();
+    assert_eq!(row(&queue, "kari").await.memory, Memory::default());
+}
+
+async fn an_event_meanwhile_takes_nothing_of_it_away(shop: Shop) {
+    let queue = shop.opens();
+    let job = leased(&shop, &queue, "kari").await;
+    queue.push(&user("kari"), UPDATE).await.unwrap();
+    let how = done_with(seen("kari@example.com"), shop.later(HOUR));
+    assert_eq!(queue.settle(&job, how, None).await.unwrap(), Settled::DueAgain);
+    queue.push(&user("kari"), UPDATE).await.unwrap();
+    let row = row(&queue, "kari").await;
+    assert_eq!((row.memory, row.changes_at), (seen("kari@example.com"), shop.later(HOUR)));
+}
+
+async fn the_address_of_another_user_is_found_in_any_letter_case(shop: Shop) {
+    let queue = shop.opens();
+    for (name, address) in [("kari", "Kåre@Example.com"), ("ola", "ola@example.com")] {
+        let job = leased(&shop, &queue, name).await;
+        queue.settle(&job, done_with(seen(address), None), None).await.unwrap();
+    }
+    for (name, address, is_anothers) in [
+        ("kari", "kåre@example.com", false),
+        ("kari", "OLA@example.com ", true),
+        ("nobody", "KÅRE@EXAMPLE.COM", true),
+        ("nobody", "kari@example.com", false),
+        ("nobody", " ", false),
+    ] {
+        assert_eq!(queue.is_anothers(&user(name), address).await.unwrap(), is_anothers, "{name} {address}");
+    }
+    let job = leased(&shop, &queue, "ola").await;
+    queue.settle(&job, done(), None).await.unwrap();
+    assert!(!queue.is_anothers(&user("kari"), "ola@example.com").await.unwrap(), "it was forgotten again");
+}
