@@ -20,7 +20,7 @@ use crate::upstream::PerApi;
 use crate::user::UserId;
 use crate::worker::Hand;
 
-pub use forget::{Forgot, Forgotten, NotForgotten};
+pub use forget::{FORGOTTEN, Forgot, Forgotten, NotForgotten};
 pub use now::{Again, NotSynced, Patience, Synced};
 pub use remembered::{Remembered, SeenContact};
 pub use status::{ApiStatus, Status};

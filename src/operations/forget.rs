@@ -15,6 +15,10 @@ use crate::upstream::{Api, Attempt, PerApi};
 use crate::user::UserId;
 use crate::worker::FORGET;
 
+/// What is to be said of somebody who was forgotten, after who it is.
+pub const FORGOTTEN: &str =
+    "was forgotten: events are dropped, and nobody syncs this user; `sync --again` takes the user up again";
+
 /// The most rows of history that are counted.
 const COUNTED: usize = 10_000;
 
@@ -31,6 +35,9 @@ pub enum Forgot {
 }
 
 impl Forgot {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Forgotten, Self::AlreadyForgotten, Self::WouldBeForgotten];
+
     /// The word for people and programs.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -129,6 +136,19 @@ impl Operator {
         Ok(Forgotten::new(user, Forgot::Forgotten, was_known, history_rows, taken_off))
     }
 
+    /// What there is to erase of `user`; Mailmojo is not asked.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    pub async fn look_at_forgetting(&self, user: &UserId) -> Result<Forgotten, NotForgotten> {
+        if self.is_forgotten(user).await? {
+            return Ok(Forgotten::new(user, Forgot::AlreadyForgotten, false, 0, None));
+        }
+        let was_known = !self.queue().rows_of(std::slice::from_ref(user)).await?.is_empty();
+        let history_rows = self.queue().history(user, COUNTED).await?.len();
+        Ok(Forgotten::new(user, Forgot::WouldBeForgotten, was_known, history_rows, None))
+    }
+
     async fn would_forget(
         &self,
         user: &UserId,
@@ -136,15 +156,14 @@ impl Operator {
         mailmojo: bool,
         patience: &Patience,
     ) -> Result<Forgotten, NotForgotten> {
-        if self.is_forgotten(user).await? {
+        let looked = self.look_at_forgetting(user).await?;
+        if looked.outcome == Forgot::AlreadyForgotten {
             return self.already_forgotten(user, mailmojo, patience).await;
         }
-        let history_rows = self.queue().history(user, COUNTED).await?.len();
-        let was_known = row.is_some();
         let memory = row.map(|row| row.memory).unwrap_or_default();
         let taken_off =
             if mailmojo { Some(self.take_off_unleased(user, &memory, patience).await?) } else { None };
-        Ok(Forgotten::new(user, Forgot::WouldBeForgotten, was_known, history_rows, taken_off))
+        Ok(Forgotten { mailmojo: taken_off, ..looked })
     }
 
     /// Nobody syncs the user, so no lease is needed for what is left to be done.

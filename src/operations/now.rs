@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use super::Operator;
+use super::{FORGOTTEN, Operator};
 use crate::clock::Millis;
 use crate::queue::{Job, Lane, LeaseRequest, QueueError, UserLease};
 use crate::sync::Manner;
@@ -105,7 +105,7 @@ pub enum NotSynced {
     #[error("syncs are paused: `queue resume` lets them go on")]
     Paused,
     /// The user was forgotten by an operator.
-    #[error("the user was forgotten, and is not synced any more; `sync --again` takes the user up again")]
+    #[error("the user {FORGOTTEN}")]
     Forgotten,
     /// Somebody syncs the user, and was not done in time.
     #[error("the user is being synced by the service just now, until {until} at the latest; try again then")]
