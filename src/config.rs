@@ -8,6 +8,7 @@
 //! [`Settings`] shows a secret; every setting is in `config/default.toml`, with a comment.
 
 mod check;
+mod custom_fields;
 mod environment;
 mod error;
 mod in_force;
@@ -29,6 +30,7 @@ use secrecy::SecretString;
 pub use self::error::{Problem, SettingsError};
 pub use self::in_force::{InForce, Value};
 
+use crate::fields::CustomFields;
 use crate::queue::PostgresUrl;
 
 use self::environment::Variables;
@@ -129,6 +131,8 @@ pub struct Mailmojo {
     pub credentials: Credentials,
     /// The list that is kept in step; at least 1.
     pub list_id: u64,
+    /// The custom fields that are ours; none that needs more of Sesamy than `sesamy.derive_tags` asks for.
+    pub custom_fields: CustomFields,
     /// Calls a minute in the long run.
     pub requests_per_minute: NonZeroU32,
     /// Calls at once after a pause.

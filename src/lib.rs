@@ -28,7 +28,7 @@
 //! | [`worker`] | the loop, concurrency, backoff, shutdown | HTTP details |
 //! | [`queue`] | due, lease, settle, park | what a sync is |
 //! | [`sync`] | the five steps above for one user | SQL, retries |
-//! | [`tags`], [`merge`] | pure functions over plain data | any I/O, any clock |
+//! | [`merge`], [`tags`], [`fields`] | pure functions over plain data | any I/O, any clock |
 //! | [`sesamy`], [`mailmojo`] | one API each: its paths, its models | each other |
 //! | [`upstream`] | what both clients share: tokens, pacing, rests, error classes | either API |
 //! | [`sandbox`] | an in-memory Sesamy and Mailmojo over real HTTP | the service |
@@ -40,6 +40,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod event;
+pub mod fields;
 pub mod mailmojo;
 pub mod memory;
 pub mod merge;

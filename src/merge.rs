@@ -7,13 +7,18 @@
 //! `a_name_or_phone_already_there_stays`, `applying_the_change_and_merging_again_changes_nothing`,
 //! `nobody_is_subscribed_against_their_status`, `ours_are_exactly_the_wanted_and_the_kept_tags`.
 //!
+//! Of custom fields: `somebody_elses_custom_fields_survive_unchanged`, `ours_hold_what_is_wanted`,
+//! `without_custom_fields_of_ours_nothing_is_written_of_them`.
+//!
 //! [`why`] tells the reasons.
 
+mod custom;
 pub mod leaving;
 pub mod why;
 
 use std::collections::BTreeSet;
 
+use crate::fields::CustomField;
 use crate::mailmojo::models::{ACTIVE, Contact, ContactData};
 use crate::personal::Personal;
 use crate::tags;
@@ -28,6 +33,8 @@ pub struct Person {
     pub last_name: Option<Personal>,
     /// The phone number.
     pub phone: Option<Personal>,
+    /// The custom fields that are ours, and what they should hold; each name once.
+    pub custom: Vec<CustomField>,
 }
 
 /// Whether the contact is on our list.
@@ -113,6 +120,8 @@ pub struct Change {
     pub tags_added: Vec<String>,
     /// Which of our tags the contact loses, sorted.
     pub tags_removed: Vec<String>,
+    /// Which of our custom fields lose their value, as Sesamy has none.
+    pub cleared: Vec<String>,
 }
 
 impl Change {
@@ -125,6 +134,7 @@ impl Change {
             ("last_name", data.last_name.is_some()),
             ("phone", data.phone.is_some()),
             ("tags", data.tags.is_some()),
+            ("custom", data.custom.is_some()),
         ]
         .into_iter()
         .filter_map(|(name, changes)| changes.then_some(name))
@@ -208,9 +218,11 @@ pub fn change(person: &Person, wanted: &BTreeSet<String>, contact: &Contact, kee
             last_name: name_where(&person.last_name, &contact.last_name),
             phone: person.phone.clone().filter(|_| is_absent(&contact.phone)),
             tags: tags_differ.then_some(next),
+            custom: custom::next(&person.custom, contact),
         },
         tags_added,
         tags_removed,
+        cleared: custom::cleared(&person.custom, contact),
     }
 }
 

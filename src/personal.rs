@@ -6,12 +6,14 @@
 
 mod escapes;
 mod mask;
+mod value;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 pub use mask::Mask;
+pub use value::PersonalValue;
 
 /// What stands where personal data stood.
 pub const MASKED: &str = "[masked]";

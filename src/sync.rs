@@ -21,6 +21,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::clock::{Clock, Millis};
+use crate::fields::CustomFields;
 use crate::mailmojo::models::Contact;
 use crate::memory::{Memory, Seen};
 use crate::merge::leaving::{self, Barrier, has_moved};
@@ -53,6 +54,8 @@ pub struct Options {
     pub derive_tags: bool,
     /// `sync.dry_run`.
     pub dry_run: bool,
+    /// `mailmojo.custom_fields`.
+    pub custom_fields: CustomFields,
     /// What the merge needs.
     pub rules: Rules,
 }
@@ -60,7 +63,8 @@ pub struct Options {
 /// What has been read of a user already, in lists: it is not read again. By default nothing.
 ///
 /// The row of a list may leave out what the profile has. So one without an address, or one without tags where a tag would
-/// be taken away, is not trusted: the profile is read singly then.
+/// be taken away, or without what a custom field comes from that would be emptied, is not trusted: the profile is read
+/// singly then.
 #[derive(Debug, Clone, Default)]
 pub struct Known {
     /// The user's row in the list of users.
@@ -169,16 +173,18 @@ impl Syncer {
             Ok(Err(nobody)) => return self.nobody(user, memory, nobody, attempt, mask).await,
             Err(failure) => return Err(SyncError::of(user, &failure, &mask, &[])),
         };
-        let mut reached = source.reached().to_vec();
         let mut looked: Option<(String, Option<Found>)> = None;
         loop {
+            // The old contact first, so that the look at the one that is written for certain is as young as it can be.
+            let former = self.moved_from(user, memory, &source, attempt, &mut mask).await;
+            let former = former.map_err(|failure| SyncError::of(user, &failure, &mask, source.reached()))?;
             let found = match looked {
                 Some((email, found)) if email == source.email => Ok(found),
                 _ => self.find_contact(&source.email, attempt, &mut mask).await,
             };
-            let found = found.map_err(|failure| SyncError::of(user, &failure, &mask, &reached))?;
+            let found = found.map_err(|failure| SyncError::of(user, &failure, &mask, source.reached()))?;
             if !self.is_to_be_asked_again(&source, memory, found.as_ref()) {
-                return self.decide_by(user, memory, source, found, attempt, mask).await;
+                return Ok(self.decided(user, memory, source, former, found, mask));
             }
             looked = Some((source.email.clone(), found));
             source = match self.ask_again(user, source, attempt, &mut mask).await {
@@ -186,36 +192,16 @@ impl Syncer {
                 Ok(Err(nobody)) => return self.nobody(user, memory, nobody, attempt, mask).await,
                 Err(failure) => return Err(SyncError::of(user, &failure, &mask, &[Api::Mailmojo])),
             };
-            reached = vec![Api::Sesamy];
         }
     }
 
-    /// The row of a list may have left out the tags that the contact would lose, and is not believed in a change of address.
+    /// The row of a list may have left out what the contact would lose, and is not believed in a change of address.
     fn is_to_be_asked_again(&self, source: &Source, memory: &Memory, found: Option<&Found>) -> bool {
-        let takes_away = || {
+        let may_lack = || {
             let plan = self.plan(source, found, None);
-            plan.change().is_some_and(|change| !change.tags_removed.is_empty())
+            plan.change().is_some_and(|change| source.may_lack_what_goes(change))
         };
-        !source.is_whole && (has_moved(memory, &source.email) || (source.may_lack_tags() && takes_away()))
-    }
-
-    async fn decide_by(
-        &self,
-        user: &UserId,
-        memory: &Memory,
-        source: Source,
-        found: Option<Found>,
-        attempt: &Attempt,
-        mut mask: Mask,
-    ) -> Result<Decision, SyncError> {
-        if self.manner == Manner::Round && found.is_none() && has_moved(memory, &source.email) {
-            let nobody = Nobody { reason: Reason::NotInMailmojo, profile: Some(source.profile), asked: true };
-            return Ok(self.skip(user, memory, nobody, mask));
-        }
-        let former = self.moved_from(user, memory, &source.email, attempt, &mut mask).await;
-        let former =
-            former.map_err(|failure| SyncError::of(user, &failure, &mask, &[Api::Sesamy, Api::Mailmojo]))?;
-        Ok(self.decided(user, memory, source, former, found, mask))
+        !source.is_whole && (has_moved(memory, &source.email) || may_lack())
     }
 
     fn plan(&self, source: &Source, found: Option<&Found>, barrier: Option<Barrier>) -> Plan {
@@ -275,6 +261,10 @@ impl Syncer {
         found: Option<Found>,
         mask: Mask,
     ) -> Decision {
+        if self.manner == Manner::Round && former.is_some() && found.is_none() {
+            let nobody = Nobody { reason: Reason::NotInMailmojo, profile: Some(source.profile), asked: true };
+            return self.skip(user, memory, nobody, mask);
+        }
         let barrier = self.barrier(memory, former.as_ref(), found.as_ref());
         let plan = self.plan(&source, found.as_ref(), barrier);
         let there = found.as_ref().map(Found::there);

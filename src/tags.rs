@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use crate::sesamy::models::{Contract, Entitlement, Item, Profile};
+use crate::sesamy::models::{Contract, Entitlement, Item, Profile, moment};
 use name::{CUSTOM, named};
 
 pub use clock::next_change;
@@ -106,15 +106,19 @@ fn standard(name: &str) -> String {
     format!("{PREFIX}{name}")
 }
 
-/// A contract that is in force and is a subscription: of duration `RECURRING` or `RENEWABLE`; where the duration is
-/// absent or unknown, with any item that is not a single purchase.
-fn is_active_subscription(contract: &Contract) -> bool {
-    let is_subscription = match contract.contract_duration.as_deref() {
+/// A contract that is in force and is a subscription.
+pub(crate) fn is_active_subscription(contract: &Contract) -> bool {
+    contract.is_active == Some(true) && is_subscription(contract)
+}
+
+/// A contract, running or over, of duration `RECURRING` or `RENEWABLE`; where the duration is absent or unknown, with any
+/// item that is not a single purchase.
+pub(crate) fn is_subscription(contract: &Contract) -> bool {
+    match contract.contract_duration.as_deref() {
         Some("RECURRING" | "RENEWABLE") => true,
         Some("PERPETUAL") => false,
         _ => items(contract).iter().any(|item| !is_single(item)),
-    };
-    contract.is_active == Some(true) && is_subscription
+    }
 }
 
 fn is_overdue(contract: &Contract) -> bool {
@@ -169,19 +173,21 @@ fn access(entitlement: &Entitlement, now: Timestamp) -> Option<Access> {
     until.is_none_or(|end| now < end).then(|| Access::of(entitlement, until))
 }
 
+/// Whether `entitlement` gives access at `now` to something that has tags of its own.
+pub(crate) fn gives_access_to_product(entitlement: &Entitlement, now: Timestamp) -> bool {
+    let end = entitlement.expires_at.as_deref().and_then(moment);
+    entitlement.has_access == Some(true) && end.is_none_or(|end| now < end) && !is_article(entitlement)
+}
+
 fn expiry(entitlement: &Entitlement) -> Option<Timestamp> {
-    let text = entitlement.expires_at.as_deref()?.trim();
-    let read = text.parse::<Timestamp>().or_else(|_| {
-        // Without an offset: taken as UTC.
-        text.parse::<jiff::civil::DateTime>().and_then(|civil| jiff::tz::Offset::UTC.to_timestamp(civil))
-    });
-    if read.is_err() {
+    let read = moment(entitlement.expires_at.as_deref()?);
+    if read.is_none() {
         tracing::warn!(
             entitlement_id = entitlement.id.as_deref().unwrap_or("none"),
             "an entitlement's expiresAt cannot be read; it is taken as without an end"
         );
     }
-    read.ok()
+    read
 }
 
 fn product_tags(entitlement: &Entitlement) -> impl Iterator<Item = String> {

@@ -61,7 +61,8 @@ pub(super) fn clients(
     })?;
     Ok(Clients {
         sesamy: sesamy::Client::new(sesamy),
-        mailmojo: mailmojo::Client::new(mailmojo, of_mailmojo.list_id),
+        mailmojo: mailmojo::Client::new(mailmojo, of_mailmojo.list_id)
+            .reading_custom(!of_mailmojo.custom_fields.is_empty()),
         rests,
     })
 }
@@ -152,6 +153,7 @@ pub(super) fn sync_options(settings: &Settings) -> sync::Options {
         guest_user_id_prefixes: settings.sesamy.guest_user_id_prefixes.clone(),
         derive_tags: settings.sesamy.derive_tags,
         dry_run: settings.sync.dry_run,
+        custom_fields: settings.mailmojo.custom_fields.clone(),
         rules: Rules {
             create_contacts: settings.sync.create_contacts,
             keep_tags: KeepTags::new(settings.sync.keep_tags.clone()),

@@ -9,6 +9,7 @@ use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 use tracing_subscriber::filter::EnvFilter;
 
+use super::custom_fields::custom_fields;
 use super::reader::Reader;
 use super::table;
 use super::{
@@ -133,12 +134,14 @@ fn mailmojo(reader: &mut Reader) -> Option<Mailmojo> {
     let api_url = address(reader, "mailmojo.api_url");
     let credentials = credentials(reader, "mailmojo", "mailmojo.api_token");
     let list_id = reader.required("mailmojo.list_id", parse::positive);
+    let custom_fields = custom_fields(reader);
     let requests_per_minute = reader.required("mailmojo.requests_per_minute", parse::positive);
     let burst = reader.required("mailmojo.burst", parse::positive);
     Some(Mailmojo {
         api_url: api_url?,
         credentials: credentials?,
         list_id: list_id?,
+        custom_fields: custom_fields?,
         requests_per_minute: requests_per_minute?,
         burst: burst?,
     })

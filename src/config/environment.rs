@@ -1,7 +1,8 @@
 //! Settings from environment variables: `SECTION__KEY`, and for secrets `SECTION__KEY_FILE`.
 //!
 //! A variable is ours where its name begins with a section and two underscores; a misspelt one of these is an error.
-//! All others, `PORT` and `CONFIG_FILE` aside, belong to somebody else. Letter case does not matter.
+//! All others, `PORT` and `CONFIG_FILE` aside, belong to somebody else. Letter case does not matter; so a name in a table
+//! (`MAILMOJO__CUSTOM_FIELDS__PLAN`) is taken in lower case.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -85,6 +86,10 @@ impl Variables {
         let mut layer = Layer::default();
         let mut set_by = BTreeMap::new();
         for (name, path, value) in self.by_path() {
+            if let Some((spec, item)) = lookup_item(&path) {
+                layer.set_item(spec, item, FROM_ENVIRONMENT, value.trim());
+                continue;
+            }
             let Some((spec, is_file)) = lookup(&path) else {
                 problems.push(unknown(name));
                 continue;
@@ -134,6 +139,14 @@ fn lookup(path: &str) -> Option<(&'static Spec, bool)> {
     }
     let spec = find(key.strip_suffix("_file")?)?;
     spec.secret.then_some((spec, true))
+}
+
+/// The table that a dotted path in lower case leads into, and the name in it.
+fn lookup_item(path: &str) -> Option<(&'static Spec, &str)> {
+    let (section, rest) = path.split_once('.')?;
+    let (key, item) = rest.split_once('.')?;
+    let is_it = |spec: &&Spec| spec.table && spec.section == section && spec.key == key;
+    Some((SETTINGS.iter().find(is_it)?, item))
 }
 
 fn unknown(name: &str) -> Problem {

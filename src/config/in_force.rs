@@ -1,8 +1,9 @@
 //! The settings as an operator may see them: each with where it comes from, and no secret.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use ::config::ValueKind;
+use ::config::{Map, ValueKind};
 
 use super::reader::Reader;
 use super::table::{SETTINGS, Spec};
@@ -44,9 +45,23 @@ pub(super) fn list(reader: &Reader, listen: Option<SocketAddr>) -> Vec<InForce> 
 
 fn in_force(spec: &Spec, reader: &Reader) -> InForce {
     let given = reader.value(spec);
+    if let Some(ValueKind::Table(items)) = given.map(|given| &given.kind) {
+        return table(spec, items);
+    }
     let value = given
         .map_or(Value::Unset, |given| if spec.secret { hidden(&given.kind) } else { shown(&given.kind) });
     InForce { name: spec.name(), value, origin: given.and_then(|given| given.origin().map(str::to_owned)) }
+}
+
+/// Each name with its value, and every place where one of them was set.
+fn table(spec: &Spec, items: &Map<String, ::config::Value>) -> InForce {
+    let items: BTreeMap<&String, &::config::Value> = items.iter().collect();
+    let all: Vec<String> = items.iter().map(|(name, item)| format!("{name} = {item}")).collect();
+    let origins: BTreeSet<&str> = items.values().filter_map(|item| item.origin()).collect();
+    let origins = origins.into_iter().collect::<Vec<_>>().join(", ");
+    let (value, origin) =
+        if all.is_empty() { (Value::Unset, None) } else { (Value::Shown(all.join(", ")), Some(origins)) };
+    InForce { name: spec.name(), value, origin }
 }
 
 /// The path of an SQLite file is no secret, though the address of a database, which stands in the same place, is one.
@@ -103,7 +118,22 @@ mod tests {
         assert_eq!(of("sesamy.guest_user_id_prefixes").value, Value::Shown("guest|, guest_".to_owned()));
         assert_eq!(of("mailmojo.list_id").value, Value::Shown("7".to_owned()));
         assert_eq!(of("mailmojo.list_id").origin.as_deref(), Some("in the environment"));
+        assert_eq!(
+            (&of("mailmojo.custom_fields").value, &of("mailmojo.custom_fields").origin),
+            (&Value::Unset, &None)
+        );
         assert_eq!(of("sync.debounce").origin.as_deref(), Some("in the defaults"));
+    }
+
+    #[test]
+    fn custom_fields_are_shown_with_their_sources() {
+        let all = in_force(&[
+            ("MAILMOJO__CUSTOM_FIELDS__PLAN", "active_products"),
+            ("MAILMOJO__CUSTOM_FIELDS__CITY", "billing_city"),
+        ]);
+        let fields = all.iter().find(|one| one.name == "mailmojo.custom_fields").unwrap();
+        assert_eq!(fields.value, Value::Shown("city = billing_city, plan = active_products".to_owned()));
+        assert_eq!(fields.origin.as_deref(), Some("in the environment"));
     }
 
     #[test]

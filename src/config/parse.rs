@@ -194,7 +194,8 @@ fn text_of(value: &Value) -> Parsed<String> {
     }
 }
 
-fn kind(kind: &ValueKind) -> &'static str {
+/// What a value is, in words.
+pub(super) fn kind(kind: &ValueKind) -> &'static str {
     match kind {
         ValueKind::Nil => "nothing",
         ValueKind::Boolean(_) => "true or false without quotes",

@@ -31,6 +31,15 @@ impl Layer {
         self.0.insert(spec.name(), Value::new(Some(&origin.to_owned()), value));
     }
 
+    /// Gives the item `name` of the table that `spec` is a value, which came from `origin`.
+    pub fn set_item(&mut self, spec: &Spec, name: &str, origin: &str, value: impl Into<ValueKind>) {
+        let table =
+            self.0.entry(spec.name()).or_insert_with(|| Value::new(None, Map::<String, Value>::new()));
+        if let ValueKind::Table(items) = &mut table.kind {
+            items.insert(name.to_owned(), Value::new(Some(&origin.to_owned()), value));
+        }
+    }
+
     /// Whether `spec` has a value already.
     pub fn has(&self, spec: &Spec) -> bool {
         self.0.contains_key(&spec.name())
@@ -154,7 +163,14 @@ fn take_key(
         problems.push(Problem::new(spec.name(), what, format!("keep `{}` and remove `{alias}`", spec.key)));
         return;
     }
-    layer.set(spec, &format!("in {origin}"), value.kind);
+    let origin = format!("in {origin}");
+    match value.kind {
+        ValueKind::Table(items) if spec.table => {
+            layer.set(spec, &origin, Map::<String, Value>::new());
+            items.into_iter().for_each(|(name, item)| layer.set_item(spec, &name, &origin, item.kind));
+        }
+        kind => layer.set(spec, &origin, kind),
+    }
 }
 
 fn unknown_section(section: &str, origin: &str) -> Problem {

@@ -10,7 +10,7 @@ pub(super) struct Spec {
     pub section: &'static str,
     /// Its key in that table.
     pub key: &'static str,
-    /// What a right value looks like; completes "set it to …".
+    /// What a right value looks like; completes "set it to …". Of a table: what each of its values may be.
     pub wants: &'static str,
     /// Another key that is taken for it in a file; in the environment, in any letter case.
     pub alias: Option<&'static str>,
@@ -18,11 +18,13 @@ pub(super) struct Spec {
     pub list: bool,
     /// Whether it may be read from a file that a `…_FILE` variable names, and is never shown.
     pub secret: bool,
+    /// Whether it is a table of names that the publisher chooses, each a variable of its own.
+    pub table: bool,
 }
 
 impl Spec {
     const fn plain(section: &'static str, key: &'static str, wants: &'static str) -> Self {
-        Self { section, key, wants, alias: None, list: false, secret: false }
+        Self { section, key, wants, alias: None, list: false, secret: false, table: false }
     }
 
     const fn alias(self, alias: &'static str) -> Self {
@@ -35,6 +37,10 @@ impl Spec {
 
     const fn secret(self) -> Self {
         Self { secret: true, ..self }
+    }
+
+    const fn table(self) -> Self {
+        Self { table: true, ..self }
     }
 
     /// As in `mailmojo.list_id`.
@@ -51,6 +57,12 @@ impl Spec {
     pub fn how(&self) -> String {
         let Self { section, key, wants, .. } = self;
         let variable = self.variable();
+        if self.table {
+            return format!(
+                "set {variable}__NAME (the name is taken in lower case), or `name` under [{section}.{key}] in the \
+                 settings file, to one of these: {wants}"
+            );
+        }
         let (brackets, commas) = if self.list { (" (a list)", ", separated by commas") } else { ("", "") };
         let file = if self.secret {
             let lines = if self.list { ", one a line" } else { "" };
@@ -93,6 +105,7 @@ pub(super) static SETTINGS: &[Spec] = &[
     Spec::plain("mailmojo", "client_id", "the client id of your Mailmojo application").secret(),
     Spec::plain("mailmojo", "client_secret", "the client secret of your Mailmojo application").secret(),
     Spec::plain("mailmojo", "list_id", "the number of the list to keep in step").alias("listId"),
+    Spec::plain("mailmojo", "custom_fields", crate::fields::source::NAMES).table(),
     Spec::plain("mailmojo", "requests_per_minute", COUNT),
     Spec::plain("mailmojo", "burst", COUNT),
     Spec::plain(

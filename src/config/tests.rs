@@ -1,5 +1,6 @@
 //! What the settings promise, seen from outside: text and variables in, settings or one message out.
 
+mod custom_fields;
 mod files;
 mod sources;
 mod values;
@@ -85,6 +86,7 @@ fn the_least_settings_are_enough_and_the_rest_has_the_defaults_of_the_design() {
     assert_eq!((settings.sesamy.requests_per_minute.get(), settings.sesamy.burst.get()), (95, 150));
     assert_eq!(settings.mailmojo.api_url.as_str(), "https://api.mailmojo.no/");
     assert_eq!(settings.mailmojo.list_id, 7);
+    assert!(settings.mailmojo.custom_fields.is_empty());
     assert_eq!((settings.mailmojo.requests_per_minute.get(), settings.mailmojo.burst.get()), (300, 60));
     assert_eq!(settings.queue.url, QueueUrl::Sqlite("data/sesamy-mailmojo.db".into()));
     let sync = settings.sync;

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::upstream::{Answer, Api, Attempt, Body, Call, Failure, Object, Upstream, encoded};
-use models::{Contact, ContactData, List, Subscriber};
+use models::{Contact, ContactData, CustomOf, List, Subscriber};
 
 /// The scopes that this service needs of a token.
 pub const SCOPES: &str = "contacts subscribe";
@@ -20,13 +20,21 @@ pub const SCOPES: &str = "contacts subscribe";
 pub struct Client {
     upstream: Upstream,
     list_id: u64,
+    reads_custom: bool,
 }
 
 impl Client {
     /// A client that calls through `upstream` and knows one list.
     #[must_use]
     pub fn new(upstream: Upstream, list_id: u64) -> Self {
-        Self { upstream, list_id }
+        Self { upstream, list_id, reads_custom: false }
+    }
+
+    /// The same, but whether it `reads` the account's own fields of contacts; without, it does not look at them.
+    #[must_use]
+    pub fn reading_custom(mut self, reads: bool) -> Self {
+        self.reads_custom = reads;
+        self
     }
 
     /// The list that contacts are put on.
@@ -42,7 +50,7 @@ impl Client {
     pub async fn contact(&self, email: &str, attempt: &Attempt) -> Result<Option<Contact>, Failure> {
         let path = format!("/v1/contacts/{}/", encoded(email));
         match self.get("/v1/contacts/{email}/", path, attempt).await? {
-            Answer::Found(body) => contact_of(email, &body).map(Some),
+            Answer::Found(body) => contact_of(email, &body, self.reads_custom).map(Some),
             Answer::NotFound => Ok(None),
         }
     }
@@ -74,7 +82,7 @@ impl Client {
         attempt: &Attempt,
     ) -> Result<Contact, Failure> {
         match self.upstream.call(&self.subscribing(email, data), attempt).await? {
-            Answer::Found(body) => contact_of(email, &body),
+            Answer::Found(body) => contact_of(email, &body, self.reads_custom),
             Answer::NotFound => Err(self.no_such_list()),
         }
     }
@@ -108,7 +116,7 @@ impl Client {
         attempt: &Attempt,
     ) -> Result<Contact, Failure> {
         match self.upstream.call(&self.patching(email, data), attempt).await? {
-            Answer::Found(body) => contact_of(email, &body),
+            Answer::Found(body) => contact_of(email, &body, self.reads_custom),
             Answer::NotFound => Err(gone_meanwhile()),
         }
     }
@@ -170,9 +178,20 @@ impl Client {
     }
 }
 
-pub(crate) fn contact_of(email: &str, body: &Body) -> Result<Contact, Failure> {
-    let Object(contact) = body.read::<Object<Contact>>()?;
-    if contact.may_be_of(email) { Ok(contact) } else { Err(another_address()) }
+pub(crate) fn contact_of(email: &str, body: &Body, reads_custom: bool) -> Result<Contact, Failure> {
+    let Object(mut contact) = body.read::<Object<Contact>>()?;
+    if !contact.may_be_of(email) {
+        return Err(another_address());
+    }
+    if reads_custom {
+        let Object(custom) = body.read::<Object<CustomOf>>()?;
+        if !custom.is_exact() {
+            let what = "a custom field has a number that is too large to be written back as it is";
+            return Err(Failure::wrong_shape(Api::Mailmojo, what));
+        }
+        contact.custom = custom.custom;
+    }
+    Ok(contact)
 }
 
 /// A contact that was there a moment ago is not: a transient failure, for the next look finds what to do.

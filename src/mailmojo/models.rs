@@ -3,14 +3,20 @@
 //! Source: Mailmojo's developer site and its official SDKs. Any field may be null or absent; a field of another type than
 //! published is the wrong shape, and no write follows from an answer of the wrong shape.
 
-use serde::{Deserialize, Deserializer, Serialize, de};
+use std::collections::BTreeMap;
 
-use crate::personal::{Mask, Personal};
-use crate::upstream::objects;
+use serde::{Deserialize, Deserializer, Serialize, de};
+use serde_json::Value;
+
+use crate::personal::{Mask, Personal, PersonalValue};
+use crate::upstream::{object, objects};
 
 /// The account status of somebody who receives mail. Every other status means that the person has left, has been
 /// removed, or cannot be reached, and is never subscribed by us.
 pub const ACTIVE: &str = "a";
+
+/// The account's own fields of a contact, by name.
+pub type Custom = BTreeMap<String, PersonalValue>;
 
 /// A contact of the account, as `GET /v1/contacts/{email}/` answers it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -33,6 +39,39 @@ pub struct Contact {
     /// The lists that the contact is, or has been, on. None where the answer says nothing of lists.
     #[serde(deserialize_with = "objects")]
     pub list_associations: Option<Vec<Association>>,
+    /// The account's own fields. Read by itself ([`CustomOf`]), and only where some of them are ours.
+    #[serde(skip)]
+    pub custom: Option<Custom>,
+}
+
+/// The same answer, read for the account's own fields alone: where none of them is ours, none has to make sense.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct CustomOf {
+    /// Those that the answer tells of; none where they are absent or null.
+    #[serde(deserialize_with = "object")]
+    pub custom: Option<Custom>,
+}
+
+impl CustomOf {
+    /// Whether every value can be sent back as it came. A whole number beyond what a float holds cannot.
+    #[must_use]
+    pub fn is_exact(&self) -> bool {
+        self.custom.iter().flat_map(BTreeMap::values).all(|value| is_exact(value.as_json()))
+    }
+}
+
+fn is_exact(value: &Value) -> bool {
+    /// 2^53: from here on floats leave out whole numbers.
+    const LARGEST_EXACT: f64 = 9_007_199_254_740_992.0;
+    match value {
+        Value::Number(number) if number.is_f64() => {
+            number.as_f64().is_some_and(|number| number.abs() < LARGEST_EXACT)
+        }
+        Value::Array(items) => items.iter().all(is_exact),
+        Value::Object(fields) => fields.values().all(is_exact),
+        _ => true,
+    }
 }
 
 /// A contact's place on one list.
@@ -79,6 +118,9 @@ pub struct ContactData {
     /// The whole list of tags, which replaces the one before (assumed).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tags: Option<Vec<String>>,
+    /// All of the account's own fields, whether such a write replaces them or is merged with them (assumed to be either).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub custom: Option<Custom>,
 }
 
 impl Contact {
@@ -101,6 +143,7 @@ impl Contact {
             && (data.last_name.is_none() || self.last_name.is_some())
             && (data.phone.is_none() || self.phone.is_some())
             && (data.tags.is_none() || self.tags.is_some())
+            && (data.custom.is_none() || self.custom.is_some())
     }
 
     /// The contact's place on `list_id`, where the contact is or was on it.
@@ -112,6 +155,7 @@ impl Contact {
     /// Adds everything personal in this contact to `mask`.
     pub fn mask_into(&self, mask: &mut Mask) {
         mask.add_personal([&self.email, &self.name, &self.first_name, &self.last_name, &self.phone]);
+        self.custom.iter().flat_map(BTreeMap::values).for_each(|value| value.mask_into(mask));
     }
 }
 
@@ -212,6 +256,28 @@ mod tests {
         ] {
             assert!(serde_json::from_value::<Contact>(wrong).is_err());
         }
+    }
+
+    #[test]
+    fn custom_fields_are_an_object_of_anything_that_can_be_sent_back_as_it_came() {
+        let read = |custom: &str| {
+            serde_json::from_str::<CustomOf>(&format!(r#"{{"email": 5, "custom": {custom}}}"#))
+        };
+        for (custom, is_exact) in [
+            ("null", true),
+            ("{}", true),
+            (r#"{"shoe": 38, "half": 38.5, "list": [1, {"a": null}], "text": "99999999999999999999"}"#, true),
+            (r#"{"shoe": 18446744073709551615}"#, true),
+            (r#"{"shoe": [18446744073709551616]}"#, false),
+        ] {
+            assert_eq!(read(custom).unwrap().is_exact(), is_exact, "{custom}");
+        }
+        for wrong in ["[]", "\"shoe\"", "5", "[{}]"] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+        assert!(serde_json::from_str::<CustomOf>("{}").unwrap().custom.is_none());
+        let unread = serde_json::from_str::<Contact>(r#"{"custom": [1e999, "\ud800"]}"#).unwrap();
+        assert_eq!(unread.custom, None, "where none is ours, nothing of them has to make sense");
     }
 
     #[test]

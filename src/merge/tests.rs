@@ -4,10 +4,13 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::fields::Source;
+use crate::mailmojo::models::Custom;
+use crate::personal::PersonalValue;
 
 pub(super) fn person(first: &str, last: &str, phone: &str) -> Person {
     let some = |value: &str| Some(Personal::new(value)).filter(|it| it.trimmed().is_some());
-    Person { first_name: some(first), last_name: some(last), phone: some(phone) }
+    Person { first_name: some(first), last_name: some(last), phone: some(phone), ..Person::default() }
 }
 
 pub(super) fn contact(value: Value) -> Contact {
@@ -179,20 +182,47 @@ fn letter() -> impl Strategy<Value = Option<String>> {
     prop_oneof![Just(None), prop_oneof!["a", "u", "b", "d", "A", ""].prop_map(Some)]
 }
 
+/// A custom field of ours or of somebody else's: the names of ours are `o1` to `o3`.
+fn any_custom() -> impl Strategy<Value = Option<Custom>> {
+    let value = prop_oneof![
+        Just(Value::Null),
+        "[12 ]{0,1}".prop_map(Value::from),
+        (1..3).prop_map(Value::from),
+        any::<bool>().prop_map(Value::from),
+        Just(json!([1])),
+    ];
+    let fields = proptest::collection::btree_map("[os][1-3]", value.prop_map(PersonalValue::new), 0..5);
+    proptest::option::of(fields)
+}
+
+fn any_ours() -> impl Strategy<Value = Vec<CustomField>> {
+    let value = proptest::option::of(prop_oneof!["[12]", Just("true".to_owned())]);
+    let one = |(name, value): (String, Option<String>)| CustomField {
+        name,
+        source: Source::ActiveProducts,
+        value: value.map(Personal::new),
+    };
+    proptest::collection::btree_map("o[1-3]", value, 0..3)
+        .prop_map(move |fields| fields.into_iter().map(one).collect())
+}
+
 prop_compose! {
     pub(super) fn any_contact()(
         (name, first_name, last_name, phone) in (text(), text(), text(), text()),
         tags in proptest::option::of(proptest::collection::vec(tag(), 0..6)),
         status in letter(),
+        custom in any_custom(),
     ) -> Contact {
-        Contact { name, first_name, last_name, phone, tags, status, ..Contact::default() }
+        Contact { name, first_name, last_name, phone, tags, status, custom, ..Contact::default() }
     }
 }
 
 prop_compose! {
-    pub(super) fn any_person()(first in text(), last in text(), phone in text()) -> Person {
+    pub(super) fn any_person()(
+        first in text(), last in text(), phone in text(), custom in any_ours()
+    ) -> Person {
         let clean = |value: &Option<Personal>| crate::personal::first_present([value]);
-        Person { first_name: clean(&first), last_name: clean(&last), phone: clean(&phone) }
+        Person { first_name: clean(&first), last_name: clean(&last), phone: clean(&phone), custom }
     }
 }
 
@@ -211,9 +241,20 @@ fn applied(contact: &Contact, change: &Change) -> Contact {
         last_name: or(&change.data.last_name, &contact.last_name),
         phone: or(&change.data.phone, &contact.phone),
         tags: change.data.tags.clone().or_else(|| contact.tags.clone()),
+        custom: change.data.custom.clone().or_else(|| contact.custom.clone()),
         ..contact.clone()
     }
 }
+
+/// The same by an API that merges custom fields with those that are there, and does not replace them.
+fn applied_by_merging(contact: &Contact, change: &Change) -> Contact {
+    let mut custom = contact.custom.clone().unwrap_or_default();
+    custom.extend(change.data.custom.clone().unwrap_or_default());
+    Contact { custom: Some(custom), ..applied(contact, change) }
+}
+
+/// Both kinds of API.
+const APPLY: [fn(&Contact, &Change) -> Contact; 2] = [applied, applied_by_merging];
 
 fn own(contact: &Contact) -> Vec<String> {
     contact.tags.iter().flatten().filter(|tag| !tag.starts_with("sesamy_")).cloned().collect()
@@ -249,10 +290,51 @@ proptest! {
     fn applying_the_change_and_merging_again_changes_nothing(
         there in any_contact(), person in any_person(), wanted in any_wanted()
     ) {
-        let after = applied(&there, &change(&person, &wanted, &there, &rules().keep_tags));
-        let again = change(&person, &wanted, &after, &rules().keep_tags);
-        prop_assert!(again.is_empty(), "{:?}", again);
-        prop_assert!(again.tags_added.is_empty() && again.tags_removed.is_empty());
+        for apply in APPLY {
+            let after = apply(&there, &change(&person, &wanted, &there, &rules().keep_tags));
+            let again = change(&person, &wanted, &after, &rules().keep_tags);
+            prop_assert!(again.is_empty(), "{:?}", again);
+            prop_assert!(again.tags_added.is_empty() && again.tags_removed.is_empty());
+        }
+    }
+
+    #[test]
+    fn somebody_elses_custom_fields_survive_unchanged(
+        there in any_contact(), person in any_person(), wanted in any_wanted()
+    ) {
+        let theirs = |contact: &Contact| -> Custom {
+            let is_ours = |name: &String| person.custom.iter().any(|field| field.name == *name);
+            contact.custom.clone().unwrap_or_default().into_iter().filter(|(name, _)| !is_ours(name)).collect()
+        };
+        for apply in APPLY {
+            let after = apply(&there, &change(&person, &wanted, &there, &rules().keep_tags));
+            prop_assert_eq!(theirs(&after), theirs(&there));
+        }
+    }
+
+    #[test]
+    fn ours_hold_what_is_wanted(
+        there in any_contact(), person in any_person(), wanted in any_wanted()
+    ) {
+        for apply in APPLY {
+            let after = apply(&there, &change(&person, &wanted, &there, &rules().keep_tags));
+            for field in &person.custom {
+                let now = after.custom.as_ref().and_then(|custom| custom.get(&field.name));
+                let now = now.and_then(|it| it.text()).unwrap_or_default();
+                prop_assert_eq!(&*now, field.value.as_ref().map_or("", Personal::as_str));
+            }
+        }
+    }
+
+    #[test]
+    fn without_custom_fields_of_ours_nothing_is_written_of_them(
+        there in any_contact(), person in any_person(), wanted in any_wanted()
+    ) {
+        let person = Person { custom: Vec::new(), ..person };
+        let bare = Contact { custom: None, ..there.clone() };
+        let written = |there| change(&person, &wanted, there, &rules().keep_tags);
+        prop_assert_eq!(written(&there), written(&bare));
+        prop_assert!(written(&there).data.custom.is_none());
     }
 
     #[test]

@@ -9,9 +9,10 @@ use std::fmt;
 use serde::Serialize;
 
 use super::leaving::Barrier;
-use super::{Membership, Person, Rules, has_only_whole_name, is_absent, may_subscribe, withheld};
+use super::{Membership, Person, Rules, custom, has_only_whole_name, is_absent, may_subscribe, withheld};
+use crate::fields::{CustomField, Source};
 use crate::mailmojo::models::Contact;
-use crate::personal::Personal;
+use crate::personal::{Personal, PersonalValue};
 use crate::tags::{self, Reason, Reasons};
 
 /// A plan, explained.
@@ -19,6 +20,9 @@ use crate::tags::{self, Reason, Reasons};
 pub struct Explanation {
     /// First name, last name and phone, in this order; nothing where there is no contact and none may be created.
     pub fields: Vec<Field>,
+    /// The custom fields that are ours, in the order of their names; nothing where there is no contact and none may be
+    /// created.
+    pub custom_fields: Vec<Custom>,
     /// First the contact's own tags in their order, then ours, sorted, each once; nothing where there is no contact and
     /// none may be created.
     pub tags: Vec<Tag>,
@@ -53,6 +57,21 @@ pub enum FieldWhy {
     ContactHasWholeName,
     /// Stays: Sesamy has none.
     SesamyHasNone,
+}
+
+/// One custom field of ours.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Custom {
+    /// Its name in Mailmojo.
+    pub name: String,
+    /// Where its value comes from.
+    pub source: Source,
+    /// Whether it is written: it holds something else than Sesamy has.
+    pub changes: bool,
+    /// What it holds now, as text; none where that is nothing.
+    pub now: Option<Personal>,
+    /// What Sesamy has, which is what is written if anything is: where that is nothing, the field is emptied.
+    pub sesamy: Option<Personal>,
 }
 
 /// One tag, wanted or there.
@@ -140,6 +159,21 @@ impl Field {
     }
 }
 
+impl Custom {
+    fn of(field: &CustomField, contact: &Contact) -> Self {
+        let text = |value: &PersonalValue| {
+            Personal::new(value.text().map_or_else(|| value.as_json().to_string(), Into::into))
+        };
+        Self {
+            name: field.name.clone(),
+            source: field.source,
+            changes: custom::changes(field, contact),
+            now: custom::now(field, contact).map(text),
+            sesamy: field.value.clone(),
+        }
+    }
+}
+
 impl Tag {
     /// Whether it comes or goes.
     #[must_use]
@@ -161,11 +195,16 @@ pub fn explain(
 ) -> Explanation {
     let list = list(contact, barrier, rules);
     if contact.is_none() && list != List::Created {
-        return Explanation { fields: Vec::new(), tags: Vec::new(), list };
+        return Explanation { fields: Vec::new(), custom_fields: Vec::new(), tags: Vec::new(), list };
     }
     let nobody = Contact::default();
     let contact = contact.map_or(&nobody, |(contact, _)| contact);
-    Explanation { fields: fields(person, contact), tags: tags(wanted, contact, rules), list }
+    Explanation {
+        fields: fields(person, contact),
+        custom_fields: person.custom.iter().map(|field| Custom::of(field, contact)).collect(),
+        tags: tags(wanted, contact, rules),
+        list,
+    }
 }
 
 fn fields(person: &Person, contact: &Contact) -> Vec<Field> {

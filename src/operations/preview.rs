@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::mailmojo::models::Contact;
 use crate::memory::Memory;
 use crate::merge::Membership;
-use crate::merge::why::{Field, List, Tag};
+use crate::merge::why::{Custom, Field, List, Tag};
 use crate::personal::Personal;
 use crate::sesamy::models::Profile;
 use crate::sync::{Decision, Known, OldContact, OldFate, Reason, SyncError, Syncer};
@@ -35,6 +35,8 @@ pub struct Preview {
     pub contact: Option<ContactNow>,
     /// First name, last name and phone: whether each is written, and why.
     pub fields: Vec<Field>,
+    /// The custom fields that are ours: what each holds now, and what Sesamy has; empty without `mailmojo.custom_fields`.
+    pub custom_fields: Vec<Custom>,
     /// Every tag that is there or wanted: whether it comes, goes or stays, and why.
     pub tags: Vec<Tag>,
     /// What becomes of the contact's place on the list; none for a user who is skipped before that is known.
@@ -155,6 +157,7 @@ impl From<&Decision> for Preview {
             wanted_tags: decision.wanted().into_iter().flatten().map(Wanted::from).collect(),
             contact: decision.contact().map(ContactNow::from),
             fields: explanation.map(|it| it.fields.clone()).unwrap_or_default(),
+            custom_fields: explanation.map(|it| it.custom_fields.clone()).unwrap_or_default(),
             tags: explanation.map(|it| it.tags.clone()).unwrap_or_default(),
             list: explanation.map(|it| it.list.clone()),
             old_contact: decision.old_contact().map(OldContactNow::from),

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::sesamy::quotes_nothing;
+use crate::fields::{CustomField, Source};
 use crate::mailmojo::contact_of;
 use crate::mailmojo::models::{Contact, ContactData, List, Subscriber};
 use crate::merge::{self, KeepTags, Membership, Person, Plan, Rules};
@@ -29,13 +30,17 @@ pub fn hold(data: &[u8]) {
         failure.iter().for_each(quotes_nothing);
     }
     an_error_is_told_without_the_person(data);
-    match contact_of(EMAIL, &body) {
-        Err(failure) => quotes_nothing(&failure),
-        Ok(contact) => {
-            // What is passed over may hold what no `Value` can: half a character, a number without end.
-            let Ok(raw) = serde_json::from_slice::<Value>(data) else { return };
-            is_read_as_it_is(&contact, &raw);
-            is_merged_well(&contact, &raw);
+    for reads_custom in [false, true] {
+        match contact_of(EMAIL, &body, reads_custom) {
+            Err(failure) => quotes_nothing(&failure),
+            Ok(contact) => {
+                // What is passed over may hold what no `Value` can: half a character, a number without end.
+                let Ok(raw) = serde_json::from_slice::<Value>(data) else { continue };
+                is_read_as_it_is(&contact, &raw);
+                let custom = if reads_custom { raw["custom"].clone() } else { Value::Null };
+                assert_eq!(json!(contact.custom), custom);
+                is_merged_well(&contact, &raw, reads_custom);
+            }
         }
     }
 }
@@ -67,10 +72,20 @@ fn is_read_as_it_is(contact: &Contact, raw: &Value) {
     assert_eq!(json!(contact.status), raw["status"]);
 }
 
-fn is_merged_well(contact: &Contact, raw: &Value) {
+fn is_merged_well(contact: &Contact, raw: &Value, reads_custom: bool) {
     let wanted: BTreeSet<String> = ["sesamy_active_subscriber", "sesamy_tag_new"].map(str::to_owned).into();
     let own = |value: &str| Some(Personal::new(value));
-    let person = Person { first_name: own("Canary"), last_name: own("Moe"), phone: own("+4790090091") };
+    let ours = [("plan", own("Canary Plus")), ("none", None)].map(|(name, value)| CustomField {
+        name: name.to_owned(),
+        source: Source::ActiveProducts,
+        value,
+    });
+    let person = Person {
+        first_name: own("Canary"),
+        last_name: own("Moe"),
+        phone: own("+4790090091"),
+        custom: if reads_custom { ours.to_vec() } else { Vec::new() },
+    };
     let membership = match contact.association(LIST) {
         Some(association) => Membership::OnList(association.status.clone()),
         None => Membership::NotOnList,
@@ -90,13 +105,22 @@ fn is_merged_well(contact: &Contact, raw: &Value) {
         }
         assert!(!matches!(plan, Plan::Create(_) | Plan::NotCreated(_)), "the contact is there");
         let Some(change) = plan.change() else { continue };
-        let ContactData { first_name, last_name, phone, tags } = &change.data;
+        let ContactData { first_name, last_name, phone, tags, custom } = &change.data;
         let has_name = !is_blank("name") && is_blank("first_name") && is_blank("last_name");
         assert!(first_name.is_none() || is_blank("first_name") && !has_name, "a name that was there");
         assert!(last_name.is_none() || is_blank("last_name") && !has_name, "a name that was there");
         assert!(phone.is_none() || is_blank("phone"), "a phone that was there");
         if let Some(tags) = tags {
             super::tags::merged_well(&present, &wanted, tags);
+        }
+
+        if let Some(custom) = custom {
+            let mut expected = raw["custom"].as_object().cloned().unwrap_or_default();
+            expected.insert("plan".to_owned(), "Canary Plus".into());
+            if let Some(none) = expected.get_mut("none").filter(|none| !none.is_null()) {
+                *none = "".into();
+            }
+            assert!(reads_custom && json!(custom) == Value::Object(expected), "somebody else's custom field");
         }
 
         let mut after = contact.clone();
@@ -110,6 +134,9 @@ fn is_merged_well(contact: &Contact, raw: &Value) {
         set(&mut after.phone, phone);
         if tags.is_some() {
             after.tags.clone_from(tags);
+        }
+        if custom.is_some() {
+            after.custom.clone_from(custom);
         }
         assert!(merge::change(&person, &wanted, &after, &rules.keep_tags).is_empty(), "never done");
     }

@@ -1,4 +1,4 @@
-//! Whatever Sesamy answers becomes tags by the rules, or is the wrong shape; and no failure quotes it.
+//! Whatever Sesamy answers becomes tags and custom fields by the rules, or is the wrong shape; and no failure quotes it.
 //!
 //! Input: the answers of one sync, separated by lines of `---`: the profile, the pages of contracts, a line of `===`, the
 //! pages of entitlements.
@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::MARK;
+use crate::fields::{Facts, Source};
 use crate::personal::Mask;
 use crate::sesamy::models::{Contract, Entitlement};
 use crate::sesamy::pages::{Pages, Progress};
@@ -49,6 +50,15 @@ pub fn hold(data: &[u8]) {
     // What was bought once stays bought, with access or without.
     let once = "sesamy_made_single_purchase";
     assert_eq!(wanted.contains(once), later.contains(once));
+    for source in Source::ALL {
+        let value = source.value(&Facts {
+            profile: &profile,
+            contracts: &contracts,
+            entitlements: &entitlements,
+            now,
+        });
+        assert!(value.is_none_or(|value| !value.is_empty() && value.trim() == value), "{source}");
+    }
     // Nothing but the profile's own tags comes from nothing.
     assert_eq!(tags::wanted(&profile, &[], &[], now), of_profile);
 }

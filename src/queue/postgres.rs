@@ -9,19 +9,23 @@
 
 mod apis;
 mod by_name;
+mod clockwork;
 mod desk;
 mod due;
 mod errands;
 mod fault;
+mod forgotten;
 mod history;
 mod lanes;
 mod lease;
 mod leasing;
 mod line;
+mod memory;
 mod open;
 mod prune;
 mod reader;
 mod retry;
+mod rounds;
 mod rows;
 mod schema;
 mod settle;
@@ -110,6 +114,8 @@ pub(super) async fn open(
         due: due.clone(),
         teller: wake.teller.clone(),
         clock: clock.clone(),
+        key: opened.key.clone(),
+        options,
         tuning,
     };
     let closing = CancellationToken::new();
@@ -122,6 +128,7 @@ pub(super) async fn open(
         closing: closing.clone(),
         errands: Errands::new(beside),
         names,
+        key: opened.key.clone(),
         doubtful: Vec::new(),
         options,
         clock: clock.clone(),
@@ -137,10 +144,11 @@ pub(super) async fn open(
         closing,
         due,
         wake,
+        key: opened.key.clone(),
         options,
         clock,
         tuning,
     };
     tokio::spawn(writer.run());
-    Ok((ends, Reader { pool, tuning }))
+    Ok((ends, Reader { pool, key: opened.key, tuning }))
 }

@@ -22,8 +22,10 @@ pub enum FindingKind {
     NameSent,
     /// A present phone was changed or blanked.
     PhoneOverwritten,
-    /// A present custom field was changed.
+    /// A present custom field that is not the service's was changed.
     CustomOverwritten,
+    /// A present custom field was left out of a write that replaces all of them.
+    CustomLost,
     /// `force_subscribe` was absent, or anything but `false`.
     ForceSubscribe,
     /// A subscribe for somebody whose account status is not active.

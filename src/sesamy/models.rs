@@ -4,9 +4,13 @@
 //! something is in force may be null; a field of another type than published is the wrong shape, and no write follows
 //! from an answer of the wrong shape.
 
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::Offset;
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
-use crate::personal::{Mask, Personal, first_present};
+use crate::personal::{Mask, Personal, PersonalValue, first_present};
 use crate::upstream::{object, objects};
 use crate::user::UserId;
 
@@ -48,14 +52,25 @@ pub struct Profile {
     /// Custom tags.
     pub tags: Option<Vec<String>>,
     /// Assumed mark of a guest.
-    pub is_guest: Option<serde_json::Value>,
+    pub is_guest: Option<Value>,
     /// Assumed mark of a guest.
-    pub guest: Option<serde_json::Value>,
+    pub guest: Option<Value>,
     /// Assumed mark of a guest, where it says `guest`.
     #[serde(rename = "type")]
-    pub kind: Option<serde_json::Value>,
+    pub kind: Option<Value>,
     /// Assumed mark of a guest, where it says `guest`.
-    pub user_type: Option<serde_json::Value>,
+    pub user_type: Option<Value>,
+    /// When the account was made, as text that [`moment`] reads. Read only for custom fields, as are all below, so that
+    /// none of them has to be of a certain type.
+    pub created_at: Option<Value>,
+    /// Whether the address is known to be the user's.
+    pub email_verified: Option<Value>,
+    /// The company.
+    pub company: Option<PersonalValue>,
+    /// Where bills go, an object.
+    pub billing_address: Option<PersonalValue>,
+    /// Where paper goes, an object.
+    pub delivery_address: Option<PersonalValue>,
 }
 
 impl Profile {
@@ -71,8 +86,8 @@ impl Profile {
     /// `guest`. Ids are judged by the setting `sesamy.guest_user_id_prefixes`.
     #[must_use]
     pub fn is_guest(&self) -> bool {
-        let says_so = |mark: &Option<serde_json::Value>| mark == &Some(serde_json::Value::Bool(true));
-        let is_called_so = |kind: &Option<serde_json::Value>| {
+        let says_so = |mark: &Option<Value>| mark == &Some(Value::Bool(true));
+        let is_called_so = |kind: &Option<Value>| {
             kind.as_ref()
                 .and_then(|kind| kind.as_str())
                 .is_some_and(|kind| kind.eq_ignore_ascii_case("guest"))
@@ -127,6 +142,8 @@ impl Profile {
             &self.phone,
             &self.phone_number,
         ]);
+        let all = [&self.company, &self.billing_address, &self.delivery_address];
+        all.into_iter().flatten().for_each(|value| value.mask_into(mask));
     }
 }
 
@@ -148,6 +165,18 @@ pub struct Contract {
     /// What it covers.
     #[serde(deserialize_with = "objects")]
     pub items: Option<Vec<Item>>,
+    /// When it was made, as text that [`moment`] reads.
+    #[serde(deserialize_with = "text_or_nothing")]
+    pub created_at: Option<String>,
+    /// When the next payment is due, likewise.
+    #[serde(deserialize_with = "text_or_nothing")]
+    pub next_bill_at: Option<String>,
+    /// When it ends, likewise.
+    #[serde(deserialize_with = "text_or_nothing")]
+    pub expires_at: Option<String>,
+    /// When it ends because it has been cancelled, likewise.
+    #[serde(deserialize_with = "text_or_nothing")]
+    pub will_cancel_at: Option<String>,
 }
 
 /// One thing that a contract covers.
@@ -197,6 +226,23 @@ pub struct Origin {
 /// For a field that is absent or has a value: to read null as "no" would take tags away upon an answer that says neither.
 fn not_null<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
+}
+
+/// For a field that no tag hangs on: what is not text is as if absent, and not worth failing a sync for.
+fn text_or_nothing<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Ok(match Value::deserialize(deserializer)? {
+        Value::String(text) => Some(text),
+        _ => None,
+    })
+}
+
+/// The moment that Sesamy means by `text`: RFC 3339, or the same without an offset, which is taken as UTC. None where it
+/// is neither.
+#[must_use]
+pub fn moment(text: &str) -> Option<Timestamp> {
+    let text = text.trim();
+    let in_utc = || text.parse::<DateTime>().and_then(|civil| Offset::UTC.to_timestamp(civil));
+    text.parse().or_else(|_| in_utc()).ok()
 }
 
 #[cfg(test)]
@@ -273,5 +319,28 @@ mod tests {
         assert!(serde_json::from_value::<Contract>(json!({})).is_ok());
         assert!(serde_json::from_value::<Entitlement>(json!({"hasAccess": null})).is_err());
         assert!(serde_json::from_value::<Entitlement>(json!({"expiresAt": 1})).is_err());
+    }
+
+    #[test]
+    fn what_no_tag_hangs_on_is_read_where_it_is_text_and_passed_over_where_it_is_not() {
+        let contract = |value| serde_json::from_value::<Contract>(value).unwrap();
+        let read = contract(json!({"createdAt": "2025-01-01", "nextBillAt": 5, "expiresAt": null,
+            "willCancelAt": {"at": "2026-01-01"}}));
+        assert_eq!(read.created_at.as_deref(), Some("2025-01-01"));
+        assert_eq!((read.next_bill_at, read.expires_at, read.will_cancel_at), (None, None, None));
+    }
+
+    #[test]
+    fn a_moment_has_an_offset_or_is_in_utc() {
+        for (text, expected) in [
+            ("2026-01-01T00:30:00+01:00", Some("2025-12-31T23:30:00Z")),
+            (" 2026-01-01T00:30:00.5Z ", Some("2026-01-01T00:30:00.5Z")),
+            ("2026-01-01T00:30:00", Some("2026-01-01T00:30:00Z")),
+            ("2026-01-01", Some("2026-01-01T00:00:00Z")),
+            ("1. januar", None),
+            ("", None),
+        ] {
+            assert_eq!(moment(text), expected.map(|it| it.parse().unwrap()), "{text}");
+        }
     }
 }

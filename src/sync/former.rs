@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::Syncer;
 use super::contact::Found;
 use super::decision::Write;
+use super::source::Source;
 use crate::mailmojo::models::ContactData;
 use crate::memory::Memory;
 use crate::merge::leaving::{Old, has_moved};
@@ -112,17 +113,18 @@ impl Former {
 }
 
 impl Syncer {
-    /// The contact of the address that `memory` has, where `email` is another one.
+    /// The contact of the address that `memory` has, where Sesamy has another one. The row of a list is not believed in that:
+    /// the profile is to be asked first.
     pub(super) async fn moved_from(
         &self,
         user: &UserId,
         memory: &Memory,
-        email: &str,
+        source: &Source,
         attempt: &Attempt,
         mask: &mut Mask,
     ) -> Result<Option<Former>, Failure> {
         match &memory.email {
-            Some(before) if has_moved(memory, email) => {
+            Some(before) if source.is_whole && has_moved(memory, &source.email) => {
                 self.former(user, before.as_str(), attempt, mask).await.map(Some)
             }
             _ => Ok(None),

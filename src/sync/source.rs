@@ -6,7 +6,8 @@ use jiff::Timestamp;
 
 use super::outcome::Reason;
 use super::{Known, Syncer};
-use crate::merge::Person;
+use crate::fields::{Answer, CustomFields, Facts};
+use crate::merge::{Change, Person};
 use crate::personal::Mask;
 use crate::sesamy::models::{Contract, Entitlement, Profile};
 use crate::tags::{self, Reasons};
@@ -43,11 +44,21 @@ pub(super) struct Nobody {
 }
 
 impl Source {
-    fn new(email: String, profile: Profile, is_whole: bool, bought: Option<Bought>, now: Timestamp) -> Self {
+    fn new(
+        email: String,
+        profile: Profile,
+        is_whole: bool,
+        bought: Option<Bought>,
+        custom: &CustomFields,
+        now: Timestamp,
+    ) -> Self {
+        let (contracts, entitlements) =
+            bought.as_ref().map_or_else(Default::default, |it| (&it.contracts[..], &it.entitlements[..]));
         let person = Person {
             first_name: profile.wanted_first_name(),
             last_name: profile.wanted_last_name(),
             phone: profile.wanted_phone(),
+            custom: custom.wanted(&Facts { profile: &profile, contracts, entitlements, now }),
         };
         let reasons = match &bought {
             Some(it) => tags::reasons(&profile, &it.contracts, &it.entitlements, now),
@@ -70,9 +81,15 @@ impl Source {
         Known { profile: Some(self.profile), contracts, entitlements }
     }
 
-    /// Whether a tag may be missing only because the row of a list left out the profile's own.
-    pub(super) fn may_lack_tags(&self) -> bool {
-        !self.is_whole && self.profile.tags.is_none()
+    /// Whether `change` may take something away only because the row of a list left out what the profile has: its tags, or
+    /// what a custom field comes from.
+    pub(super) fn may_lack_what_goes(&self, change: &Change) -> bool {
+        let is_of_profile = |name: &String| {
+            let field = self.person.custom.iter().find(|field| field.name == *name);
+            field.is_some_and(|field| field.source.answer() == Answer::Profile)
+        };
+        let lacks_tags = self.profile.tags.is_none() && !change.tags_removed.is_empty();
+        !self.is_whole && (lacks_tags || change.cleared.iter().any(is_of_profile))
     }
 }
 
@@ -110,7 +127,7 @@ impl Syncer {
         } else {
             None
         };
-        Ok(Ok(Source::new(email, profile, is_whole, bought, self.now())))
+        Ok(Ok(Source::new(email, profile, is_whole, bought, &self.options.custom_fields, self.now())))
     }
 
     /// The same with the profile read singly, where `source` was taken from the row of a list.
@@ -126,7 +143,9 @@ impl Syncer {
         };
         profile.mask_into(mask);
         Ok(match address(&profile) {
-            Ok(email) => Ok(Source::new(email, profile, true, source.bought, self.now())),
+            Ok(email) => {
+                Ok(Source::new(email, profile, true, source.bought, &self.options.custom_fields, self.now()))
+            }
             Err(reason) => Err(Nobody { reason, profile: Some(profile), asked: true }),
         })
     }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::clock::Clock;
+use crate::fields::Source;
 use crate::merge::KeepTags;
 use crate::sandbox::{Mailmojo, Route, Sandbox, Sesamy, contact, contract, entitlement, user};
 use crate::upstream::rest::{Policy, Rest};
@@ -37,6 +38,17 @@ fn upstream(api: Api, base: &str, token: &str) -> Upstream {
 }
 
 impl Town {
+    /// The same, with these custom fields.
+    async fn with_kari_and(fields: &[(&str, Source)]) -> Self {
+        let mut town = Self::with_kari().await;
+        let fields = fields.iter().map(|(name, source)| ((*name).to_owned(), *source)).collect();
+        town.syncer.options.custom_fields = CustomFields::new(fields);
+        let list = Mailmojo::LIST.try_into().unwrap();
+        let mailmojo = upstream(Api::Mailmojo, town.sandbox.mailmojo.url(), Mailmojo::FIXED_TOKEN);
+        town.syncer.mailmojo = Arc::new(mailmojo::Client::new(mailmojo, list).reading_custom(true));
+        town
+    }
+
     /// Kari, a subscriber with a tag of her own, whose contact has that tag, an old one, and somebody else's.
     async fn with_kari() -> Self {
         static PROVIDER: Once = Once::new();
@@ -53,6 +65,7 @@ impl Town {
             guest_user_id_prefixes: vec!["guest|".into()],
             derive_tags: true,
             dry_run: false,
+            custom_fields: CustomFields::default(),
             rules: Rules { create_contacts: true, keep_tags: KeepTags::default() },
         };
         let list = Mailmojo::LIST.try_into().unwrap();
@@ -170,6 +183,33 @@ async fn a_row_that_leaves_out_an_address_or_tags_is_not_trusted_with_them() {
     assert_eq!((town.reads(), decision.report().outcome), ([1, 1, 1, 2], Outcome::Created));
     let body = decision.request().unwrap().body.clone().unwrap();
     assert_eq!(body["email"], "kari@example.org");
+}
+
+#[tokio::test]
+async fn a_row_that_leaves_out_what_a_custom_field_comes_from_does_not_empty_it() {
+    let town = Town::with_kari_and(&[("firm", Source::Company), ("plan", Source::ActiveProducts)]).await;
+    town.sandbox.sesamy.set_field("u1", "company", "Avisa AS");
+    let custom_of =
+        |decision: &Decision| decision.request().unwrap().body.as_ref().unwrap()["custom"].clone();
+    let row = json!({"id": "u1", "email": "kari@example.com", "tags": ["Early bird"]});
+    // Nothing is lost by not knowing what it is.
+    let decision = town.decide(known(row.clone(), None)).await;
+    assert_eq!((town.reads(), custom_of(&decision)), ([0, 1, 1, 1], json!({"plan": "plus"})));
+    town.sandbox
+        .mailmojo
+        .edit("kari@example.com", |it| _ = it.custom.insert("firm".to_owned(), "Avisa".into()));
+    let decision = town.decide(known(row.clone(), None)).await;
+    assert_eq!(
+        (town.reads(), custom_of(&decision)),
+        ([1, 1, 1, 1], json!({"firm": "Avisa AS", "plan": "plus"}))
+    );
+    // What comes from elsewhere than the profile is not the row's to tell.
+    town.sandbox
+        .mailmojo
+        .edit("kari@example.com", |it| it.custom = [("plan".to_owned(), "x".into())].into_iter().collect());
+    town.sandbox.sesamy.set_entitlements("u1", Vec::<Value>::new());
+    let decision = town.decide(known(row, None)).await;
+    assert_eq!((town.reads(), custom_of(&decision)), ([0, 1, 1, 1], json!({"plan": ""})));
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 
 use maud::{Markup, html};
 
-use crate::merge::why::{Field, Tag, TagWhy};
+use crate::merge::why::{Custom, Field, Tag, TagWhy};
 use crate::operations::preview::{Facts, OldContactNow, Preview, Request};
 use crate::personal::Personal;
 
@@ -17,6 +17,7 @@ pub(super) fn shown(preview: &Preview) -> Markup {
         }
         @if let Some(old) = &preview.old_contact { (old_contact(old)) }
         @if !preview.fields.is_empty() { (fields(&preview.fields)) }
+        @if !preview.custom_fields.is_empty() { (custom_fields(&preview.custom_fields)) }
         @if !preview.tags.is_empty() { (tags(&preview.tags)) }
         @if let Some(facts) = &preview.profile { (profile(facts)) }
         @if let Some(request) = preview.old_contact.as_ref().and_then(|old| old.request.as_ref()) {
@@ -67,6 +68,36 @@ fn fields(fields: &[Field]) -> Markup {
                                 @if field.changes { ins { (text(&field.sesamy)) } } @else { span.muted { "stays" } }
                             }
                             td data-label="Why" { (field.why.to_string()) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn custom_fields(fields: &[Custom]) -> Markup {
+    html! {
+        h3 { "Custom fields" }
+        div.scroll {
+            table {
+                caption.unseen { "Custom fields of the contact, now and after" }
+                thead { tr {
+                    th scope="col" { "Field" } th scope="col" { "Now" } th scope="col" { "Then" } th scope="col" { "Source" }
+                } }
+                tbody {
+                    @for field in fields {
+                        tr {
+                            th scope="row" { code { (field.name) } }
+                            td data-label="Now" { (text(&field.now)) }
+                            td data-label="Then" {
+                                @match (field.changes, &field.sesamy) {
+                                    (true, Some(value)) => { ins { (value.as_str()) } }
+                                    (true, None) => { del { "emptied" } }
+                                    (false, _) => { span.muted { "stays" } }
+                                }
+                            }
+                            td data-label="Source" { (field.source.to_string()) }
                         }
                     }
                 }

@@ -87,6 +87,23 @@ impl Stage {
         }
     }
 
+    /// The contact once it `is_so`.
+    pub(super) async fn contact_when(
+        &self,
+        email: &str,
+        is_so: impl Fn(&Value) -> bool,
+    ) -> Result<Option<Value>, DemoError> {
+        const LOOK_AGAIN: Duration = Duration::from_millis(100);
+        let began = Instant::now();
+        loop {
+            match self.contact(email).await? {
+                Some(contact) if is_so(&contact) => return Ok(Some(contact)),
+                _ if began.elapsed() > PATIENCE => return Err(DemoError::NeverIdle(PATIENCE.as_secs())),
+                _ => tokio::time::sleep(LOOK_AGAIN).await,
+            }
+        }
+    }
+
     /// The contact as Mailmojo's API answers it; none where there is none.
     pub(super) async fn contact(&self, email: &str) -> Result<Option<Value>, DemoError> {
         let url = format!("{}/v1/contacts/{}/", self.sandbox.mailmojo.url(), encoded(email));

@@ -1,5 +1,7 @@
 //! The story: chapter by chapter what happens at Sesamy, which events it sends, and what becomes of the contact.
 
+use std::time::Duration;
+
 use anstyle::Style;
 use serde_json::Value;
 
@@ -32,7 +34,9 @@ pub(super) async fn tell(stage: &Stage) -> Result<(), DemoError> {
     a_guest(stage).await?;
     a_burst(stage).await?;
     an_outage(stage).await?;
-    a_cancelled_contract(stage).await
+    a_cancelled_contract(stage).await?;
+    access_that_ends(stage).await?;
+    a_changed_address(stage).await
 }
 
 async fn a_new_subscriber(stage: &Stage) -> Result<(), DemoError> {
@@ -198,6 +202,54 @@ async fn a_cancelled_contract(stage: &Stage) -> Result<(), DemoError> {
     expect_tag(&after, "styremedlem", true)
 }
 
+async fn access_that_ends(stage: &Stage) -> Result<(), DemoError> {
+    // Long enough for the first sync on a machine that does other things too.
+    const ACCESS: Duration = Duration::from_secs(5);
+    let ends = jiff::Timestamp::now() + ACCESS;
+    let trial = entitlement("e-nora", "trial").title("Prøvetid").expires_at(&ends.to_string());
+    stage.sandbox.sesamy.put_user(user("email|nora").email("nora@example.com").entitlement(trial));
+    let with_access = play(stage, &Chapter {
+        title: "Access that ends by itself",
+        text: "Nora has a trial that ends in a few seconds. Sesamy sends no event when it does; the service knows the time.",
+        user: "email|nora",
+        email: "nora@example.com",
+        events: &["userVendor.1#new"],
+    })
+    .await?;
+    expect_tag(&with_access, "sesamy_active_sku_trial", true)?;
+    let after = stage
+        .contact_when("nora@example.com", |contact| !has_tag(contact, "sesamy_active_sku_trial"))
+        .await?;
+    let late = jiff::Timestamp::now().duration_since(ends);
+    say(&format!(
+        "     {FAINT}no event; in step {:.1} s after the access ended{FAINT:#}",
+        late.as_secs_f64()
+    ))?;
+    say(&table("nora@example.com", Mailmojo::LIST, with_access.as_ref(), after.as_ref()))?;
+    expect_tag(&after, "sesamy_active_sku_trial", false)
+}
+
+async fn a_changed_address(stage: &Stage) -> Result<(), DemoError> {
+    const OLD: &str = "kari@example.com";
+    const NEW: &str = "kari.nordmann@example.com";
+    stage.sandbox.mailmojo.add_tag(OLD, "bokklubb");
+    stage.sandbox.sesamy.set_field("email|kari", "email", NEW);
+    let before = stage.contact(OLD).await?;
+    let new = play(stage, &Chapter {
+        title: "A changed address",
+        text: "Kari has another address. Her new contact gets the tags; the old one loses them, and keeps what is the\n     publisher's own.",
+        user: "email|kari",
+        email: NEW,
+        events: &["userVendor.1#update"],
+    })
+    .await?;
+    let old = stage.contact(OLD).await?;
+    say(&table(OLD, Mailmojo::LIST, before.as_ref(), old.as_ref()))?;
+    expect_tag(&new, "sesamy_active_subscriber", true)?;
+    expect_tag(&old, "sesamy_active_subscriber", false)?;
+    expect_tag(&old, "bokklubb", true)
+}
+
 /// Plays a chapter and shows the contact; the contact after it.
 async fn play(stage: &Stage, chapter: &Chapter<'_>) -> Result<Option<Value>, DemoError> {
     let before = stage.contact(chapter.email).await?;
@@ -242,9 +294,13 @@ fn expect(what: &'static str, expected: &str, found: String) -> Result<(), DemoE
     Err(DemoError::Unexpected { what, expected: expected.to_owned(), found })
 }
 
+fn has_tag(contact: &Value, tag: &str) -> bool {
+    let tags = contact.get("tags").and_then(Value::as_array);
+    tags.into_iter().flatten().any(|it| it.as_str() == Some(tag))
+}
+
 fn expect_tag(contact: &Option<Value>, tag: &str, present: bool) -> Result<(), DemoError> {
-    let tags = contact.as_ref().and_then(|contact| contact.get("tags")).and_then(Value::as_array);
-    let found = tags.into_iter().flatten().any(|it| it.as_str() == Some(tag));
+    let found = contact.as_ref().is_some_and(|contact| has_tag(contact, tag));
     let word = |present: bool| format!("{tag} {}", if present { "there" } else { "gone" });
     expect("the tags at the end of a chapter", &word(present), word(found))
 }

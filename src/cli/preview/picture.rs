@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use anstyle::{AnsiColor, Color, Style};
 
-use crate::merge::why::{Field, FieldWhy, List, Tag, TagWhy};
+use crate::merge::why::{Custom, Field, FieldWhy, List, Tag, TagWhy};
 use crate::operations::preview::{ContactNow, Facts, OldContactNow, Preview, Request};
 use crate::personal::Personal;
 use crate::tags::Reason;
@@ -118,10 +118,15 @@ fn rows(preview: &Preview) -> Vec<Row> {
         rows.extend(of_old_contact(old));
     }
     rows.extend(preview.fields.iter().map(of_field));
-    let first = rows.len();
-    rows.extend(preview.tags.iter().map(of_tag));
-    if let Some(row) = rows.get_mut(first) {
-        row.label = "tags";
+    for (label, more) in [
+        ("custom", preview.custom_fields.iter().map(of_custom).collect::<Vec<_>>()),
+        ("tags", preview.tags.iter().map(of_tag).collect()),
+    ] {
+        let first = rows.len();
+        rows.extend(more);
+        if let Some(row) = rows.get_mut(first) {
+            row.label = label;
+        }
     }
     rows
 }
@@ -168,6 +173,19 @@ fn of_field(field: &Field) -> Row {
     };
     let value = value.unwrap_or_else(|| "–".to_owned());
     Row { label, mark: if field.changes { '+' } else { '=' }, value, reasons: vec![reason] }
+}
+
+fn of_custom(field: &Custom) -> Row {
+    let text = |value: &Option<Personal>| value.as_ref().map(|it| it.as_str().to_owned());
+    let (now, sesamy) = (text(&field.now), text(&field.sesamy));
+    let (mark, value, reason) = match (field.changes, &now, sesamy) {
+        (true, None, Some(sesamy)) => ('+', sesamy, String::new()),
+        (true, Some(now), Some(sesamy)) => ('+', sesamy, format!(", now: {now}")),
+        (true, _, None) => ('-', now.unwrap_or_default(), ": Sesamy has none".to_owned()),
+        (false, _, _) => ('=', now.unwrap_or_else(|| "–".to_owned()), String::new()),
+    };
+    let reasons = vec![format!("{}{reason}", field.source)];
+    Row { label: "", mark, value: format!("{}: {value}", field.name), reasons }
 }
 
 fn of_tag(tag: &Tag) -> Row {

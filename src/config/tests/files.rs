@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use secrecy::ExposeSecret;
 
 use super::*;
+use crate::fields::Source;
 
 const DEFAULT: &str = include_str!("../../../config/default.toml");
 const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/example.toml");
@@ -16,12 +17,22 @@ fn the_example_is_complete_and_without_warnings() {
     assert!(loaded.settings.sync.dry_run);
 }
 
+fn is_table(section: &str) -> bool {
+    table::by_name(section).is_some_and(|spec| spec.table)
+}
+
 #[test]
 fn the_shipped_defaults_name_every_setting_and_no_other_each_under_a_comment() {
     let (mut section, mut before, mut named) = ("", "", BTreeSet::new());
     for line in DEFAULT.lines() {
         if let Some(header) = line.strip_prefix('[') {
             section = header.trim_end_matches(']');
+            if is_table(section) {
+                named.insert(section.to_owned());
+            }
+        }
+        if is_table(section) {
+            continue; // what is in it are examples
         }
         let setting = line.trim_start_matches("# ").split_once(" = ").map(|(key, _)| key);
         let is_key = |key: &str| key.chars().all(|c| c.is_ascii_lowercase() || c == '_');
@@ -46,6 +57,11 @@ fn the_shipped_defaults_still_work_with_every_comment_mark_taken_off() {
     let layer = super::super::sources::file(file.path(), &mut problems).unwrap();
     assert_eq!(problems, []);
     assert!(table::SETTINGS.iter().all(|spec| layer.has(spec)));
+    let examples = layer.get(table::by_name("mailmojo.custom_fields").unwrap()).unwrap().clone();
+    for (name, source) in examples.into_table().unwrap() {
+        let source = source.into_string().unwrap();
+        assert!(Source::named(&source).is_some(), "{name} = {source}");
+    }
 }
 
 #[test]

@@ -140,6 +140,9 @@ fn every_setting_is_looked_at_and_none_may_be_empty_or_a_table() {
             let message = refused(load(&env), &spec.name());
             assert!(message.contains(&format!("{} is empty", spec.name())), "{message}");
         }
+        if spec.table {
+            continue;
+        }
         let text = format!("[{}]\n{} = {{}}", spec.section, spec.key);
         let message = refused(load_file(&text), &spec.name());
         assert!(message.contains("is a table"), "{message}");

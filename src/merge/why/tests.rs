@@ -39,6 +39,34 @@ fn each_field_tells_why_it_is_written_or_stays() {
 }
 
 #[test]
+fn each_custom_field_of_ours_tells_what_it_holds_and_what_it_should() {
+    let ours = |name: &str, value: Option<&str>| CustomField {
+        name: name.to_owned(),
+        source: Source::ActiveSkus,
+        value: value.map(Personal::new),
+    };
+    let custom = vec![ours("a", Some("1")), ours("b", Some("1")), ours("c", None), ours("d", None)];
+    let person = Person { custom, ..Person::default() };
+    let there = Contact {
+        custom: serde_json::from_value(json!({"a": 1, "b": [1], "d": true, "shoe": 38})).unwrap(),
+        ..Contact::default()
+    };
+    let membership = Membership::NotOnList;
+    let told = explain(&person, &Reasons::new(), Some((&there, &membership)), None, &rules());
+    assert_eq!(
+        serde_json::to_value(told.custom_fields).unwrap(),
+        json!([
+            {"name": "a", "source": "active_skus", "changes": false, "now": "1", "sesamy": "1"},
+            {"name": "b", "source": "active_skus", "changes": true, "now": "[1]", "sesamy": "1"},
+            {"name": "c", "source": "active_skus", "changes": false, "now": null, "sesamy": null},
+            {"name": "d", "source": "active_skus", "changes": true, "now": "true", "sesamy": null},
+        ])
+    );
+    let nobody = explain(&person, &Reasons::new(), None, None, &Rules { create_contacts: false, ..rules() });
+    assert_eq!(nobody.custom_fields, []);
+}
+
+#[test]
 fn each_tag_tells_why_it_comes_goes_or_stays() {
     let there = contact(
         json!({"tags": ["vip", "sesamy_old", "sesamy_made_single_purchase", "abc", "vip", "sesamy_b"]}),
@@ -100,6 +128,12 @@ proptest! {
             prop_assert!(!field.changes || field.sesamy == *written);
         }
         prop_assert!(!told.fields.is_empty() || *data == nothing.data);
+        prop_assert_eq!(told.custom_fields.iter().any(|it| it.changes), data.custom.is_some());
+        for field in told.custom_fields.iter().filter(|it| it.changes) {
+            let written = data.custom.as_ref().and_then(|custom| custom.get(&field.name)).and_then(|it| it.text());
+            prop_assert_eq!(written.as_deref(), Some(field.sesamy.as_ref().map_or("", Personal::as_str)));
+            prop_assert_eq!(change.cleared.contains(&field.name), field.sesamy.is_none());
+        }
         let of = |why: TagWhy| -> Vec<String> {
             told.tags.iter().filter(|it| it.why == why).map(|it| it.tag.clone()).collect()
         };

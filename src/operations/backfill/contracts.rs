@@ -1,14 +1,15 @@
-//! Everybody's contracts, by user, as slim as tags need them.
+//! Everybody's contracts, by user, as slim as tags and custom fields need them.
 //!
 //! A publisher may have hundreds of thousands, and they are kept for as long as a look at all users takes. Words that
 //! many share are kept once.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::num::NonZeroI64;
 
 use crate::clock::Millis;
 use crate::sesamy::bulk::ContractRow;
-use crate::sesamy::models::{Contract, Item};
+use crate::sesamy::models::{Contract, Item, moment};
 use crate::user::UserId;
 
 /// A whole list of contracts.
@@ -29,7 +30,7 @@ struct OfUser {
     is_odd: bool,
 }
 
-/// A contract with nothing but what a tag can follow from, and when it was changed.
+/// A contract with nothing but what a tag or a custom field can follow from, and when it was changed.
 #[derive(Debug)]
 struct Slim {
     id: Option<Box<str>>,
@@ -37,7 +38,31 @@ struct Slim {
     duration: Option<Word>,
     is_active: Option<bool>,
     purchase_types: Option<Box<[Option<Word>]>>,
+    times: Times,
     updated_at: Option<i64>,
+}
+
+/// When a contract was made, is paid and ends, as far as that can be read.
+#[derive(Debug, Hash)]
+struct Times {
+    created: Moment,
+    next_bill: Moment,
+    expires: Moment,
+    will_cancel: Moment,
+}
+
+/// A moment or none, in eight bytes. (Midnight of 1970-01-01 is none: no contract has that.)
+#[derive(Debug, Hash)]
+struct Moment(Option<NonZeroI64>);
+
+impl Moment {
+    fn of(text: Option<String>) -> Self {
+        Self(text.as_deref().and_then(moment).and_then(|at| NonZeroI64::new(at.as_millisecond())))
+    }
+
+    fn text(&self) -> Option<String> {
+        self.0.map(|at| Millis(at.get()).to_string())
+    }
 }
 
 /// Texts that come again and again, each kept once.
@@ -115,7 +140,8 @@ impl Contracts {
             let mut hasher = DefaultHasher::new();
             let kinds = slim.purchase_types.iter().flatten().map(|kind| self.words.text(*kind));
             let words = (self.words.text(slim.status), self.words.text(slim.duration));
-            (&slim.id, words, slim.is_active, slim.updated_at, kinds.collect::<Vec<_>>()).hash(&mut hasher);
+            (&slim.id, words, slim.is_active, &slim.times, slim.updated_at).hash(&mut hasher);
+            kinds.collect::<Vec<_>>().hash(&mut hasher);
             hasher.finish()
         };
         of_user.contracts.iter().map(one).fold(u64::from(of_user.is_odd), u64::wrapping_add)
@@ -135,6 +161,12 @@ impl Contracts {
             status: self.words.number(contract.status),
             duration: self.words.number(contract.contract_duration),
             is_active: contract.is_active,
+            times: Times {
+                created: Moment::of(contract.created_at),
+                next_bill: Moment::of(contract.next_bill_at),
+                expires: Moment::of(contract.expires_at),
+                will_cancel: Moment::of(contract.will_cancel_at),
+            },
             updated_at,
         }
     }
@@ -148,6 +180,10 @@ impl Contracts {
             is_active: slim.is_active,
             contract_duration: self.words.text(slim.duration),
             items: slim.purchase_types.as_ref().map(|kinds| kinds.iter().map(item).collect()),
+            created_at: slim.times.created.text(),
+            next_bill_at: slim.times.next_bill.text(),
+            expires_at: slim.times.expires.text(),
+            will_cancel_at: slim.times.will_cancel.text(),
         }
     }
 }

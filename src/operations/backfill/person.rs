@@ -4,6 +4,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::age::{ReadAt, TooOld};
 use super::desk::Desk;
+use crate::fields::Answer;
 use crate::memory::Memory;
 use crate::queue::{Job, Lane, LeaseRequest, UserLease};
 use crate::sync::{Decision, Known, Report, SyncError};
@@ -52,10 +53,14 @@ pub(super) enum Turn {
     Forgotten,
 }
 
-/// Whether what `report` tells may come of a contract that the list of all has not told: a row that moves between two
-/// pages while they are read is on neither of them. Without it a tag would go, or access would seem to be a gift.
-fn may_lack_a_contract(report: &Report) -> bool {
-    report.tags_removed.iter().any(|tag| tags::OF_CONTRACTS.contains(&tag.as_str()))
+/// Whether what `decision` would write may come of a contract that the list of all has not told: a row that moves between
+/// two pages while they are read is on neither of them. Without it a tag would go, access would seem to be a gift, or a
+/// custom field would tell of the others alone.
+fn may_lack_a_contract(decision: &Decision) -> bool {
+    let report = decision.report();
+    let custom_fields = decision.explanation().map(|it| it.custom_fields.as_slice()).unwrap_or_default();
+    custom_fields.iter().any(|field| field.changes && field.source.answer() == Answer::Contracts)
+        || report.tags_removed.iter().any(|tag| tags::OF_CONTRACTS.contains(&tag.as_str()))
         || report.tags_added.iter().any(|tag| tag == tags::GIFTED)
 }
 
@@ -145,7 +150,7 @@ impl Desk {
         let Some(read_at) = read_at.filter(|_| decision.changes()) else { return Ok(decision) };
         // A dry run writes nothing, and is right as of its pages.
         let mut again = if self.dry_run { TooOld::default() } else { read_at.too_old(self.now()) };
-        again.contracts |= read_at.contracts.is_some() && may_lack_a_contract(decision.report());
+        again.contracts |= read_at.contracts.is_some() && may_lack_a_contract(&decision);
         if !again.any() {
             return Ok(decision);
         }

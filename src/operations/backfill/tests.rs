@@ -79,8 +79,13 @@ impl Town {
         let sesamy = upstream(Api::Sesamy, sandbox.sesamy.url(), Sesamy::FIXED_TOKEN);
         let mailmojo = upstream(Api::Mailmojo, sandbox.mailmojo.url(), Mailmojo::FIXED_TOKEN);
         let rules = Rules { create_contacts: true, keep_tags: KeepTags::default() };
-        let options =
-            sync::Options { guest_user_id_prefixes: vec![], derive_tags: true, dry_run: false, rules };
+        let options = sync::Options {
+            guest_user_id_prefixes: vec![],
+            derive_tags: true,
+            dry_run: false,
+            custom_fields: Default::default(),
+            rules,
+        };
         let mailmojo = mailmojo::Client::new(mailmojo, Mailmojo::LIST.try_into().unwrap());
         let syncer = Arc::new(Syncer::new(
             sesamy::Client::new(sesamy),

@@ -6,20 +6,22 @@ use sqlx::postgres::{PgConnection, PgRow};
 
 use super::statements::{server_time, storable};
 use crate::clock::Millis;
+use crate::queue::Rates;
 use crate::queue::apis::{ApiState, Apis, RestColumns};
+use crate::queue::command::{Command, News};
 use crate::upstream::rest::Shared;
 use crate::upstream::{Api, Used};
 
 const READ: &str = "
     SELECT api, used, revision, rest_why, rest_until, rest_doublings, rest_answer, probe_owner, probe_until,
-        background_used, paused_at
+        background_used, paused_at, braked_at
     FROM apis WHERE connection = 'default'";
 
 /// The time is read once the rows are locked, however long that took.
 const LOCK: &str = concat!(
     "WITH locked AS MATERIALIZED (
         SELECT api, used, revision, rest_why, rest_until, rest_doublings, rest_answer, probe_owner, probe_until,
-            background_used, paused_at
+            background_used, paused_at, braked_at
         FROM apis WHERE connection = 'default' ORDER BY api FOR UPDATE)
     SELECT *, ",
     server_time!(),
@@ -28,7 +30,7 @@ const LOCK: &str = concat!(
 
 const WRITE: &str = "
     UPDATE apis SET used = $2, revision = $3, rest_why = $4, rest_until = $5, rest_doublings = $6, rest_answer = $7,
-        probe_owner = $8, probe_until = $9, background_used = $10, paused_at = $11
+        probe_owner = $8, probe_until = $9, background_used = $10, paused_at = $11, braked_at = $12
     WHERE connection = 'default' AND api = $1";
 
 /// Both rows under lock, as they were found and as they are to be.
@@ -76,11 +78,29 @@ impl Locked {
                     .bind(rest.probe_until)
                     .bind(state.background_used.0)
                     .bind(state.paused_at.map(|since| since.0))
+                    .bind(state.braked_at.map(|since| since.0))
                     .execute(&mut *transaction)
                     .await?;
             }
         }
         Ok(())
+    }
+}
+
+/// Whether the other replicas are to look at once at what they all know.
+pub(super) fn is_for_all_at_once(ask: &Command) -> bool {
+    matches!(ask, Command::Know { news: News::Resume | News::Brake | News::Release, .. })
+}
+
+/// What an ask comes to, while the rows of both APIs are locked.
+pub(super) fn carry_out(ask: &mut Command, apis: &mut Apis, now: Millis, rates: &Rates) {
+    match ask {
+        Command::TakeCall { api, lane, answer } => answer.hold(apis.take_call(*api, *lane, now, rates)),
+        Command::Know { news, answer } => {
+            apis.hear(news, now);
+            answer.hold(apis.known());
+        }
+        _ => {}
     }
 }
 
@@ -109,7 +129,7 @@ fn state(row: &PgRow) -> sqlx::Result<ApiState> {
         used: Used(row.try_get("used")?),
         background_used: Used(row.try_get("background_used")?),
         rest: Shared::from(columns),
-        braked_at: None,
         paused_at: row.try_get::<Option<i64>, _>("paused_at")?.map(Millis),
+        braked_at: row.try_get::<Option<i64>, _>("braked_at")?.map(Millis),
     })
 }

@@ -5,23 +5,31 @@
 
 use std::slice;
 
-use sqlx::postgres::PgConnection;
-use sqlx::{Connection, Row};
+use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::{Connection, Row as _};
 
-use super::apis;
+use super::forgotten;
 use super::lanes::counted;
 use super::statements::{self, millis};
+use super::{apis, memory};
 use crate::clock::Millis;
+use crate::memory::Memory;
+use crate::queue::forgetting::ForgettingKey;
 use crate::queue::lease::Standing;
 use crate::queue::{Job, Lane, LeaseRequest, NextDue, Options, UserLease};
 use crate::upstream::PerApi;
 
-const FIND: &str = "
-    SELECT lane, due_at, lease_owner, attempts, unsettled, failing_since, generation, parked_at, synced_at
-    FROM users WHERE connection = 'default' AND user_id = $1 FOR NO KEY UPDATE";
+const FIND: &str = concat!(
+    "SELECT lane, due_at, lease_owner, attempts, unsettled, failing_since, generation, parked_at, synced_at, ",
+    memory::memory!(),
+    " FROM users WHERE connection = 'default' AND user_id = $1 FOR NO KEY UPDATE"
+);
 
+/// But nobody who was forgotten; the lock is as in a push.
 const INTRODUCE: &str = "
-    INSERT INTO users (connection, user_id, generation, event_type, lane) VALUES ('default', $1, 0, $2, $3)
+    INSERT INTO users (connection, user_id, generation, event_type, lane)
+    SELECT 'default', $1, 0, $2, $3
+    WHERE NOT EXISTS (SELECT FROM forgotten WHERE connection = 'default' AND hash = $4 FOR KEY SHARE)
     ON CONFLICT (connection, user_id) DO NOTHING";
 
 const LEASE: &str = "
@@ -35,6 +43,7 @@ pub(super) struct Asked<'a> {
     pub(super) request: &'a LeaseRequest,
     /// Of the lease, the same in every try: where the answer to one was lost, the next finds what it did.
     pub(super) name: i64,
+    pub(super) key: &'a ForgettingKey,
     /// The time, where it is given by hand.
     pub(super) given: Option<Millis>,
     pub(super) options: &'a Options,
@@ -45,6 +54,14 @@ pub(super) struct Found {
     pub(super) lease: UserLease,
     /// What is due next; none where nothing was changed.
     pub(super) next_due: Option<NextDue>,
+}
+
+/// The user's row.
+struct Row {
+    /// Under which lease it is, if under any.
+    owner: Option<i64>,
+    standing: Standing,
+    memory: Memory,
 }
 
 /// Leases the user, if nobody else holds the row and both APIs allow it.
@@ -61,22 +78,25 @@ pub(super) async fn lease(connection: &mut PgConnection, asked: Asked<'_>) -> sq
 }
 
 async fn attempt(transaction: &mut PgConnection, asked: Asked<'_>) -> sqlx::Result<UserLease> {
-    let Asked { request, name, given, options } = asked;
-    let (owner, row) = find(transaction, request).await?;
+    let Asked { request, name, given, options, .. } = asked;
+    let Some(Row { owner, standing, memory }) = find(transaction, asked).await? else {
+        return Ok(UserLease::Forgotten);
+    };
     let mut shared = apis::lock(transaction, given).await?;
     let (now, rates) = (shared.now, options.rates.with_calls(request.calls));
     shared.apis.check(now, &rates);
     if owner == Some(name) {
         // A try before did it all, and its answer was lost. Its calls were taken with it: nothing is written.
-        let mut job = job(asked, row);
-        let began = row.due_at.map_or(now, |until| Millis(until.0.saturating_sub(millis(options.lease))));
+        let mut job = job(asked, standing, memory);
+        let began =
+            standing.due_at.map_or(now, |until| Millis(until.0.saturating_sub(millis(options.lease))));
         shared.apis.leased(slice::from_mut(&mut job), began, began.plus(options.lease), &rates);
         return Ok(UserLease::Leased(Box::new(job)));
     }
     // Nobody knows a user of no generation: the row is of this transaction.
-    let row = Some(&row).filter(|row| row.generation > 0);
+    let row = Some(&standing).filter(|row| row.generation > 0);
     let mut job = match shared.apis.ask(request, row, now, &rates) {
-        Ok(standing) => job(asked, standing),
+        Ok(standing) => job(asked, standing, memory),
         Err(refusal) => return Ok(refusal),
     };
     let until = now.plus(options.lease);
@@ -86,21 +106,28 @@ async fn attempt(transaction: &mut PgConnection, asked: Asked<'_>) -> sqlx::Resu
     Ok(UserLease::Leased(Box::new(job)))
 }
 
-/// The user's row, which is made where there is none, and under which lease it is.
-async fn find(
-    transaction: &mut PgConnection,
-    request: &LeaseRequest,
-) -> sqlx::Result<(Option<i64>, Standing)> {
-    let user = request.user.as_str();
-    let row = match sqlx::query(FIND).bind(user).fetch_optional(&mut *transaction).await? {
-        Some(row) => row,
-        None => {
-            let lane = request.lane as i16;
-            let introduce = sqlx::query(INTRODUCE).bind(user).bind(request.cause).bind(lane);
-            introduce.execute(&mut *transaction).await?;
-            sqlx::query(FIND).bind(user).fetch_one(&mut *transaction).await?
-        }
-    };
+/// The user's row, which is made where there is none; none where the user was forgotten and is to stay so.
+async fn find(transaction: &mut PgConnection, asked: Asked<'_>) -> sqlx::Result<Option<Row>> {
+    let user = asked.request.user.as_str();
+    if let Some(found) = sqlx::query(FIND).bind(user).fetch_optional(&mut *transaction).await? {
+        return row(&found).map(Some);
+    }
+    introduce(transaction, asked).await?;
+    let found = sqlx::query(FIND).bind(user).fetch_optional(transaction).await?;
+    found.as_ref().map(row).transpose()
+}
+
+async fn introduce(transaction: &mut PgConnection, asked: Asked<'_>) -> sqlx::Result<()> {
+    let LeaseRequest { user, cause, lane, again, .. } = asked.request;
+    let hash = asked.key.hash(user.as_str());
+    if *again {
+        forgotten::take_up(transaction, hash).await?;
+    }
+    let introduce = sqlx::query(INTRODUCE).bind(user.as_str()).bind(*cause).bind(*lane as i16).bind(hash);
+    introduce.execute(transaction).await.map(drop)
+}
+
+fn row(row: &PgRow) -> sqlx::Result<Row> {
     let time = |column: &str| Ok::<_, sqlx::Error>(row.try_get::<Option<i64>, _>(column)?.map(Millis));
     let owner: Option<i64> = row.try_get("lease_owner")?;
     let standing = Standing {
@@ -114,10 +141,10 @@ async fn find(
         parked_at: time("parked_at")?,
         synced_at: time("synced_at")?,
     };
-    Ok((owner, standing))
+    Ok(Row { owner, standing, memory: memory::read(row)? })
 }
 
-fn job(asked: Asked<'_>, standing: Standing) -> Job {
+fn job(asked: Asked<'_>, standing: Standing, memory: Memory) -> Job {
     Job {
         user: asked.request.user.clone(),
         event_type: asked.request.cause.to_owned(),
@@ -131,7 +158,7 @@ fn job(asked: Asked<'_>, standing: Standing) -> Job {
         calls: PerApi::default(),
         calls_taken: PerApi::default(),
         is_probe: false,
-        memory: crate::memory::Memory::default(),
+        memory,
     }
 }
 

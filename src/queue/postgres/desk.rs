@@ -24,7 +24,8 @@ use super::{apis, statements};
 use crate::clock::{Clock, Millis};
 use crate::queue::apis::Apis;
 use crate::queue::command::{Answer, Command, News};
-use crate::queue::{Entry, Job, Options, Progress, QueueError, Rates, Settled, Settlement};
+use crate::queue::forgetting::ForgettingKey;
+use crate::queue::{Entry, Job, Options, Progress, QueueError, Settled, Settlement};
 use crate::user::UserId;
 
 /// The most commands that are taken at once.
@@ -40,6 +41,7 @@ pub(super) struct Desk {
     pub(super) closing: CancellationToken,
     pub(super) errands: Errands,
     pub(super) names: StdRng,
+    pub(super) key: ForgettingKey,
     /// Leases whose commit was never answered: they may or may not be in the store.
     pub(super) doubtful: Vec<i64>,
     pub(super) options: Options,
@@ -83,8 +85,10 @@ impl Desk {
                     let came = self.keep_progress(progress).await;
                     command.reply(came);
                 }
-                Command::Retry { .. } | Command::Prune { .. } => self.errands.run(command),
-                Command::Tick { .. } | Command::Forget { .. } => command.reply(Ok(())),
+                Command::Retry { .. }
+                | Command::Prune { .. }
+                | Command::Tick { .. }
+                | Command::Forget { .. } => self.errands.run(command),
                 Command::Push(_) | Command::Probe | Command::Close => {}
             }
         }
@@ -99,8 +103,7 @@ impl Desk {
         }
         if !asks.is_empty() {
             let came = self.ask_of_apis(&mut asks).await.map_err(QueueError::from);
-            let resumes = |ask: &Command| matches!(ask, Command::Know { news: News::Resume, .. });
-            if came.is_ok() && asks.iter().any(resumes) {
+            if came.is_ok() && asks.iter().any(apis::is_for_all_at_once) {
                 self.teller.tell(self.clock.now());
             }
             asks.into_iter().for_each(|ask| ask.reply(came.clone()));
@@ -245,29 +248,18 @@ impl Desk {
         let came = match self.line.connection().await {
             Ok(connection) if only_looks => {
                 within(self.tuning, apis::read(connection)).await.map(|mut apis| {
-                    asks.iter_mut().for_each(|ask| carry_out(ask, &mut apis, Millis(0), rates));
+                    asks.iter_mut().for_each(|ask| apis::carry_out(ask, &mut apis, Millis(0), rates));
                 })
             }
             Ok(connection) => {
-                let all =
-                    |apis: &mut Apis, now| asks.iter_mut().for_each(|ask| carry_out(ask, apis, now, rates));
+                let all = |apis: &mut Apis, now| {
+                    asks.iter_mut().for_each(|ask| apis::carry_out(ask, apis, now, rates))
+                };
                 within(self.tuning, lease::change(connection, given, all)).await
             }
             Err(fault) => Err(fault),
         };
         self.line.after(came)
-    }
-}
-
-/// What an ask comes to, while the rows of both APIs are locked.
-fn carry_out(ask: &mut Command, apis: &mut Apis, now: Millis, rates: &Rates) {
-    match ask {
-        Command::TakeCall { api, lane, answer } => answer.hold(apis.take_call(*api, *lane, now, rates)),
-        Command::Know { news, answer } => {
-            apis.hear(news, now);
-            answer.hold(apis.known());
-        }
-        _ => {}
     }
 }
 

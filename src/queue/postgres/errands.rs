@@ -5,21 +5,29 @@ use std::time::Duration;
 
 use sqlx::postgres::PgPool;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::Tuning;
+use super::clockwork::{self, Seen};
 use super::due::Due;
 use super::fault::Fault;
+use super::forgotten;
 use super::tries::{Tries, within};
 use super::wake::Teller;
-use super::{prune, retry};
+use super::{prune, retry, statements};
 use crate::clock::{Clock, Millis};
+use crate::queue::clockwork::TICK_STEP;
 use crate::queue::command::Command;
+use crate::queue::forgetting::ForgettingKey;
 use crate::queue::history::{COUNTS_KEPT_MINUTES, minute_of};
-use crate::queue::{QueueError, Retry};
+use crate::queue::{Job, Options, QueueError, Retry, Tick, Ticked};
 
 /// The most rows of one step.
 const STEP: usize = 1_000;
+/// So often a table or a row that somebody else holds is tried again where a user is to be forgotten.
+const MOST_HELD: u32 = 10;
+/// After such a pause, in which events are kept.
+const AFTER_HELD: Duration = Duration::from_millis(100);
 /// How long a queue that closes waits for the errands under way.
 const CLOSING: Duration = Duration::from_secs(3);
 
@@ -36,6 +44,8 @@ pub(super) struct Beside {
     pub(super) due: Due,
     pub(super) teller: Teller,
     pub(super) clock: Clock,
+    pub(super) key: ForgettingKey,
+    pub(super) options: Options,
     pub(super) tuning: Tuning,
 }
 
@@ -67,6 +77,8 @@ impl Beside {
             Command::Prune { before, most, answer } => {
                 self.prune(*before, *most).await.map(|rows| answer.hold(rows))
             }
+            Command::Tick { tick, answer } => self.tick(tick).await.map(|ticked| answer.hold(ticked)),
+            Command::Forget { job, answer } => self.forget(job).await.map(|was| answer.hold(was)),
             _ => Ok(()),
         };
         command.reply(came.map_err(QueueError::from));
@@ -115,6 +127,87 @@ impl Beside {
                 break;
             }
         }
+        while pruned < most as u64 {
+            let step = STEP.min(most - pruned as usize);
+            let rows = within(self.tuning, prune::missing(&self.pool, before, step)).await?;
+            pruned += rows;
+            if rows < step as u64 {
+                break;
+            }
+        }
         Ok(pruned)
+    }
+
+    /// One step of each kind that there is something to do for.
+    async fn tick(&self, tick: &Tick) -> Result<Ticked, Fault> {
+        let (given, may_release) = (self.clock.given(), !self.options.dry_run);
+        let look = async { clockwork::look(&mut *self.pool.acquire().await?, given, may_release).await };
+        let seen = within(self.tuning, look).await?;
+        let mut ticked = Ticked::default();
+        let came = self.take_steps(tick, seen, &mut ticked).await;
+        // Also where a step failed, whose answer may have been lost.
+        if came.is_err() || ticked.expired + ticked.released > 0 {
+            self.due.at(seen.now);
+            self.teller.tell(seen.now);
+        }
+        if came.is_err() || ticked.drifting > 0 {
+            self.look_ahead().await;
+        }
+        came.map(|()| ticked)
+    }
+
+    async fn take_steps(&self, tick: &Tick, seen: Seen, ticked: &mut Ticked) -> Result<(), Fault> {
+        let now = seen.now;
+        if seen.expires {
+            let expire = async { clockwork::expire(&mut *self.pool.acquire().await?, now).await };
+            let step = within(self.tuning, expire).await?;
+            (ticked.expired, ticked.more) = (step.made_due, step.more);
+        }
+        if seen.releases {
+            let release = async { clockwork::release(&mut *self.pool.acquire().await?, now).await };
+            ticked.released = within(self.tuning, release).await?;
+            ticked.more |= ticked.released == TICK_STEP as u64;
+        }
+        if let Some(every) = tick.resync_every {
+            let go_on = async { clockwork::go_on(&mut *self.pool.acquire().await?, seen, every).await };
+            let (step, round) = within(self.tuning, go_on).await?;
+            (ticked.drifting, ticked.round) = (step.made_due, round);
+            ticked.more |= step.more;
+        }
+        Ok(())
+    }
+
+    /// Asks the store what is due next, where that may have changed by more than somebody who is due now.
+    async fn look_ahead(&self) {
+        let asked = self.due.ask();
+        let look = async { statements::next_due(&mut *self.pool.acquire().await?).await };
+        // Where it fails, the next lease finds out.
+        if let Ok(next_due) = within(self.tuning, look).await {
+            self.due.found(asked, next_due);
+        }
+    }
+
+    /// Forgetting waits for the events that are being kept, but never for long: meanwhile no other is.
+    async fn forget(&self, job: &Job) -> Result<bool, Fault> {
+        let (hash, rates) = (self.key.hash(job.user.as_str()), &self.options.rates);
+        let (mut tries, mut held, mut is_again) = (Tries::default(), 0, false);
+        loop {
+            let given = self.clock.given();
+            let forget = async {
+                let connection = &mut *self.pool.acquire().await?;
+                forgotten::forget(connection, job, hash, given, rates, is_again).await
+            };
+            match within(self.tuning, forget).await {
+                Err(Fault::Held(_)) if held < MOST_HELD => {
+                    held += 1;
+                    sleep(AFTER_HELD).await;
+                }
+                Err(fault) if tries.another(&fault) => is_again |= fault.ends_connection(),
+                came => {
+                    self.look_ahead().await;
+                    return came;
+                }
+            }
+        }
     }
 }

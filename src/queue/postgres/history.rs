@@ -15,20 +15,22 @@ use crate::queue::history::{Fold, Gist, minute_of};
 
 /// Locked, as a row that is pruned meanwhile is not there to be folded onto.
 const LAST: &str = "
-    SELECT e.user_id, h.id, h.outcome, h.reason, h.held_back, h.changed, h.tags_added, h.tags_removed, h.error
+    SELECT e.user_id, h.id, h.outcome, h.reason, h.held_back, h.changed, h.tags_added, h.tags_removed,
+        h.old_tags_removed, h.error
     FROM unnest($1::text[]) AS e (user_id) CROSS JOIN LATERAL (
-        SELECT id, outcome, reason, held_back, changed, tags_added, tags_removed, error FROM history
+        SELECT id, outcome, reason, held_back, changed, tags_added, tags_removed, old_tags_removed, error FROM history
         WHERE history.connection = 'default' AND history.user_id = e.user_id
         ORDER BY id DESC LIMIT 1 FOR NO KEY UPDATE) AS h";
 
 const ADD: &str = "
     INSERT INTO history (connection, user_id, first_at, last_at, event_type, outcome, reason, held_back, changed,
-        tags_added, tags_removed, attempt, ms, error)
+        tags_added, tags_removed, attempt, ms, error, old_tags_removed)
     SELECT 'default', user_id, $1, $1, event_type, outcome, reason, held_back, changed, tags_added, tags_removed, attempt,
-        ms, error
+        ms, error, old_tags_removed
     FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::boolean[], $7::text[], $8::text[], $9::text[],
-            $10::integer[], $11::bigint[], $12::text[])
-        AS e (user_id, event_type, outcome, reason, held_back, changed, tags_added, tags_removed, attempt, ms, error)";
+            $10::integer[], $11::bigint[], $12::text[], $13::text[])
+        AS e (user_id, event_type, outcome, reason, held_back, changed, tags_added, tags_removed, attempt, ms, error,
+            old_tags_removed)";
 
 /// The last rows once more: `again` tells those that came to the same from those with nothing to do.
 const FOLD: &str = "
@@ -95,6 +97,7 @@ async fn add(transaction: &mut PgConnection, added: &[(&str, Gist, &Entry)], at:
         .bind(each().map(|(_, _, entry)| attempt(entry)).collect::<Vec<_>>())
         .bind(each().map(|(_, _, entry)| ms(entry)).collect::<Vec<_>>())
         .bind(each().map(|(_, gist, _)| gist.error.as_deref()).collect::<Vec<_>>())
+        .bind(gists(|gist| &gist.old_tags_removed))
         .execute(transaction)
         .await
         .map(drop)
@@ -140,6 +143,7 @@ fn kept(gist: Gist) -> Gist {
         changed: storable(&gist.changed),
         tags_added: storable(&gist.tags_added),
         tags_removed: storable(&gist.tags_removed),
+        old_tags_removed: storable(&gist.old_tags_removed),
         error: gist.error.as_deref().map(storable),
         ..gist
     }
@@ -152,8 +156,8 @@ fn gist(row: &PgRow) -> sqlx::Result<Gist> {
         held_back: row.try_get("held_back")?,
         changed: row.try_get("changed")?,
         tags_added: row.try_get("tags_added")?,
-        old_tags_removed: String::new(),
         tags_removed: row.try_get("tags_removed")?,
+        old_tags_removed: row.try_get("old_tags_removed")?,
         error: row.try_get("error")?,
     })
 }

@@ -3,6 +3,7 @@
 use sqlx::Row;
 use sqlx::postgres::{PgConnection, PgRow};
 
+use super::memory;
 use super::statements::millis;
 use crate::clock::Millis;
 use crate::queue::{Job, Lane, Options};
@@ -41,7 +42,8 @@ macro_rules! lease {
                 unsettled = unsettled + (lease_owner IS NOT NULL)::integer,
                 failing_since = CASE WHEN lease_owner IS NULL THEN failing_since ELSE coalesce(failing_since, $1) END
             FROM placed WHERE u.connection = 'default' AND u.user_id = placed.user_id
-            RETURNING u.user_id, event_type, attempts, failing_since, generation, unsettled, lease_owner, place, lane"
+            RETURNING u.user_id, event_type, attempts, failing_since, generation, unsettled, lease_owner, place, lane, ",
+            memory::memory!()
         )
     };
 }
@@ -125,7 +127,7 @@ fn job(row: &PgRow) -> sqlx::Result<Result<(i64, Job), (String, String)>> {
         calls: PerApi::default(),
         calls_taken: PerApi::default(),
         is_probe: false,
-        memory: crate::memory::Memory::default(),
+        memory: memory::read(row)?,
     };
     Ok(Ok((row.try_get(7)?, job)))
 }

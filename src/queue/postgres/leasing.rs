@@ -64,7 +64,7 @@ impl Desk {
         let asked = self.due.ask();
         let (given, options) = (self.clock.given(), &self.options);
         let connection = self.line.connection().await?;
-        let by_name = by_name::lease(connection, Asked { request, name, given, options });
+        let by_name = by_name::lease(connection, Asked { request, name, key: &self.key, given, options });
         let came = within(self.tuning, by_name).await;
         let found = self.line.after(came)?;
         if let Some(next_due) = found.next_due {

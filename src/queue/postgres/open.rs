@@ -8,12 +8,14 @@ use sqlx::{ConnectOptions, Connection, Error};
 use tokio::time::timeout;
 
 use super::fault::Fault;
+use super::forgotten;
 use super::line;
 use super::schema::{self, Version};
 use super::statements;
 use super::tries::Tries;
 use super::url::{Place, PostgresUrl};
 use crate::clock::Clock;
+use crate::queue::forgetting::ForgettingKey;
 use crate::queue::{NextDue, Options, Role};
 
 /// How long the start waits for a connection.
@@ -146,6 +148,7 @@ pub(super) struct Opened {
     pub(super) next_due: NextDue,
     /// Where replicas of this queue tell each other that somebody is due.
     pub(super) channel: String,
+    pub(super) key: ForgettingKey,
 }
 
 /// Makes the database ready for a service, or finds it so for a command; and makes `clock` keep its time.
@@ -194,6 +197,7 @@ async fn prepare(
         "SELECT 'sesamy_mailmojo_' || oid::bigint FROM pg_namespace WHERE nspname = current_schema()",
     );
     let channel = channel.fetch_one(&mut *connection).await.map_err(told)?;
+    let key = forgotten::key(connection).await.map_err(told)?;
     let mut tries = Tries::default();
     loop {
         let came = match role {
@@ -201,7 +205,7 @@ async fn prepare(
             Role::Command { .. } => statements::next_due(connection).await,
         };
         match came {
-            Ok(next_due) => return Ok(Opened { next_due, channel }),
+            Ok(next_due) => return Ok(Opened { next_due, channel, key }),
             Err(error) if is_worth_another(&mut tries, &error) => {}
             Err(error) => return Err(told(error)),
         }

@@ -3,9 +3,11 @@
 use sqlx::Row;
 use sqlx::postgres::{PgPool, PgRow};
 
+use super::forgotten;
 use super::tries::within;
-use super::{Tuning, retry, rows};
+use super::{Tuning, memory, retry, rounds, rows};
 use crate::clock::Millis;
+use crate::queue::forgetting::ForgettingKey;
 use crate::queue::history::{minute_at, minute_of};
 use crate::queue::{
     Census, Filter, HistoryRow, MinuteCount, ParkedGroup, Progress, QueueError, Retry, Round, UserRow,
@@ -29,7 +31,7 @@ const COUNT: &str = "
 
 const HISTORY: &str = "
     SELECT first_at, last_at, times, unchanged_times, event_type, outcome, reason, held_back, changed, tags_added,
-        tags_removed, attempt, ms, error
+        tags_removed, old_tags_removed, attempt, ms, error
     FROM history WHERE connection = 'default' AND user_id = $1 ORDER BY id DESC LIMIT $2";
 
 const COUNTS_SINCE: &str = "
@@ -45,6 +47,7 @@ const AT_A_TIME: usize = 5_000;
 #[derive(Debug, Clone)]
 pub(in crate::queue) struct Reader {
     pub(super) pool: PgPool,
+    pub(super) key: ForgettingKey,
     pub(super) tuning: Tuning,
 }
 
@@ -134,20 +137,24 @@ impl Reader {
         self.read(progress).await
     }
 
-    pub(in crate::queue) async fn forgotten(&self, _users: &[UserId]) -> Result<Vec<UserId>, QueueError> {
-        Ok(Vec::new())
+    pub(in crate::queue) async fn forgotten(&self, users: &[UserId]) -> Result<Vec<UserId>, QueueError> {
+        let mut found = Vec::new();
+        for some in users.chunks(AT_A_TIME) {
+            found.extend(self.read(forgotten::whom_of(&self.pool, &self.key, some)).await?);
+        }
+        Ok(found)
     }
 
     pub(in crate::queue) async fn is_anothers(
         &self,
-        _user: &UserId,
-        _address: &str,
+        user: &UserId,
+        address: &str,
     ) -> Result<bool, QueueError> {
-        Ok(false)
+        self.read(memory::is_anothers(&self.pool, user, address)).await
     }
 
     pub(in crate::queue) async fn round(&self) -> Result<Option<Round>, QueueError> {
-        Ok(None)
+        self.read(rounds::read(&self.pool)).await
     }
 
     async fn read<T>(&self, reading: impl Future<Output = sqlx::Result<T>>) -> Result<T, QueueError> {
@@ -170,7 +177,7 @@ fn history_row(row: &PgRow) -> sqlx::Result<HistoryRow> {
         changed: list("changed")?,
         tags_added: list("tags_added")?,
         tags_removed: list("tags_removed")?,
-        old_tags_removed: Vec::new(),
+        old_tags_removed: list("old_tags_removed")?,
         attempt: count("attempt")?,
         ms: from_kept(row.try_get("ms")?),
         error: row.try_get("error")?,

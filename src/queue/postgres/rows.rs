@@ -7,18 +7,22 @@ use sqlx::Row;
 use sqlx::postgres::{PgPool, PgRow};
 
 use super::lanes::counted;
+use super::memory;
 use super::reader::from_kept;
 use super::retry::searched;
 use super::statements::storable;
 use crate::clock::Millis;
-use crate::memory::Memory;
 use crate::queue::{Census, Filter, Lane, ParkedGroup, State, UserRow};
 use crate::user::UserId;
 
 macro_rules! columns {
     () => {
-        "SELECT u.user_id, u.lane, u.due_at, u.generation, u.event_type, u.attempts, u.failing_since, u.error, u.parked_at,
-            u.answer, u.held_back, u.synced_at, u.lease_owner "
+        concat!(
+            "SELECT u.user_id, u.lane, u.due_at, u.generation, u.event_type, u.attempts, u.failing_since, u.error, u.parked_at,
+            u.answer, u.held_back, u.synced_at, u.lease_owner, u.changes_at, ",
+            memory::memory!(),
+            " "
+        )
     };
 }
 
@@ -122,8 +126,8 @@ fn user_row(row: &PgRow, now: Millis) -> sqlx::Result<UserRow> {
     let (due_at, parked_at) = (time("due_at")?, time("parked_at")?);
     let lease_owner: Option<i64> = row.try_get("lease_owner")?;
     Ok(UserRow {
-        changes_at: None,
-        memory: Memory::default(),
+        changes_at: time("changes_at")?,
+        memory: memory::read(row)?,
         user: row.try_get("user_id")?,
         state: UserRow::state_at(now, due_at, lease_owner.is_some(), parked_at.is_some()),
         lane: Lane::of_number(row.try_get::<i16, _>("lane")?.into()),

@@ -8,6 +8,7 @@ const STEPS: &[&str] = &[
     include_str!("../migrations/postgres/0001_users.sql"),
     include_str!("../migrations/postgres/0002_apis.sql"),
     include_str!("../migrations/postgres/0003_operations.sql"),
+    include_str!("../migrations/postgres/0004_truth.sql"),
 ];
 
 /// The latest version that is known.

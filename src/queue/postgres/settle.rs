@@ -7,9 +7,10 @@ use std::collections::HashMap;
 use sqlx::Row;
 use sqlx::postgres::PgConnection;
 
+use super::memory;
 use super::statements::{millis, server_time, storable};
 use crate::clock::Millis;
-use crate::queue::{Entry, Job, Options, Settled, Settlement};
+use crate::queue::{Done, Entry, Job, Options, Settled, Settlement};
 
 const DONE: i16 = 0;
 const RETRY: i16 = 1;
@@ -25,8 +26,10 @@ const SETTLE: &str = concat!(
     " AS now),
     ends AS (
         SELECT * FROM unnest($3::text[], $4::bigint[], $5::bigint[], $6::smallint[], $7::bigint[], $8::boolean[],
-                $9::text[], $10::text[])
-            AS e (user_id, lease_owner, generation, kind, at, flag, error, answer)),
+                $9::text[], $10::text[], $11::text[], $12::text[], $13::boolean[], $14::text[], $15::boolean[],
+                $16::text[], $17::boolean[], $18::bigint[], $19::bigint[])
+            AS e (user_id, lease_owner, generation, kind, at, flag, error, answer, email, email_key, contact_seen,
+                contact_status, contact_on_list, contact_list_status, has_left, missing_since, changes_at)),
     held AS MATERIALIZED (
         SELECT e.* FROM ends AS e JOIN users AS u ON u.connection = 'default' AND u.user_id = e.user_id
         ORDER BY u.user_id FOR NO KEY UPDATE OF u)
@@ -47,7 +50,11 @@ const SETTLE: &str = concat!(
         parked_at = CASE WHEN e.kind = 2 AND u.generation = e.generation THEN now END,
         answer = CASE WHEN e.kind = 2 AND u.generation = e.generation THEN e.answer END,
         held_back = CASE e.kind WHEN 0 THEN e.flag WHEN 2 THEN false ELSE u.held_back END,
-        synced_at = CASE e.kind WHEN 0 THEN now ELSE u.synced_at END
+        synced_at = CASE e.kind WHEN 0 THEN now ELSE u.synced_at END,
+        changes_at = CASE e.kind WHEN 0 THEN e.changes_at WHEN 2 THEN NULL ELSE u.changes_at END,
+        ",
+    memory::remember!(),
+    "
     FROM held AS e CROSS JOIN times
     WHERE u.connection = 'default' AND u.user_id = e.user_id AND u.lease_owner = e.lease_owner
     RETURNING u.user_id, e.kind IN (0, 1, 2) AND u.generation <> e.generation AS came, now"
@@ -87,6 +94,13 @@ impl End<'_> {
         }
     }
 
+    fn done(&self) -> Option<&Done> {
+        match self.how {
+            Settlement::Done(done) => Some(done),
+            _ => None,
+        }
+    }
+
     fn flag(&self) -> bool {
         match self.how {
             Settlement::Done(done) => done.held_back,
@@ -118,7 +132,7 @@ pub(super) async fn settle(
     options: &Options,
 ) -> sqlx::Result<Came> {
     let each = || ends.iter();
-    let rows = sqlx::query(SETTLE)
+    let ended = sqlx::query(SETTLE)
         .bind(given.map(|now| now.0))
         .bind(millis(options.debounce))
         .bind(each().map(|end| end.job.user.as_str()).collect::<Vec<_>>())
@@ -128,9 +142,9 @@ pub(super) async fn settle(
         .bind(each().map(End::at).collect::<Vec<_>>())
         .bind(each().map(End::flag).collect::<Vec<_>>())
         .bind(each().map(End::error).collect::<Vec<_>>())
-        .bind(each().map(End::answer).collect::<Vec<_>>())
-        .fetch_all(connection)
-        .await?;
+        .bind(each().map(End::answer).collect::<Vec<_>>());
+    let done: Vec<_> = each().map(End::done).collect();
+    let rows = memory::bind(ended, &done).fetch_all(connection).await?;
     let (mut came, mut at) = (HashMap::with_capacity(rows.len()), Millis(0)); // without a row there is nothing to tell
     for row in &rows {
         came.insert(row.try_get::<String, _>(0)?, row.try_get::<bool, _>(1)?);

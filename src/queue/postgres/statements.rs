@@ -7,8 +7,10 @@
 use sqlx::postgres::PgConnection;
 use sqlx::{Connection, Row};
 
-use super::apis;
+use super::forgotten::Hash;
+use super::{apis, clockwork};
 use crate::clock::Millis;
+use crate::queue::forgetting::ForgettingKey;
 use crate::queue::{Lane, NextDue, Options, Progress};
 use crate::user::UserId;
 
@@ -23,13 +25,19 @@ pub(super) use server_time;
 /// Events, one row per user, each in the first lane; who is held stays in its own until it is settled. Where a user is
 /// held, or due soon enough in the first lane, `due_at` and `lane` stay as they are, and with them every index: the row
 /// is rewritten in its page.
+///
+/// Nobody who was forgotten becomes known again. The locking clause is why whoever is being forgotten does not either: see
+/// [`super::forgotten`].
 const PUSH: &str = concat!(
     "WITH kept AS (
         INSERT INTO users AS u (connection, user_id, generation, event_type, due_at)
         SELECT 'default', e.user_id, e.events, e.event_type, ",
     server_time!(),
     " + $2
-        FROM unnest($3::text[], $4::bigint[], $5::text[]) AS e (user_id, events, event_type)
+        FROM unnest($3::text[], $4::bigint[], $5::text[], $6::bytea[]) AS e (user_id, events, event_type, hash)
+        WHERE NOT EXISTS (SELECT FROM forgotten WHERE connection = 'default')
+            OR NOT EXISTS (
+                SELECT FROM forgotten AS f WHERE f.connection = 'default' AND f.hash = e.hash FOR KEY SHARE)
         ON CONFLICT (connection, user_id) DO UPDATE SET
             generation = u.generation + excluded.generation,
             event_type = excluded.event_type,
@@ -70,13 +78,6 @@ const UNDO_LEASES: &str = "
     UPDATE users AS u SET lease_owner = NULL, due_at = $1
     FROM held WHERE u.connection = 'default' AND u.user_id = held.user_id AND u.lease_owner = ANY ($2)";
 
-const WRITE_WHAT_WAS_HELD_BACK: &str = "
-    WITH held AS MATERIALIZED (SELECT user_id FROM users WHERE held_back ORDER BY user_id FOR NO KEY UPDATE)
-    UPDATE users AS u SET held_back = false,
-        lane = CASE WHEN u.due_at IS NULL THEN greatest(u.lane, 1) ELSE u.lane END,
-        due_at = CASE WHEN lease_owner IS NULL THEN least(due_at, $1) ELSE due_at END
-    FROM held WHERE u.connection = 'default' AND u.user_id = held.user_id AND u.held_back";
-
 /// What is due later than anything may be was written under a clock that was wrong. Leases are given a day more: they may
 /// be of a replica with a longer `sync.deadline`, and no two syncs of a user may ever overlap. The lanes are named so that
 /// each is a range of the index.
@@ -110,15 +111,17 @@ pub(super) struct Event<'a> {
     pub(super) event_type: &'static str,
 }
 
-/// Keeps `events`, which name each user once and are sorted by user; gives the earliest time one of them is due,
+/// Keeps `events`, which name each user once and are sorted by user, but those of users who were forgotten; gives the earliest time one of them is due,
 /// or a lease of one ends, but for the background lane.
 pub(super) async fn push(
     connection: &mut PgConnection,
     events: &[Event<'_>],
+    key: &ForgettingKey,
     given: Option<Millis>,
     options: &Options,
 ) -> sqlx::Result<Option<Millis>> {
     let users: Vec<&str> = events.iter().map(|event| event.user).collect();
+    let of_each: Vec<Hash> = users.iter().map(|user| key.hash(user)).collect();
     let counts: Vec<i64> = events.iter().map(|event| event.events).collect();
     let types: Vec<&str> = events.iter().map(|event| event.event_type).collect();
     let due: Option<i64> = sqlx::query_scalar(PUSH)
@@ -127,6 +130,7 @@ pub(super) async fn push(
         .bind(users)
         .bind(counts)
         .bind(types)
+        .bind(of_each)
         .fetch_one(connection)
         .await?;
     Ok(due.map(Millis))
@@ -200,7 +204,7 @@ pub(super) async fn start(
 ) -> sqlx::Result<NextDue> {
     let mut transaction = connection.begin().await?;
     if !options.dry_run {
-        sqlx::query(WRITE_WHAT_WAS_HELD_BACK).bind(now.0).execute(&mut *transaction).await?;
+        clockwork::release_all(&mut transaction, now).await?;
     }
     sqlx::query(BRING_BACK).bind(now.plus(options.furthest_due).0).execute(&mut *transaction).await?;
     // What was wrong with an API may have been mended, the settings above all.

@@ -20,6 +20,7 @@ use super::tries::{Alone, Tries, within};
 use super::wake::Wake;
 use crate::clock::Clock;
 use crate::queue::command::{Command, Push};
+use crate::queue::forgetting::ForgettingKey;
 use crate::queue::{Options, QueueError};
 
 /// The most commands that are taken at once.
@@ -37,6 +38,7 @@ pub(super) struct Writer {
     pub(super) closing: CancellationToken,
     pub(super) due: Due,
     pub(super) wake: Wake,
+    pub(super) key: ForgettingKey,
     pub(super) options: Options,
     pub(super) clock: Clock,
     pub(super) tuning: Tuning,
@@ -135,7 +137,8 @@ impl Writer {
         let given = self.clock.given();
         let came = match self.line.connection().await {
             Ok(connection) => {
-                within(self.tuning, statements::push(connection, events, given, &self.options)).await
+                let push = statements::push(connection, events, &self.key, given, &self.options);
+                within(self.tuning, push).await
             }
             Err(fault) => Err(fault),
         };

@@ -121,7 +121,7 @@ fn edit(state: &mut State, email: &str, body: &Map<String, Value>) -> Reply {
         Err(wrong) => return error(400, &wrong),
     };
     let mut changed = state.contact(email).cloned().unwrap_or_else(|| contact(email));
-    data.apply(&mut changed);
+    data.apply(&mut changed, false);
     if let Some(status) = body.get("status").and_then(Value::as_str) {
         changed.turn(status, &now());
     }

@@ -2,7 +2,7 @@
 //!
 //! Pure: the contact as it is stored, what was told of it last, and the body. Each kind of finding has a test.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use serde_json::{Map, Value};
 
@@ -21,6 +21,15 @@ pub(super) struct Write<'a> {
     pub(super) stored: Option<&'a Contact>,
     /// What was told of it last; none: nothing ever.
     pub(super) seen: Option<&'a Seen>,
+    pub(super) custom: CustomRules<'a>,
+}
+
+/// What becomes of custom fields.
+pub(super) struct CustomRules<'a> {
+    /// Whether a write replaces all of them.
+    pub(super) replaces: bool,
+    /// Those that the service may write, whatever they hold.
+    pub(super) written: &'a BTreeSet<String>,
 }
 
 /// What the audit says.
@@ -37,7 +46,7 @@ pub struct Races {
     pub lost_unseen_tags: u64,
     /// Tags that somebody took away after the read and that the write brought back.
     pub revived_tags: u64,
-    /// Names, phones and custom fields that were overwritten unseen.
+    /// Names, phones and custom fields that were overwritten, or custom fields that were lost, unseen.
     pub overwritten_unseen: u64,
     /// Subscribes for somebody who left, or came by another way, after the read.
     pub subscribed_unseen: u64,
@@ -202,14 +211,22 @@ fn texts_stay(write: &Write<'_>, stored: &Contact, verdict: &mut Verdict) {
 }
 
 fn custom_stays(write: &Write<'_>, stored: &Contact, verdict: &mut Verdict) {
-    let sent = write.body.get("custom").and_then(Value::as_object);
-    for (field, new) in sent.into_iter().flatten() {
-        if stored.custom.get(field).is_none_or(|old| old.is_null() || old == new) {
-            continue;
-        }
-        if write.told(|seen| seen.has_custom(field)) {
-            let what = format!("changes the custom field `{field}`");
-            verdict.findings.push(write.find(FindingKind::CustomOverwritten, &what));
+    let Some(sent) = write.body.get("custom").and_then(Value::as_object) else { return };
+    for (field, old) in stored.custom.iter().filter(|(_, old)| !old.is_null()) {
+        let new = sent.get(field);
+        let kind = match new {
+            None if !write.custom.replaces => continue,
+            None => FindingKind::CustomLost,
+            Some(new) if new == old || write.custom.written.contains(field) => continue,
+            Some(_) => FindingKind::CustomOverwritten,
+        };
+        // Somebody else was faster where the service had been told of none, or sends what it had been told.
+        if write.told(|seen| seen.custom(field).is_some_and(|told| Some(told) != new)) {
+            let what = match kind {
+                FindingKind::CustomLost => format!("loses the custom field `{field}`"),
+                _ => format!("changes the custom field `{field}`"),
+            };
+            verdict.findings.push(write.find(kind, &what));
         } else {
             verdict.races.overwritten_unseen += 1;
         }

@@ -187,6 +187,16 @@ impl Mailmojo {
         self.change(|state| state.members_are_active = hide);
     }
 
+    /// Whether `custom` in a write replaces all of a contact's custom fields, or, as at first, is merged with them.
+    pub fn replace_custom(&self, replaces: bool) {
+        self.change(|state| state.replaces_custom = replaces);
+    }
+
+    /// Lets the service write these custom fields, whatever they hold. The audit objects to any other that is changed.
+    pub fn let_write_custom(&self, names: &[&str]) {
+        self.change(|state| state.written_custom = names.iter().map(|name| (*name).to_owned()).collect());
+    }
+
     /// How long the tokens last that are given out from now on.
     pub fn set_token_life(&self, life: Duration) {
         self.change(|state| state.tokens.expires_in = life);

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::contact::own;
 
@@ -24,7 +24,7 @@ pub(super) enum Seen {
 pub(super) struct Snapshot {
     pub(super) own_tags: Vec<String>,
     present: BTreeSet<String>,
-    custom: BTreeSet<String>,
+    custom: Map<String, Value>,
     status: Option<String>,
     /// The lists that were told to know the contact; none where nothing was told of lists.
     lists: Option<BTreeSet<i64>>,
@@ -55,7 +55,7 @@ impl Snapshot {
         Some(Self {
             own_tags: own(&tags).map(str::to_owned).collect(),
             present: FIELDS.iter().filter(|name| has_text(name)).map(|name| (*name).to_owned()).collect(),
-            custom: custom.map(|custom| custom.keys().cloned().collect()).unwrap_or_default(),
+            custom: custom.cloned().unwrap_or_default(),
             status: fields.get("status").and_then(Value::as_str).map(str::to_owned),
             lists,
             not_on: BTreeSet::new(),
@@ -83,8 +83,9 @@ impl Snapshot {
         self.present.contains(field)
     }
 
-    pub(super) fn has_custom(&self, field: &str) -> bool {
-        self.custom.contains(field)
+    /// What it was told to hold in a custom field.
+    pub(super) fn custom(&self, field: &str) -> Option<&Value> {
+        self.custom.get(field)
     }
 
     pub(super) fn is_active(&self) -> bool {

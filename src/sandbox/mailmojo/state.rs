@@ -1,6 +1,6 @@
 //! The account: its contacts, its lists, and what it answers to reads and writes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
@@ -10,10 +10,10 @@ use super::super::reply::Reply;
 use super::super::token::Tokens;
 use super::super::wire::Request;
 use super::api::{error, not_found};
-use super::audit::{Races, Verdict, Write, judge};
+use super::audit::{CustomRules, Races, Verdict, Write, judge};
 use super::contact::{Contact, Style};
 use super::seen::{Seen, Snapshot};
-use super::write::{Data, status_changes, subscribe};
+use super::write::{Data, made, status_changes, subscribe};
 use super::{Mailmojo, Tallies};
 
 /// Everything that the pretended Mailmojo knows.
@@ -28,6 +28,10 @@ pub(super) struct State {
     pub(super) page_cap: usize,
     pub(super) tallies: Tallies,
     pub(super) seen: HashMap<String, Seen>,
+    /// Whether `custom` in a write replaces all custom fields.
+    pub(super) replaces_custom: bool,
+    /// The custom fields that the service may write whatever they hold.
+    pub(super) written_custom: BTreeSet<String>,
 }
 
 /// The time as the API writes it.
@@ -53,6 +57,8 @@ impl State {
             page_cap,
             tallies: Tallies::default(),
             seen: HashMap::new(),
+            replaces_custom: false,
+            written_custom: BTreeSet::new(),
         }
     }
 
@@ -95,7 +101,9 @@ impl State {
         done: bool,
     ) -> Vec<Finding> {
         let key = self.key(email);
-        let write = Write { email, list, body, stored: self.contacts.get(&key), seen: self.seen.get(&key) };
+        let (stored, seen) = (self.contacts.get(&key), self.seen.get(&key));
+        let custom = CustomRules { replaces: self.replaces_custom, written: &self.written_custom };
+        let write = Write { email, list, body, stored, seen, custom };
         let Verdict { findings, races } = judge(&write);
         self.tallies.races.add(if done { races } else { Races::default() });
         findings
@@ -116,7 +124,7 @@ impl State {
             new.clone_into(&mut after.email);
             self.contacts.remove(&self.key(email));
         }
-        data.apply(&mut after);
+        data.apply(&mut after, self.replaces_custom);
         self.store(Some(&before), after, 200)
     }
 
@@ -136,7 +144,10 @@ impl State {
         };
         let key = self.key(&email);
         let before = self.contacts.get(&key).cloned();
-        let after = subscribe(before.as_ref(), &email, list, force, data, &now());
+        let now = now();
+        let mut after = before.clone().unwrap_or_else(|| made(&email, &now));
+        data.apply(&mut after, self.replaces_custom);
+        let after = subscribe(after, list, force, &now);
         // Also where its answer is lost, a service has to reckon with what it has itself asked for.
         match self.seen.get_mut(&key) {
             Some(Seen::Somebody(snapshot)) => snapshot.asked(list, true),

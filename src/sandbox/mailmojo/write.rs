@@ -56,8 +56,9 @@ impl Data {
         self.email.as_deref()
     }
 
-    /// Puts the sent fields into a contact, the address aside. `tags` replaces the whole list.
-    pub(super) fn apply(self, contact: &mut Contact) {
+    /// Puts the sent fields into a contact, the address aside. `tags` replaces the whole list; `custom` replaces the whole
+    /// object where `replaces_custom`, and is merged with it otherwise.
+    pub(super) fn apply(self, contact: &mut Contact, replaces_custom: bool) {
         let sent = [
             (self.name, &mut contact.name),
             (self.first_name, &mut contact.first_name),
@@ -72,27 +73,26 @@ impl Data {
         if let Some(tags) = self.tags {
             contact.tags = tags;
         }
-        contact.custom.extend(self.custom.into_iter().flatten());
+        if let Some(custom) = self.custom {
+            if replaces_custom {
+                contact.custom.clear();
+            }
+            contact.custom.extend(custom);
+        }
     }
+}
+
+/// A contact that is made at `now`.
+pub(super) fn made(email: &str, now: &str) -> Contact {
+    let mut new = contact(email);
+    new.added = now.to_owned();
+    new.status_changed = now.to_owned();
+    new
 }
 
 /// Subscribes to a list at `now`; with `force` even somebody who has left. Without it nobody is subscribed who is
 /// not active or whom the list knows already.
-pub(super) fn subscribe(
-    stored: Option<&Contact>,
-    email: &str,
-    list: i64,
-    force: bool,
-    data: Data,
-    now: &str,
-) -> Contact {
-    let mut changed = stored.cloned().unwrap_or_else(|| {
-        let mut new = contact(email);
-        new.added = now.to_owned();
-        new.status_changed = now.to_owned();
-        new
-    });
-    data.apply(&mut changed);
+pub(super) fn subscribe(mut changed: Contact, list: i64, force: bool, now: &str) -> Contact {
     if force {
         changed.turn("a", now);
         changed.associate(list, "a", now);

@@ -99,6 +99,30 @@ impl User {
         self.field("phone_number", phone)
     }
 
+    /// `company`.
+    #[must_use]
+    pub fn company(self, company: &str) -> Self {
+        self.field("company", company)
+    }
+
+    /// `billingAddress`.
+    #[must_use]
+    pub fn billing_address(self, city: &str, postal_code: &str, country: &str) -> Self {
+        self.field("billingAddress", address(city, postal_code, country))
+    }
+
+    /// `deliveryAddress`.
+    #[must_use]
+    pub fn delivery_address(self, city: &str, postal_code: &str, country: &str) -> Self {
+        self.field("deliveryAddress", address(city, postal_code, country))
+    }
+
+    /// `createdAt`, in RFC 3339.
+    #[must_use]
+    pub fn created_at(self, when: &str) -> Self {
+        self.field("createdAt", when)
+    }
+
     /// `tags`.
     #[must_use]
     pub fn tags<'a>(self, tags: impl IntoIterator<Item = &'a str>) -> Self {
@@ -124,6 +148,10 @@ impl User {
         self.entitlements.push(entitlement.into());
         self
     }
+}
+
+fn address(city: &str, postal_code: &str, country: &str) -> Value {
+    json!({"street": "Storgata 1", "city": city, "postalCode": postal_code, "country": country})
 }
 
 /// A contract; it becomes a [`Value`] by `into`.
@@ -178,6 +206,12 @@ impl Contract {
     #[must_use]
     pub fn duration(self, duration: &str) -> Self {
         self.field("contractDuration", duration)
+    }
+
+    /// `nextBillAt`, in RFC 3339.
+    #[must_use]
+    pub fn next_bill_at(self, when: &str) -> Self {
+        self.field("nextBillAt", when)
     }
 
     /// Adds an item; `purchase_type` such as `SINGLE`, or none to leave it out.

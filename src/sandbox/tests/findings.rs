@@ -65,6 +65,43 @@ async fn a_custom_field_changed_is_a_finding() {
 }
 
 #[tokio::test]
+async fn custom_fields_that_are_the_services_own_may_be_written_whatever_they_hold() {
+    let town = town_that_knows_kari().await;
+    town.sandbox.mailmojo.let_write_custom(&["shoe"]);
+    town.patches(KARI, json!({"custom": {"shoe": 39}})).await;
+    town.sandbox.assert_no_findings();
+    assert_eq!(town.sandbox.mailmojo.contact(KARI).unwrap().custom["shoe"], 39);
+}
+
+#[tokio::test]
+async fn a_custom_field_left_out_is_a_finding_where_a_write_replaces_them_all() {
+    for replaces in [false, true] {
+        let town = town_that_knows_kari().await;
+        town.sandbox.mailmojo.replace_custom(replaces);
+        town.patches(KARI, json!({"custom": {"shoe": 38, "hat": 57}})).await;
+        town.sandbox.assert_no_findings();
+        town.patches(KARI, json!({"custom": {"hat": 57}})).await;
+        assert_eq!(town.kinds(), if replaces { vec![Kind::CustomLost] } else { vec![] });
+        let is_there = town.sandbox.mailmojo.contact(KARI).unwrap().custom.contains_key("shoe");
+        assert_eq!(is_there, !replaces);
+    }
+}
+
+#[tokio::test]
+async fn a_custom_field_that_changed_since_the_read_is_counted_and_no_finding() {
+    for sent in [json!({"shoe": 38}), json!({})] {
+        let town = town_that_knows_kari().await;
+        let mailmojo = &town.sandbox.mailmojo;
+        mailmojo.replace_custom(true);
+        mailmojo.edit(KARI, |it| it.custom.insert("shoe".to_owned(), json!(39)).map(drop).unwrap());
+        town.patches(KARI, json!({"custom": sent})).await;
+        let expected = if sent["shoe"].is_null() { vec![Kind::CustomLost] } else { vec![] };
+        assert_eq!(town.kinds(), expected, "what is left out was there by all that was told");
+        assert_eq!(mailmojo.tallies().races.overwritten_unseen, u64::from(expected.is_empty()));
+    }
+}
+
+#[tokio::test]
 async fn the_name_sent_or_split_is_a_finding() {
     assert_eq!(after_patch(json!({"name": "Kari Nordmann"})).await, [Kind::NameSent]);
     let town = Town::start().await;

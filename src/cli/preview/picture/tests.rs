@@ -4,6 +4,7 @@ use anstream::adapter::strip_str;
 use serde_json::json;
 
 use super::*;
+use crate::fields::Source;
 use crate::tags::Access;
 
 fn personal(value: &str) -> Option<Personal> {
@@ -13,6 +14,13 @@ fn personal(value: &str) -> Option<Personal> {
 fn kari() -> Preview {
     let field =
         |field, why, now, sesamy| Field { field, changes: why == FieldWhy::ContactHasNone, why, now, sesamy };
+    let custom = |name: &str, source, now: Option<&str>, sesamy: Option<&str>| Custom {
+        name: name.to_owned(),
+        source,
+        changes: now != sesamy,
+        now: now.map(Personal::new),
+        sesamy: sesamy.map(Personal::new),
+    };
     let tag = |tag: &str, why, reasons| Tag { tag: tag.to_owned(), why, reasons };
     let contract = |id: &str| Reason::ActiveSubscription { contract_id: Some(id.to_owned()) };
     let access = Access { entitlement_id: Some("e1".into()), sku: Some("plus".into()), ..Access::default() };
@@ -43,6 +51,13 @@ fn kari() -> Preview {
             field("first_name", FieldWhy::ContactHasOne, personal("K."), personal("Kari")),
             field("last_name", FieldWhy::ContactHasNone, None, personal("Nordmann")),
             field("phone", FieldWhy::SesamyHasNone, None, None),
+        ],
+        custom_fields: vec![
+            custom("city", Source::BillingCity, None, None),
+            custom("next_bill", Source::NextBillAt, Some("2026-01-01"), None),
+            custom("plan", Source::ActiveProducts, Some("Avis"), Some("Avis, Pluss")),
+            custom("since", Source::CreatedAt, Some("2025-01-01"), Some("2025-01-01")),
+            custom("status", Source::SubscriptionStatus, None, Some("ACTIVE")),
         ],
         tags: vec![
             tag("vip", TagWhy::SomebodyElses, Vec::new()),
@@ -80,6 +95,11 @@ email|84cc  would be updated
   first name  = K.                        kept: the contact has one (Sesamy: Kari)
   last name   + Nordmann                  the contact has none
   phone       = –                         Sesamy has none
+  custom      = city: –                   billing_city
+              - next_bill: 2026-01-01     next_bill_at: Sesamy has none
+              + plan: Avis, Pluss         active_products, now: Avis
+              = since: 2025-01-01         created_at
+              + status: ACTIVE            subscription_status
   tags        = vip                       somebody else's, never touched
               = sesamy_active_sku_plus    entitlement e1 gives access to sku plus
               + sesamy_active_subscriber  contract c1 is active and a subscription
@@ -102,6 +122,7 @@ fn who_would_be_skipped_or_left_as_they_are_is_told_why() {
         profile: None,
         contact: None,
         fields: Vec::new(),
+        custom_fields: Vec::new(),
         tags: Vec::new(),
         list: None,
         request: None,

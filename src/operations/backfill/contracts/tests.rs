@@ -74,10 +74,21 @@ fn a_fingerprint_changes_with_a_contract_and_not_with_the_order() {
         of(vec![one.clone(), json!({"id": "c2"})], None),
         of(vec![one.clone(), json!({"id": "c3", "items": [{"purchaseType": "SINGLE"}]})], None),
         of(vec![json!({"id": "c1", "status": "OVERDUE"}), two.clone()], None),
+        of(vec![json!({"id": "c1", "status": "ACTIVE", "expiresAt": "2026-01-01"}), two.clone()], None),
         of(vec![one, two], Some("2026-01-01T00:00:00Z")),
     ] {
         assert_ne!(whole, other);
     }
+}
+
+#[test]
+fn the_times_of_a_contract_are_kept_as_far_as_they_can_be_read() {
+    let times = json!({"id": "c1", "createdAt": "2025-01-01T01:00:00.250+01:00", "nextBillAt": "2026-02-01",
+        "expiresAt": "soon", "willCancelAt": 5});
+    let kept = listed(vec![row("a", times, None)]).of(&user("a")).unwrap().remove(0);
+    assert_eq!(kept.created_at.as_deref(), Some("2025-01-01T00:00:00.25Z"));
+    assert_eq!(kept.next_bill_at.as_deref(), Some("2026-02-01T00:00:00Z"));
+    assert_eq!((kept.expires_at, kept.will_cancel_at), (None, None));
 }
 
 fn contract() -> impl Strategy<Value = Value> {

@@ -1,0 +1,151 @@
+//! What becomes due though nothing asks for it, a step at a time. A row that somebody holds just now is left for the next
+//! tick: no step waits for a row, and so any number of replicas may take them at once.
+
+use std::time::Duration;
+
+use sqlx::Row;
+use sqlx::postgres::PgConnection;
+
+use super::rounds;
+use super::statements::server_time;
+use crate::clock::Millis;
+use crate::queue::clockwork::{EXPIRY, ROUND_WAITING, Round, TICK_STEP};
+
+/// What a change that is held back no longer makes of a row; `$1` is the time. Who was not due anyhow is in the lane of
+/// retries: they may be many, and events go first.
+macro_rules! released {
+    () => {
+        "held_back = false,
+        lane = CASE WHEN u.due_at IS NULL THEN greatest(u.lane, 1) ELSE u.lane END,
+        due_at = CASE WHEN u.lease_owner IS NULL THEN least(u.due_at, $1) ELSE u.due_at END"
+    };
+}
+
+/// Whether no write is kept from taking tags away.
+macro_rules! is_not_braked {
+    () => {
+        " NOT EXISTS (SELECT FROM apis WHERE connection = 'default' AND braked_at IS NOT NULL) "
+    };
+}
+
+/// All that a tick has to know to do nothing, in one read.
+const LOOK: &str = concat!(
+    "WITH times AS MATERIALIZED (SELECT ",
+    server_time!(),
+    " AS now)
+    SELECT now,
+        EXISTS (SELECT FROM users WHERE connection = 'default' AND changes_at <= now AND lease_owner IS NULL) AS expires,
+        $2 AND EXISTS (SELECT FROM users WHERE held_back AND lease_owner IS NULL) AND",
+    is_not_braked!(),
+    "AS releases,
+        (SELECT count(*) FROM (SELECT FROM users WHERE lane = 2 AND due_at <= now LIMIT $3) AS waiting) AS waiting
+    FROM times"
+);
+
+/// Who is due in a faster lane already is only taken off the clock, and so is who is parked: nobody knows better then
+/// than the next event. A row that is not leased has no sync for an event to come in, so the generation may stay.
+const EXPIRE: &str = "
+    WITH found AS MATERIALIZED (
+        SELECT user_id, parked_at IS NULL AND due_at IS NULL AS is_idle,
+            parked_at IS NULL AND (due_at IS NULL OR lane = 2) AS is_made_due
+        FROM users WHERE connection = 'default' AND changes_at <= $1 AND lease_owner IS NULL
+        ORDER BY changes_at LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED)
+    UPDATE users AS u SET
+        changes_at = NULL,
+        due_at = CASE WHEN is_made_due THEN least(u.due_at, $1) ELSE u.due_at END,
+        lane = CASE WHEN is_made_due THEN 1 ELSE u.lane END,
+        event_type = CASE WHEN is_idle THEN $3 ELSE u.event_type END
+    FROM found WHERE u.connection = 'default' AND u.user_id = found.user_id
+    RETURNING is_made_due";
+
+/// Of all at once, those who are held included: for a start, which waits for them.
+const RELEASE_ALL: &str = concat!(
+    "WITH found AS MATERIALIZED (
+        SELECT user_id FROM users WHERE held_back AND",
+    is_not_braked!(),
+    "   ORDER BY user_id FOR NO KEY UPDATE OF users)
+    UPDATE users AS u SET ",
+    released!(),
+    " FROM found WHERE u.connection = 'default' AND u.user_id = found.user_id AND u.held_back"
+);
+
+const RELEASE: &str = concat!(
+    "WITH found AS MATERIALIZED (
+        SELECT user_id FROM users WHERE connection = 'default' AND held_back AND lease_owner IS NULL AND",
+    is_not_braked!(),
+    "   ORDER BY user_id LIMIT $2 FOR NO KEY UPDATE OF users SKIP LOCKED)
+    UPDATE users AS u SET ",
+    released!(),
+    " FROM found WHERE u.connection = 'default' AND u.user_id = found.user_id"
+);
+
+/// What a tick finds to do.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Seen {
+    pub(super) now: Millis,
+    pub(super) expires: bool,
+    pub(super) releases: bool,
+    /// How many of the background lane are due, counted to [`ROUND_WAITING`].
+    waiting: usize,
+}
+
+/// What came of one kind of work.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Step {
+    pub(super) made_due: u64,
+    pub(super) more: bool,
+}
+
+/// Looks for what there is to do. `may_release`: whether what was held back may be written now, as far as settings tell.
+pub(super) async fn look(
+    connection: &mut PgConnection,
+    given: Option<Millis>,
+    may_release: bool,
+) -> sqlx::Result<Seen> {
+    let row = sqlx::query(LOOK)
+        .bind(given.map(|now| now.0))
+        .bind(may_release)
+        .bind(ROUND_WAITING as i64)
+        .fetch_one(connection)
+        .await?;
+    Ok(Seen {
+        now: Millis(row.try_get("now")?),
+        expires: row.try_get("expires")?,
+        releases: row.try_get("releases")?,
+        waiting: usize::try_from(row.try_get::<i64, _>("waiting")?).unwrap_or(0),
+    })
+}
+
+/// Makes due whose time has come.
+pub(super) async fn expire(connection: &mut PgConnection, now: Millis) -> sqlx::Result<Step> {
+    let expire = sqlx::query_scalar(EXPIRE).bind(now.0).bind(TICK_STEP as i64).bind(EXPIRY);
+    let found: Vec<bool> = expire.fetch_all(connection).await?;
+    let made_due = found.iter().filter(|is_made_due| **is_made_due).count() as u64;
+    Ok(Step { made_due, more: found.len() == TICK_STEP })
+}
+
+/// Makes due, while the brake is off, whose change was held back; how many they were.
+pub(super) async fn release(connection: &mut PgConnection, now: Millis) -> sqlx::Result<u64> {
+    let release = sqlx::query(RELEASE).bind(now.0).bind(TICK_STEP as i64);
+    Ok(release.execute(connection).await?.rows_affected())
+}
+
+/// The same of all, whoever holds them.
+pub(super) async fn release_all(connection: &mut PgConnection, now: Millis) -> sqlx::Result<()> {
+    sqlx::query(RELEASE_ALL).bind(now.0).execute(connection).await.map(drop)
+}
+
+/// Begins a round where it is time for one, or takes the one under way on; what came of it, and where it stands.
+pub(super) async fn go_on(
+    connection: &mut PgConnection,
+    seen: Seen,
+    every: Duration,
+) -> sqlx::Result<(Step, Option<Round>)> {
+    let Seen { now, waiting, .. } = seen;
+    match rounds::read(&mut *connection).await? {
+        Some(round) if round.is_over(now, every) => rounds::begin(connection, Some(&round), now).await,
+        Some(round) if round.next(now, every, waiting) == 0 => Ok((Step::default(), Some(round))),
+        Some(_) => rounds::pass(connection, now, every).await,
+        None => rounds::begin(connection, None, now).await,
+    }
+}
