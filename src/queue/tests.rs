@@ -9,7 +9,7 @@ mod leases;
 mod life;
 mod memory;
 mod model;
-mod operators;
+pub(super) mod operators;
 pub(super) mod server;
 mod sharing;
 

@@ -2,8 +2,11 @@
 
 mod beside;
 mod damage;
+mod erasure;
 mod errands;
 mod plans;
+mod ticks;
+mod versions;
 
 use std::fs;
 use std::path::{Path, PathBuf};

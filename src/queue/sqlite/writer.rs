@@ -31,6 +31,8 @@ pub(super) struct Writer {
     place: Place,
     /// What was found wrong with the file. From then on it is left alone.
     damage: Option<Damage>,
+    /// Whether somebody was erased.
+    has_erased: bool,
     /// The runtime on which callers wait, where there is one.
     callers: Option<Handle>,
 }
@@ -49,7 +51,8 @@ impl Writer {
         hand: Hand,
         place: Place,
     ) -> Self {
-        Self { connection, end, keeper, hand, place, damage: None, callers: Handle::try_current().ok() }
+        let callers = Handle::try_current().ok();
+        Self { connection, end, keeper, hand, place, damage: None, has_erased: false, callers }
     }
 
     fn run(mut self, check: Option<Tuning>, lock: Option<File>) {
@@ -144,7 +147,9 @@ impl Writer {
         })?;
         if let Some(next_due) = next_due {
             self.end.next_due.send_if_modified(|known| std::mem::replace(known, next_due) != next_due);
-            self.keeper.written(self.hand.has_erased());
+            let is_erasure = self.hand.has_erased();
+            self.has_erased |= is_erasure;
+            self.keeper.written(is_erasure);
         }
         Ok(())
     }
@@ -185,10 +190,18 @@ impl Writer {
         }
     }
 
-    /// The log goes into the database, so that the one file is all there is.
+    /// The log goes into the database, so that the one file is all there is. A command leaves that to the service, unless
+    /// it has erased somebody, who may still be in the log.
     fn finish(self, lock: Option<File>) {
-        let Self { connection, end, keeper, place, damage, .. } = self;
+        let Self { connection, end, keeper, place, damage, has_erased, .. } = self;
         drop(keeper);
+        if damage.is_none()
+            && lock.is_none()
+            && has_erased
+            && let Err(error) = empty_the_log(&connection)
+        {
+            tracing::warn!(%error, "who was erased may be in the queue's log until the next start");
+        }
         if damage.is_none()
             && lock.is_some()
             && let Err(error) = copy_the_log(&connection)
@@ -213,8 +226,12 @@ fn refuse(mut command: Command, damage: &Damage) {
     command.reply(Err(QueueError::Damaged(damage.clone())));
 }
 
+fn empty_the_log(connection: &Connection) -> rusqlite::Result<()> {
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |_| Ok(()))
+}
+
 fn copy_the_log(connection: &Connection) -> rusqlite::Result<()> {
-    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |_| Ok(()))?;
+    empty_the_log(connection)?;
     // Now whoever closes last takes the empty log away.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map(drop)
 }

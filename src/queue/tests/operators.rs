@@ -23,7 +23,7 @@ stories! {
 }
 
 /// By hand: a lease of `name` in the lane of events.
-pub(super) fn by_hand(name: &str) -> LeaseRequest {
+pub(in crate::queue) fn by_hand(name: &str) -> LeaseRequest {
     LeaseRequest {
         user: user(name),
         cause: "sync",
