@@ -172,6 +172,8 @@ pub struct Sync {
     pub backoff_cap: Duration,
     /// Failures of one user before it is parked; at least 1.
     pub max_attempts: u32,
+    /// How long a round takes that looks at everybody again; none: there are no rounds.
+    pub resync_every: Option<Duration>,
     /// Whether everything is done but the write.
     pub dry_run: bool,
     /// Whether contacts are created and subscribed, not only kept in step.

@@ -12,9 +12,9 @@ use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogra
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
 use catalogue::{
-    APIS, ENDS, EVENT_TYPES, OUTCOMES, QUEUE_ACCEPTING, QUEUE_OLDEST, QUEUE_PAUSED, QUEUE_ROWS, REASONS,
-    RESULTS, STATUSES, SUBSCRIBE_WITHHELD, SYNC_DURATION, SYNCS, UPSTREAM_DURATION, UPSTREAM_REQUESTS,
-    WEBHOOK_REQUESTS, WHYS, WITH_A_TYPE, WITHOUT_A_TYPE,
+    APIS, DRIFT_REPAIRED, ENDS, EVENT_TYPES, OUTCOMES, QUEUE_ACCEPTING, QUEUE_OLDEST, QUEUE_PAUSED,
+    QUEUE_ROWS, REASONS, RESULTS, ROUND_LATE, ROUND_PASSED, STATUSES, SUBSCRIBE_WITHHELD, SYNC_DURATION,
+    SYNCS, UPSTREAM_DURATION, UPSTREAM_REQUESTS, WEBHOOK_REQUESTS, WHYS, WITH_A_TYPE, WITHOUT_A_TYPE,
 };
 pub use catalogue::{Kind, Label, METRICS, Metric, UPSTREAM_RESTING};
 pub use logging::{Format, LogTarget, LoggingError, filter, start_logging};
@@ -76,6 +76,9 @@ fn begin_at_zero() {
     for (outcome, reason) in ENDS {
         counter!(SYNCS, "outcome" => outcome, "reason" => reason).absolute(0);
     }
+    counter!(DRIFT_REPAIRED).absolute(0);
+    gauge!(ROUND_PASSED).set(0.0);
+    gauge!(ROUND_LATE).set(0.0);
     gauge!(QUEUE_ACCEPTING).set(1.0); // a service that could not open its queue has not started
     gauge!(QUEUE_PAUSED).set(0.0);
 }
@@ -108,6 +111,17 @@ pub fn subscribe_withheld(status: &str) {
     counter!(SUBSCRIBE_WITHHELD, "status" => status).increment(1);
 }
 
+/// Counts a contact that a round has mended.
+pub fn drift_repaired() {
+    counter!(DRIFT_REPAIRED).increment(1);
+}
+
+/// Sets which share of the users the round has passed, and by how much it is late.
+pub fn round_seen(share: f64, late: Duration) {
+    gauge!(ROUND_PASSED).set(share);
+    gauge!(ROUND_LATE).set(late.as_secs_f64());
+}
+
 /// Sets how many rows are in each state, and how long the oldest due one has waited.
 pub fn queue_counted(rows: [(&'static str, u64); 4], oldest_due: Duration) {
     for (state, count) in rows {
@@ -137,6 +151,8 @@ mod tests {
         webhook_answered("accepted", "contract#cancelRequest");
         upstream_called("sesamy", "/management/users/{id}", None, Duration::from_millis(3));
         sync_ended("skipped", "guest", Duration::from_millis(3));
+        drift_repaired();
+        round_seen(0.25, Duration::from_secs(7));
         subscribe_withheld("u");
         subscribe_withheld("whatever");
         queue_counted([("due", 1), ("leased", 0), ("scheduled", 0), ("parked", 2)], Duration::from_secs(3));
@@ -149,6 +165,9 @@ mod tests {
             r#"sesamy_mailmojo_syncs_total{outcome="skipped",reason="guest"} 1"#,
             r#"sesamy_mailmojo_sync_duration_seconds_bucket{le="0.01"} 1"#,
             r#"sesamy_mailmojo_subscribe_withheld_total{status="other"} 1"#,
+            "sesamy_mailmojo_drift_repaired_total 1",
+            "sesamy_mailmojo_round_passed_ratio 0.25",
+            "sesamy_mailmojo_round_late_seconds 7",
             r#"sesamy_mailmojo_queue_rows{state="parked"} 2"#,
             "sesamy_mailmojo_queue_oldest_due_seconds 3",
             "sesamy_mailmojo_queue_accepting 1",

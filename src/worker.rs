@@ -5,6 +5,7 @@
 //! Tests: `tests/stories`, in which the real process is stopped, killed and failed upon.
 
 mod cause;
+mod clockwork;
 mod ended;
 mod hand;
 mod heartbeat;
@@ -26,6 +27,7 @@ use crate::upstream::rest::{Admission, Rest};
 use crate::upstream::{Attempt, PerApi};
 
 pub use cause::{AGAIN, EXISTING_ONLY, FORGET};
+pub use clockwork::{Clockwork, TICK_EVERY};
 pub use hand::{Ended, Hand, Limits};
 pub use heartbeat::{Heartbeat, Pause};
 pub use pruning::prune_history;

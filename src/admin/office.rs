@@ -15,7 +15,7 @@ use super::session::Keys;
 use crate::clock::Millis;
 use crate::config::InForce;
 use crate::operations::preview::{Preview, preview};
-use crate::operations::{Again, ApiStatus, Forgotten, Operator, Patience, Status, Synced};
+use crate::operations::{Again, ApiStatus, Forgotten, Operator, Patience, RoundStatus, Status, Synced};
 use crate::queue::{Census, HistoryRow, UserRow};
 use crate::upstream::rest::Snapshot;
 use crate::upstream::{Api, Attempt};
@@ -73,6 +73,8 @@ pub(super) struct Glance {
     pub apis: Vec<ApiStatus>,
     /// How many rows are in which state, up to 15 s old; null where they cannot be counted.
     pub rows: Option<Census>,
+    /// How far the last round has come; null where there are none, or it cannot be asked.
+    pub round: Option<RoundStatus>,
     /// Why the queue cannot be asked; null where it can.
     pub trouble: Option<String>,
 }
@@ -101,8 +103,9 @@ impl Office {
     pub(super) async fn glance(&self) -> Glance {
         let (accepting, dry_run) = (self.operator.hand.queue.accepting(), self.dry_run);
         match self.operator.status().await {
-            Ok(Status { now, paused_since, rows, apis }) => {
-                Glance { now, accepting, paused_since, dry_run, apis, rows: Some(rows), trouble: None }
+            Ok(Status { now, paused_since, rows, apis, round }) => {
+                let (rows, trouble) = (Some(rows), None);
+                Glance { now, accepting, paused_since, dry_run, apis, rows, round, trouble }
             }
             Err(error) => {
                 // What this process itself knows is better than nothing.
@@ -111,8 +114,8 @@ impl Office {
                     ApiStatus { api, state, why, until }
                 };
                 let apis = Api::ALL.into_iter().map(known).collect();
-                let trouble = Some(error.to_string());
-                Glance { now: self.now(), accepting, paused_since: None, dry_run, apis, rows: None, trouble }
+                let (now, trouble) = (self.now(), Some(error.to_string()));
+                Glance { now, accepting, paused_since: None, dry_run, apis, rows: None, round: None, trouble }
             }
         }
     }

@@ -21,7 +21,7 @@ use crate::queue::{Lane, OpenError, Queue, Role};
 use crate::server::{self, App, Authenticator, Limits, listen, router, serve};
 use crate::telemetry;
 use crate::upstream::ClientError;
-use crate::worker::{Heartbeat, Pause, Stop, Worker, prune_history};
+use crate::worker::{Clockwork, Heartbeat, Pause, Stop, TICK_EVERY, Worker, prune_history};
 
 /// How often the metrics' histograms are kept in order.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
@@ -113,6 +113,13 @@ impl Service {
         });
         let server = tokio::spawn(serve(listener, router(app), Limits::default(), stop_server.clone()));
 
+        let clockwork = Clockwork {
+            queue: queue.clone(),
+            clock: clock.clone(),
+            pause: pause.clone(),
+            resync_every: settings.sync.resync_every,
+            gap: TICK_EVERY,
+        };
         let worker = Worker {
             hand: operator.hand,
             syncer: operator.syncer,
@@ -129,6 +136,7 @@ impl Service {
                 metrics.run_upkeep();
             }
         });
+        upkeep.spawn(clockwork.run());
         upkeep.spawn(prune_history(queue.clone(), clock, keep));
         Ok(Self { address, queue, draining, stop_worker, stop_server, worker, server, page, upkeep })
     }

@@ -130,7 +130,8 @@ pub(super) fn operator_with(settings: &Settings, queue: Queue, clock: Clock, cli
     let options = sync_options(settings);
     let syncer = Arc::new(Syncer::new(clients.sesamy, clients.mailmojo, owners, clock.clone(), options));
     let hand = Hand { queue, rests: clients.rests, clock, limits: limits(&settings.sync) };
-    Operator { hand, syncer, calls: sync::usual_calls(settings.sesamy.derive_tags) }
+    let resync_every = settings.sync.resync_every;
+    Operator { hand, syncer, calls: sync::usual_calls(settings.sesamy.derive_tags), resync_every }
 }
 
 /// The rates of both APIs, and what a sync takes of them from the start.

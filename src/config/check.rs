@@ -3,6 +3,7 @@
 //! Every setting is read before any is missed, so that everything wrong is told at once.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use axum::http::HeaderName;
 use reqwest::Url;
@@ -23,6 +24,8 @@ const SHORTEST_SAFE_SECRET: usize = 16;
 const MOST_AT_A_TIME: usize = 1_000;
 /// Longer than any question reaches back, and short enough to add to any time.
 const MOST_DAYS: u16 = 3_650;
+/// Below this a round costs more than what it repairs.
+const SHORTEST_SENSIBLE_ROUND: Duration = Duration::from_secs(3_600);
 const TAG_PREFIX: &str = "sesamy_";
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
@@ -205,6 +208,7 @@ fn sync(reader: &mut Reader) -> Option<Sync> {
     let backoff_base = reader.required("sync.backoff_base", parse::duration);
     let backoff_cap = reader.required("sync.backoff_cap", parse::duration);
     let max_attempts = reader.required("sync.max_attempts", parse::positive);
+    let resync_every = resync_every(reader);
     let dry_run = reader.required("sync.dry_run", parse::boolean);
     let create_contacts = reader.required("sync.create_contacts", parse::boolean);
     let keep_tags = keep_tags(reader);
@@ -229,10 +233,22 @@ fn sync(reader: &mut Reader) -> Option<Sync> {
         backoff_base: backoff_base?,
         backoff_cap: backoff_cap?,
         max_attempts: max_attempts?,
+        resync_every: resync_every?,
         dry_run: dry_run?,
         create_contacts: create_contacts?,
         keep_tags: keep_tags?,
     })
+}
+
+/// None within: there are no rounds.
+fn resync_every(reader: &mut Reader) -> Option<Option<Duration>> {
+    let every = reader.required("sync.resync_every", parse::duration_or_never)?;
+    if every.is_some_and(|every| every < SHORTEST_SENSIBLE_ROUND) {
+        let what =
+            "is less than an hour: looking at everybody that often uses up the rate of both APIs for nothing";
+        reader.warn("sync.resync_every", what);
+    }
+    Some(every)
 }
 
 fn keep_tags(reader: &mut Reader) -> Option<Vec<String>> {

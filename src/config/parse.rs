@@ -10,7 +10,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use ::config::{Value, ValueKind};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Span, SpanRelativeTo};
 use reqwest::Url;
 use secrecy::SecretString;
 
@@ -122,8 +122,7 @@ pub(super) fn duration_or_zero(value: &Value) -> Parsed<Duration> {
     if text.parse::<f64>().is_ok() {
         return Err(format!("is {}, a number without a unit: {text}s, {text}m or {text}ms?", shown(&text)));
     }
-    let signed: SignedDuration =
-        text.parse().map_err(|_| format!("is {}, which is no duration", shown(&text)))?;
+    let signed = length(&text).ok_or_else(|| format!("is {}, which is no duration", shown(&text)))?;
     let duration =
         Duration::try_from(signed).map_err(|_| format!("is {}, which is below zero", shown(&text)))?;
     if duration > LONGEST {
@@ -133,6 +132,21 @@ pub(super) fn duration_or_zero(value: &Value) -> Parsed<Duration> {
     } else {
         Ok(duration)
     }
+}
+
+/// A length of time in units of up to weeks; a day has 24 hours.
+fn length(text: &str) -> Option<SignedDuration> {
+    let span: Span = text.parse().ok()?;
+    span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()
+}
+
+/// How often something is done: a duration of a millisecond to a year; none where it is 0, with a unit or without.
+pub(super) fn duration_or_never(value: &Value) -> Parsed<Option<Duration>> {
+    if text_of(value)? == "0" {
+        return Ok(None);
+    }
+    let every = duration_or_zero(value)?;
+    Ok((!every.is_zero()).then_some(every))
 }
 
 /// An IP address with its port.

@@ -121,6 +121,7 @@ pub(super) static SETTINGS: &[Spec] = &[
     Spec::plain("sync", "backoff_base", DURATION),
     Spec::plain("sync", "backoff_cap", DURATION),
     Spec::plain("sync", "max_attempts", COUNT),
+    Spec::plain("sync", "resync_every", "a duration with its unit, such as 168h, 7d or 2w; or 0 for never"),
     Spec::plain("sync", "dry_run", YES_OR_NO),
     Spec::plain("sync", "create_contacts", YES_OR_NO),
     Spec::plain("sync", "keep_tags", "tags that start with sesamy_").list(),

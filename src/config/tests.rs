@@ -93,6 +93,7 @@ fn the_least_settings_are_enough_and_the_rest_has_the_defaults_of_the_design() {
     assert_eq!((sync.concurrency.get(), sync.max_attempts), (8, 50));
     let seconds = [sync.debounce, sync.request_timeout, sync.deadline, sync.backoff_base, sync.backoff_cap];
     assert_eq!(seconds.map(|duration| duration.as_secs()), [2, 10, 90, 2, 900]);
+    assert_eq!(sync.resync_every, Some(Duration::from_secs(7 * 86_400)));
     assert!(!sync.dry_run && sync.create_contacts);
     assert_eq!(sync.keep_tags, ["sesamy_made_single_purchase"]);
     assert_eq!(settings.history.days, 30);

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::Operator;
 use crate::clock::Millis;
-use crate::queue::{Census, QueueError};
+use crate::queue::{Census, QueueError, Round};
 use crate::upstream::Api;
 use crate::upstream::rest::Snapshot;
 
@@ -19,6 +19,18 @@ pub struct Status {
     pub rows: Census,
     /// Sesamy and Mailmojo.
     pub apis: Vec<ApiStatus>,
+    /// How far the last round has come; null where there are none.
+    pub round: Option<RoundStatus>,
+}
+
+/// How far a round has come, and whether that is in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct RoundStatus {
+    /// The round.
+    #[serde(flatten)]
+    pub round: Round,
+    /// Whether it takes longer than `sync.resync_every`.
+    pub late: bool,
 }
 
 /// The state of one API.
@@ -48,6 +60,13 @@ impl Operator {
             ApiStatus { api, state, why, until }
         };
         let apis = Api::ALL.into_iter().map(api).collect();
-        Ok(Status { now, paused_since: known.paused_at, rows: self.queue().census().await?, apis })
+        let (rows, round) = (self.queue().census().await?, self.round(now).await?);
+        Ok(Status { now, paused_since: known.paused_at, rows, apis, round })
+    }
+
+    async fn round(&self, now: Millis) -> Result<Option<RoundStatus>, QueueError> {
+        let Some(every) = self.resync_every else { return Ok(None) };
+        let round = self.queue().round().await?;
+        Ok(round.map(|round| RoundStatus { round, late: round.is_late(now, every) }))
     }
 }

@@ -19,6 +19,9 @@ pub(super) const TICK_STEP: usize = 500;
 /// A round adds nobody while so many of the background lane are due: it must never grow faster than it is worked off.
 pub(super) const ROUND_WAITING: usize = 50;
 
+/// However short a round is, a lateness of less is none.
+const LATE_AFTER: Duration = Duration::from_secs(5);
+
 /// What a tick looks after.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tick {
@@ -79,13 +82,30 @@ impl Round {
         room.min(usize::try_from(behind).unwrap_or(usize::MAX))
     }
 
-    /// How much longer than it may the round takes, at the pace that it has kept so far; zero while it is in time.
+    /// How much longer than it may the round takes; zero while it is in time.
     #[must_use]
     pub fn late(&self, now: Millis, every: Duration) -> Duration {
         match self.ended_at {
             Some(_) => Duration::ZERO,
             None => now.since(self.started_at).saturating_sub(every),
         }
+    }
+
+    /// Whether it is so late that somebody should know: one that is in time ends a moment after its time.
+    #[must_use]
+    pub fn is_late(&self, now: Millis, every: Duration) -> bool {
+        self.late(now, every) > (every / 20).max(LATE_AFTER)
+    }
+
+    /// Which share of the users it has passed, from 0 to 1.
+    #[must_use]
+    pub fn share(&self) -> f64 {
+        if self.ended_at.is_some() {
+            return 1.0;
+        }
+        #[expect(clippy::cast_precision_loss, reason = "no queue has so many users that it shows")]
+        let share = self.passed as f64 / self.users.max(1) as f64;
+        share.min(1.0)
     }
 
     /// How far it should be. Rows that came since it began are passed after its time.
@@ -97,5 +117,64 @@ impl Round {
         }
         let target = u128::from(self.users.max(1)) * elapsed / every;
         u64::try_from(target).unwrap_or(u64::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3_600);
+    const BEGAN: Millis = Millis(5_000_000);
+
+    fn at(passed: u64) -> Round {
+        Round { passed, ..Round::begun(BEGAN, 3_600) }
+    }
+
+    #[test]
+    fn a_round_passes_as_many_as_it_should_have_by_now_and_no_more_than_the_lane_takes() {
+        for (passed, seconds, waiting, next) in [
+            (0, 0, 0, 0),
+            (0, 1, 0, 1),
+            (1, 1, 0, 0),
+            (5, 1, 0, 0),
+            (10, 20, 0, 10),
+            (10, 20, 45, 5),
+            (10, 20, 50, 0),
+            (10, 20, 9_000, 0),
+            (0, 1_000, 0, 50),
+            (3_599, 3_600, 0, 50),
+            (3_700, 9_000, 0, 50),
+        ] {
+            let now = BEGAN.plus(Duration::from_secs(seconds));
+            assert_eq!(at(passed).next(now, HOUR, waiting), next, "{passed} after {seconds} s");
+        }
+        let ended = Round { ended_at: Some(BEGAN), ..at(3_600) };
+        assert_eq!(ended.next(BEGAN.plus(9 * HOUR), HOUR, 0), 0);
+    }
+
+    #[test]
+    fn the_next_round_begins_when_the_time_of_the_one_before_is_over_and_not_before_it_has_ended() {
+        let ended = Round { ended_at: Some(BEGAN.plus(HOUR / 2)), ..at(9) };
+        assert!(!ended.is_over(BEGAN.plus(HOUR - Duration::from_millis(1)), HOUR));
+        assert!(ended.is_over(BEGAN.plus(HOUR), HOUR));
+        assert!(!at(9).is_over(BEGAN.plus(9 * HOUR), HOUR));
+    }
+
+    #[test]
+    fn a_round_is_late_once_it_takes_a_twentieth_longer_and_five_seconds_at_least() {
+        let late = |every: Duration, after: Duration| at(9).is_late(BEGAN.plus(after), every);
+        assert!(!late(HOUR, HOUR + Duration::from_secs(180)) && late(HOUR, HOUR + Duration::from_secs(181)));
+        let second = Duration::from_secs(1);
+        assert!(!late(second, 6 * second) && late(second, 7 * second));
+        let ended = Round { ended_at: Some(BEGAN.plus(9 * HOUR)), ..at(9) };
+        assert!(!ended.is_late(BEGAN.plus(9 * HOUR), HOUR));
+    }
+
+    #[test]
+    fn the_share_never_exceeds_all() {
+        let shares = [0, 900, 3_600, 9_000].map(|passed| at(passed).share());
+        assert_eq!(shares, [0.0, 0.25, 1.0, 1.0]);
+        assert_eq!(Round { ended_at: Some(BEGAN), ..Round::begun(BEGAN, 0) }.share(), 1.0);
     }
 }

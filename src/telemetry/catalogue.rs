@@ -65,7 +65,7 @@ pub struct Metric {
 }
 
 /// All of them.
-pub const METRICS: [Metric; 11] = [
+pub const METRICS: [Metric; 14] = [
     Metric {
         name: WEBHOOK_REQUESTS,
         kind: Kind::Counter,
@@ -104,6 +104,24 @@ pub const METRICS: [Metric; 11] = [
     },
     Metric { name: SYNC_DURATION, kind: Kind::Histogram, labels: &[], meaning: "how long a sync took" },
     Metric {
+        name: DRIFT_REPAIRED,
+        kind: Kind::Counter,
+        labels: &[],
+        meaning: "contacts that a round has found changed and mended",
+    },
+    Metric {
+        name: ROUND_PASSED,
+        kind: Kind::Gauge,
+        labels: &[],
+        meaning: "which share of the users the last round has passed, 0 to 1",
+    },
+    Metric {
+        name: ROUND_LATE,
+        kind: Kind::Gauge,
+        labels: &[],
+        meaning: "how much longer than sync.resync_every the round under way takes; 0 while it is in time",
+    },
+    Metric {
         name: UPSTREAM_REQUESTS,
         kind: Kind::Counter,
         labels: &[API, Label::open("route"), Label::open("status")],
@@ -135,6 +153,9 @@ pub(super) const UPSTREAM_DURATION: &str = "sesamy_mailmojo_upstream_request_dur
 pub(super) const SYNCS: &str = "sesamy_mailmojo_syncs_total";
 pub(super) const SYNC_DURATION: &str = "sesamy_mailmojo_sync_duration_seconds";
 pub(super) const SUBSCRIBE_WITHHELD: &str = "sesamy_mailmojo_subscribe_withheld_total";
+pub(super) const DRIFT_REPAIRED: &str = "sesamy_mailmojo_drift_repaired_total";
+pub(super) const ROUND_PASSED: &str = "sesamy_mailmojo_round_passed_ratio";
+pub(super) const ROUND_LATE: &str = "sesamy_mailmojo_round_late_seconds";
 pub(super) const QUEUE_ROWS: &str = "sesamy_mailmojo_queue_rows";
 pub(super) const QUEUE_OLDEST: &str = "sesamy_mailmojo_queue_oldest_due_seconds";
 pub(super) const QUEUE_ACCEPTING: &str = "sesamy_mailmojo_queue_accepting";
@@ -163,7 +184,7 @@ pub(super) const EVENT_TYPES: [&str; 10] = [
 ];
 const STATES: [&str; 4] = ["due", "leased", "scheduled", "parked"];
 /// The ends of a sync: outcome and reason.
-pub(super) const ENDS: [(&str, &str); 16] = [
+pub(super) const ENDS: [(&str, &str); 19] = [
     ("created", ""),
     ("subscribed", ""),
     ("updated", ""),
@@ -173,6 +194,9 @@ pub(super) const ENDS: [(&str, &str); 16] = [
     ("skipped", "no_email"),
     ("skipped", "bad_email"),
     ("skipped", "not_in_mailmojo"),
+    ("skipped", "removed_in_mailmojo"),
+    ("skipped", "left_under_old_address"),
+    ("skipped", "brake"),
     ("failed", "transient"),
     ("parked", "transient"),
     ("parked", "permanent"),
@@ -183,13 +207,16 @@ pub(super) const ENDS: [(&str, &str); 16] = [
 ];
 pub(super) const OUTCOMES: [&str; 8] =
     ["created", "subscribed", "updated", "unchanged", "skipped", "failed", "postponed", "parked"];
-pub(super) const REASONS: [&str; 10] = [
+pub(super) const REASONS: [&str; 13] = [
     "",
     "user_not_found",
     "guest",
     "no_email",
     "bad_email",
     "not_in_mailmojo",
+    "removed_in_mailmojo",
+    "left_under_old_address",
+    "brake",
     "transient",
     "permanent",
     "poison",

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::personal::Mask;
-use crate::queue::{Entry, Job, Settlement};
-use crate::sync::{Report, SyncError};
+use crate::queue::{DRIFT, Entry, Job, Settlement};
+use crate::sync::{Outcome, Report, SyncError};
 use crate::telemetry;
 use crate::upstream::Class;
 
@@ -32,6 +32,9 @@ pub(super) fn tell(job: &Job, result: &Result<Report, SyncError>, settlement: &S
             );
             if let Some(status) = &report.withheld {
                 telemetry::subscribe_withheld(status);
+            }
+            if job.event_type == DRIFT && report.outcome == Outcome::Updated && !report.held_back {
+                telemetry::drift_repaired();
             }
             telemetry::sync_ended(outcome, reason, took);
         }

@@ -33,6 +33,8 @@ mod dry_run;
 mod durable;
 mod encrypted;
 mod figures;
+mod forget;
+mod forget_mailmojo;
 mod full_disk;
 mod health;
 mod hostile_answers;

@@ -11,7 +11,7 @@ use crate::admin::fields::Fields;
 use crate::admin::guard::{Here, Visitor};
 use crate::admin::office::Glance;
 use crate::admin::session::Session;
-use crate::operations::ApiStatus;
+use crate::operations::{ApiStatus, RoundStatus};
 use crate::queue::MinuteCount;
 
 pub(crate) async fn show(
@@ -111,6 +111,12 @@ fn parts(status: &Glance) -> Markup {
                     @if status.dry_run { ", as a dry run: nothing is written" }
                 }
             }
+            @if let Some(round) = &status.round {
+                div.{ (if round.late { "warn" } else { "good" }) } {
+                    dt { "Round" }
+                    dd { (round_state(round, status)) }
+                }
+            }
             @for api in &status.apis {
                 div.{ (if api.state == "ok" { "good" } else { "warn" }) } {
                     dt { (api_name(api.api)) }
@@ -148,6 +154,20 @@ fn api_state(api: &ApiStatus, status: &Glance) -> Markup {
                 }
                 ": " (why)
             }
+        }
+    }
+}
+
+/// How far everybody has been looked at again.
+fn round_state(status: &RoundStatus, glance: &Glance) -> Markup {
+    let round = &status.round;
+    html! {
+        @if let Some(ended) = round.ended_at {
+            "everybody was looked at again, " (words::when(ended, glance.now))
+        } @else {
+            (words::number(round.passed)) " of " (words::plural(round.users.max(round.passed), "user", "users"))
+            " looked at again, begun " (words::when(round.started_at, glance.now))
+            @if status.late { ", late: set " code { "sync.resync_every" } " longer" }
         }
     }
 }

@@ -21,6 +21,7 @@ fn each_kind_of_setting_takes_what_it_should() {
         ("SYNC__DEADLINE", "501ms"),
         ("SYNC__BACKOFF_BASE", "1h 30m"),
         ("SYNC__BACKOFF_CAP", "90m"),
+        ("SYNC__RESYNC_EVERY", "2w"),
         ("SYNC__DRY_RUN", "yes"),
         ("SYNC__KEEP_TAGS", "sesamy_tag_*,sesamy_x"),
         ("HISTORY__DAYS", "3650"),
@@ -48,6 +49,7 @@ fn each_kind_of_setting_takes_what_it_should() {
         (sync.backoff_base, sync.backoff_cap),
         (Duration::from_secs(5_400), Duration::from_secs(5_400))
     );
+    assert_eq!(sync.resync_every, Some(Duration::from_secs(14 * 86_400)));
     assert_eq!(sync.keep_tags, ["sesamy_tag_*", "sesamy_x"]);
     assert_eq!((history.days, admin.listen, admin.tokens.len()), (3_650, "[::1]:8082".parse().unwrap(), 2));
     assert_eq!(in_force.len(), table::SETTINGS.len());
@@ -108,6 +110,10 @@ fn a_wrong_value_is_refused_with_its_setting_and_its_reason() {
         ("SYNC__DEBOUNCE", "soon", "no duration"),
         ("SYNC__DEBOUNCE", "1us", "shorter than a millisecond"),
         ("SYNC__BACKOFF_CAP", "9999999h", "longer than a year"),
+        ("SYNC__RESYNC_EVERY", "7", "a number without a unit"),
+        ("SYNC__RESYNC_EVERY", "often", "no duration"),
+        ("SYNC__RESYNC_EVERY", "-1d", "below zero"),
+        ("SYNC__RESYNC_EVERY", "400d", "longer than a year"),
         ("SYNC__REQUEST_TIMEOUT", "0s", "is zero"),
         ("SYNC__DRY_RUN", "2", "neither true nor false"),
         ("SYNC__KEEP_TAGS", " , ,", "is empty"),
@@ -147,6 +153,18 @@ fn every_setting_is_looked_at_and_none_may_be_empty_or_a_table() {
         let message = refused(load_file(&text), &spec.name());
         assert!(message.contains("is a table"), "{message}");
     }
+}
+
+#[test]
+fn rounds_are_switched_off_by_0_with_a_unit_or_without() {
+    for (value, seconds) in [("0", None), ("0s", None), ("1d 12h", Some(129_600)), ("P2D", Some(172_800))] {
+        let every = load_with(&[("SYNC__RESYNC_EVERY", value)]).unwrap().settings.sync.resync_every;
+        assert_eq!(every, seconds.map(Duration::from_secs), "{value}");
+    }
+    assert_eq!(load_file("[sync]\nresync_every = 0").unwrap().settings.sync.resync_every, None);
+    assert!(
+        refused(load_with(&[("SYNC__RESYNC_EVERY", "1 month")]), "sync.resync_every").contains("no duration")
+    );
 }
 
 #[test]
@@ -239,6 +257,9 @@ fn what_works_but_should_be_looked_at_is_a_warning() {
         ("SYNC__KEEP_TAGS", "vip", Some("only sesamy_ tags are ever removed")),
         ("SYNC__KEEP_TAGS", "sesamy_*_x", Some("only at the end")),
         ("SYNC__CONCURRENCY", "500", None),
+        ("SYNC__RESYNC_EVERY", "59m", Some("sync.resync_every is less than an hour")),
+        ("SYNC__RESYNC_EVERY", "1h", None),
+        ("SYNC__RESYNC_EVERY", "0", None),
         ("LOG__LEVEL", "warning", Some("taken for a target")),
         ("LOG__LEVEL", "DEBUG", None),
     ] {

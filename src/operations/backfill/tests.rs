@@ -97,7 +97,7 @@ impl Town {
         let patience = Patience { backoff: POLICY, max_attempts: 3 };
         let limits = Limits { deadline: Duration::from_secs(60), request_timeout: TIMEOUT, patience };
         let hand = Hand { queue, rests, clock: clock.clone(), limits };
-        let operator = Operator { hand, syncer, calls: usual_calls(true) };
+        let operator = Operator { hand, syncer, calls: usual_calls(true), resync_every: None };
         Self { sandbox, clock, operator, made, _folder: folder }
     }
 
