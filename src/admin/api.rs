@@ -205,21 +205,22 @@ async fn retry_one(State(office): Here, Whom(user): Whom) -> Answer<serde_json::
     Ok(Json(json!({ "retried": retried })))
 }
 
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ForgetBody {
-    mailmojo: bool,
-}
-
 async fn forget(State(office): Here, Whom(user): Whom, request: Request) -> Answer<Forgotten> {
     const WANTED: &str = r#"the body is neither empty nor {"mailmojo": true} or {"mailmojo": false}"#;
     let (parts, body) = request.into_parts();
     let body = whole(body, &parts.headers, BODY_LIMIT).await.map_err(Refusal::Body)?;
-    let asked: ForgetBody = match body.is_empty() {
-        true => ForgetBody::default(),
-        false => serde_json::from_slice(&body).map_err(|_| Refusal::Wrong(WANTED))?,
+    let mailmojo = match body.is_empty() {
+        true => Some(false),
+        false => with_mailmojo(&body),
     };
-    Ok(Json(office.forget(&user, asked.mailmojo).await?))
+    let mailmojo = mailmojo.ok_or(Refusal::Wrong(WANTED))?;
+    Ok(Json(office.forget(&user, mailmojo).await?))
+}
+
+/// Read by hand: a derived reader would take `[true]` for it.
+fn with_mailmojo(body: &[u8]) -> Option<bool> {
+    let fields: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(body).ok()?;
+    fields.get("mailmojo").filter(|_| fields.len() == 1)?.as_bool()
 }
 
 async fn parked(State(office): Here) -> Answer<serde_json::Value> {

@@ -158,7 +158,7 @@ fn forget(session: &Session, address: &str, is_forgotten: bool) -> Markup {
                     input #sure type="checkbox" name="sure" value="true" required;
                     label for="sure" { "I am sure" }
                 }
-                button type="submit" { @if is_forgotten { "Take off" } @else { "Forget" } span.unseen { " this user" } }
+                button type="submit" { @if is_forgotten { "Take our tags off" } @else { "Forget this user" } }
             }
         }
     }
