@@ -58,10 +58,11 @@ pub struct Round {
 }
 
 impl Round {
-    /// A round of `users` rows that begins now.
+    /// A round of `users` rows that begins now. One of nobody has ended: whoever comes in its time is brought round by the
+    /// next one, which knows how many they are, and is no burst at the end of this one.
     #[must_use]
     pub fn begun(now: Millis, users: u64) -> Self {
-        Self { started_at: now, ended_at: None, users, passed: 0 }
+        Self { started_at: now, ended_at: (users == 0).then_some(now), users, passed: 0 }
     }
 
     /// Whether it is time for the next one.
@@ -169,6 +170,13 @@ mod tests {
         assert!(!late(second, 6 * second) && late(second, 7 * second));
         let ended = Round { ended_at: Some(BEGAN.plus(9 * HOUR)), ..at(9) };
         assert!(!ended.is_late(BEGAN.plus(9 * HOUR), HOUR));
+    }
+
+    #[test]
+    fn a_round_of_nobody_is_done_at_once_and_the_next_begins_in_time() {
+        let nobody = Round::begun(BEGAN, 0);
+        assert_eq!((nobody.ended_at, nobody.next(BEGAN.plus(2 * HOUR), HOUR, 0)), (Some(BEGAN), 0));
+        assert!(!nobody.is_over(BEGAN.plus(HOUR / 2), HOUR) && nobody.is_over(BEGAN.plus(HOUR), HOUR));
     }
 
     #[test]

@@ -24,8 +24,10 @@ pub(super) struct Source {
     /// Why each of `tags` is wanted.
     pub(super) reasons: Reasons,
     pub(super) tags: BTreeSet<String>,
-    /// When they change by themselves, as far as Sesamy tells.
+    /// When they, or custom fields, change by themselves, as far as Sesamy tells.
     pub(super) changes_at: Option<Timestamp>,
+    /// Tags whose time is over, as far as Sesamy tells.
+    pub(super) ended: BTreeSet<String>,
     bought: Option<Bought>,
 }
 
@@ -54,20 +56,22 @@ impl Source {
     ) -> Self {
         let (contracts, entitlements) =
             bought.as_ref().map_or_else(Default::default, |it| (&it.contracts[..], &it.entitlements[..]));
+        let facts = Facts { profile: &profile, contracts, entitlements, now };
         let person = Person {
             first_name: profile.wanted_first_name(),
             last_name: profile.wanted_last_name(),
             phone: profile.wanted_phone(),
-            custom: custom.wanted(&Facts { profile: &profile, contracts, entitlements, now }),
+            custom: custom.wanted(&facts),
         };
         let reasons = match &bought {
             Some(it) => tags::reasons(&profile, &it.contracts, &it.entitlements, now),
             None => tags::reasons_of_profile(&profile),
         };
         let tags = reasons.keys().cloned().collect();
-        let changes_at =
-            bought.as_ref().and_then(|it| tags::next_change(&it.contracts, &it.entitlements, now));
-        Self { email, profile, is_whole, person, reasons, tags, changes_at, bought }
+        let of_tags = tags::next_change(contracts, entitlements, now);
+        let changes_at = of_tags.into_iter().chain(custom.changes_at(&facts)).min();
+        let ended = tags::ended(contracts, entitlements, now);
+        Self { email, profile, is_whole, person, reasons, tags, changes_at, ended, bought }
     }
 
     /// Which API has answered for this: Sesamy, unless all of it was known.

@@ -182,7 +182,7 @@ fn state(row: &UserRow, now: Millis) -> Markup {
             @for (name, fact) in Remembered::from(&row.memory).facts() { div { dt { (capital(name)) } dd { (fact) } } }
             @if let Some(at) = row.memory.missing_since { div { dt { "Not in Sesamy" } dd { "since " (words::when(at, now)) } } }
             @if let Some(at) = row.changes_at { div { dt { "Looked at again" } dd { (words::when(at, now)) } } }
-            @if row.held_back { div { dt { "Dry run" } dd { "a change was held back" } } }
+            @if row.held_back { div { dt { "Held back" } dd { "a change, by sync.dry_run or the brake" } } }
         }
     }
 }
@@ -216,7 +216,7 @@ fn table(history: &[HistoryRow], now: Millis) -> Markup {
                             }
                             td data-label="Outcome" {
                                 (people::outcome(&row.outcome, &row.reason))
-                                @if row.held_back { p.muted { "held back by sync.dry_run" } }
+                                @if row.held_back { p.muted { "held back by sync.dry_run or the brake" } }
                                 @if let Some(error) = &row.error {
                                     p.error { (error) }
                                 }

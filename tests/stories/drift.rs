@@ -1,0 +1,253 @@
+//! Drift: somebody edits contacts by hand, and rounds mend what is ours. They go last, spread evenly, and add nobody.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sesamy_mailmojo::sandbox::{Call, Fault, Route, Rule, contact, contract, entitlement, user};
+
+use crate::shell::run;
+use crate::town::{LIST, PATIENCE, Town};
+use crate::trouble::{address, lines_at, synced, told};
+
+const TAG: &str = "sesamy_active_subscriber";
+/// So often is everybody looked at again where a story waits for it.
+const OFTEN: (&str, &str) = ("SYNC__RESYNC_EVERY", "2s");
+
+/// A subscriber who was synced by an event, as all are of whom rounds know.
+async fn subscribers(town: &Town, ids: &[&str]) {
+    for id in ids {
+        town.sandbox.sesamy.put_user(user(id).email(&address(id)).contract(contract("c1")));
+    }
+    town.sync_all(ids).await;
+}
+
+fn many(count: usize) -> Vec<String> {
+    (0..count).map(|number| format!("u{number:03}")).collect()
+}
+
+async fn many_subscribers(town: &Town, count: usize) -> Vec<String> {
+    let ids = many(count);
+    subscribers(town, &ids.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    ids
+}
+
+fn is_drift(line: &Value) -> bool {
+    line["event_type"] == "drift" && line["outcome"].is_string()
+}
+
+/// Waits until so many looks of rounds at `id` have ended.
+async fn looked_at(town: &Town, id: &str, times: usize) {
+    let is_it = |line: &Value| is_drift(line) && line["user_id"] == id;
+    town.service.output.wait_for_nth(times, &format!("look {times} at {id}"), is_it).await;
+}
+
+fn has(town: &Town, id: &str, tag: &str) -> bool {
+    town.contact(&address(id)).tags.iter().any(|it| it == tag)
+}
+
+/// Waits until a line of the log begins like this.
+async fn tells(town: &Town, message: &str) -> Value {
+    let begins = |line: &Value| line["message"].as_str().is_some_and(|text| text.starts_with(message));
+    town.service.output.wait_for(message, begins).await
+}
+
+/// The answer of `queue --json`.
+async fn status(town: &Town) -> Value {
+    serde_json::from_str(&run(&["queue", "--json"], town.settings()).await.stdout).unwrap()
+}
+
+fn metric(metrics: &str, name: &str) -> f64 {
+    let line = metrics.lines().find_map(|line| line.strip_prefix(&format!("sesamy_mailmojo_{name} ")));
+    line.unwrap_or_else(|| panic!("no {name} in\n{metrics}")).parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_tag_of_ours_that_somebody_took_away_comes_back_and_is_told_as_drift() {
+    let town = Town::with(&[OFTEN]).await;
+    subscribers(&town, &["kari"]).await;
+    let mailmojo = &town.sandbox.mailmojo;
+    mailmojo.add_tag(&address("kari"), "styremedlem");
+    mailmojo.add_tag(&address("kari"), "sesamy_by_hand");
+    mailmojo.remove_tag(&address("kari"), TAG);
+
+    town.sandbox.wait_until(PATIENCE, |_| has(&town, "kari", TAG)).await.unwrap();
+    let told = synced(&town, "kari", "updated", 1).await;
+    assert_eq!((&told["event_type"], &told["tags_added"]), (&json!("drift"), &json!(TAG)));
+    assert_eq!(told["tags_removed"], "sesamy_by_hand");
+    assert_eq!(town.contact(&address("kari")).tags, ["styremedlem", TAG]);
+    assert_eq!(metric(&town.service.metrics().await, "drift_repaired_total"), 1.0);
+
+    let shown = run(&["queue", "show", "kari", "--json"], town.settings()).await.stdout;
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    let row = shown["history"].as_array().unwrap().iter().find(|row| row["outcome"] == "updated").unwrap();
+    assert_eq!((&row["event_type"], &row["tags_added"]), (&json!("drift"), &json!([TAG])));
+}
+
+#[tokio::test]
+async fn a_round_creates_and_subscribes_nobody() {
+    let town = Town::with(&[OFTEN]).await;
+    subscribers(&town, &["removed", "left", "off-the-list"]).await;
+    let mailmojo = &town.sandbox.mailmojo;
+    assert!(mailmojo.delete(&address("removed")));
+    assert!(mailmojo.unsubscribe(&address("left"), LIST));
+    assert!(mailmojo.edit(&address("off-the-list"), |contact| contact.associations.clear()));
+    mailmojo.remove_tag(&address("left"), TAG);
+    mailmojo.remove_tag(&address("off-the-list"), TAG);
+
+    for id in ["removed", "left", "off-the-list"] {
+        looked_at(&town, id, 3).await;
+    }
+    assert_eq!(mailmojo.contact(&address("removed")), None);
+    assert_eq!(town.contact(&address("left")).list_status(LIST), Some("u"));
+    assert_eq!(town.contact(&address("off-the-list")).list_status(LIST), None);
+    assert!(
+        has(&town, "left", TAG) && has(&town, "off-the-list", TAG),
+        "what is ours is mended all the same"
+    );
+    assert_eq!(town.sandbox.count(Route::Subscribe), 3, "by the events, and by no round");
+}
+
+#[tokio::test]
+async fn an_unchanged_contact_costs_no_write_and_a_count_in_the_history() {
+    let town = Town::with(&[OFTEN]).await;
+    subscribers(&town, &["kari"]).await;
+    let writes = town.sandbox.writes();
+    looked_at(&town, "kari", 3).await;
+    assert!(told(&town, "kari", "outcome").iter().skip(1).all(|outcome| outcome == "unchanged"));
+    assert_eq!(town.sandbox.writes(), writes);
+    assert_eq!(metric(&town.service.metrics().await, "drift_repaired_total"), 0.0);
+    assert_eq!(town.query("SELECT count(*) FROM history").unwrap(), 1, "what is unchanged is only counted");
+    town.wait_for_queue("SELECT unchanged_times FROM history", |times| times >= 3).await;
+}
+
+#[tokio::test]
+async fn a_round_is_spread_evenly_over_its_time() {
+    const USERS: usize = 30;
+    const EVERY: Duration = Duration::from_secs(6);
+    let mut town = Town::with(&[("SYNC__RESYNC_EVERY", "0")]).await;
+    many_subscribers(&town, USERS).await;
+    town.sandbox.clear_calls();
+    town.service.terminate();
+    assert!(town.service.ended().await.success());
+    town.restart(&[("SYNC__RESYNC_EVERY", "6s")]).await;
+    tells(&town, "a round has ended").await;
+    town.settled().await;
+
+    let mut looks: Vec<Duration> = Vec::new();
+    let mut seen = std::collections::BTreeSet::new();
+    for call in town.sandbox.calls_to(Route::Profile) {
+        if seen.insert(call.subject.clone()) {
+            looks.push(call.came);
+        }
+    }
+    assert_eq!(looks.len(), USERS);
+    // None comes before its turn; all come in time but for a tick, and a busy machine.
+    let first = looks[0];
+    for (number, look) in (0_u32..).zip(&looks) {
+        let turn = EVERY * number / u32::try_from(USERS).unwrap();
+        let tick = Duration::from_millis(1_100);
+        assert!(*look - first + tick >= turn, "look {number} came {:?} after the first", *look - first);
+    }
+}
+
+#[tokio::test]
+async fn live_events_go_first_while_a_round_runs() {
+    const USERS: usize = 200;
+    let mut town = Town::with(&[("SYNC__RESYNC_EVERY", "0")]).await;
+    let ids = many_subscribers(&town, USERS).await;
+    // Twenty calls a second, half of them for a round: it would take a minute.
+    let tight =
+        [("SESAMY__REQUESTS_PER_MINUTE", "1200"), ("SESAMY__BURST", "6"), ("SYNC__RESYNC_EVERY", "1s")];
+    town.service.terminate();
+    assert!(town.service.ended().await.success());
+    town.restart(&tight).await;
+    let lines = |of: &dyn Fn(&Value) -> bool| town.service.output.lines().iter().filter(|it| of(it)).count();
+    town.service.output.wait_for_nth(10, "looks of the round", is_drift).await;
+    for id in ids.iter().rev().take(3) {
+        town.sandbox.sesamy.set_field(id, "firstName", "Kari");
+        let before = lines(&is_drift);
+        assert_eq!(town.event("userVendor.1#update", id).await, 202);
+        synced(&town, id, "updated", 1).await;
+        let between = lines(&is_drift) - before;
+        assert!(between < 25, "{between} looks of the round came before an event");
+    }
+    assert_eq!(town.query("SELECT count(*) FROM rounds WHERE ended_at IS NULL").unwrap(), 1, "it still runs");
+}
+
+#[tokio::test]
+async fn a_round_that_cannot_be_done_in_time_says_so_and_goes_on_where_it_was_after_a_kill() {
+    const USERS: usize = 60;
+    let mut town = Town::with(&[("SYNC__RESYNC_EVERY", "0")]).await;
+    let ids = many_subscribers(&town, USERS).await;
+    let slow = [("SESAMY__REQUESTS_PER_MINUTE", "300"), ("SESAMY__BURST", "3"), ("SYNC__RESYNC_EVERY", "1s")];
+    town.crash_and_restart(&slow).await;
+    town.sandbox.clear_calls();
+    let late = tells(&town, "the round is late").await;
+    assert_eq!((&late["level"], &late["users"]), (&json!("WARN"), &json!(USERS)));
+    let round = &status(&town).await["round"];
+    assert_eq!(
+        (&round["late"], &round["ended_at"], &round["users"]),
+        (&json!(true), &json!(null), &json!(USERS))
+    );
+    let passed = round["passed"].as_u64().unwrap();
+    assert!(passed > 0 && passed < USERS as u64, "{round}");
+    let metrics = town.service.metrics().await;
+    assert!(metric(&metrics, "round_late_seconds") > 5.0);
+    assert!(metric(&metrics, "round_passed_ratio") < 1.0);
+    assert!(run(&["queue"], town.settings()).await.stdout.contains("set sync.resync_every longer"));
+    assert_eq!(lines_at(&town, "WARN").iter().filter(|line| line["message"] == late["message"]).count(), 1);
+
+    let fast =
+        [("SESAMY__REQUESTS_PER_MINUTE", "600000"), ("SESAMY__BURST", "10000"), ("SYNC__RESYNC_EVERY", "7d")];
+    town.crash_and_restart(&fast).await;
+    let on = tells(&town, "the round goes on where it was").await;
+    assert!(on["passed"].as_u64().unwrap() >= passed, "{on}");
+    town.crash_and_restart(&[("SYNC__RESYNC_EVERY", "5s")]).await;
+    town.wait_for_queue("SELECT count(*) FROM rounds WHERE ended_at IS NOT NULL", |ended| ended == 1).await;
+    town.settled().await;
+    let mut looks: BTreeMap<String, usize> = BTreeMap::new();
+    for call in town.sandbox.calls_to(Route::ContactGet) {
+        *looks.entry(call.subject.unwrap()).or_default() += 1;
+    }
+    for id in ids {
+        assert!(looks.contains_key(&address(&id)), "{id} was missed");
+    }
+}
+
+#[tokio::test]
+async fn without_rounds_nobody_is_looked_at_again() {
+    let town = Town::with(&[("SYNC__RESYNC_EVERY", "0")]).await;
+    subscribers(&town, &["kari"]).await;
+    town.sandbox.mailmojo.remove_tag(&address("kari"), TAG);
+    // Somebody's access ends twice a few seconds apart: the clock goes on meanwhile.
+    for end in 1..=2 {
+        let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(2);
+        let access = entitlement("e1", "plus").expires_at(&soon.to_string());
+        town.sandbox.sesamy.put_user(user("ola").email(&address("ola")).entitlement(access));
+        town.sync("ola").await;
+        let is_expiry = |line: &Value| line["event_type"] == "expiry" && line["outcome"] == "updated";
+        town.service.output.wait_for_nth(end, "the end of Ola's access", is_expiry).await;
+    }
+    assert!(!has(&town, "kari", TAG));
+    assert_eq!(told(&town, "kari", "outcome").len(), 1);
+    assert_eq!(town.query("SELECT count(*) FROM rounds").unwrap(), 0);
+    assert_eq!(status(&town).await["round"], json!(null));
+}
+
+#[tokio::test]
+async fn who_is_parked_is_left_alone_by_rounds_and_who_is_not_is_not() {
+    let town = Town::with(&[OFTEN]).await;
+    town.sandbox.mailmojo.put_contact(contact(&address("refused")).on_list(LIST));
+    town.sandbox
+        .mailmojo
+        .inject(Rule::on(Route::ContactPatch, Fault::status(422)).about(&address("refused")));
+    town.sandbox.sesamy.put_user(user("refused").email(&address("refused")).contract(contract("c1")));
+    assert_eq!(town.event("userVendor.1#update", "refused").await, 202);
+    town.parked(1).await;
+    subscribers(&town, &["kari"]).await;
+    looked_at(&town, "kari", 3).await;
+    let of_refused = |call: &Call| call.subject.as_deref() == Some("refused") && call.route == Route::Profile;
+    assert_eq!(town.sandbox.calls().iter().filter(|call| of_refused(call)).count(), 1);
+    assert_eq!(town.query("SELECT count(*) FROM users WHERE parked_at IS NOT NULL").unwrap(), 1);
+}
