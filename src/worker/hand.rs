@@ -138,7 +138,7 @@ impl Hand {
                 self.judge(job, error).await; // for what it means for others; this user's row is its caller's
             }
         }
-        self.tell_rests().await;
+        self.tell_others().await;
     }
 
     async fn judge(&self, job: &Job, error: &SyncError) -> Settlement {

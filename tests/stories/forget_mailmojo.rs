@@ -205,3 +205,17 @@ async fn a_dry_run_tells_which_tags_would_come_off_and_takes_none() {
     assert!(town.contact("kari@example.com").tags.contains(&OURS.to_owned()));
     assert!(rows_of(&town, "kari") > 0);
 }
+
+#[tokio::test]
+async fn the_brake_does_not_stop_an_operators_word() {
+    let mut town = with_kari(&[]).await;
+    town.service.terminate();
+    town.service.ended().await;
+    let queue = rusqlite::Connection::open(town.queue_file()).unwrap();
+    assert!(queue.execute("UPDATE apis SET braked_at = 1", ()).unwrap() > 0);
+    drop(queue);
+    let told = run(&["queue"], town.settings()).await.stdout;
+    assert!(told.contains("brake"), "{told}");
+    forgotten(&town, &["--mailmojo", "kari"]).await;
+    assert_eq!(town.contact("kari@example.com").tags, ["vip"]);
+}
