@@ -5,8 +5,10 @@
 
 pub mod backfill;
 pub mod find;
+mod forget;
 mod now;
 pub mod preview;
+mod remembered;
 mod status;
 
 use std::sync::Arc;
@@ -19,7 +21,9 @@ use crate::upstream::PerApi;
 use crate::user::UserId;
 use crate::worker::Hand;
 
+pub use forget::{FORGOTTEN, Forgot, Forgotten, NotForgotten};
 pub use now::{Again, NotSynced, Patience, Synced};
+pub use remembered::{Remembered, SeenContact};
 pub use status::{ApiStatus, RoundStatus, Status};
 
 /// What an operator's wishes are carried out with. Clones share it all.
@@ -47,6 +51,14 @@ impl Operator {
     pub async fn memory_of(&self, user: &UserId) -> Result<Memory, QueueError> {
         let rows = self.queue().rows_of(std::slice::from_ref(user)).await?;
         Ok(rows.into_iter().next().map(|row| row.memory).unwrap_or_default())
+    }
+
+    /// Whether an operator has had `user` forgotten.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    pub async fn is_forgotten(&self, user: &UserId) -> Result<bool, QueueError> {
+        Ok(!self.queue().forgotten(std::slice::from_ref(user)).await?.is_empty())
     }
 
     /// Pauses all syncs until [`Operator::resume`]; events are kept.

@@ -15,6 +15,7 @@ mod kept;
 mod missing;
 mod outcome;
 mod source;
+mod take_off;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,6 +46,7 @@ pub use former::{NoOwners, OldContact, OldFate, Owners};
 pub use outcome::{Outcome, Reason, Report, SyncError};
 #[cfg(any(test, fuzzing))]
 pub(crate) use source::address;
+pub use take_off::TakenOff;
 
 /// What a sync needs to know of the settings.
 #[derive(Debug, Clone)]

@@ -26,7 +26,7 @@ use crate::telemetry;
 use crate::upstream::rest::{Admission, Rest};
 use crate::upstream::{Attempt, PerApi};
 
-pub use cause::{AGAIN, EXISTING_ONLY};
+pub use cause::{AGAIN, EXISTING_ONLY, FORGET};
 pub use clockwork::{Clockwork, TICK_EVERY};
 pub use hand::{Ended, Hand, Limits};
 pub use heartbeat::{Heartbeat, Pause};

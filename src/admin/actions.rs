@@ -80,6 +80,16 @@ pub(super) async fn retry_one(State(office): Here, Whom(user): Whom, form: Submi
     answer(done.map(Flash::Retried), &form, &back)
 }
 
+pub(super) async fn forget(State(office): Here, Whom(user): Whom, form: Submitted) -> Response {
+    if form.fields.get("sure") != Some("true") {
+        let text = "Tick the box that says that you are sure. Nothing was changed.";
+        return pages::error(StatusCode::BAD_REQUEST, "Erase for good?", text);
+    }
+    let mailmojo = form.fields.get("mailmojo") == Some("true");
+    let done = office.forget(&user, mailmojo).await;
+    answer(done.map(|forgotten| Flash::Forgot(forgotten.outcome)), &form, &page_of(user.as_str()))
+}
+
 pub(super) async fn retry_many(State(office): Here, form: Submitted) -> Response {
     let whom = match (form.fields.get("answer"), form.fields.get("all_parked")) {
         (Some(answer), None) => Retry::Answer(answer.to_owned()),

@@ -21,7 +21,7 @@ use super::office::{Glance, Office};
 use super::pages::chart::Span;
 use crate::config::Value;
 use crate::operations::preview::Preview;
-use crate::operations::{Again, Synced};
+use crate::operations::{Again, Forgotten, Remembered, Synced};
 use crate::queue::{Filter, HistoryRow, Retry, State as RowState, UserRow};
 use crate::server::problem::{Kind, problem};
 use crate::server::{BodyError, bearer, whole};
@@ -41,6 +41,7 @@ pub(super) fn router(office: Arc<Office>) -> Router {
         .route("/users/{id}/preview", get(preview))
         .route("/users/{id}/sync", post(sync))
         .route("/users/{id}/retry", post(retry_one))
+        .route("/users/{id}/forget", post(forget))
         .route("/parked", get(parked))
         .route("/queue/retry", post(retry_many))
         .route("/queue/pause", post(pause))
@@ -167,12 +168,14 @@ fn filter(query: &str) -> Result<Filter, Refusal> {
 struct User {
     #[serde(flatten)]
     row: UserRow,
+    memory: Remembered,
     history: Vec<HistoryRow>,
 }
 
 async fn user(State(office): Here, Whom(user): Whom) -> Answer<User> {
     let (row, history) = office.user(&user).await?;
-    Ok(Json(User { row: row.ok_or(Failure::UnknownUser)?, history }))
+    let Some(row) = row else { return Err(office.stranger(&user).await.into()) };
+    Ok(Json(User { memory: Remembered::from(&row.memory), row, history }))
 }
 
 async fn preview(State(office): Here, Whom(user): Whom) -> Answer<Preview> {
@@ -194,10 +197,30 @@ async fn sync(State(office): Here, Whom(user): Whom, RawQuery(query): RawQuery) 
 
 async fn retry_one(State(office): Here, Whom(user): Whom) -> Answer<serde_json::Value> {
     let (row, _) = office.user(&user).await?;
-    row.ok_or(Failure::UnknownUser)?;
+    if row.is_none() {
+        return Err(office.stranger(&user).await.into());
+    }
     tracing::info!(user_id = %user, "an operator asks for a retry");
     let retried = office.operator.retry(Retry::Users(vec![user])).await?;
     Ok(Json(json!({ "retried": retried })))
+}
+
+async fn forget(State(office): Here, Whom(user): Whom, request: Request) -> Answer<Forgotten> {
+    const WANTED: &str = r#"the body is neither empty nor {"mailmojo": true} or {"mailmojo": false}"#;
+    let (parts, body) = request.into_parts();
+    let body = whole(body, &parts.headers, BODY_LIMIT).await.map_err(Refusal::Body)?;
+    let mailmojo = match body.is_empty() {
+        true => Some(false),
+        false => with_mailmojo(&body),
+    };
+    let mailmojo = mailmojo.ok_or(Refusal::Wrong(WANTED))?;
+    Ok(Json(office.forget(&user, mailmojo).await?))
+}
+
+/// Read by hand: a derived reader would take `[true]` for it.
+fn with_mailmojo(body: &[u8]) -> Option<bool> {
+    let fields: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(body).ok()?;
+    fields.get("mailmojo").filter(|_| fields.len() == 1)?.as_bool()
 }
 
 async fn parked(State(office): Here) -> Answer<serde_json::Value> {

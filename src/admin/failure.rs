@@ -2,8 +2,8 @@
 
 use axum::http::StatusCode;
 
-use crate::operations::NotSynced;
 use crate::operations::find::FindError;
+use crate::operations::{FORGOTTEN, NotForgotten, NotSynced};
 use crate::queue::QueueError;
 use crate::server::problem::Kind;
 use crate::sync::SyncError;
@@ -13,10 +13,14 @@ use crate::sync::SyncError;
 pub(super) enum Failure {
     #[error("the queue does not know this user: no event has come for it, and no backfill has seen it")]
     UnknownUser,
+    #[error("this user {FORGOTTEN}")]
+    Forgotten,
     #[error("{0}")]
     Busy(NotSynced),
     #[error("{0}")]
     NotNow(NotSynced),
+    #[error("{0}")]
+    Undone(String),
     #[error("{0}")]
     Upstream(String),
     #[error("{0}")]
@@ -28,8 +32,9 @@ impl Failure {
     pub(super) const fn kind(&self) -> Kind {
         match self {
             Self::UnknownUser => Kind::UnknownUser,
+            Self::Forgotten => Kind::UserForgotten,
             Self::Busy(_) => Kind::UserBusy,
-            Self::NotNow(_) => Kind::NotNow,
+            Self::NotNow(_) | Self::Undone(_) => Kind::NotNow,
             Self::Upstream(_) => Kind::UpstreamFailed,
             Self::Store(_) => Kind::QueueUnavailable,
         }
@@ -39,8 +44,9 @@ impl Failure {
     pub(super) const fn headline(&self) -> (StatusCode, &'static str) {
         let title = match self {
             Self::UnknownUser => "No such user",
+            Self::Forgotten => "The user was forgotten",
             Self::Busy(_) => "The user is being synced",
-            Self::NotNow(_) => "Not now",
+            Self::NotNow(_) | Self::Undone(_) => "Not now",
             Self::Upstream(_) => "An API did not do as asked",
             Self::Store(_) => "The queue cannot be asked just now",
         };
@@ -58,12 +64,23 @@ impl From<NotSynced> for Failure {
     fn from(why: NotSynced) -> Self {
         match why {
             NotSynced::Held { .. } => Self::Busy(why),
+            NotSynced::Forgotten => Self::Forgotten,
             NotSynced::Paused
-            | NotSynced::Forgotten
             | NotSynced::Resting { .. }
             | NotSynced::NoCalls { .. }
             | NotSynced::Stopped => Self::NotNow(why),
             NotSynced::Queue(error) => Self::Store(error),
+        }
+    }
+}
+
+impl From<NotForgotten> for Failure {
+    fn from(why: NotForgotten) -> Self {
+        match why {
+            NotForgotten::Lease(why) => why.into(),
+            NotForgotten::Queue(error) => Self::Store(error),
+            NotForgotten::Tags(_) | NotForgotten::TagsOfForgotten(_) => Self::Upstream(why.to_string()),
+            NotForgotten::Stopped | NotForgotten::LeaseLost => Self::Undone(why.to_string()),
         }
     }
 }

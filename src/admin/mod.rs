@@ -46,6 +46,7 @@ pub fn router(options: Options, metrics: Router) -> Router {
         .route("/admin/users/{id}", get(pages::user::show))
         .route("/admin/users/{id}/sync", post(actions::sync))
         .route("/admin/users/{id}/retry", post(actions::retry_one))
+        .route("/admin/users/{id}/forget", post(actions::forget))
         .route("/admin/queue/retry", post(actions::retry_many))
         .route("/admin/queue/pause", post(actions::pause))
         .route("/admin/queue/resume", post(actions::resume))

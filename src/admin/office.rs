@@ -15,7 +15,7 @@ use super::session::Keys;
 use crate::clock::Millis;
 use crate::config::InForce;
 use crate::operations::preview::{Preview, preview};
-use crate::operations::{Again, ApiStatus, Operator, Patience, RoundStatus, Status, Synced};
+use crate::operations::{Again, ApiStatus, Forgotten, Operator, Patience, RoundStatus, Status, Synced};
 use crate::queue::{Census, HistoryRow, UserRow};
 use crate::upstream::rest::Snapshot;
 use crate::upstream::{Api, Attempt};
@@ -131,8 +131,25 @@ impl Office {
         Ok((row, queue.history(user, HISTORY).await?))
     }
 
+    /// Whether `user` was forgotten.
+    pub(super) async fn is_forgotten(&self, user: &UserId) -> Result<bool, Failure> {
+        Ok(self.operator.is_forgotten(user).await?)
+    }
+
+    /// Who is asked about is not known: why.
+    pub(super) async fn stranger(&self, user: &UserId) -> Failure {
+        match self.is_forgotten(user).await {
+            Ok(true) => Failure::Forgotten,
+            Ok(false) => Failure::UnknownUser,
+            Err(failure) => failure,
+        }
+    }
+
     /// What a sync of `user` would do now.
     pub(super) async fn preview(&self, user: &UserId) -> Result<Preview, Failure> {
+        if self.is_forgotten(user).await? {
+            return Err(Failure::Forgotten);
+        }
         let memory = self.operator.memory_of(user).await?;
         Ok(preview(&self.operator.syncer, user, &memory, &self.attempt()).await?)
     }
@@ -147,14 +164,21 @@ impl Office {
         let (operator, user) = (self.operator.clone(), user.clone());
         let patience = Patience { wait: PATIENCE, stop: self.stop.clone() };
         let sync = self.syncs.spawn(async move { operator.sync(&user, again, &patience).await });
-        match sync.await {
-            Ok(synced) => Ok(synced?),
-            Err(_) => Err(Failure::Upstream(
-                "the sync panicked: a fault of this service, of which the log tells more; please report it"
-                    .to_owned(),
-            )),
-        }
+        Ok(sync.await.map_err(|_| panicked())??)
     }
+
+    /// Has `user` forgotten. Whoever asked may go away: it is carried through.
+    pub(super) async fn forget(&self, user: &UserId, mailmojo: bool) -> Result<Forgotten, Failure> {
+        let (operator, user) = (self.operator.clone(), user.clone());
+        let patience = Patience { wait: PATIENCE, stop: self.stop.clone() };
+        let forget = self.syncs.spawn(async move { operator.forget(&user, mailmojo, &patience).await });
+        Ok(forget.await.map_err(|_| panicked())??)
+    }
+}
+
+fn panicked() -> Failure {
+    let text = "it panicked: a fault of this service, of which the log tells more; please report it";
+    Failure::Upstream(text.to_owned())
 }
 
 impl fmt::Debug for Office {

@@ -4,6 +4,7 @@ mod answer;
 mod backfill;
 mod check;
 mod demo;
+mod forget;
 mod healthcheck;
 mod preview;
 mod queue;
@@ -19,6 +20,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Loaded, LogFormat, Settings, SettingsError};
+use crate::operations::FORGOTTEN;
 use crate::telemetry::{Format, LogTarget, LoggingError, start_logging};
 
 /// The exit code where the settings cannot be used, as for a wrong command line.
@@ -68,6 +70,13 @@ enum Command {
     #[command(after_help = "Examples:\n  sesamy-mailmojo --config publisher.toml backfill --dry-run\n  \
         sesamy-mailmojo --config publisher.toml backfill --updated-since 2h --yes")]
     Backfill(backfill::Options),
+    /// Erase users from the queue, history included, for good: later events of theirs are dropped, and no backfill touches them.
+    ///
+    /// What is left is a keyed hash of the id. The lines that the log has of them already are not erased: how long those are
+    /// kept is up to where you keep the log. `sync --again USER` takes somebody up again.
+    #[command(after_help = "Examples:\n  sesamy-mailmojo forget 'email|84cccf985de28a2a84824786'\n  \
+        sesamy-mailmojo --config publisher.toml forget --mailmojo --yes 'email|84cccf985de28a2a84824786'")]
+    Forget(forget::Options),
     /// Ask a running service on this machine whether it is healthy: for Docker's HEALTHCHECK.
     #[command(after_help = "Example:\n  PORT=8080 sesamy-mailmojo healthcheck")]
     Healthcheck,
@@ -96,6 +105,8 @@ enum CommandError {
     Unhealthy(String),
     #[error("{0} is not known: no event of this user has come, and nobody has asked for a sync")]
     Unknown(String),
+    #[error("{0} {FORGOTTEN}")]
+    Forgotten(String),
     #[error(transparent)]
     Queue(#[from] crate::queue::QueueError),
     #[error(transparent)]
@@ -147,6 +158,7 @@ async fn run(cli: Cli) -> Result<(), CommandError> {
         Command::Queue(options) => queue::run(load_quietly(config)?, options).await,
         Command::Preview(options) => preview::run(load_quietly(config)?, options).await,
         Command::Backfill(options) => backfill::run(load_quietly(config)?, options).await,
+        Command::Forget(options) => forget::run(load_quietly(config)?, options).await,
         Command::Healthcheck => healthcheck::run(config, environment()).await,
     }
 }

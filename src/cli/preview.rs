@@ -13,6 +13,7 @@ use super::{CommandError, Output};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::memory::Memory;
+use crate::operations::FORGOTTEN;
 use crate::operations::find::users_by_email;
 use crate::operations::preview::{Preview, preview};
 use crate::queue::{Lane, Queue, QueueError, Role};
@@ -80,7 +81,11 @@ pub(super) async fn run(settings: Settings, options: Options) -> Result<(), Comm
     }
     for user in &users {
         let memory = match memory_of(queue.as_ref(), user).await {
-            Ok(memory) => memory,
+            Ok(Some(memory)) => memory,
+            Ok(None) => {
+                told.failed(Some(user), format!("the user {FORGOTTEN}"))?;
+                continue;
+            }
             Err(error) => {
                 told.failed(Some(user), error.to_string())?;
                 continue;
@@ -114,10 +119,14 @@ fn meter(queue: Option<&Queue>, settings: &Settings, clock: &Clock) -> Arc<dyn M
     }
 }
 
-async fn memory_of(queue: Option<&Queue>, user: &UserId) -> Result<Memory, QueueError> {
-    let Some(queue) = queue else { return Ok(Memory::default()) };
+/// What is remembered of `user`; none of one who was forgotten.
+async fn memory_of(queue: Option<&Queue>, user: &UserId) -> Result<Option<Memory>, QueueError> {
+    let Some(queue) = queue else { return Ok(Some(Memory::default())) };
+    if !queue.forgotten(std::slice::from_ref(user)).await?.is_empty() {
+        return Ok(None);
+    }
     let rows = queue.rows_of(std::slice::from_ref(user)).await?;
-    Ok(rows.into_iter().next().map(|row| row.memory).unwrap_or_default())
+    Ok(Some(rows.into_iter().next().map(|row| row.memory).unwrap_or_default()))
 }
 
 /// What has been told so far: to people at once, to programs at the end.

@@ -11,7 +11,7 @@ use super::wiring::{open_queue, operator};
 use super::{CommandError, Output};
 use crate::clock::Clock;
 use crate::config::Settings;
-use crate::operations::{ApiStatus, Operator, RoundStatus, Status};
+use crate::operations::{ApiStatus, FORGOTTEN, Operator, RoundStatus, Status};
 use crate::queue::{Census, Lane, Retry, Role, State};
 use crate::user::UserId;
 
@@ -92,6 +92,9 @@ struct Retried {
     users: u64,
     /// Whether they have.
     done: bool,
+    /// Who of those named was forgotten, and so is not; left out where nobody was.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    forgotten: Vec<String>,
 }
 
 /// Carries one of them out, beside a service that may be running.
@@ -113,6 +116,7 @@ pub(super) async fn run(settings: Settings, options: Options) -> Result<(), Comm
 
 async fn retry(operator: &Operator, options: RetryOptions) -> Result<(), CommandError> {
     let by_name = options.users.len();
+    let named = options.users.clone();
     let whom = match options.reason {
         Some(reason) => Retry::Reason(reason),
         None if options.all_parked => Retry::AllParked,
@@ -126,7 +130,7 @@ async fn retry(operator: &Operator, options: RetryOptions) -> Result<(), Command
         || (!json && answer::confirmed(&format!("{} will be made due. Go on?", many(users)))?))
     {
         if json {
-            answer::json(&Retried { users, done: false })?;
+            answer::json(&Retried { users, done: false, forgotten: Vec::new() })?;
         } else {
             answer::line(&format!(
                 "{} would be made due; nothing was changed. Add --yes to go on.",
@@ -136,8 +140,13 @@ async fn retry(operator: &Operator, options: RetryOptions) -> Result<(), Command
         return Err(CommandError::Told);
     }
     let users = operator.retry(whom).await?;
+    let forgotten = operator.hand.queue.forgotten(&named).await?;
+    let forgotten: Vec<String> = forgotten.iter().map(|user| user.as_str().to_owned()).collect();
+    if !json {
+        forgotten.iter().try_for_each(|user| answer::line(&format!("{BAD}{user}{BAD:#} {FORGOTTEN}")))?;
+    }
     if json {
-        answer::json(&Retried { users, done: true })?;
+        answer::json(&Retried { users, done: true, forgotten })?;
     } else if users > 0 {
         answer::line(&format!("{GOOD}{} made due{GOOD:#}", many(users)))?;
     } else {

@@ -136,7 +136,10 @@ impl Backfill {
         let continued = matches!(begin, Begin::GoOn { .. });
         let (began, tally) = match begin {
             Begin::Anew => (now, Tally::default()),
-            Begin::GoOn { started_at, done } => (started_at, *done),
+            Begin::GoOn { started_at, done } => {
+                // All of them are passed once more.
+                (started_at, Tally { forgotten: 0, ..*done })
+            }
         };
         Ok(Self {
             since: order.since(began),
@@ -231,7 +234,7 @@ impl Backfill {
         }
     }
 
-    /// Begins with one user, as soon as there is room. Whether it did.
+    /// Begins with one user, as soon as there is room. Whether the user is not somebody else's.
     async fn begin_with(&mut self, case: Case) -> Result<bool, BackfillError> {
         while self.tasks.len() >= self.desk.concurrency {
             match self.tasks.join_next_with_id().await {
@@ -246,7 +249,14 @@ impl Backfill {
         let id = if desk.dry_run {
             self.tasks.spawn(async move { desk.would(case).await }).id()
         } else {
-            let Turn::Leased(job) = desk.lease(&case).await? else { return Ok(false) };
+            let job = match desk.lease(&case).await? {
+                Turn::Leased(job) => job,
+                Turn::Others => return Ok(false),
+                Turn::Forgotten => {
+                    self.pass_over(&user)?;
+                    return Ok(true);
+                }
+            };
             let cut = desk.stop.running.clone();
             self.tasks.spawn(async move { desk.sync(*job, case, cut).await }).id()
         };

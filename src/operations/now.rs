@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use super::Operator;
+use super::{FORGOTTEN, Operator};
 use crate::clock::Millis;
 use crate::queue::{Job, Lane, LeaseRequest, QueueError, UserLease};
 use crate::sync::Manner;
@@ -109,7 +109,7 @@ pub enum NotSynced {
     #[error("syncs are paused: `queue resume` lets them go on")]
     Paused,
     /// The user was forgotten by an operator.
-    #[error("the user was forgotten, and is not synced any more; `sync --again` takes the user up again")]
+    #[error("the user {FORGOTTEN}")]
     Forgotten,
     /// Somebody syncs the user, and was not done in time.
     #[error("the user is being synced by the service just now, until {until} at the latest; try again then")]
@@ -152,7 +152,15 @@ impl Operator {
             Again::No => (CAUSE, Manner::Usual),
             Again::Yes => (AGAIN, Manner::Again),
         };
-        let job = self.lease(user, cause, patience).await?;
+        let request = LeaseRequest {
+            user: user.clone(),
+            cause,
+            lane: Lane::Events,
+            calls: self.calls,
+            untouched_since: None,
+            again: again == Again::Yes,
+        };
+        let job = self.lease(&request, patience).await?;
         self.hand.learn().await; // whether tags are kept
         tracing::info!(user_id = %user, "an operator has asked for a sync");
         let attempt = self.hand.attempt(&job);
@@ -168,19 +176,12 @@ impl Operator {
         Ok(Synced::of(user, ended))
     }
 
-    async fn lease(&self, user: &UserId, cause: &'static str, patience: &Patience) -> Result<Job, NotSynced> {
+    /// Waits for the lease that `request` asks for; why there is none in the end.
+    pub(super) async fn lease(&self, request: &LeaseRequest, patience: &Patience) -> Result<Job, NotSynced> {
         let gives_up = self.hand.clock.now().plus(patience.wait);
         let mut is_waiting = false;
         loop {
-            let request = LeaseRequest {
-                user: user.clone(),
-                cause,
-                lane: Lane::Events,
-                calls: self.calls,
-                untouched_since: None,
-                again: cause == AGAIN,
-            };
-            let refused = match self.hand.queue.lease_user(request).await? {
+            let refused = match self.hand.queue.lease_user(request.clone()).await? {
                 UserLease::Leased(job) => return Ok(*job),
                 UserLease::Paused => return Err(NotSynced::Paused),
                 UserLease::Forgotten => return Err(NotSynced::Forgotten),
@@ -196,7 +197,7 @@ impl Operator {
                 return Err(refused);
             }
             if !std::mem::replace(&mut is_waiting, true) {
-                tracing::info!(user_id = %user, "waiting: {refused}");
+                tracing::info!(user_id = %request.user, "waiting: {refused}");
             }
             tokio::select! {
                 () = tokio::time::sleep(ASK_AGAIN) => {}

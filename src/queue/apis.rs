@@ -120,7 +120,8 @@ impl Apis {
         Api::ALL.into_iter().fold(self.admit(most, now, rates), of_share)
     }
 
-    /// What leasing the user whom `request` names makes of the row, which stands as `row`; or why it is not to be.
+    /// What leasing the user whom `request` names makes of the row, which stands as `row`; or why it is not to be. One that
+    /// asks for no calls waits for neither API, and for no pause.
     pub(super) fn ask(
         &self,
         request: &LeaseRequest,
@@ -130,6 +131,7 @@ impl Apis {
     ) -> Result<Standing, UserLease> {
         let standing = request.onto(row, now)?;
         let admitted = match standing.lane {
+            _ if request.calls == PerApi::default() => Admitted::Users(1),
             Lane::Background => self.admit_background(1, now, rates),
             Lane::Events | Lane::Retries => self.admit(1, now, rates),
         };
@@ -144,6 +146,10 @@ impl Apis {
     pub(super) fn leased(&mut self, jobs: &mut [Job], now: Millis, until: Millis, rates: &Rates) {
         for job in &mut *jobs {
             (job.leased_at, job.calls_taken) = (now, PerApi::each(|api| rates.each(api)));
+        }
+        if rates.calls == PerApi::default() {
+            jobs.iter_mut().for_each(|job| job.calls_taken = PerApi::default());
+            return; // it asks neither API, and so tells nothing of one that rests
         }
         for api in Api::ALL {
             let (state, each) = (self.0.of_mut(api), rates.each(api));

@@ -89,7 +89,7 @@ pub struct LeaseRequest {
     pub cause: &'static str,
     /// The lane that it counts as, and fails into.
     pub lane: Lane,
-    /// The calls that its sync needs.
+    /// The calls that its sync needs. None of either API: the lease waits for no API and no pause, and is no probe.
     pub calls: PerApi<u32>,
     /// Where this is set, only a user who is not due, and neither synced nor parked at this time or since: what was read
     /// of the user at this time is then no older than anything that has been written since.

@@ -28,6 +28,7 @@ pub(crate) enum Kind {
     WorkerStalled,
     InvalidRequest,
     UnknownUser,
+    UserForgotten,
     UserBusy,
     UpstreamFailed,
     NotNow,
@@ -59,6 +60,7 @@ impl Kind {
             }
             Self::InvalidRequest => (StatusCode::BAD_REQUEST, "invalid-request", "The request is wrong"),
             Self::UnknownUser => (StatusCode::NOT_FOUND, "unknown-user", "No such user"),
+            Self::UserForgotten => (StatusCode::GONE, "user-forgotten", "The user was forgotten"),
             Self::UserBusy => (StatusCode::CONFLICT, "user-busy", "The user is being synced"),
             Self::NotNow => (StatusCode::SERVICE_UNAVAILABLE, "not-now", "It cannot be done just now"),
             Self::UpstreamFailed => {

@@ -11,10 +11,13 @@ pub const EXISTING_ONLY: &str = "backfill --existing-only";
 /// An operator who wants a user back whom somebody has removed, or who has left under an older address.
 pub const AGAIN: &str = "sync --again";
 
+/// An operator who wants a user forgotten. Where that was cut off, the user must not be put on the list by it.
+pub const FORGET: &str = "forget";
+
 /// How far a sync may go that `cause` has asked for.
 pub(super) fn manner_of(cause: &str) -> Manner {
     match cause {
-        EXISTING_ONLY => Manner::ExistingOnly,
+        EXISTING_ONLY | FORGET => Manner::ExistingOnly,
         EXPIRY | DRIFT => Manner::Round,
         AGAIN => Manner::Again,
         _ => Manner::Usual,
@@ -35,7 +38,7 @@ mod tests {
             assert_eq!(manner_of(cause), Manner::Usual, "{cause}");
         }
         assert_eq!(["expiry", "drift"].map(manner_of), [Manner::Round; 2]);
-        assert_eq!(manner_of(EXISTING_ONLY), Manner::ExistingOnly);
+        assert_eq!([EXISTING_ONLY, FORGET].map(manner_of), [Manner::ExistingOnly; 2]);
         assert_eq!(manner_of(AGAIN), Manner::Again);
     }
 }

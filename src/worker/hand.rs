@@ -128,6 +128,19 @@ impl Hand {
         Ended { result, settlement }
     }
 
+    /// Takes in what came of calls made under the lease of `job` that are no sync: which APIs answered, or what failed. The
+    /// lease stands.
+    pub async fn hear(&self, job: &Job, told: Result<&[Api], &SyncError>) {
+        match told {
+            Ok(reached) => reached.iter().for_each(|api| self.rests.of(*api).succeeded(&job.user)),
+            Err(error) => {
+                let _turn = self.rests.of(error.api).turn().await;
+                self.judge(job, error).await; // for what it means for others; this user's row is its caller's
+            }
+        }
+        self.tell_others().await;
+    }
+
     async fn judge(&self, job: &Job, error: &SyncError) -> Settlement {
         error.reached.iter().for_each(|api| self.rests.of(*api).succeeded(&job.user));
         let rest = self.rests.of(error.api);

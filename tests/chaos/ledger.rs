@@ -27,7 +27,11 @@ pub struct Ledger {
     pub email: String,
     /// Whether it is there without our doing.
     is_there: bool,
-    statuses: Statuses,
+    /// Whether a hand has changed its statuses.
+    pub was_turned: bool,
+    /// Whether a hand has deleted it: nobody has to make it again.
+    pub was_deleted: bool,
+    pub statuses: Statuses,
     whole_name: Option<String>,
     /// Whether a hand has filled in any part of the name.
     names_by_hand: bool,
@@ -39,9 +43,9 @@ pub struct Ledger {
     was_own: BTreeSet<String>,
     /// Tags added by hand, which a write on its way may lose.
     by_hand: BTreeSet<String>,
-    sesamy: Vec<String>,
+    pub sesamy: Vec<String>,
     /// Whether anybody but the service ever touched it.
-    touched: bool,
+    pub touched: bool,
     ever: Vec<Wanted>,
     /// The tags of all that the user ever had: a sync reads the profile first and the rest later, so it may meet any of
     /// them beside an older profile.
@@ -51,9 +55,9 @@ pub struct Ledger {
 
 /// The account's status, and each list's.
 #[derive(Debug, Clone, PartialEq)]
-struct Statuses {
-    account: String,
-    lists: Vec<(i64, String)>,
+pub struct Statuses {
+    pub account: String,
+    pub lists: Vec<(i64, String)>,
 }
 
 /// One of the three fields that are filled where they are empty.
@@ -75,6 +79,8 @@ impl Ledger {
         let mut ledger = Self {
             email: email.to_owned(),
             is_there: false,
+            was_turned: false,
+            was_deleted: false,
             statuses: Statuses { account: "a".to_owned(), lists: Vec::new() },
             whole_name: None,
             names_by_hand: false,
@@ -190,6 +196,8 @@ impl Ledger {
             (std::mem::take(&mut self.was_own), std::mem::take(&mut self.ever_tags));
         // A sync that is on its way may still bring back what it has read and would keep.
         ever_tags.extend(self.sesamy.drain(..).filter(|tag| tag == FOR_EVER));
-        *self = Self { ever, ever_tags, was_own, now, touched: true, ..Self::new(&self.email.clone(), None) };
+        let (touched, was_deleted) = (true, true);
+        let blank = Self::new(&self.email.clone(), None);
+        *self = Self { ever, ever_tags, was_own, now, touched, was_deleted, ..blank };
     }
 }

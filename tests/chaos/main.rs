@@ -30,6 +30,7 @@ mod tally;
 #[path = "../stories/town.rs"]
 #[allow(dead_code, reason = "the stories use all of it")]
 mod town;
+mod unprompted;
 mod watch;
 
 use std::process::ExitCode;

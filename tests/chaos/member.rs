@@ -27,7 +27,7 @@ pub struct Apis {
 pub struct Member {
     pub person: Person,
     /// One for each address.
-    ledgers: Vec<Ledger>,
+    pub ledgers: Vec<Ledger>,
     /// Contacts whose addresses only look alike: nobody may touch them.
     bystanders: Vec<Contact>,
     /// What happened, and when.
@@ -100,7 +100,7 @@ impl Member {
     }
 
     fn tell_sesamy(&mut self, apis: &Apis, rules: Rules) {
-        let (wanted, tags) = (self.person.wanted(rules.derives), self.person.tags(rules.derives));
+        let (wanted, tags) = (self.person.wanted(rules.derives), self.person.tags_at_times(rules.derives));
         // Before Sesamy says so: a sync that is on its way may see it at once.
         for (ledger, address) in self.ledgers.iter_mut().zip(&self.person.addresses) {
             ledger.wants(wanted.clone().filter(|wanted| wanted.address == *address), &tags);
@@ -128,10 +128,13 @@ impl Member {
     /// What is wrong with the contacts now.
     pub fn judge(&self, apis: &Apis, rules: Rules, excuses: &mut Excuses) -> Vec<String> {
         let mut wrong = Vec::new();
-        for ledger in &self.ledgers {
+        // Leaving is leaving, under another address too.
+        let has_left = self.person.has_moved() && !self.ledgers[0].has_surely_stayed();
+        for (at, ledger) in self.ledgers.iter().enumerate() {
+            let may_stay_away = ledger.was_deleted || (at > 0 && has_left);
             let is = apis.mailmojo.contact(&ledger.email);
             let about = |why: String| format!("{}: {why}", ledger.email);
-            wrong.extend(ledger.judge(is.as_ref(), rules, excuses).into_iter().map(about));
+            wrong.extend(ledger.judge(is.as_ref(), rules, may_stay_away, excuses).into_iter().map(about));
         }
         for bystander in &self.bystanders {
             if apis.mailmojo.contact(&bystander.email).as_ref() != Some(bystander) {
@@ -153,6 +156,7 @@ fn hand(ledger: &mut Ledger, mailmojo: &Mailmojo, number: usize, rng: &mut StdRn
     let email = ledger.email.clone();
     let mut turned = |is_there: bool, what: &str| {
         // What is now known to the list, or not active, no sync changes: it can be read afterwards.
+        ledger.was_turned = true;
         ledger.takes_statuses(&mailmojo.contact(&email).filter(|_| is_there)?);
         Some(what.to_owned())
     };

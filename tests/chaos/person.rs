@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use sesamy_mailmojo::sandbox::{User, user};
 
 use crate::cases::{HOLDINGS, PROFILE_TAGS};
+use crate::unprompted::Brief;
 
 /// A field of a profile that may be there or not, in every way.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,6 +46,7 @@ pub struct Person {
     fields: BTreeMap<&'static str, Field>,
     tags: Option<Vec<usize>>,
     holdings: BTreeSet<usize>,
+    brief: Option<Brief>,
 }
 
 /// What a contact should have of a user, by the published rules.
@@ -94,6 +96,7 @@ impl Person {
             fields: names.into_iter().map(|name| (name, Field::Absent)).collect(),
             tags: None,
             holdings: BTreeSet::new(),
+            brief: None,
         };
         for _ in 0..rng.random_range(0..12) {
             person.change(rng);
@@ -142,7 +145,11 @@ impl Person {
                 self.fields.insert(name, value);
                 told
             }
-            50..65 => {
+            50..58 => {
+                self.brief = Some(Brief::random(rng));
+                format!("has {:?}", self.brief)
+            }
+            58..70 => {
                 self.tags = match rng.random_range(0..6) {
                     0 => None,
                     most => Some((0..most).map(|_| rng.random_range(0..PROFILE_TAGS.len())).collect()),
@@ -205,6 +212,7 @@ impl Person {
             user.contracts.extend((case.contracts)());
             user.entitlements.extend((case.entitlements)());
         }
+        user.entitlements.extend(self.brief.as_ref().map(Brief::at_sesamy));
         self.is_known.then_some(user)
     }
 
@@ -225,8 +233,19 @@ impl Person {
         })
     }
 
-    /// The tags of all that the user has, whether or not anything may come of the user.
-    pub fn tags(&self, derives: bool) -> BTreeSet<String> {
+    /// Whether the user has the second address.
+    pub fn has_moved(&self) -> bool {
+        self.at > 0
+    }
+
+    /// All tags that a sync may find wanted, whether or not anything may come of the user: some of them not for long.
+    pub fn tags_at_times(&self, derives: bool) -> BTreeSet<String> {
+        let brief = self.brief.iter().filter(|_| derives).flat_map(Brief::gives);
+        self.tags(derives).into_iter().chain(brief).collect()
+    }
+
+    /// The tags of all that the user has for long.
+    fn tags(&self, derives: bool) -> BTreeSet<String> {
         let profile = self.tags.iter().flatten().filter_map(|tag| PROFILE_TAGS[*tag].1);
         let holdings = self.holdings.iter().filter(|_| derives).flat_map(|case| HOLDINGS[*case].gives);
         profile.chain(holdings.copied()).map(str::to_owned).collect()

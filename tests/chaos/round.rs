@@ -17,6 +17,7 @@ use crate::member::{Apis, Member, OTHER_LIST};
 use crate::reckoning::Reckoning;
 use crate::tally::Tally;
 use crate::town::Town;
+use crate::unprompted;
 use crate::watch::Watch;
 
 /// How many change things at the same time.
@@ -44,6 +45,7 @@ struct Setup {
     hides_inactive: bool,
     concurrency: u32,
     mailmojo_by_client: bool,
+    has_rounds: bool,
 }
 
 impl Setup {
@@ -56,6 +58,7 @@ impl Setup {
             hides_inactive: rng.random_bool(0.2),
             concurrency: *[1, 4, 8, 8, 16].choose(rng).unwrap(),
             mailmojo_by_client: rng.random(),
+            has_rounds: rng.random_bool(0.8),
         }
     }
 
@@ -79,6 +82,15 @@ impl Setup {
         mailmojo.set_token_life(Duration::from_secs(3));
     }
 
+    /// A database's queue is only looked at by what `/readyz` counts, which has to be nothing now and then.
+    fn resync_every(&self, plan: &Plan) -> &'static str {
+        match (self.has_rounds, plan.queue.is_some()) {
+            (false, _) => "0",
+            (true, false) => "3s",
+            (true, true) => "1m",
+        }
+    }
+
     fn settings(&self, plan: &Plan) -> Vec<(&'static str, String)> {
         let mut settings = vec![
             ("SYNC__DEBOUNCE", "20ms".to_owned()),
@@ -90,6 +102,7 @@ impl Setup {
             ("SYNC__CONCURRENCY", self.concurrency.to_string()),
             ("SYNC__CREATE_CONTACTS", self.rules.creates.to_string()),
             ("SESAMY__DERIVE_TAGS", self.rules.derives.to_string()),
+            ("SYNC__RESYNC_EVERY", self.resync_every(plan).to_owned()),
             ("LOG__LEVEL", "info".to_owned()),
         ];
         if self.mailmojo_by_client {
@@ -148,6 +161,7 @@ pub async fn play(plan: &Plan) -> Result<Tally, String> {
     round.watch.look(&round.town.sandbox);
     round.tally.take_deeds(&round.deeds);
     round.tally.take_end(&round.town.sandbox, round.watch.calls());
+    round.tally.unprompted = round.watch.unprompted(&round.town.service.output);
     round.tally.syncs = round.watch.syncs(&round.town.service.output);
     round.town.sandbox.clear_findings(); // told already
     played.map(|()| round.tally.clone()).map_err(|why| format!("{why}\n{setup:?}\n{}", round.tally))
@@ -271,7 +285,22 @@ impl Round {
         if writes > 0 && setup.is_told_all() {
             return Err(format!("{writes} writes came of events that change nothing"));
         }
+        if setup.has_rounds && self.watch.has_file {
+            self.is_mended_by_rounds(actors, rules).await?;
+        }
         Ok(())
+    }
+
+    /// Somebody takes our tags away from everybody, and no event tells of it.
+    async fn is_mended_by_rounds(&mut self, actors: &mut [Actor], rules: Rules) -> Result<(), String> {
+        for actor in actors.iter_mut() {
+            let mailmojo = actor.apis.mailmojo.clone();
+            let lost: u64 = actor.members.iter_mut().map(|member| member.loses_our_tags(&mailmojo)).sum();
+            self.deeds.by_hand.fetch_add(lost, Ordering::Relaxed);
+        }
+        let mended = unprompted::is_mended(&self.reckoning(actors, rules)).await;
+        self.watch.look(&self.town.sandbox);
+        mended
     }
 
     /// Waits until nothing is left to do, and all of it is told.

@@ -20,6 +20,8 @@ pub struct Tally {
     resent: u64,
     /// Syncs by outcome.
     pub syncs: BTreeMap<String, u64>,
+    /// Those of them that no event has asked for: by the clock, and by rounds.
+    pub unprompted: [u64; 2],
     calls: u64,
     /// Those of them that came while things went wrong.
     troubled: u64,
@@ -67,6 +69,7 @@ impl Tally {
         self.kills += other.kills;
         self.stops += other.stops;
         self.parked += other.parked;
+        (0..2).for_each(|at| self.unprompted[at] += other.unprompted[at]);
         for (all, more) in [(&mut self.syncs, &other.syncs), (&mut self.faults, &other.faults)] {
             more.iter().for_each(|(name, count)| *all.entry(name.clone()).or_default() += count);
         }
@@ -91,10 +94,12 @@ impl fmt::Display for Tally {
         )?;
         write!(
             f,
-            "{} events ({} times sent again), {syncs} syncs ({}), ",
+            "{} events ({} times sent again), {syncs} syncs ({}), {} of them by the clock and {} by rounds, ",
             self.events,
             self.resent,
-            listed(&self.syncs)
+            listed(&self.syncs),
+            self.unprompted[0],
+            self.unprompted[1]
         )?;
         write!(
             f,

@@ -15,10 +15,16 @@ const KEPT: usize = 80;
 /// The rows are counted for `/readyz` no more often than this.
 const CENSUS: Duration = Duration::from_secs(16);
 
+/// Who has something left to do, but for rounds, which never end; whose access ends within the hour among them. (Whom a
+/// round has made due is in the lane of retries once the time has come, and still due for the round's sake by name.)
+const LEFT: &str =
+    "SELECT count(*) FROM users WHERE (due_at IS NOT NULL AND NOT (event_type = 'drift' AND lane = 2))
+    OR changes_at < (unixepoch() + 3600) * 1000";
+
 /// What has been seen so far.
 pub struct Watch {
     /// Whether the queue's file can be looked into.
-    has_file: bool,
+    pub has_file: bool,
     calls: HashMap<String, VecDeque<String>>,
     count: u64,
     /// The outputs of the processes that have ended.
@@ -85,6 +91,13 @@ impl Watch {
         counts
     }
 
+    /// How many syncs there were that no event has asked for: by the clock, and by rounds.
+    pub fn unprompted(&self, output: &Output) -> [u64; 2] {
+        let lines = self.sync_lines(output);
+        ["expiry", "drift"]
+            .map(|cause| lines.iter().filter(|line| line["event_type"] == cause).count() as u64)
+    }
+
     /// The users whose last sync ended so that only an event brings them back.
     pub fn parked(&self, output: &Output) -> BTreeSet<String> {
         let mut parked = BTreeSet::new();
@@ -135,9 +148,7 @@ impl Watch {
 
     async fn is_quiet(&self, town: &Town) -> bool {
         if self.has_file {
-            return town
-                .query("SELECT count(*) FROM users WHERE due_at IS NOT NULL")
-                .is_ok_and(|left| left == 0);
+            return town.query(LEFT).is_ok_and(|left| left == 0);
         }
         let (_, ready) = town.service.get("/readyz").await;
         ["due", "leased", "scheduled"].iter().all(|state| ready["queue"]["rows"][state] == 0)
@@ -166,14 +177,14 @@ fn rows(town: &Town) -> rusqlite::Result<Vec<(String, String)>> {
     let queue = rusqlite::Connection::open_with_flags(town.queue_file(), flags)?;
     let mut statement = queue.prepare(
         "SELECT user_id, due_at - unixepoch('subsec') * 1000, lease_owner IS NOT NULL, attempts, error
-         FROM users WHERE due_at IS NOT NULL ORDER BY due_at LIMIT 20",
+         FROM users WHERE due_at IS NOT NULL OR changes_at IS NOT NULL ORDER BY due_at LIMIT 20",
     )?;
     let rows = statement.query_map([], |row| {
         let user: String = row.get(0)?;
-        let (due, leased, attempts): (f64, bool, u32) = (row.get(1)?, row.get(2)?, row.get(3)?);
+        let (due, leased, attempts): (Option<f64>, bool, u32) = (row.get(1)?, row.get(2)?, row.get(3)?);
         let error: Option<String> = row.get(4)?;
         let state = if leased { "leased until" } else { "due" };
-        let text = format!("{user}: {state} in {due:.0} ms, attempts {attempts}, error {error:?}");
+        let text = format!("{user}: {state} in {due:.0?} ms, attempts {attempts}, error {error:?}");
         Ok((user, text))
     })?;
     rows.collect()

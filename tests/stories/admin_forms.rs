@@ -108,10 +108,11 @@ async fn a_form_that_is_forged_or_of_another_site_changes_nothing() {
     let of_another_session = office.form_token(&office.login(TOKEN).await).await;
     assert_ne!(form, of_another_session);
     let sync = format!("/admin/users/{KARI}/sync");
-    for path in ["/admin/queue/pause", "/admin/queue/retry", &sync, "/admin/logout", "/admin/find"] {
+    let forget = format!("/admin/users/{KARI}/forget");
+    for path in ["/admin/queue/pause", "/admin/queue/retry", &sync, &forget, "/admin/logout", "/admin/find"] {
         for body in ["", "form=", "form=00", &format!("form={of_another_session}"), &format!("form={TOKEN}")]
         {
-            let answer = office.post(path, &cookie, &format!("{body}&all_parked=true")).await;
+            let answer = office.post(path, &cookie, &format!("{body}&all_parked=true&sure=true")).await;
             assert_eq!(answer.status, 403, "{path} {body}: {answer:?}");
         }
         for header in [
@@ -120,7 +121,7 @@ async fn a_form_that_is_forged_or_of_another_site_changes_nothing() {
             "Origin: https://evil.example\r\n",
             "Origin: null\r\n",
         ] {
-            let body = format!("form={form}&all_parked=true&who=x");
+            let body = format!("form={form}&all_parked=true&who=x&sure=true");
             let answer = office.post(path, &format!("{cookie}{header}"), &body).await;
             assert_eq!(answer.status, 403, "{path} {header}: {answer:?}");
         }

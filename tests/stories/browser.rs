@@ -62,6 +62,40 @@ async fn the_page_can_be_used_by_the_keyboard_alone() {
 }
 
 #[tokio::test]
+async fn an_operator_who_is_sure_has_a_user_forgotten_and_by_the_keyboard_alone() {
+    let office = Office::with_somebody_parked().await;
+    visit(format!("http://{}", office.page), async |browser| {
+        logs_in(browser).await;
+        browser.goes_to("/admin/users/email%7Ckari").await;
+        let is_open = "return document.querySelector('details').open";
+        assert_eq!(browser.run(is_open).await, false, "nobody does it in passing");
+        browser.tabs_to("Erase this user for good").await;
+        browser.presses(Key::Enter).await;
+        assert_eq!(browser.run(is_open).await, true);
+        browser.tabs_to("mailmojo").await;
+        browser.types(" ").await;
+        browser.tabs_to("Forget this user").await;
+        browser.presses(Key::Enter).await;
+        // The browser itself points to the box that has to be ticked.
+        assert_eq!(browser.run("return document.activeElement.id").await, "sure");
+        assert_eq!(office.user("email%7Ckari").await["state"], "parked");
+        assert_eq!(
+            browser.run("return document.querySelector('details').matches(':has(:invalid)')").await,
+            true
+        );
+        browser.types(" ").await;
+        browser.tabs_to("Forget this user").await;
+        browser.presses(Key::Enter).await;
+        browser.shows("The user is forgotten.").await;
+        assert_eq!(office.town.contact("kari@example.com").tags, ["vip"]);
+        assert_eq!(browser.run(NAMELESS).await, json!([]));
+        browser.clicks("button", "Sync again").await;
+        browser.shows("The sync has ended: updated.").await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn every_page_can_be_read_in_both_themes_on_a_phone_and_by_a_screen_reader() {
     let office = Office::with_somebody_parked().await;
     visit(format!("http://{}", office.page), async |browser| {
@@ -72,10 +106,12 @@ async fn every_page_can_be_read_in_both_themes_on_a_phone_and_by_a_screen_reader
             "/admin/parked?reason=too+short&flash=retried-0",
             "/admin/users?flash=paused",
             "/admin/users/email%7Ckari?preview=1",
+            "/admin/users/email%7Cola",
             "/admin/settings",
             "/admin/login",
         ] {
             browser.goes_to(path).await;
+            browser.run("document.querySelectorAll('details').forEach((fold) => (fold.open = true))").await;
             let mut seen = Vec::new();
             for theme in ["light", "dark"] {
                 for width in [360, 1280] {

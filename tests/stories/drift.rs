@@ -6,13 +6,14 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sesamy_mailmojo::sandbox::{Call, Fault, Route, Rule, contact, contract, entitlement, user};
 
+use crate::admin::{Office, TOKEN};
 use crate::shell::run;
 use crate::town::{LIST, PATIENCE, Town};
 use crate::trouble::{address, lines_at, synced, told};
 
 const TAG: &str = "sesamy_active_subscriber";
 /// So often is everybody looked at again where a story waits for it.
-const OFTEN: (&str, &str) = ("SYNC__RESYNC_EVERY", "2s");
+const OFTEN: (&str, &str) = ("SYNC__RESYNC_EVERY", "1s");
 
 /// A subscriber who was synced by an event, as all are of whom rounds know.
 async fn subscribers(town: &Town, ids: &[&str]) {
@@ -88,24 +89,35 @@ async fn a_tag_of_ours_that_somebody_took_away_comes_back_and_is_told_as_drift()
 async fn a_round_creates_and_subscribes_nobody() {
     let town = Town::with(&[OFTEN]).await;
     subscribers(&town, &["removed", "left", "off-the-list"]).await;
-    let mailmojo = &town.sandbox.mailmojo;
+    let (sesamy, mailmojo) = (&town.sandbox.sesamy, &town.sandbox.mailmojo);
+    // Of the first nobody has ever seen a contact; of the second, none under the new address.
+    sesamy.put_user(user("nameless").contract(contract("c1")));
+    subscribers(&town, &["moved"]).await;
+    town.sync("nameless").await;
+    sesamy.set_field("nameless", "email", address("nameless"));
+    sesamy.set_field("moved", "email", address("elsewhere"));
     assert!(mailmojo.delete(&address("removed")));
     assert!(mailmojo.unsubscribe(&address("left"), LIST));
     assert!(mailmojo.edit(&address("off-the-list"), |contact| contact.associations.clear()));
     mailmojo.remove_tag(&address("left"), TAG);
     mailmojo.remove_tag(&address("off-the-list"), TAG);
 
-    for id in ["removed", "left", "off-the-list"] {
+    for id in ["removed", "left", "off-the-list", "nameless", "moved"] {
         looked_at(&town, id, 3).await;
     }
-    assert_eq!(mailmojo.contact(&address("removed")), None);
+    for id in ["removed", "nameless", "elsewhere"] {
+        assert_eq!(mailmojo.contact(&address(id)), None);
+    }
+    assert!(has(&town, "moved", TAG), "whoever waits for an event keeps the old contact as it is");
     assert_eq!(town.contact(&address("left")).list_status(LIST), Some("u"));
     assert_eq!(town.contact(&address("off-the-list")).list_status(LIST), None);
     assert!(
         has(&town, "left", TAG) && has(&town, "off-the-list", TAG),
         "what is ours is mended all the same"
     );
-    assert_eq!(town.sandbox.count(Route::Subscribe), 3, "by the events, and by no round");
+    assert_eq!(town.sandbox.count(Route::Subscribe), 4, "by the events, and by no round");
+    town.sync_all(["nameless", "moved"]).await;
+    assert!(has(&town, "nameless", TAG) && has(&town, "elsewhere", TAG), "an event is what they waited for");
 }
 
 #[tokio::test]
@@ -180,7 +192,13 @@ async fn a_round_that_cannot_be_done_in_time_says_so_and_goes_on_where_it_was_af
     const USERS: usize = 60;
     let mut town = Town::with(&[("SYNC__RESYNC_EVERY", "0")]).await;
     let ids = many_subscribers(&town, USERS).await;
-    let slow = [("SESAMY__REQUESTS_PER_MINUTE", "300"), ("SESAMY__BURST", "3"), ("SYNC__RESYNC_EVERY", "1s")];
+    let slow = [
+        ("SESAMY__REQUESTS_PER_MINUTE", "300"),
+        ("SESAMY__BURST", "3"),
+        ("SYNC__RESYNC_EVERY", "1s"),
+        ("ADMIN__LISTEN", "127.0.0.1:0"),
+        ("ADMIN__TOKENS", TOKEN),
+    ];
     town.crash_and_restart(&slow).await;
     town.sandbox.clear_calls();
     let late = tells(&town, "the round is late").await;
@@ -192,6 +210,12 @@ async fn a_round_that_cannot_be_done_in_time_says_so_and_goes_on_where_it_was_af
     );
     let passed = round["passed"].as_u64().unwrap();
     assert!(passed > 0 && passed < USERS as u64, "{round}");
+    let office = Office { page: town.service.page.unwrap(), town };
+    let told = &office.api("GET status", "").await.json()["round"];
+    assert_eq!((&told["started_at"], &told["late"]), (&round["started_at"], &json!(true)));
+    let page = office.get("/admin", &office.login(TOKEN).await).await.body;
+    assert!(page.contains("of 60 users looked at again, begun ") && page.contains(", late: set "), "{page}");
+    town = office.town;
     let metrics = town.service.metrics().await;
     assert!(metric(&metrics, "round_late_seconds") > 5.0);
     assert!(metric(&metrics, "round_passed_ratio") < 1.0);

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use crate::admin::fields::{Fields, with_query};
+use crate::operations::Forgot;
 
 const OUTCOMES: [&str; 8] =
     ["created", "subscribed", "updated", "unchanged", "skipped", "failed", "postponed", "parked"];
@@ -15,6 +16,7 @@ pub(crate) enum Flash {
     Resumed,
     Retried(u64),
     Synced(&'static str),
+    Forgot(Forgot),
     NotFound,
 }
 
@@ -34,6 +36,7 @@ impl Flash {
             Self::Resumed => "resumed".into(),
             Self::Retried(count) => format!("retried-{count}").into(),
             Self::Synced(outcome) => format!("synced-{outcome}").into(),
+            Self::Forgot(outcome) => outcome.as_str().into(),
             Self::NotFound => "not-found".into(),
         };
         with_query(
@@ -56,7 +59,7 @@ impl Flash {
             Some(("not", "found")) => Some(Self::NotFound),
             _ if word == "paused" => Some(Self::Paused),
             _ if word == "resumed" => Some(Self::Resumed),
-            _ => None,
+            _ => Forgot::ALL.into_iter().find(|outcome| outcome.as_str() == word).map(Self::Forgot),
         }
     }
 
@@ -68,6 +71,11 @@ impl Flash {
             Self::Retried(1) => "1 user is due again.".into(),
             Self::Retried(count) => format!("{count} users are due again.").into(),
             Self::Synced(outcome) => format!("The sync has ended: {outcome}.").into(),
+            Self::Forgot(Forgot::Forgotten) => "The user is forgotten.".into(),
+            Self::Forgot(Forgot::AlreadyForgotten) => "The user was forgotten before.".into(),
+            Self::Forgot(Forgot::WouldBeForgotten) => {
+                "Nothing was changed: sync.dry_run is on. Without it the user would be forgotten.".into()
+            }
             Self::NotFound => "Nobody of that id or address is known.".into(),
         }
     }
@@ -75,7 +83,10 @@ impl Flash {
     /// `good` or `bad`, which colours it; the text says the same.
     pub(super) fn tone(self) -> &'static str {
         match self {
-            Self::NotFound | Self::Synced("failed" | "postponed" | "parked") | Self::Retried(0) => "warn",
+            Self::NotFound
+            | Self::Forgot(Forgot::WouldBeForgotten)
+            | Self::Synced("failed" | "postponed" | "parked")
+            | Self::Retried(0) => "warn",
             _ => "good",
         }
     }
@@ -93,6 +104,9 @@ mod tests {
             Flash::Retried(3),
             Flash::synced("updated"),
             Flash::synced("x"),
+            Flash::Forgot(Forgot::Forgotten),
+            Flash::Forgot(Forgot::AlreadyForgotten),
+            Flash::Forgot(Forgot::WouldBeForgotten),
             Flash::NotFound,
         ] {
             let url = flash.on("/admin/parked?reason=a+b&flash=paused&other=1");

@@ -114,6 +114,7 @@ fn outcomes(summary: &Summary) -> io::Result<()> {
     for (what, count) in [
         ("tags kept", tally.tags_kept),
         ("left to their events", tally.left_to_events),
+        ("forgotten by an operator", tally.forgotten),
         ("not changed of late", tally.not_recent),
         ("ids of no use", tally.left_out),
     ] {

@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::cli::answer::{self, BAD, GOOD, QUIET, STRONG};
 use crate::cli::{CommandError, Output};
 use crate::clock::Millis;
-use crate::operations::Operator;
+use crate::operations::{Operator, Remembered};
 use crate::queue::{HistoryRow, State, UserRow};
 use crate::user::UserId;
 
@@ -27,6 +27,8 @@ pub(super) struct Options {
 struct Answer {
     #[serde(flatten)]
     row: UserRow,
+    /// What is remembered between syncs.
+    memory: Remembered,
     /// The latest first.
     history: Vec<HistoryRow>,
 }
@@ -35,14 +37,17 @@ pub(super) async fn run(operator: &Operator, options: Options) -> Result<(), Com
     let user = options.user;
     let queue = &operator.hand.queue;
     let Some(row) = queue.rows_of(std::slice::from_ref(&user)).await?.pop() else {
-        return Err(CommandError::Unknown(user.as_str().to_owned()));
+        let name = user.as_str().to_owned();
+        let is_forgotten = operator.is_forgotten(&user).await?;
+        return Err(if is_forgotten { CommandError::Forgotten(name) } else { CommandError::Unknown(name) });
     };
     let history = queue.history(&user, HISTORY).await?;
+    let memory = Remembered::from(&row.memory);
     if options.output.json {
-        return Ok(answer::json(&Answer { row, history })?);
+        return Ok(answer::json(&Answer { row, memory, history })?);
     }
     let now = operator.hand.clock.now();
-    print_row(&row, now)?;
+    print_row(&row, &memory, now)?;
     if history.is_empty() {
         answer::line("no sync is remembered")?;
     }
@@ -50,7 +55,7 @@ pub(super) async fn run(operator: &Operator, options: Options) -> Result<(), Com
     Ok(())
 }
 
-fn print_row(row: &UserRow, now: Millis) -> std::io::Result<()> {
+fn print_row(row: &UserRow, memory: &Remembered, now: Millis) -> std::io::Result<()> {
     let moment = |at: Option<Millis>| {
         at.map_or_else(|| "never".to_owned(), |at| format!("{at} ({})", answer::seen_from(now, at)))
     };
@@ -71,6 +76,13 @@ fn print_row(row: &UserRow, now: Millis) -> std::io::Result<()> {
     }
     if row.held_back {
         facts.push(("held back", "a change, by sync.dry_run or the brake".to_owned()));
+    }
+    facts.extend(memory.facts());
+    if memory.missing_since.is_some() {
+        facts.push(("not in Sesamy", format!("since {}", moment(memory.missing_since))));
+    }
+    if row.changes_at.is_some() {
+        facts.push(("looked at", moment(row.changes_at)));
     }
     if let Some(error) = &row.error {
         facts.push(("error", error.clone()));

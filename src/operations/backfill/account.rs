@@ -69,6 +69,20 @@ impl Backfill {
         }
     }
 
+    /// Counts a user whom an operator has had forgotten.
+    pub(super) fn pass_over(&mut self, user: &UserId) -> Result<(), BackfillError> {
+        if self.is_looking {
+            self.desk.audience.passed(1);
+        }
+        self.waiting.remove(user);
+        self.failed.remove(user);
+        self.tally.forgotten += 1;
+        match &mut self.report {
+            Some(report) => Ok(report.add(&Line::of(user, "forgotten", ""))?),
+            None => Ok(()),
+        }
+    }
+
     /// Keeps how far it has come, in the store and in the report.
     pub(super) async fn keep(&mut self, ended_at: Option<Millis>) -> Result<(), BackfillError> {
         let made = self.desk.made.calls();

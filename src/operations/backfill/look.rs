@@ -57,11 +57,22 @@ impl Backfill {
         look: u32,
     ) -> Result<usize, BackfillError> {
         let done = self.done(&rows).await?;
+        let users: Vec<UserId> = rows.iter().map(|row| row.user.clone()).collect();
+        let forgotten: HashSet<UserId> =
+            self.desk.operator.hand.queue.forgotten(&users).await?.into_iter().collect();
         let mut taken = 0;
         self.is_looking = true;
         for row in rows {
             let mark = self.mark(&row);
             let seen = self.seen.of(&row.user);
+            if forgotten.contains(&row.user) {
+                self.seen.remember(&row.user, mark);
+                match seen {
+                    None => self.pass_over(&row.user)?,
+                    Some(_) => self.desk.audience.passed(1),
+                }
+                continue;
+            }
             let changed_at = self.changed_at(&row);
             if !is_recent(changed_at, self.since) {
                 self.tally.not_recent += u64::from(look == 1);

@@ -49,6 +49,8 @@ pub(super) enum Turn {
     Leased(Box<Job>),
     /// Somebody else has the user in hand, or has had.
     Others,
+    /// An operator has had the user forgotten.
+    Forgotten,
 }
 
 /// Whether what `decision` would write may come of a contract that the list of all has not told: a row that moves between
@@ -82,7 +84,8 @@ impl Desk {
                     self.goes_on();
                     return Ok(Turn::Leased(job));
                 }
-                UserLease::Held(_) | UserLease::Touched | UserLease::Forgotten => return Ok(Turn::Others),
+                UserLease::Held(_) | UserLease::Touched => return Ok(Turn::Others),
+                UserLease::Forgotten => return Ok(Turn::Forgotten),
                 UserLease::Paused => self.until_open().await?,
                 UserLease::NotBefore(until) => {
                     if until.since(self.now()).as_secs() >= 1 {

@@ -30,7 +30,8 @@ pub struct ReportError {
 pub struct Line<'a> {
     /// Sesamy's id of the user.
     pub user_id: &'a str,
-    /// As in the log; `left_to_events` where somebody else has the user in hand.
+    /// As in the log; `left_to_events` where somebody else has the user in hand, `forgotten` where an operator has
+    /// had the user forgotten.
     pub outcome: &'a str,
     /// Why it was skipped, or what failed, personal data masked.
     pub reason: &'a str,

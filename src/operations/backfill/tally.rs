@@ -29,6 +29,8 @@ pub struct Tally {
     pub tags_kept: u64,
     /// Users whom an event, or somebody by hand, has had synced meanwhile, or will.
     pub left_to_events: u64,
+    /// Users whom an operator has had forgotten: nothing was asked or written for them.
+    pub forgotten: u64,
     /// Users who were not taken, for nothing says that they were changed in the time of `--updated-since`.
     pub not_recent: u64,
     /// Rows of users whose id no request can be made of.

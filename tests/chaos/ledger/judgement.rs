@@ -76,16 +76,23 @@ impl Text {
 
 impl Ledger {
     /// Holds `is`, the contact now, against the history; what is wrong with it.
-    pub fn judge(&self, is: Option<&Contact>, rules: Rules, excuses: &mut Excuses) -> Vec<String> {
+    /// `may_stay_away`: nobody has to make it, or put it on the list.
+    pub fn judge(
+        &self,
+        is: Option<&Contact>,
+        rules: Rules,
+        may_stay_away: bool,
+        excuses: &mut Excuses,
+    ) -> Vec<String> {
         let Some(is) = is else {
-            let must_be = self.is_there || (self.now.is_some() && rules.creates);
+            let must_be = self.is_there || (self.now.is_some() && rules.creates && !may_stay_away);
             return if must_be { vec!["the contact is missing".to_owned()] } else { Vec::new() };
         };
         if !self.is_there && (self.ever.is_empty() || !rules.creates) {
             return vec!["the contact should not be there".to_owned()];
         }
         let mut wrong = Vec::new();
-        wrong.extend(self.judge_statuses(is, rules));
+        wrong.extend(self.judge_statuses(is, rules, may_stay_away));
         wrong.extend(self.judge_fields(is, excuses));
         wrong.extend(self.judge_own_tags(is, excuses));
         wrong.extend(self.judge_sesamy_tags(is));
@@ -93,14 +100,14 @@ impl Ledger {
     }
 
     /// Nobody goes anywhere, but for somebody active whom the list has never known.
-    fn judge_statuses(&self, is: &Contact, rules: Rules) -> Option<String> {
+    fn judge_statuses(&self, is: &Contact, rules: Rules, may_stay_away: bool) -> Option<String> {
         let known = |lists: &[(i64, String)]| lists.iter().any(|(list, _)| *list == LIST);
         let open = self.statuses.account == "a" && !known(&self.statuses.lists) && rules.creates;
         let lists = is.associations.iter().map(|known| (known.list_id, known.status.clone())).collect();
         let is = Statuses { account: is.status.clone(), lists };
         let mut subscribed = self.statuses.clone();
         subscribed.lists.push((LIST, "a".to_owned()));
-        let may_stay = !(open && self.now.is_some());
+        let may_stay = !(open && self.now.is_some()) || may_stay_away;
         let may_be_subscribed = open && !self.ever.is_empty();
         let right = (is == self.statuses && may_stay) || (is == subscribed && may_be_subscribed);
         let expected = if may_be_subscribed { &subscribed } else { &self.statuses };

@@ -20,6 +20,7 @@ stories! {
     a_due_user_stays_in_the_lane_that_goes_first,
     a_lease_by_name_takes_its_own_calls_and_waits_for_them,
     while_an_api_rests_nobody_is_leased_by_name_but_the_probe,
+    a_lease_that_needs_no_call_waits_for_no_api_and_no_pause,
     an_event_during_a_lease_by_name_makes_the_user_due_again,
     who_was_touched_meanwhile_is_left_to_that,
 }
@@ -133,6 +134,30 @@ async fn while_an_api_rests_nobody_is_leased_by_name_but_the_probe(shop: Shop) {
     assert!(matches!(refused, UserLease::NotBefore(at) if Some(at) == shop.later(LEASE)), "{refused:?}");
     queue.settle(&probe, done(), None).await.unwrap();
     assert!(ask(&queue, by_hand("ola")).await.unwrap().is_probe, "one that told nothing makes room");
+}
+
+async fn a_lease_that_needs_no_call_waits_for_no_api_and_no_pause(shop: Shop) {
+    let queue = shop.opens_as(slow(5));
+    let without_calls = |name: &str| LeaseRequest { calls: PerApi::default(), ..by_hand(name) };
+    ask(&queue, by_hand("uses-all")).await.unwrap();
+    assert!(matches!(ask(&queue, by_hand("kari")).await, Err(UserLease::NotBefore(_))));
+    let over = shop.later(10 * SECOND);
+    queue.tell_rest(Api::Mailmojo, rest(Why::Credentials, over)).await.unwrap();
+    for is_over in [false, true] {
+        if is_over {
+            shop.clock.advance(10 * SECOND);
+        }
+        queue.pause().await.unwrap();
+        let job = ask(&queue, without_calls("kari")).await.unwrap();
+        assert_eq!((job.calls, job.calls_taken), (PerApi::default(), PerApi::default()));
+        assert!(!job.is_probe, "it tells nothing of an API");
+        queue.resume().await.unwrap();
+        queue.tell_rest(Api::Mailmojo, rest(Why::Credentials, over)).await.unwrap();
+        let refused = ask(&queue, without_calls("kari")).await.unwrap_err();
+        assert!(matches!(refused, UserLease::Held(_)), "held as any other: {refused:?}");
+        queue.settle(&job, done(), None).await.unwrap();
+    }
+    assert!(ask(&queue, by_hand("ola")).await.unwrap().is_probe, "the place of the probe is free");
 }
 
 async fn an_event_during_a_lease_by_name_makes_the_user_due_again(shop: Shop) {
