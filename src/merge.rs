@@ -66,6 +66,12 @@ impl KeepTags {
         Self(patterns)
     }
 
+    /// Every one.
+    #[must_use]
+    pub fn all() -> Self {
+        Self(vec!["*".to_owned()])
+    }
+
     /// Whether `tag` stays once a contact has it.
     #[must_use]
     pub fn keeps(&self, tag: &str) -> bool {

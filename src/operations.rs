@@ -59,13 +59,14 @@ impl Operator {
         self.status().await
     }
 
-    /// Lets syncs go on, and ends the rests of both APIs.
+    /// Lets syncs go on, ends the rests of both APIs, and lets go of the brake.
     ///
     /// # Errors
     /// The store failed; nothing was changed.
     pub async fn resume(&self) -> Result<Status, QueueError> {
+        let asked = self.hand.brake.asks();
         let known = self.queue().resume().await?;
-        self.hand.adopt(&known.rests);
+        self.hand.adopt(asked, &known);
         tracing::info!("an operator has resumed syncs");
         self.status().await
     }

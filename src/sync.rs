@@ -7,9 +7,11 @@
 //! [`Syncer::decide`] reads, [`Syncer::write`] writes what was decided, [`Syncer::sync`] does the one and then the
 //! other. Between them is a [`Decision`], which can be looked at without being written.
 
+mod brake;
 mod contact;
 mod decision;
 mod former;
+mod kept;
 mod missing;
 mod outcome;
 mod source;
@@ -37,6 +39,7 @@ use missing::Look;
 use outcome::mask_of;
 use source::{Nobody, Source};
 
+pub use brake::{Asked, Brake, FEW, News, Sign, TOO_MANY, WINDOW, Window};
 pub use decision::Decision;
 pub use former::{NoOwners, OldContact, OldFate, Owners};
 pub use outcome::{Outcome, Reason, Report, SyncError};
@@ -101,6 +104,7 @@ pub struct Syncer {
     mailmojo: Arc<mailmojo::Client>,
     owners: Arc<dyn Owners>,
     clock: Clock,
+    brake: Arc<Brake>,
     options: Options,
     manner: Manner,
 }
@@ -116,7 +120,8 @@ impl Syncer {
         options: Options,
     ) -> Self {
         let (sesamy, mailmojo) = (Arc::new(sesamy), Arc::new(mailmojo));
-        Self { sesamy, mailmojo, owners, clock, options, manner: Manner::Usual }
+        let brake = Arc::new(Brake::new(clock.clone()));
+        Self { sesamy, mailmojo, owners, clock, brake, options, manner: Manner::Usual }
     }
 
     /// The same in another manner.
@@ -131,6 +136,12 @@ impl Syncer {
     #[must_use]
     pub fn sesamy(&self) -> &sesamy::Client {
         &self.sesamy
+    }
+
+    /// What keeps its writes from taking tags away, where too many users would lose theirs at once.
+    #[must_use]
+    pub fn brake(&self) -> &Arc<Brake> {
+        &self.brake
     }
 
     /// The list that it keeps in step.
@@ -247,7 +258,7 @@ impl Syncer {
         let mut report = Report::new(Outcome::Skipped(nobody.reason), reached);
         report.memory = Memory { missing_since: None, ..memory.clone() };
         let case = Case::Skipped(nobody.profile.map(Box::new));
-        Decision { user: user.clone(), report, case, former: None, mask }
+        Decision { user: user.clone(), report, case, former: None, before: memory.clone(), mask }
     }
 
     fn decided(
@@ -286,7 +297,7 @@ impl Syncer {
         let write = self.first_write(&source, found.as_ref(), &plan);
         let decided = Decided::explained(source, found, barrier, plan, write, &self.options.rules);
         let (case, former) = (Case::Decided(Box::new(decided)), former.map(Box::new));
-        Decision { user: user.clone(), report, case, former, mask }
+        Decision { user: user.clone(), report, case, former, before: memory.clone(), mask }
     }
 
     fn first_write(&self, source: &Source, found: Option<&Found>, plan: &Plan) -> Option<Write> {
@@ -308,16 +319,24 @@ impl Syncer {
         })
     }
 
-    /// Writes what was decided; nothing where nothing is to be written, or under `sync.dry_run`. A decision is to be
-    /// written at once, while what it was decided from still holds.
+    /// Writes what was decided; nothing where nothing is to be written, or under `sync.dry_run`; and without taking a tag
+    /// away while the brake is on. A decision is to be written at once, while what it was decided from still holds.
     ///
     /// # Errors
     /// [`SyncError`]; whatever was written by then was right, and a later sync finds and keeps it.
     pub async fn write(&self, decision: Decision, attempt: &Attempt) -> Result<Report, SyncError> {
-        let Decision { user, mut report, case, former, mut mask } = decision;
         if self.options.dry_run {
-            return Ok(report);
+            return Ok(decision.report);
         }
+        if !self.brake.note(&decision.user, decision.sign()) {
+            return self.write_all(decision, attempt).await;
+        }
+        let syncer = self.keeping_tags();
+        syncer.write_all(syncer.held(decision), attempt).await
+    }
+
+    async fn write_all(&self, decision: Decision, attempt: &Attempt) -> Result<Report, SyncError> {
+        let Decision { user, mut report, case, former, mut mask, .. } = decision;
         if let Some(write) = former.as_ref().and_then(|former| former.write.as_ref()) {
             let written = self.mailmojo.patch(&write.email, &write.data, attempt).await;
             written.map_err(|failure| SyncError::of(&user, &failure, &mask, &[Api::Sesamy]))?;

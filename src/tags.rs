@@ -5,6 +5,7 @@
 //! [`crate::merge`].
 
 mod clock;
+mod ended;
 mod name;
 mod reason;
 
@@ -16,11 +17,15 @@ use crate::sesamy::models::{Contract, Entitlement, Item, Profile, moment};
 use name::{CUSTOM, named};
 
 pub use clock::next_change;
+pub use ended::ended;
 pub use name::{MAX_CHARS, PREFIX, is_ours};
 pub use reason::{Access, Reason};
 
 /// The tag of who has access that somebody else pays for: the one that a contract which is missing would bring, not take.
 pub const GIFTED: &str = "sesamy_has_gifted_subscription";
+
+/// How the tags begin that tell of access which somebody has now: to lose one is to lose what was paid for.
+const ACTIVE: &str = "sesamy_active_";
 
 /// The tags that go with a contract, and with nothing else but a bought article.
 pub const OF_CONTRACTS: [&str; 3] =
@@ -99,6 +104,12 @@ pub fn reasons_of_profile(profile: &Profile) -> Reasons {
         }
     }
     tags
+}
+
+/// Whether `tag` tells of access that somebody has now.
+#[must_use]
+pub fn is_active(tag: &str) -> bool {
+    tag.starts_with(ACTIVE)
 }
 
 /// One of the tags with a fixed name.

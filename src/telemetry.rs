@@ -14,7 +14,8 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 use catalogue::{
     APIS, DRIFT_REPAIRED, ENDS, EVENT_TYPES, OUTCOMES, QUEUE_ACCEPTING, QUEUE_OLDEST, QUEUE_PAUSED,
     QUEUE_ROWS, REASONS, RESULTS, ROUND_LATE, ROUND_PASSED, STATUSES, SUBSCRIBE_WITHHELD, SYNC_DURATION,
-    SYNCS, UPSTREAM_DURATION, UPSTREAM_REQUESTS, WEBHOOK_REQUESTS, WHYS, WITH_A_TYPE, WITHOUT_A_TYPE,
+    SYNCS, TAGS_KEPT, UPSTREAM_DURATION, UPSTREAM_REQUESTS, WEBHOOK_REQUESTS, WHYS, WITH_A_TYPE,
+    WITHOUT_A_TYPE,
 };
 pub use catalogue::{Kind, Label, METRICS, Metric, UPSTREAM_RESTING};
 pub use logging::{Format, LogTarget, LoggingError, filter, start_logging};
@@ -81,6 +82,7 @@ fn begin_at_zero() {
     gauge!(ROUND_LATE).set(0.0);
     gauge!(QUEUE_ACCEPTING).set(1.0); // a service that could not open its queue has not started
     gauge!(QUEUE_PAUSED).set(0.0);
+    gauge!(TAGS_KEPT).set(0.0);
 }
 
 /// Counts a webhook request: `result` is `accepted`, `ignored`, or the problem's short name; `event_type` is one of the
@@ -141,6 +143,11 @@ pub fn queue_paused(paused: bool) {
     gauge!(QUEUE_PAUSED).set(f64::from(u8::from(paused)));
 }
 
+/// Sets whether the brake keeps writes from taking tags away.
+pub fn tags_kept(kept: bool) {
+    gauge!(TAGS_KEPT).set(f64::from(u8::from(kept)));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -158,6 +165,7 @@ mod tests {
         queue_counted([("due", 1), ("leased", 0), ("scheduled", 0), ("parked", 2)], Duration::from_secs(3));
         queue_accepting(true);
         queue_paused(true);
+        tags_kept(true);
         let text = handle.render();
         for line in [
             r#"sesamy_mailmojo_webhook_requests_total{result="accepted",event_type="contract#cancelRequest"} 1"#,
@@ -172,6 +180,7 @@ mod tests {
             "sesamy_mailmojo_queue_oldest_due_seconds 3",
             "sesamy_mailmojo_queue_accepting 1",
             "sesamy_mailmojo_queue_paused 1",
+            "sesamy_mailmojo_tags_kept 1",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }

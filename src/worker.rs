@@ -115,7 +115,7 @@ impl Worker {
 
     /// Leases as many users as may start now, and starts them; tells when to look again.
     async fn lease(self: &Arc<Self>, running: &mut Running) -> Wake {
-        self.hand.tell_rests().await;
+        self.hand.tell_others().await;
         if matches!(self.hand.admission(), Admission::NotBefore(_)) {
             // Another process, or somebody by hand, may have ended it, or paused all.
             if let Some(known) = self.hand.learn().await {
@@ -130,8 +130,12 @@ impl Worker {
         if room.all == 0 {
             return Wake::WhenOneEnds;
         }
+        let asked = self.hand.brake.asks();
         match self.hand.queue.lease(room).await {
-            Ok(leased) => self.start(leased, room, running),
+            Ok(leased) => {
+                self.hand.adopt(asked, &leased.known); // before any of them is synced
+                self.start(leased, room, running)
+            }
             Err(QueueError::Closed) => {
                 tracing::error!(
                     "the queue has closed by itself: no event can be kept and nobody synced any more"
@@ -153,7 +157,6 @@ impl Worker {
     }
 
     fn start(self: &Arc<Self>, leased: Leased, room: Room, running: &mut Running) -> Wake {
-        self.hand.adopt(&leased.known.rests);
         self.pause.set(leased.known.paused_at);
         let is_full = leased.jobs.len() == room.all;
         for job in leased.jobs {

@@ -67,6 +67,8 @@ pub(super) struct Glance {
     pub accepting: bool,
     /// Since when syncs are paused; null while they go on.
     pub paused_since: Option<Millis>,
+    /// Since when the brake keeps writes from taking tags away; null while they do.
+    pub tags_kept_since: Option<Millis>,
     /// Whether nothing is written (`sync.dry_run`).
     pub dry_run: bool,
     /// Sesamy and Mailmojo.
@@ -103,9 +105,9 @@ impl Office {
     pub(super) async fn glance(&self) -> Glance {
         let (accepting, dry_run) = (self.operator.hand.queue.accepting(), self.dry_run);
         match self.operator.status().await {
-            Ok(Status { now, paused_since, rows, apis, round }) => {
+            Ok(Status { now, paused_since, tags_kept_since, rows, apis, round }) => {
                 let (rows, trouble) = (Some(rows), None);
-                Glance { now, accepting, paused_since, dry_run, apis, rows, round, trouble }
+                Glance { now, accepting, paused_since, tags_kept_since, dry_run, apis, rows, round, trouble }
             }
             Err(error) => {
                 // What this process itself knows is better than nothing.
@@ -115,7 +117,9 @@ impl Office {
                 };
                 let apis = Api::ALL.into_iter().map(known).collect();
                 let (now, trouble) = (self.now(), Some(error.to_string()));
-                Glance { now, accepting, paused_since: None, dry_run, apis, rows: None, round: None, trouble }
+                let tags_kept_since = self.operator.hand.brake.since();
+                let (paused_since, rows, round) = (None, None, None);
+                Glance { now, accepting, paused_since, tags_kept_since, dry_run, apis, rows, round, trouble }
             }
         }
     }

@@ -6,7 +6,7 @@ mod show;
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 
-use super::answer::{self, BAD, GOOD, QUIET, STRONG};
+use super::answer::{self, BAD, GOOD, QUIET, STRONG, TAGS_KEPT};
 use super::wiring::{open_queue, operator};
 use super::{CommandError, Output};
 use crate::clock::Clock;
@@ -39,7 +39,7 @@ enum Command {
     /// Pause all syncs; events are still accepted and kept.
     #[command(after_help = "Example:\n  sesamy-mailmojo queue pause")]
     Pause(Output),
-    /// Let syncs go on, and end the rest of an API that is at rest.
+    /// Let syncs go on, end the rest of an API that is at rest, and let tags be taken away again.
     #[command(after_help = "Example:\n  sesamy-mailmojo queue resume")]
     Resume(Output),
 }
@@ -166,6 +166,13 @@ fn tell(status: &Status, output: Output) -> Result<(), CommandError> {
             answer::seen_from(status.now, since)
         ))?,
         None => answer::line(&format!("{GOOD}syncing{GOOD:#}"))?,
+    }
+    if let Some(since) = status.tags_kept_since {
+        answer::line(&format!(
+            "{BAD}braked{BAD:#} since {since} ({})",
+            answer::seen_from(status.now, since)
+        ))?;
+        answer::line(&format!("  {TAGS_KEPT}"))?;
     }
     let counts = [
         ("due", rows.due, "waiting to be synced"),

@@ -4,7 +4,7 @@ use clap::Args;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use super::answer::{self, BAD, GOOD, QUIET};
+use super::answer::{self, BAD, GOOD, QUIET, TAGS_KEPT};
 use super::shutdown::Signals;
 use super::wiring::{open_queue, operator};
 use super::{CommandError, Output};
@@ -119,6 +119,9 @@ fn print(one: &One) -> std::io::Result<()> {
         line += " (nothing was written: sync.dry_run is on)";
     } else if !synced.reason.is_empty() {
         line += &format!(" ({})", synced.reason);
+    }
+    if synced.braked {
+        line += &format!("\n            {TAGS_KEPT}");
     }
     for field in synced.changed.iter().filter(|field| **field != "tags") {
         line += &format!("\n            {QUIET}set{QUIET:#} {field}");

@@ -129,7 +129,8 @@ pub(super) fn operator_with(settings: &Settings, queue: Queue, clock: Clock, cli
     let owners = Arc::new(queue.clone());
     let options = sync_options(settings);
     let syncer = Arc::new(Syncer::new(clients.sesamy, clients.mailmojo, owners, clock.clone(), options));
-    let hand = Hand { queue, rests: clients.rests, clock, limits: limits(&settings.sync) };
+    let brake = Arc::clone(syncer.brake());
+    let hand = Hand { queue, rests: clients.rests, brake, clock, limits: limits(&settings.sync) };
     let resync_every = settings.sync.resync_every;
     Operator { hand, syncer, calls: sync::usual_calls(settings.sesamy.derive_tags), resync_every }
 }

@@ -49,6 +49,8 @@ pub struct Synced {
     pub reason: &'static str,
     /// Whether `sync.dry_run` kept the change from being written.
     pub dry_run: bool,
+    /// Whether the brake kept tags from being taken away; what is told of was written all the same.
+    pub braked: bool,
     /// The names of the fields that changed.
     pub changed: Vec<&'static str>,
     /// Which of our tags the contact gained.
@@ -76,7 +78,8 @@ impl Synced {
                 user,
                 outcome,
                 reason,
-                dry_run: report.held_back,
+                dry_run: report.held_back && !report.braked,
+                braked: report.braked,
                 changed: report.changed,
                 tags_added: report.tags_added,
                 tags_removed: report.tags_removed,
@@ -88,6 +91,7 @@ impl Synced {
                 outcome,
                 reason,
                 dry_run: false,
+                braked: false,
                 changed: Vec::new(),
                 tags_added: Vec::new(),
                 tags_removed: Vec::new(),
@@ -149,6 +153,7 @@ impl Operator {
             Again::Yes => (AGAIN, Manner::Again),
         };
         let job = self.lease(user, cause, patience).await?;
+        self.hand.learn().await; // whether tags are kept
         tracing::info!(user_id = %user, "an operator has asked for a sync");
         let attempt = self.hand.attempt(&job);
         let syncer = self.syncer.in_manner(manner);

@@ -15,6 +15,8 @@ pub struct Status {
     pub now: Millis,
     /// Since when an operator has paused syncs; null while they go on.
     pub paused_since: Option<Millis>,
+    /// Since when the brake keeps writes from taking tags away; null while they do.
+    pub tags_kept_since: Option<Millis>,
     /// How many rows are in which state; up to 15 s old.
     pub rows: Census,
     /// Sesamy and Mailmojo.
@@ -61,7 +63,8 @@ impl Operator {
         };
         let apis = Api::ALL.into_iter().map(api).collect();
         let (rows, round) = (self.queue().census().await?, self.round(now).await?);
-        Ok(Status { now, paused_since: known.paused_at, rows, apis, round })
+        let (paused_since, tags_kept_since) = (known.paused_at, known.braked_at);
+        Ok(Status { now, paused_since, tags_kept_since, rows, apis, round })
     }
 
     async fn round(&self, now: Millis) -> Result<Option<RoundStatus>, QueueError> {

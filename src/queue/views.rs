@@ -90,7 +90,7 @@ pub struct UserRow {
     pub parked_at: Option<Millis>,
     /// What all have in common that are parked alike.
     pub answer: Option<String>,
-    /// Whether `sync.dry_run` kept a change from being written.
+    /// Whether `sync.dry_run` or the brake kept a change from being written.
     pub held_back: bool,
     /// When the last sync that ended well did.
     pub synced_at: Option<Millis>,

@@ -28,6 +28,7 @@ pub(crate) use webhook::body::{BodyError, whole};
 
 use crate::clock::Clock;
 use crate::queue::Queue;
+use crate::sync::Brake;
 use crate::upstream::rest::Rest;
 use crate::worker::{Heartbeat, Pause};
 
@@ -49,6 +50,8 @@ pub struct App {
     pub heartbeat: Heartbeat,
     /// Whether an operator has paused syncs, for `/readyz`.
     pub pause: Pause,
+    /// Whether tags are kept, for `/readyz`.
+    pub brake: Arc<Brake>,
     /// The APIs, for `/readyz`.
     pub rests: Vec<Arc<Rest>>,
     /// What `/metrics` answers.

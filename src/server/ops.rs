@@ -51,6 +51,8 @@ struct QueueState {
     accepting: bool,
     /// Since when an operator has paused syncs; null while they go on.
     paused_since: Option<Millis>,
+    /// Since when the brake keeps writes from taking tags away; null while they do.
+    tags_kept_since: Option<Millis>,
     /// Null where the queue cannot be counted.
     rows: Option<Census>,
 }
@@ -85,7 +87,12 @@ pub(super) async fn readyz(State(app): State<Arc<App>>, method: Method) -> Respo
     let readiness = Readiness {
         status,
         now: app.clock.now(),
-        queue: QueueState { accepting, paused_since: app.pause.since(), rows },
+        queue: QueueState {
+            accepting,
+            paused_since: app.pause.since(),
+            tags_kept_since: app.brake.since(),
+            rows,
+        },
         apis: app.rests.iter().map(|rest| rest.snapshot().into()).collect(),
     };
     line.end(code, status);

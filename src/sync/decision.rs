@@ -8,6 +8,7 @@ use super::former::{Former, OldContact};
 use super::outcome::{Outcome, Reason, Report};
 use super::source::Source;
 use crate::mailmojo::models::{Contact, ContactData};
+use crate::memory::Memory;
 use crate::merge::leaving::Barrier;
 use crate::merge::why::{self, Explanation};
 use crate::merge::{Membership, Plan, Rules};
@@ -24,6 +25,8 @@ pub struct Decision {
     pub(super) case: Case,
     /// Of the address that the user has no more, where there is one.
     pub(super) former: Option<Box<Former>>,
+    /// What was remembered of the user.
+    pub(super) before: Memory,
     pub(super) mask: Mask,
 }
 
@@ -37,6 +40,7 @@ pub(super) enum Case {
 pub(super) struct Decided {
     pub(super) source: Source,
     pub(super) found: Option<Found>,
+    pub(super) barrier: Option<Barrier>,
     pub(super) plan: Plan,
     pub(super) write: Option<Write>,
     pub(super) explanation: Explanation,
@@ -159,6 +163,6 @@ impl Decided {
     ) -> Self {
         let there = found.as_ref().map(Found::there);
         let explanation = why::explain(&source.person, &source.reasons, there, barrier, rules);
-        Self { source, found, plan, write, explanation }
+        Self { source, found, barrier, plan, write, explanation }
     }
 }

@@ -114,8 +114,10 @@ pub struct Report {
     pub tags_removed: Vec<String>,
     /// Which of our tags the contact of the address lost that the user had before; none where it is the same.
     pub old_tags_removed: Vec<String>,
-    /// Whether `sync.dry_run` kept a change from being written.
+    /// Whether `sync.dry_run`, or the brake, kept a change from being written.
     pub held_back: bool,
+    /// Whether it was the brake; what is told above is then what was written all the same.
+    pub braked: bool,
     /// The status for which the contact is not subscribed by us, where there is one.
     pub withheld: Option<String>,
     /// Which APIs answered all that they were asked.
@@ -135,6 +137,7 @@ impl Report {
             tags_removed: Vec::new(),
             old_tags_removed: Vec::new(),
             held_back: false,
+            braked: false,
             withheld: None,
             reached: reached.to_vec(),
             memory: Memory::default(),

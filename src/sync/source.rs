@@ -26,6 +26,8 @@ pub(super) struct Source {
     pub(super) tags: BTreeSet<String>,
     /// When they, or custom fields, change by themselves, as far as Sesamy tells.
     pub(super) changes_at: Option<Timestamp>,
+    /// Tags whose time is over, as far as Sesamy tells.
+    pub(super) ended: BTreeSet<String>,
     bought: Option<Bought>,
 }
 
@@ -68,7 +70,8 @@ impl Source {
         let tags = reasons.keys().cloned().collect();
         let of_tags = tags::next_change(contracts, entitlements, now);
         let changes_at = of_tags.into_iter().chain(custom.changes_at(&facts)).min();
-        Self { email, profile, is_whole, person, reasons, tags, changes_at, bought }
+        let ended = tags::ended(contracts, entitlements, now);
+        Self { email, profile, is_whole, person, reasons, tags, changes_at, ended, bought }
     }
 
     /// Which API has answered for this: Sesamy, unless all of it was known.

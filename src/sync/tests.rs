@@ -1,5 +1,7 @@
 //! Deciding and writing apart, and what a row of a list is trusted with; whole syncs are in `tests/stories`.
 
+mod kept;
+
 use std::num::NonZero;
 use std::sync::Once;
 use std::time::Duration;

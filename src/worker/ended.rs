@@ -26,9 +26,14 @@ pub(super) fn tell(job: &Job, result: &Result<Report, SyncError>, settlement: &S
                 old_tags_removed = shown(&report.old_tags_removed),
                 ms,
                 attempt,
-                dry_run = report.held_back,
+                dry_run = report.held_back && !report.braked,
+                braked = report.braked,
                 "{}",
-                if report.held_back { "sync: would have written this (sync.dry_run)" } else { "sync" },
+                match (report.held_back, report.braked) {
+                    (_, true) => "sync: tags that would have gone are kept (the brake is on)",
+                    (true, false) => "sync: would have written this (sync.dry_run)",
+                    (false, false) => "sync",
+                },
             );
             if let Some(status) = &report.withheld {
                 telemetry::subscribe_withheld(status);

@@ -1,14 +1,15 @@
 //! One leased user's sync, from lease to settlement: the same for the loop and for what an operator asks for by hand.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Rests, ended, verdict};
 use crate::clock::Clock;
 use crate::queue::{Done, Entry, Job, Known, Queue, Settlement};
-use crate::sync::{Report, SyncError};
-use crate::upstream::rest::{Admission, Shared};
-use crate::upstream::{Api, Attempt, PerApi};
+use crate::sync::{Asked, Brake, Report, SyncError};
+use crate::upstream::rest::Admission;
+use crate::upstream::{Api, Attempt};
 
 use super::Patience;
 
@@ -30,6 +31,8 @@ pub struct Hand {
     pub queue: Queue,
     /// Whether an API rests.
     pub rests: Rests,
+    /// Whether writes take tags away: the syncer's.
+    pub brake: Arc<Brake>,
     /// The queue's time.
     pub clock: Clock,
     /// What to keep to.
@@ -117,7 +120,7 @@ impl Hand {
             }
             Err(error) => self.judge(&job, error).await,
         };
-        self.tell_rests().await; // before anybody else can be leased as the next probe
+        self.tell_others().await; // before anybody else can be leased as the next probe
         ended::tell(&job, &result, &settlement, took);
         let entry = ended::entry(&job, &result, &settlement, took);
         let job = Job { calls: attempt.calls_left(), ..job };
@@ -172,9 +175,10 @@ impl Hand {
         self.rests.sesamy.admission().and(self.rests.mailmojo.admission())
     }
 
-    /// Tells other processes what this one has found of an API, and learns what they have. Where the store cannot be
-    /// had, this process keeps to it by itself, and tries again the next time.
-    pub async fn tell_rests(&self) {
+    /// Tells other processes what this one has found of an API, or of the source as a whole, and learns what they have. Where
+    /// the store cannot be had, this process keeps to it by itself, and tries again the next time.
+    pub async fn tell_others(&self) {
+        self.tell_brake().await;
         for api in Api::ALL {
             let rest = self.rests.of(api);
             let Some(news) = rest.news() else { continue };
@@ -187,11 +191,23 @@ impl Hand {
         }
     }
 
-    /// Asks what all processes know, and takes over their rests; none where the store cannot be had.
+    async fn tell_brake(&self) {
+        let Some(news) = self.brake.news() else { return };
+        let told = if news.is_on { self.queue.brake().await } else { self.queue.release_brake().await };
+        match told {
+            Ok(known) => self.brake.told(news, known.braked_at),
+            Err(error) => {
+                tracing::warn!(%error, "cannot tell other processes whether tags are kept; trying again");
+            }
+        }
+    }
+
+    /// Asks what all processes know, and takes over their rests and whether tags are kept; none where the store cannot be had.
     pub async fn learn(&self) -> Option<Known> {
+        let asked = self.brake.asks();
         match self.queue.known().await {
             Ok(known) => {
-                self.adopt(&known.rests);
+                self.adopt(asked, &known);
                 Some(known)
             }
             Err(error) => {
@@ -201,8 +217,9 @@ impl Hand {
         }
     }
 
-    /// Takes over what all processes know of both APIs.
-    pub fn adopt(&self, rests: &PerApi<Shared>) {
-        Api::ALL.into_iter().for_each(|api| self.rests.of(api).adopt(rests.of(api).clone()));
+    /// Takes over what all processes know, by an answer that the store gave after this one `asked`.
+    pub fn adopt(&self, asked: Asked, known: &Known) {
+        Api::ALL.into_iter().for_each(|api| self.rests.of(api).adopt(known.rests.of(api).clone()));
+        self.brake.adopt(asked, known.braked_at);
     }
 }

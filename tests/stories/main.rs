@@ -13,6 +13,7 @@ mod backfill;
 mod backfill_stops;
 mod bad_input;
 mod between_look_and_write;
+mod brake;
 mod browser;
 mod bursts;
 mod by_hand;

@@ -30,7 +30,7 @@ async fn a_contact_that_somebody_has_removed_is_not_made_again() {
         preview.stdout.contains("removed_in_mailmojo") && preview.stdout.contains("sync --again"),
         "{preview:?}"
     );
-    let backfill = run(&["backfill"], town.settings()).await;
+    let backfill = run(&["backfill", "--yes"], town.settings()).await;
     assert_eq!(backfill.code, Some(0), "{backfill:?}");
     assert!(town.sandbox.mailmojo.contact(KARI).is_none());
 

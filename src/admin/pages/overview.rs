@@ -35,6 +35,9 @@ fn overview(session: &Session, status: &Glance, counts: &[MinuteCount]) -> Marku
             div.verdict {
                 h2 { (verdict(status)) }
                 p.muted { "As of " time datetime=(status.now) { (words::clock(status.now)) } }
+                @if status.tags_kept_since.is_some() && status.paused_since.is_none() {
+                    (button(session, "/admin/queue/resume", "/admin", &[], "primary", html! { "Take tags away again" }))
+                }
                 @if status.paused_since.is_some() {
                     (button(session, "/admin/queue/resume", "/admin", &[], "primary", html! { "Resume syncs" }))
                 } @else {
@@ -74,6 +77,8 @@ fn verdict(status: &Glance) -> String {
         "The queue cannot be asked".to_owned()
     } else if status.paused_since.is_some() {
         "Syncs are paused".to_owned()
+    } else if status.tags_kept_since.is_some() {
+        "Tags are kept: look at Sesamy".to_owned()
     } else if !resting.is_empty() {
         format!("Waiting for {}", resting.join(" and "))
     } else if status.rows.is_some_and(|rows| rows.parked > 0) {
@@ -88,7 +93,10 @@ fn verdict(status: &Glance) -> String {
 fn tone(status: &Glance) -> &'static str {
     if !status.accepting || status.trouble.is_some() {
         "bad"
-    } else if status.paused_since.is_some() || status.apis.iter().any(|api| api.state != "ok") {
+    } else if status.paused_since.is_some()
+        || status.tags_kept_since.is_some()
+        || status.apis.iter().any(|api| api.state != "ok")
+    {
         "warn"
     } else {
         "good"
@@ -109,6 +117,15 @@ fn parts(status: &Glance) -> Markup {
                     @if let Some(at) = status.paused_since { "paused " (words::when(at, status.now)) }
                     @else { "running" }
                     @if status.dry_run { ", as a dry run: nothing is written" }
+                }
+            }
+            @if let Some(at) = status.tags_kept_since {
+                div.warn {
+                    dt { "Tags" }
+                    dd {
+                        "Tags are kept: too many users at once would have lost theirs, " (words::when(at, status.now))
+                        ". See whether Sesamy still tells of all contracts and users."
+                    }
                 }
             }
             @if let Some(round) = &status.round {

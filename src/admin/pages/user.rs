@@ -96,7 +96,7 @@ fn state(row: &UserRow, now: Millis) -> Markup {
             div { dt { "Last synced" } dd { @match row.synced_at { Some(at) => (words::when(at, now)), None => "never" } } }
             div { dt { "Last asked by" } dd { code { (row.event_type) } } }
             div { dt { "Asked for" } dd { (words::plural(u64::try_from(row.generation).unwrap_or(0), "time", "times")) } }
-            @if row.held_back { div { dt { "Dry run" } dd { "a change was held back" } } }
+            @if row.held_back { div { dt { "Held back" } dd { "a change, by sync.dry_run or the brake" } } }
         }
     }
 }
@@ -124,7 +124,7 @@ fn table(history: &[HistoryRow], now: Millis) -> Markup {
                             }
                             td data-label="Outcome" {
                                 (people::outcome(&row.outcome, &row.reason))
-                                @if row.held_back { p.muted { "held back by sync.dry_run" } }
+                                @if row.held_back { p.muted { "held back by sync.dry_run or the brake" } }
                                 @if let Some(error) = &row.error {
                                     p.error { (error) }
                                 }

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::cli::answer::{BAD, GOOD, QUIET, STRONG, length, line, seen_from};
+use crate::cli::answer::{BAD, GOOD, QUIET, STRONG, TAGS_KEPT, length, line, seen_from};
 use crate::clock::Millis;
 use crate::operations::backfill::tally::{Counts, Summary};
 
@@ -73,6 +73,9 @@ pub(super) fn summary(summary: &Summary, report: Option<&Path>) -> io::Result<()
     }
     outcomes(summary)?;
     tags(&summary.tally.tags_gained, &summary.tally.tags_lost)?;
+    if summary.tally.tags_kept > 0 {
+        line(&format!("{BAD}{TAGS_KEPT}{BAD:#}"))?;
+    }
     failures(summary)?;
     let calls = summary.tally.calls;
     let each =
@@ -109,6 +112,7 @@ fn outcomes(summary: &Summary) -> io::Result<()> {
         ))?;
     }
     for (what, count) in [
+        ("tags kept", tally.tags_kept),
         ("left to their events", tally.left_to_events),
         ("not changed of late", tally.not_recent),
         ("ids of no use", tally.left_out),

@@ -14,7 +14,7 @@ pub(super) fn print(stage: &Stage) -> io::Result<()> {
     let (sesamy, mailmojo) = (stage.sandbox.sesamy.url(), stage.sandbox.mailmojo.url());
     let page = stage.page();
     let program = program(&stage.settings_file());
-    let kari = encoded("kari@example.com");
+    let kari = encoded("kari.nordmann@example.com");
     let token = Mailmojo::FIXED_TOKEN;
     let event = r#"{"eventType":"userVendor.1#update","vendorId":"vendor_demo","userId":"email|kari"}"#;
     say(&format!(

@@ -70,7 +70,7 @@ fn print_row(row: &UserRow, now: Millis) -> std::io::Result<()> {
         facts.push(("failed", format!("{} times, since {}", row.attempts, moment(row.failing_since))));
     }
     if row.held_back {
-        facts.push(("held back", "a change, by sync.dry_run".to_owned()));
+        facts.push(("held back", "a change, by sync.dry_run or the brake".to_owned()));
     }
     if let Some(error) = &row.error {
         facts.push(("error", error.clone()));
@@ -87,7 +87,7 @@ fn print_entry(entry: &HistoryRow, now: Millis) -> std::io::Result<()> {
     }
     line += &format!(" after {}, in {} ms", entry.event_type, entry.ms);
     if entry.held_back {
-        line += ", held back by sync.dry_run";
+        line += ", held back by sync.dry_run or the brake";
     }
     if entry.times > 1 {
         line += &format!("; {} times, last {}", entry.times, answer::seen_from(now, entry.last_at));

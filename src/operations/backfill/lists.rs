@@ -118,7 +118,7 @@ impl Desk {
                 },
                 () = self.stop.leasing.cancelled() => return Err(BackfillError::Stopped),
             };
-            hand.tell_rests().await;
+            hand.tell_others().await;
             let gives_up = match failure.class {
                 Class::Resting => self.is_refused(Api::Sesamy),
                 Class::Permanent => true,

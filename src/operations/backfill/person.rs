@@ -78,6 +78,7 @@ impl Desk {
             let leased = self.operator.hand.queue.lease_user(request).await?;
             match leased {
                 UserLease::Leased(job) => {
+                    self.operator.hand.learn().await; // whether tags are kept
                     self.goes_on();
                     return Ok(Turn::Leased(job));
                 }

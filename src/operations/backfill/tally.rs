@@ -25,6 +25,8 @@ pub struct Tally {
     pub tags_gained: Counts,
     /// Of our tags, how many users have lost each.
     pub tags_lost: Counts,
+    /// Users who would have lost tags, and keep them while the brake is on.
+    pub tags_kept: u64,
     /// Users whom an event, or somebody by hand, has had synced meanwhile, or will.
     pub left_to_events: u64,
     /// Users who were not taken, for nothing says that they were changed in the time of `--updated-since`.
@@ -84,6 +86,7 @@ impl Tally {
         if let Some(reason) = report.outcome.reason() {
             add(&mut self.skipped, reason);
         }
+        self.tags_kept += u64::from(report.braked);
         // A publisher's own tag can be anything, even an address.
         let mask = Mask::default();
         report.tags_added.iter().for_each(|tag| add(&mut self.tags_gained, &mask.apply(tag)));
@@ -124,6 +127,7 @@ mod tests {
             tags_removed: tags(removed),
             old_tags_removed: vec![],
             held_back: false,
+            braked: false,
             withheld: None,
             reached: vec![],
             memory: crate::memory::Memory::default(),
@@ -138,15 +142,17 @@ mod tests {
         tally.count(&report(Outcome::Updated, &["sesamy_a"], &["sesamy_c"]));
         tally.count(&report(Outcome::Unchanged, &[], &[]));
         tally.count(&report(Outcome::Skipped(Reason::Guest), &[], &[]));
+        tally.count(&Report { braked: true, ..report(Outcome::Skipped(Reason::Brake), &[], &[]) });
         let told = serde_json::to_value(&tally).unwrap();
         assert_eq!(
             told["outcomes"],
-            serde_json::json!({"created": 1, "updated": 1, "unchanged": 1, "skipped": 1})
+            serde_json::json!({"created": 1, "updated": 1, "unchanged": 1, "skipped": 2})
         );
-        assert_eq!(told["skipped"], serde_json::json!({"guest": 1}));
+        assert_eq!(told["skipped"], serde_json::json!({"guest": 1, "brake": 1}));
+        assert_eq!(told["tags_kept"], 1);
         assert_eq!(told["tags_gained"], serde_json::json!({"sesamy_a": 2, "sesamy_b": 1}));
         assert_eq!(told["tags_lost"], serde_json::json!({"sesamy_c": 1}));
-        assert_eq!(tally.synced_and_written(), (4, 2));
+        assert_eq!(tally.synced_and_written(), (5, 2));
         assert_eq!(serde_json::from_value::<Tally>(told).unwrap(), tally);
     }
 

@@ -96,7 +96,8 @@ impl Town {
         ));
         let patience = Patience { backoff: POLICY, max_attempts: 3 };
         let limits = Limits { deadline: Duration::from_secs(60), request_timeout: TIMEOUT, patience };
-        let hand = Hand { queue, rests, clock: clock.clone(), limits };
+        let brake = Arc::clone(syncer.brake());
+        let hand = Hand { queue, rests, brake, clock: clock.clone(), limits };
         let operator = Operator { hand, syncer, calls: usual_calls(true), resync_every: None };
         Self { sandbox, clock, operator, made, _folder: folder }
     }

@@ -29,7 +29,7 @@ macro_rules! is_not_braked {
 }
 
 /// All that a tick has to know to do nothing, in one read.
-const LOOK: &str = concat!(
+pub(super) const LOOK: &str = concat!(
     "WITH times AS MATERIALIZED (SELECT ",
     server_time!(),
     " AS now)
@@ -44,7 +44,7 @@ const LOOK: &str = concat!(
 
 /// Who is due in a faster lane already is only taken off the clock, and so is who is parked: nobody knows better then
 /// than the next event. A row that is not leased has no sync for an event to come in, so the generation may stay.
-const EXPIRE: &str = "
+pub(super) const EXPIRE: &str = "
     WITH found AS MATERIALIZED (
         SELECT user_id, parked_at IS NULL AND due_at IS NULL AS is_idle,
             parked_at IS NULL AND (due_at IS NULL OR lane = 2) AS is_made_due
@@ -59,7 +59,7 @@ const EXPIRE: &str = "
     RETURNING is_made_due";
 
 /// Of all at once, those who are held included: for a start, which waits for them.
-const RELEASE_ALL: &str = concat!(
+pub(super) const RELEASE_ALL: &str = concat!(
     "WITH found AS MATERIALIZED (
         SELECT user_id FROM users WHERE held_back AND",
     is_not_braked!(),
@@ -69,7 +69,7 @@ const RELEASE_ALL: &str = concat!(
     " FROM found WHERE u.connection = 'default' AND u.user_id = found.user_id AND u.held_back"
 );
 
-const RELEASE: &str = concat!(
+pub(super) const RELEASE: &str = concat!(
     "WITH found AS MATERIALIZED (
         SELECT user_id FROM users WHERE connection = 'default' AND held_back AND lease_owner IS NULL AND",
     is_not_braked!(),

@@ -25,7 +25,7 @@ const LOCK: &str = "
     SELECT FROM rounds WHERE connection = 'default' FOR UPDATE";
 
 /// On the condition of the lease.
-const FORGET: &str = "
+pub(super) const FORGET: &str = "
     WITH gone AS (
         DELETE FROM users WHERE connection = 'default' AND user_id = $1 AND lease_owner = $2 RETURNING user_id),
     past AS (
@@ -35,9 +35,10 @@ const FORGET: &str = "
         ON CONFLICT (connection, hash) DO NOTHING)
     SELECT EXISTS (SELECT FROM gone)";
 
-const TAKE_UP: &str = "DELETE FROM forgotten WHERE connection = 'default' AND hash = $1";
+pub(super) const TAKE_UP: &str = "DELETE FROM forgotten WHERE connection = 'default' AND hash = $1";
 
-const AMONG: &str = "SELECT hash FROM forgotten WHERE connection = 'default' AND hash = ANY ($1::bytea[])";
+pub(super) const AMONG: &str =
+    "SELECT hash FROM forgotten WHERE connection = 'default' AND hash = ANY ($1::bytea[])";
 
 /// What is left of a user.
 pub(super) type Hash = [u8; 32];

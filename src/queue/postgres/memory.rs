@@ -35,7 +35,7 @@ macro_rules! remember {
 pub(super) use remember;
 
 /// Somebody else of that address, by the hash index.
-const ANOTHER: &str = "
+pub(super) const ANOTHER: &str = "
     SELECT EXISTS (SELECT FROM users WHERE email_key = $1 AND connection = 'default' AND user_id <> $2)";
 
 /// What the row remembers.

@@ -16,7 +16,7 @@ const HISTORY: &str = "
 const LOCK_ROUND: &str = "SELECT FROM rounds WHERE connection = 'default' FOR UPDATE";
 
 /// Whoever it is, parked included; but nobody of whom there is something left to do or to take away elsewhere.
-const MISSING: &str = "
+pub(super) const MISSING: &str = "
     WITH gone AS (
         DELETE FROM users WHERE connection = 'default' AND user_id = ANY (ARRAY(
             SELECT user_id FROM users

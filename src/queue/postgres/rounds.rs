@@ -29,11 +29,11 @@ const BEGIN: &str = "
     WHERE r.started_at = $2 AND r.ended_at IS NOT NULL
     RETURNING started_at, ended_at, users, passed";
 
-const WAITING: &str =
+pub(super) const WAITING: &str =
     "SELECT count(*) FROM (SELECT FROM users WHERE lane = 2 AND due_at <= $1 LIMIT $2) AS waiting";
 
 /// The next `$2` rows: those of them who wait for nothing, were synced before and are known to Sesamy are due.
-const PASS: &str = "
+pub(super) const PASS: &str = "
     WITH next AS MATERIALIZED (
         SELECT user_id FROM users
         WHERE connection = 'default' AND user_id > (SELECT cursor FROM rounds WHERE connection = 'default')
@@ -56,7 +56,7 @@ const PASS: &str = "
     RETURNING started_at, ended_at, users, passed, (SELECT count(*) FROM made)";
 
 /// A round has the id of the last row that it has passed; once that row is gone, it goes on from the row before.
-const TURN_BACK: &str = "
+pub(super) const TURN_BACK: &str = "
     UPDATE rounds AS r SET
         cursor = coalesce((SELECT max(user_id) FROM users WHERE connection = 'default' AND user_id < r.cursor), '')
     WHERE connection = 'default' AND cursor <> ''

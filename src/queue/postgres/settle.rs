@@ -20,7 +20,7 @@ const ABANDON: i16 = 4;
 
 /// The kinds are those above. `came` tells whether an event came that this kind of end gives way to. A parked row is
 /// shown as it is, and the next event asks for a sync anyhow: no need to mark it as held back.
-const SETTLE: &str = concat!(
+pub(super) const SETTLE: &str = concat!(
     "WITH times AS MATERIALIZED (SELECT ",
     server_time!(),
     " AS now),

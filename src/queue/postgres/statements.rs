@@ -28,7 +28,7 @@ pub(super) use server_time;
 ///
 /// Nobody who was forgotten becomes known again. The locking clause is why whoever is being forgotten does not either: see
 /// [`super::forgotten`].
-const PUSH: &str = concat!(
+pub(super) const PUSH: &str = concat!(
     "WITH kept AS (
         INSERT INTO users AS u (connection, user_id, generation, event_type, due_at)
         SELECT 'default', e.user_id, e.events, e.event_type, ",

@@ -1,11 +1,15 @@
 //! What only Postgres can do wrong, or has to do by itself: a network, a server, and others on the same store.
 
 mod by_name;
+mod clockwork;
 mod commands;
+mod forgetting;
 mod histories;
 mod lanes;
 mod opening;
+mod plans;
 mod proxy;
+mod upgrading;
 
 use std::time::Duration;
 

@@ -10,7 +10,7 @@ use crate::queue::{
 };
 use crate::upstream::PerApi;
 
-fn asks_for(name: &str) -> LeaseRequest {
+pub(super) fn asks_for(name: &str) -> LeaseRequest {
     LeaseRequest {
         user: user(name),
         cause: "sync",
@@ -21,7 +21,7 @@ fn asks_for(name: &str) -> LeaseRequest {
     }
 }
 
-async fn leased(queue: &Queue, name: &str) -> Job {
+pub(super) async fn leased(queue: &Queue, name: &str) -> Job {
     match queue.lease_user(asks_for(name)).await.unwrap() {
         UserLease::Leased(job) => *job,
         other => panic!("{other:?}"),
