@@ -28,6 +28,13 @@ pub trait Owners: fmt::Debug + Send + Sync {
     /// # Errors
     /// Why that cannot be told, for people.
     fn is_anothers<'a>(&'a self, user: &'a UserId, address: &'a str) -> BoxFuture<'a, Result<bool, String>>;
+
+    /// Whether anybody but `user` is remembered to have had a contact of `address`.
+    ///
+    /// # Errors
+    /// Why that cannot be told, for people.
+    fn has_been_seen<'a>(&'a self, user: &'a UserId, address: &'a str)
+    -> BoxFuture<'a, Result<bool, String>>;
 }
 
 /// Nobody is remembered: there is no queue.
@@ -36,6 +43,10 @@ pub struct NoOwners;
 
 impl Owners for NoOwners {
     fn is_anothers<'a>(&'a self, _: &'a UserId, _: &'a str) -> BoxFuture<'a, Result<bool, String>> {
+        Box::pin(async { Ok(false) })
+    }
+
+    fn has_been_seen<'a>(&'a self, _: &'a UserId, _: &'a str) -> BoxFuture<'a, Result<bool, String>> {
         Box::pin(async { Ok(false) })
     }
 }
