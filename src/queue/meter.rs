@@ -39,4 +39,14 @@ impl Owners for Queue {
             async move { Self::is_anothers(self, user, address).await.map_err(|error| error.to_string()) },
         )
     }
+
+    fn has_been_seen<'a>(
+        &'a self,
+        user: &'a UserId,
+        address: &'a str,
+    ) -> BoxFuture<'a, Result<bool, String>> {
+        Box::pin(
+            async move { Self::has_been_seen(self, user, address).await.map_err(|error| error.to_string()) },
+        )
+    }
 }

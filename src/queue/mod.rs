@@ -401,6 +401,15 @@ impl Queue {
         self.0.reader.is_anothers(user, address).await
     }
 
+    /// Whether the row of anybody but `user` remembers `address`, letter case aside, and that Mailmojo had its contact.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    #[expect(clippy::unused_async, reason = "the stores are yet to be asked")]
+    pub async fn has_been_seen(&self, _user: &UserId, _address: &str) -> Result<bool, QueueError> {
+        Ok(false)
+    }
+
     /// How far the last round has come; none where there was none.
     ///
     /// # Errors
