@@ -20,14 +20,14 @@ const READ: &str = "SELECT started_at, ended_at, users, passed FROM rounds WHERE
 const LOCK: &str = "
     SELECT started_at, ended_at, users, passed FROM rounds WHERE connection = 'default' FOR UPDATE SKIP LOCKED";
 
-/// In place of the round that began at `$2` and has ended, if that is still the one there; of two who begin one, one does.
+/// In place of the round that began at `$2`, if that is still the one there: of two who begin one, one does.
 const BEGIN: &str = "
     INSERT INTO rounds AS r (connection, started_at, ended_at, users, passed, cursor)
     VALUES ('default', $1, $3, $4, $5, '')
     ON CONFLICT (connection) DO UPDATE SET
         started_at = excluded.started_at, ended_at = excluded.ended_at, users = excluded.users,
         passed = excluded.passed, cursor = excluded.cursor
-    WHERE r.started_at = $2 AND r.ended_at IS NOT NULL
+    WHERE r.started_at = $2
     RETURNING started_at, ended_at, users, passed";
 
 pub(super) const WAITING: &str =
