@@ -23,14 +23,17 @@ pub(super) const ROUND_WAITING: usize = 50;
 const LATE_AFTER: Duration = Duration::from_secs(5);
 
 /// What a tick looks after.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tick {
     /// How long a round takes (`sync.resync_every`); none: there are no rounds.
     pub resync_every: Option<Duration>,
+    /// While tags are kept ([`super::Known::braked_at`]), one of those whose change is held back is looked at again: the first
+    /// whose id comes after this one, or the first of all. None: nobody is.
+    pub canary_after: Option<String>,
 }
 
 /// What came of a tick.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ticked {
     /// How many became due by the clock.
     pub expired: u64,
@@ -38,6 +41,8 @@ pub struct Ticked {
     pub released: u64,
     /// How many the round has made due.
     pub drifting: u64,
+    /// Who is looked at again though the change stays held back. None: nobody was asked for, or nobody is held back.
+    pub canary: Option<String>,
     /// Whether there is more to do at once.
     pub more: bool,
     /// The round under way; none where there are none.
@@ -68,7 +73,8 @@ impl Round {
     /// Whether it is time for the next one.
     #[must_use]
     pub fn is_over(&self, now: Millis, every: Duration) -> bool {
-        self.ended_at.is_some() && now.since(self.started_at) >= every
+        // One that begins in the future was begun under a clock that was wrong.
+        now < self.started_at || (self.ended_at.is_some() && now.since(self.started_at) >= every)
     }
 
     /// How many rows it passes next, `waiting` of the background lane being due: so many that it is as far as it should be at

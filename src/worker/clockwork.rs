@@ -59,7 +59,7 @@ impl Clockwork {
     }
 
     fn tick(&self) -> Tick {
-        Tick { resync_every: self.resync_every.filter(|_| self.pause.since().is_none()) }
+        Tick { resync_every: self.resync_every.filter(|_| self.pause.since().is_none()), canary_after: None }
     }
 
     fn tell(&self, ticked: &Ticked, chronicle: &mut Chronicle) {

@@ -1,6 +1,7 @@
 //! What the pages show, and what every answer carries.
 
 use crate::admin::{KARI, Office, TOKEN, WORDS};
+use crate::town::PATIENCE;
 
 #[tokio::test]
 async fn every_answer_is_kept_by_nobody_and_loads_nothing_from_elsewhere() {
@@ -60,6 +61,28 @@ async fn the_first_page_tells_at_a_glance_how_the_service_is() {
     ] {
         assert!(page.contains(told), "{told:?} is not in\n{page}");
     }
+}
+
+#[tokio::test]
+async fn the_first_page_tells_that_tags_are_kept_and_lets_go() {
+    let office = Office::with_somebody_parked().await;
+    let cookie = office.login(TOKEN).await;
+    let lets_go = "Take tags away again";
+    assert!(!office.get("/admin", &cookie).await.body.contains(lets_go));
+    let queue = rusqlite::Connection::open(office.town.queue_file()).unwrap();
+    queue.busy_timeout(PATIENCE).unwrap();
+    queue.execute("UPDATE apis SET braked_at = 1", []).unwrap();
+    let page = office.get("/admin", &cookie).await.body;
+    for told in ["Tags are kept: look at Sesamy", "Tags are kept: too many users at once", lets_go] {
+        assert!(page.contains(told), "{told:?} is not in\n{page}");
+    }
+    assert!(office.api("GET status", "").await.json()["tags_kept_since"].is_string());
+
+    let form = office.form_token(&cookie).await;
+    let answer = office.post("/admin/queue/resume", &cookie, &format!("form={form}")).await;
+    assert_eq!(answer.header("location"), Some("/admin?flash=resumed"));
+    assert!(!office.get("/admin", &cookie).await.body.contains(lets_go));
+    assert!(office.api("GET status", "").await.json()["tags_kept_since"].is_null());
 }
 
 #[tokio::test]

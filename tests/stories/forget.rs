@@ -236,7 +236,9 @@ async fn a_backfill_counts_who_was_forgotten_and_does_nothing_for_them() {
     let town = Town::with(&[AT_ONCE]).await;
     people(&town, &["u1", "u2", "u3"]);
     forgotten(&town, &["u2"]).await;
-    for options in [&["--dry-run"][..], &[]] {
+    let report = town.folder.path().join("report.jsonl");
+    let dry_run = ["--dry-run", "--report", report.to_str().unwrap()];
+    for options in [&dry_run[..], &[]] {
         town.sandbox.clear_calls();
         let (ended, summary) = crate::backfill::backfill(&town, options).await;
         assert_eq!(ended.code, Some(0), "{ended:?}");
@@ -246,8 +248,10 @@ async fn a_backfill_counts_who_was_forgotten_and_does_nothing_for_them() {
         assert!(!asked, "{:?}", town.sandbox.calls());
     }
     assert!(town.sandbox.mailmojo.contact(&address("u2")).is_none());
-    let told = hand(&town, &["backfill", "--yes", "--dry-run"]).await.stdout;
+    let told = hand(&town, &[&["backfill", "--yes"], &dry_run[..]].concat()).await.stdout;
     assert!(told.contains("forgotten by an operator"), "{told}");
+    let lines = std::fs::read_to_string(report).unwrap();
+    assert!(lines.contains(r#""user_id":"u2","outcome":"forgotten""#), "{lines}");
 }
 
 #[tokio::test]

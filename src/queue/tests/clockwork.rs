@@ -27,7 +27,7 @@ stories! {
 }
 
 const HOUR: Duration = Duration::from_secs(3_600);
-const NO_ROUNDS: Tick = Tick { resync_every: None };
+const NO_ROUNDS: Tick = Tick { resync_every: None, canary_after: None };
 
 async fn tick(queue: &Queue) -> Ticked {
     queue.tick(NO_ROUNDS).await.unwrap()

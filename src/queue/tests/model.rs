@@ -215,8 +215,8 @@ async fn take(step: Step, shop: &Shop, queue: &mut Queue, model: &mut Model, job
             }
         }
         Step::Tick(every) => {
-            let tick = Tick { resync_every: every.map(Duration::from_millis) };
-            let ticked = queue.tick(tick).await.unwrap();
+            let tick = Tick { resync_every: every.map(Duration::from_millis), canary_after: None };
+            let ticked = queue.tick(tick.clone()).await.unwrap();
             assert_eq!(Ticked { more: false, ..ticked }, model.tick(tick, now));
             assert_eq!(queue.round().await.unwrap(), model.round());
         }

@@ -33,13 +33,13 @@ fn clockwork(folder: &std::path::Path) -> Clockwork {
 async fn a_pause_holds_rounds_up_and_not_the_clock() {
     let folder = tempfile::tempdir().unwrap();
     let works = clockwork(folder.path());
-    assert_eq!(works.tick(), Tick { resync_every: Some(DAY) });
+    assert_eq!(works.tick(), Tick { resync_every: Some(DAY), canary_after: None });
     works.pause.set(Some(Millis(1_000_000)));
-    assert_eq!(works.tick(), Tick { resync_every: None });
+    assert_eq!(works.tick(), Tick { resync_every: None, canary_after: None });
     works.pause.set(None);
-    assert_eq!(works.tick(), Tick { resync_every: Some(DAY) });
+    assert_eq!(works.tick(), Tick { resync_every: Some(DAY), canary_after: None });
     let never = Clockwork { resync_every: None, ..works };
-    assert_eq!(never.tick(), Tick { resync_every: None });
+    assert_eq!(never.tick(), Tick { resync_every: None, canary_after: None });
 }
 
 #[tokio::test(start_paused = true)]

@@ -13,9 +13,9 @@ use crate::queue::tests::server::Ground;
 use crate::queue::tests::{DEBOUNCE, OPTIONS, UPDATE, done, next_due, user};
 use crate::queue::{DRIFT, EXPIRY, Lane, NextDue, Options, Queue, Role, Room, Round, Settled, Tick};
 
-const NO_ROUNDS: Tick = Tick { resync_every: None };
+const NO_ROUNDS: Tick = Tick { resync_every: None, canary_after: None };
 const HOUR: Duration = Duration::from_secs(3_600);
-const HOURLY: Tick = Tick { resync_every: Some(HOUR) };
+const HOURLY: Tick = Tick { resync_every: Some(HOUR), canary_after: None };
 
 /// So many users who were synced before and have nothing to do; the time of each has come.
 fn synced(ground: &Ground, users: usize) {
@@ -93,18 +93,19 @@ async fn replicas_that_tick_while_others_push_settle_and_forget_are_in_nobodys_w
     };
     let replicas = [replica(), replica()];
     let users: Vec<_> = (0..30).map(|number| user(&number.to_string())).collect();
-    let tick = Tick { resync_every: Some(Duration::from_millis(1)) };
+    let tick = Tick { resync_every: Some(Duration::from_millis(1)), canary_after: None };
     let work = |(turn, queue): (usize, Queue)| {
         let mut users = users.clone();
         users.rotate_left(turn * 7);
+        let tick = tick.clone();
         async move {
             for round in 0..ROUNDS {
                 for kept in join_all(users.iter().map(|user| queue.push(user, UPDATE))).await {
                     kept.unwrap();
                 }
-                queue.tick(tick).await.unwrap();
+                queue.tick(tick.clone()).await.unwrap();
                 let jobs = queue.lease(Room::for_any(10)).await.unwrap().jobs;
-                queue.tick(tick).await.unwrap();
+                queue.tick(tick.clone()).await.unwrap();
                 let (forgotten, settled) = jobs.split_at((round % 4).min(1).min(jobs.len()));
                 for job in forgotten {
                     assert!(queue.forget(job).await.unwrap());

@@ -110,8 +110,8 @@ async fn nothing_of_who_is_forgotten_is_left_in_any_table() {
         let entry = Entry { event_type: UPDATE.to_owned(), outcome: "updated", ..Entry::default() };
         queue.settle(&job, remembers(address), Some(entry)).await.unwrap();
     }
-    let hourly = Tick { resync_every: Some(Duration::from_secs(3_600)) };
-    queue.tick(hourly).await.unwrap();
+    let hourly = Tick { resync_every: Some(Duration::from_secs(3_600)), canary_after: None };
+    queue.tick(hourly.clone()).await.unwrap();
     clock.advance(Duration::from_secs(3_600));
     queue.tick(hourly).await.unwrap(); // and it has come as far as kari
     let job = leased(&queue, "kari").await;

@@ -34,7 +34,7 @@ async fn full(queue: &Queue, clock: &Clock, canaries: usize) -> Vec<String> {
     }
     let every = Duration::from_secs(100);
     for _ in 0..canaries.len() + 3 {
-        queue.tick(Tick { resync_every: Some(every) }).await.unwrap();
+        queue.tick(Tick { resync_every: Some(every), canary_after: None }).await.unwrap();
         clock.advance(every * 2 / 3);
     }
     canaries

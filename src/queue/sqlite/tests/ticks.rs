@@ -5,7 +5,7 @@ use crate::queue::tests::{done_with, only_job, seen};
 use crate::queue::{Tick, Ticked};
 
 const EVERY: Duration = Duration::from_secs(1_000);
-const ROUNDS: Tick = Tick { resync_every: Some(EVERY) };
+const ROUNDS: Tick = Tick { resync_every: Some(EVERY), canary_after: None };
 
 /// So many users who were synced and have nothing to do, past any queue.
 fn synced(path: &Path, users: u32) {

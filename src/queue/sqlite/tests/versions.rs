@@ -76,8 +76,8 @@ async fn a_file_of_version_3_is_worked_off_as_any_other() {
     for job in &jobs {
         queue.settle(job, crate::queue::Settlement::done(false), None).await.unwrap();
     }
-    let tick = Tick { resync_every: Some(DEBOUNCE) };
-    assert_eq!(queue.tick(tick).await.unwrap().round.unwrap().users, 3);
+    let tick = Tick { resync_every: Some(DEBOUNCE), canary_after: None };
+    assert_eq!(queue.tick(tick.clone()).await.unwrap().round.unwrap().users, 3);
     clock.advance(DEBOUNCE);
     assert_eq!(queue.tick(tick).await.unwrap().drifting, 2, "all but ola, who is parked");
     let UserLease::Leased(job) = queue.lease_user(by_hand("ola")).await.unwrap() else {

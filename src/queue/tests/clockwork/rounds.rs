@@ -18,7 +18,7 @@ stories! {
 const EVERY: Duration = Duration::from_secs(1_000);
 
 async fn go_round(queue: &Queue) -> Ticked {
-    queue.tick(Tick { resync_every: Some(EVERY) }).await.unwrap()
+    queue.tick(Tick { resync_every: Some(EVERY), canary_after: None }).await.unwrap()
 }
 
 /// So many users who were synced, named in order, and a round of them that has just begun.
@@ -139,7 +139,7 @@ async fn a_round_goes_on_after_a_restart_and_at_another_pace(shop: Shop) {
     let queue = shop.restarts(queue).await;
     assert_eq!(work_off(&queue).await, ["000", "001"]);
     assert_eq!(go_round(&queue).await.round, Some(Round { passed: 2, ..round }));
-    let faster = queue.tick(Tick { resync_every: Some(EVERY / 2) }).await.unwrap();
+    let faster = queue.tick(Tick { resync_every: Some(EVERY / 2), canary_after: None }).await.unwrap();
     assert_eq!((faster.drifting, faster.round), (2, Some(Round { passed: 4, ..round })));
     assert_eq!(work_off(&queue).await, ["002", "003"]);
 }

@@ -106,6 +106,19 @@ proptest! {
     }
 
     #[test]
+    fn who_shows_nothing_takes_back_no_suspicion_but_that_of_who_falls_out(
+        syncs in prop::collection::vec((0..70_usize, prop::sample::select(vec![Suspect, Plain, Sound])), 0..300),
+        number in 0..70_usize,
+        tags_are_kept in any::<bool>(),
+    ) {
+        let mut window = noted(syncs, tags_are_kept);
+        let (before, is_in) = (window.suspects(), window.0.iter().any(|(id, _)| *id == user(number)));
+        let falls_out = usize::from(!is_in && window.0.len() == WINDOW && window.0[0].1 == Suspect);
+        window.note(&user(number), Plain, tags_are_kept);
+        prop_assert_eq!(window.suspects(), before - falls_out);
+    }
+
+    #[test]
     fn it_is_never_alarming_and_healthy_at_once(
         syncs in prop::collection::vec((0..70_usize, prop::sample::select(vec![Suspect, Plain, Sound, Restored])), 0..300),
         tags_are_kept in any::<bool>(),
