@@ -91,13 +91,13 @@ pub(super) async fn take_up(transaction: &mut PgConnection, hash: Hash) -> sqlx:
 pub(super) async fn whom_of(
     pool: &PgPool,
     key: &ForgettingKey,
-    users: &[UserId],
+    users: &[&UserId],
 ) -> sqlx::Result<Vec<UserId>> {
     let of_each: Vec<Hash> = users.iter().map(|user| key.hash(user.as_str())).collect();
     let mut connection = pool.acquire().await?;
     let found = among(&mut connection, &of_each).await?;
-    let is_forgotten = |(_, hash): &(&UserId, &Hash)| found.iter().any(|it| it == hash.as_slice());
-    Ok(users.iter().zip(&of_each).filter(is_forgotten).map(|(user, _)| user.clone()).collect())
+    let is_forgotten = |(_, hash): &(&&UserId, &Hash)| found.iter().any(|it| it == hash.as_slice());
+    Ok(users.iter().zip(&of_each).filter(is_forgotten).map(|(user, _)| (*user).clone()).collect())
 }
 
 async fn among(connection: &mut PgConnection, hashes: &[Hash]) -> sqlx::Result<Vec<Vec<u8>>> {

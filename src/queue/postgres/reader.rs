@@ -1,5 +1,7 @@
 //! What an operator sees, read on connections beside those that keep events and lease.
 
+use std::collections::BTreeSet;
+
 use sqlx::Row;
 use sqlx::postgres::{PgPool, PgRow};
 
@@ -139,7 +141,8 @@ impl Reader {
 
     pub(in crate::queue) async fn forgotten(&self, users: &[UserId]) -> Result<Vec<UserId>, QueueError> {
         let mut found = Vec::new();
-        for some in users.chunks(AT_A_TIME) {
+        let each: Vec<&UserId> = users.iter().collect::<BTreeSet<_>>().into_iter().collect();
+        for some in each.chunks(AT_A_TIME) {
             found.extend(self.read(forgotten::whom_of(&self.pool, &self.key, some)).await?);
         }
         Ok(found)

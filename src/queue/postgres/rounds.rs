@@ -20,13 +20,14 @@ const READ: &str = "SELECT started_at, ended_at, users, passed FROM rounds WHERE
 const LOCK: &str = "
     SELECT started_at, ended_at, users, passed FROM rounds WHERE connection = 'default' FOR UPDATE SKIP LOCKED";
 
-/// In place of the round that began at `$2` and has ended, if that is still the one there; of two who begin one, one does.
+/// In place of the round that began at `$2`, if that is still the one there: of two who begin one, one does.
 const BEGIN: &str = "
-    INSERT INTO rounds AS r (connection, started_at, users, passed, cursor)
-    SELECT 'default', $1, count(*), 0, '' FROM users WHERE connection = 'default'
+    INSERT INTO rounds AS r (connection, started_at, ended_at, users, passed, cursor)
+    VALUES ('default', $1, $3, $4, $5, '')
     ON CONFLICT (connection) DO UPDATE SET
-        started_at = excluded.started_at, ended_at = NULL, users = excluded.users, passed = 0, cursor = ''
-    WHERE r.started_at = $2 AND r.ended_at IS NOT NULL
+        started_at = excluded.started_at, ended_at = excluded.ended_at, users = excluded.users,
+        passed = excluded.passed, cursor = excluded.cursor
+    WHERE r.started_at = $2
     RETURNING started_at, ended_at, users, passed";
 
 pub(super) const WAITING: &str =
@@ -73,9 +74,16 @@ pub(super) async fn begin(
     last: Option<&Round>,
     now: Millis,
 ) -> sqlx::Result<(Step, Option<Round>)> {
-    let last = last.map(|last| last.started_at.0);
-    let begun = sqlx::query(BEGIN).bind(now.0).bind(last).fetch_optional(&mut *connection).await?;
-    match begun {
+    let count = sqlx::query_scalar("SELECT count(*) FROM users WHERE connection = 'default'");
+    let begun = Round::begun(now, from_kept(count.fetch_one(&mut *connection).await?));
+    let kept = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+    let begin = sqlx::query(BEGIN)
+        .bind(begun.started_at.0)
+        .bind(last.map(|last| last.started_at.0))
+        .bind(begun.ended_at.map(|ended| ended.0))
+        .bind(kept(begun.users))
+        .bind(kept(begun.passed));
+    match begin.fetch_optional(&mut *connection).await? {
         Some(row) => Ok((Step::default(), Some(round(&row)?))),
         None => Ok((Step::default(), read(connection).await?)),
     }
@@ -106,7 +114,8 @@ pub(super) async fn pass(
     transaction.commit().await?;
     let (round, made_due) = (round(&row)?, from_kept(row.try_get(4)?));
     let waiting = waiting.saturating_add(usize::try_from(made_due).unwrap_or(usize::MAX));
-    Ok((Step { made_due, more: round.next(now, every, waiting) > 0 }, Some(round)))
+    let more = round.next(now, every, waiting) > 0 || round.is_over(now, every);
+    Ok((Step { made_due, more }, Some(round)))
 }
 
 /// Leaves no id in the round of whose row is gone. Whoever takes the row away locks the round first: it might come just
