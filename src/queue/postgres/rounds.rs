@@ -21,11 +21,12 @@ const LOCK: &str = "
     SELECT started_at, ended_at, users, passed FROM rounds WHERE connection = 'default' FOR UPDATE SKIP LOCKED";
 
 /// In place of the round that began at `$2` and has ended, if that is still the one there; of two who begin one, one does.
+/// One of nobody has ended, as [`Round::begun`] says.
 const BEGIN: &str = "
-    INSERT INTO rounds AS r (connection, started_at, users, passed, cursor)
-    SELECT 'default', $1, count(*), 0, '' FROM users WHERE connection = 'default'
+    INSERT INTO rounds AS r (connection, started_at, ended_at, users, passed, cursor)
+    SELECT 'default', $1, CASE WHEN count(*) = 0 THEN $1 END, count(*), 0, '' FROM users WHERE connection = 'default'
     ON CONFLICT (connection) DO UPDATE SET
-        started_at = excluded.started_at, ended_at = NULL, users = excluded.users, passed = 0, cursor = ''
+        started_at = excluded.started_at, ended_at = excluded.ended_at, users = excluded.users, passed = 0, cursor = ''
     WHERE r.started_at = $2 AND r.ended_at IS NOT NULL
     RETURNING started_at, ended_at, users, passed";
 
