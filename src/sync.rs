@@ -195,7 +195,9 @@ impl Syncer {
             };
             let found = found.map_err(|failure| SyncError::of(user, &failure, &mask, source.reached()))?;
             if !self.is_to_be_asked_again(&source, memory, found.as_ref()) {
-                return Ok(self.decided(user, memory, source, former, found, mask));
+                let decided = self.decide_by(user, memory, source, former, found, mask.clone()).await;
+                return decided
+                    .map_err(|failure| SyncError::of(user, &failure, &mask, &[Api::Sesamy, Api::Mailmojo]));
             }
             looked = Some((source.email.clone(), found));
             source = match self.ask_again(user, source, attempt, &mut mask).await {
@@ -215,14 +217,59 @@ impl Syncer {
         !source.is_whole && (has_moved(memory, &source.email) || may_lack())
     }
 
+    async fn decide_by(
+        &self,
+        user: &UserId,
+        memory: &Memory,
+        mut source: Source,
+        mut former: Option<Former>,
+        mut found: Option<Found>,
+        mask: Mask,
+    ) -> Result<Decision, Failure> {
+        if self.manner == Manner::Round && found.is_none() && former.is_some() {
+            // Until an ordinary sync makes the new contact, the old one is the user's, and is kept in step.
+            found = former.take().and_then(Former::into_own);
+            let (Some(_), Some(before)) = (&found, &memory.email) else {
+                let nobody =
+                    Nobody { reason: Reason::NotInMailmojo, profile: Some(source.profile), asked: true };
+                return Ok(self.skip(user, memory, nobody, mask));
+            };
+            before.as_str().clone_into(&mut source.email);
+        }
+        let barrier = self.barrier(user, memory, &source, former.as_ref(), found.as_ref()).await?;
+        let plan = self.plan(&source, found.as_ref(), barrier);
+        let takes_away = plan.change().is_some_and(|change| !change.tags_removed.is_empty());
+        // Of two users with one address, each round would take the tags of the one and give them back to the other.
+        if self.manner == Manner::Round
+            && takes_away
+            && self.is_remembered_of_another(user, &source.email).await?
+        {
+            return Ok(self.keeping_tags().decided(user, memory, source, former, found, barrier, mask));
+        }
+        Ok(self.decided(user, memory, source, former, found, barrier, mask))
+    }
+
     fn plan(&self, source: &Source, found: Option<&Found>, barrier: Option<Barrier>) -> Plan {
         merge::plan(&source.person, &source.tags, found.map(Found::there), barrier, &self.options.rules)
     }
 
-    fn barrier(&self, memory: &Memory, former: Option<&Former>, found: Option<&Found>) -> Option<Barrier> {
-        let is_asked_again = self.manner == Manner::Again;
-        let old = former.map(Former::as_old);
-        leaving::barrier(memory, old, found.map(Found::there)).filter(|_| !is_asked_again)
+    async fn barrier(
+        &self,
+        user: &UserId,
+        memory: &Memory,
+        source: &Source,
+        former: Option<&Former>,
+        found: Option<&Found>,
+    ) -> Result<Option<Barrier>, Failure> {
+        if self.manner == Manner::Again {
+            return Ok(None);
+        }
+        let barrier = leaving::barrier(memory, former.map(Former::as_old), found.map(Found::there));
+        if barrier.is_none() && found.is_none() && self.has_been_seen(user, &source.email).await? {
+            // It was there as another user's: to make it again for this one would be to make it again all the same.
+            return Ok(Some(Barrier::RemovedInMailmojo));
+        }
+        Ok(barrier)
     }
 
     /// A user whom Sesamy does not know, or who has nothing to bring in step.
@@ -234,11 +281,14 @@ impl Syncer {
         attempt: &Attempt,
         mut mask: Mask,
     ) -> Result<Decision, SyncError> {
-        if nobody.reason != Reason::UserNotFound {
+        // Whoever had an address and has none any more is as one whom Sesamy does not know: an account may be emptied rather
+        // than deleted.
+        let is_emptied = nobody.reason == Reason::NoEmail && memory.email.is_some();
+        if nobody.reason != Reason::UserNotFound && !is_emptied {
             return Ok(self.skip(user, memory, nobody, mask));
         }
         let now = self.clock.now();
-        let missing = Memory { missing_since: Some(memory.missing_since.unwrap_or(now)), ..memory.clone() };
+        let missing = missing::missing(memory, now);
         let mut decision = self.skip(user, memory, nobody, Mask::default());
         match missing::look(&missing, now) {
             Look::None => decision.report.memory = missing,
@@ -270,13 +320,9 @@ impl Syncer {
         source: Source,
         former: Option<Former>,
         found: Option<Found>,
+        barrier: Option<Barrier>,
         mask: Mask,
     ) -> Decision {
-        if self.manner == Manner::Round && former.is_some() && found.is_none() {
-            let nobody = Nobody { reason: Reason::NotInMailmojo, profile: Some(source.profile), asked: true };
-            return self.skip(user, memory, nobody, mask);
-        }
-        let barrier = self.barrier(memory, former.as_ref(), found.as_ref());
         let plan = self.plan(&source, found.as_ref(), barrier);
         let there = found.as_ref().map(Found::there);
         let reached = [source.reached(), &[Api::Mailmojo]].concat();

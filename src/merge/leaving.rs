@@ -94,6 +94,12 @@ pub fn seen(before: Option<&Seen>, contact: &Contact, membership: &Membership) -
     }
 }
 
+/// Whether the user has left by now, or was removed, under the address of before.
+#[must_use]
+pub fn has_left(memory: &Memory, old: Old<'_>) -> bool {
+    memory.has_left || left_under(memory.contact.as_ref(), old)
+}
+
 /// Whether somebody with the address of before had left, or was removed. Where Mailmojo tells no status, that is no proof of
 /// having stayed.
 fn left_under(seen: Option<&Seen>, old: Old<'_>) -> bool {

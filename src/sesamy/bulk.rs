@@ -7,13 +7,14 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use jiff::Timestamp;
+use reqwest::Method;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::models::{Contract, Profile};
 use super::pages::{PAGE_LIMIT, RawPage};
 use super::{Client, wrong_shape};
-use crate::upstream::{Answer, Attempt, Failure, encoded};
+use crate::upstream::{Answer, Attempt, Call, Failure, encoded};
 use crate::user::UserId;
 
 /// One page of a list.
@@ -127,19 +128,26 @@ impl Client {
         }
     }
 
-    /// Whether Sesamy finds anybody but `user` with exactly this address, letter case aside; a guest is nobody. One page is
-    /// asked for: so many users do not share an address.
+    /// Who else than `user` has exactly this address, letter case aside, and is no guest by the profile; none where Sesamy
+    /// will not tell. One page is asked for: so many users do not share an address.
     ///
     /// # Errors
-    /// [`Failure`].
-    pub async fn is_anothers(
+    /// [`Failure`], where it may be told another time.
+    pub async fn others_with(
         &self,
         user: &UserId,
         address: &str,
         attempt: &Attempt,
-    ) -> Result<bool, Failure> {
-        let page = self.users_page(0, Some(address.trim()), attempt).await?;
-        Ok(page.rows.iter().any(|row| row.user != *user && row.has_address(address) && !row.is_guest()))
+    ) -> Result<Option<Vec<UserId>>, Failure> {
+        let path =
+            format!("/management/users?limit={PAGE_LIMIT}&offset=0&search={}", encoded(address.trim()));
+        let call = Call { method: Method::GET, route: "/management/users", path, body: None };
+        let Some(Answer::Found(body)) = self.upstream.call_if_allowed(&call, attempt).await? else {
+            return Ok(None);
+        };
+        let page = RawPage::read(body.read()?, 0).map_err(wrong_shape)?.typed(UserRow::of);
+        let is_other = |row: &UserRow| row.user != *user && row.has_address(address) && !row.is_guest();
+        Ok(page.map(|page| page.rows.into_iter().filter(is_other).map(|row| row.user).collect()))
     }
 
     async fn bulk(

@@ -101,6 +101,11 @@ pub enum OldFate {
 }
 
 impl Former {
+    /// The contact, where it is the user's alone.
+    pub(super) fn into_own(self) -> Option<Found> {
+        self.found.filter(|_| !self.is_anothers)
+    }
+
     /// The same, for who wants to look at it.
     pub(super) fn as_old_contact(&self) -> OldContact<'_> {
         let fate = match (&self.found, &self.write) {
@@ -166,20 +171,32 @@ impl Syncer {
         Ok(Former { address: Personal::new(address), found, is_anothers, write, tags })
     }
 
+    /// Whether `address` is remembered of another user.
+    pub(super) async fn is_remembered_of_another(
+        &self,
+        user: &UserId,
+        address: &str,
+    ) -> Result<bool, Failure> {
+        self.owners.is_anothers(user, address).await.map_err(cannot_be_told)
+    }
+
+    /// Whether another user is remembered to have had a contact of `address`.
+    pub(super) async fn has_been_seen(&self, user: &UserId, address: &str) -> Result<bool, Failure> {
+        self.owners.has_been_seen(user, address).await.map_err(cannot_be_told)
+    }
+
     /// Whether another user has this address: by what is remembered, and by what Sesamy finds for it.
     async fn is_anothers(&self, user: &UserId, address: &str, attempt: &Attempt) -> Result<bool, Failure> {
-        let remembered = self.owners.is_anothers(user, address).await;
-        let of_queue = |why: String| {
-            let text = format!("whose address it is cannot be told: {why}");
-            Failure::new(Api::Mailmojo, Class::Transient, text)
-        };
-        if remembered.map_err(of_queue)? {
+        if self.is_remembered_of_another(user, address).await? {
             return Ok(true);
         }
-        match self.sesamy.is_anothers(user, address, attempt).await {
-            // It has no search: then what is remembered has to do.
-            Err(failure) if failure.class == Class::Permanent => Ok(false),
-            answer => answer,
-        }
+        // Where Sesamy does not tell, what is remembered has to do.
+        let others = self.sesamy.others_with(user, address, attempt).await?.unwrap_or_default();
+        Ok(others.iter().any(|other| !self.is_guest_id(other)))
     }
+}
+
+/// The queue cannot be asked: as if Mailmojo had not answered, for without it there is no telling what to do there.
+fn cannot_be_told(why: String) -> Failure {
+    Failure::new(Api::Mailmojo, Class::Transient, format!("whose address it is cannot be told: {why}"))
 }

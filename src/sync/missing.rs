@@ -20,6 +20,12 @@ pub(super) enum Look<'a> {
     Confirmed(&'a str),
 }
 
+/// What is remembered of a user whom Sesamy does not know at `now`. A time to come is of a clock that was wrong.
+pub(super) fn missing(memory: &Memory, now: Millis) -> Memory {
+    let since = memory.missing_since.map_or(now, |since| since.min(now));
+    Memory { missing_since: Some(since), ..memory.clone() }
+}
+
 /// What follows at `now` for a user of whom `memory` is remembered, this answer included.
 pub(super) fn look(memory: &Memory, now: Millis) -> Look<'_> {
     let (Some(email), Some(since)) = (&memory.email, memory.missing_since) else { return Look::None };
@@ -31,6 +37,14 @@ pub(super) fn look(memory: &Memory, now: Millis) -> Look<'_> {
 mod tests {
     use super::*;
     use crate::personal::Personal;
+
+    #[test]
+    fn a_user_is_missing_since_the_first_answer_and_never_since_a_time_to_come() {
+        for (before, since) in [(None, 50), (Some(Millis(20)), 20), (Some(Millis(80)), 50)] {
+            let memory = Memory { missing_since: before, ..Memory::default() };
+            assert_eq!(missing(&memory, Millis(50)).missing_since, Some(Millis(since)), "{before:?}");
+        }
+    }
 
     #[test]
     fn a_user_is_gone_once_sesamy_has_said_so_twice_a_day_apart() {

@@ -3,7 +3,7 @@
 use super::former::Former;
 use crate::clock::Millis;
 use crate::memory::Memory;
-use crate::merge::leaving::Barrier;
+use crate::merge::leaving::{self, Barrier};
 use crate::merge::{self, NotCreated, Plan};
 use crate::personal::Mask;
 use crate::upstream::{Api, Class, Failure};
@@ -165,7 +165,9 @@ impl Report {
         self.memory = if self.held_back {
             missing.clone()
         } else {
-            Memory { missing_since: missing.missing_since, ..Memory::default() }
+            // The one thing that outlives the address: should the user come back, leaving is leaving still.
+            let has_left = leaving::has_left(missing, former.as_old());
+            Memory { missing_since: missing.missing_since, has_left, ..Memory::default() }
         };
     }
 

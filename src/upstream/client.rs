@@ -136,13 +136,33 @@ impl Upstream {
     /// # Errors
     /// [`Failure`], whose class tells what follows. A rest that the answer asks for has begun by then.
     pub async fn call(&self, call: &Call, attempt: &Attempt) -> Result<Answer, Failure> {
+        let (reply, token) = self.reply(call, attempt).await?;
+        self.conclude(call, reply, &token)
+    }
+
+    /// The same for a question that the API need not answer: where it refuses it for good, whatever way, that is none, and
+    /// lets nothing rest.
+    ///
+    /// # Errors
+    /// [`Failure`], where it may be answered another time.
+    pub async fn call_if_allowed(&self, call: &Call, attempt: &Attempt) -> Result<Option<Answer>, Failure> {
+        let (reply, token) = self.reply(call, attempt).await?;
+        match judge(reply.status, &reply.headers, &reply.body, SystemTime::now()) {
+            Verdict::Unauthorized | Verdict::Forbidden | Verdict::WrongPlace | Verdict::Permanent => Ok(None),
+            Verdict::Success | Verdict::NotFound | Verdict::RateLimited(_) | Verdict::Transient => {
+                self.conclude(call, reply, &token).map(Some)
+            }
+        }
+    }
+
+    async fn reply(&self, call: &Call, attempt: &Attempt) -> Result<(Reply, Token), Failure> {
         let mut token = self.tokens.get(None, attempt).await?;
         let mut reply = self.exchange(call, &token, attempt).await?;
         if reply.status == StatusCode::UNAUTHORIZED && self.tokens.renewable() {
             token = self.tokens.get(Some(&token), attempt).await?;
             reply = self.exchange(call, &token, attempt).await?;
         }
-        self.conclude(call, reply, &token)
+        Ok((reply, token))
     }
 
     /// Waits for its turn, sends, and reads the whole answer.

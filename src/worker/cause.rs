@@ -8,7 +8,8 @@ use crate::sync::Manner;
 
 /// A backfill that creates and subscribes nobody.
 pub const EXISTING_ONLY: &str = "backfill --existing-only";
-/// An operator who wants a user back whom somebody has removed, or who has left under an older address.
+/// An operator who wants a user back whom somebody has removed, or who has left under an older address. That holds for the
+/// sync that was asked for, and for no later try: what somebody has done in Mailmojo since then would count for nothing.
 pub const AGAIN: &str = "sync --again";
 
 /// An operator who wants a user forgotten. Where that was cut off, the user must not be put on the list by it.
@@ -19,7 +20,6 @@ pub(super) fn manner_of(cause: &str) -> Manner {
     match cause {
         EXISTING_ONLY | FORGET => Manner::ExistingOnly,
         EXPIRY | DRIFT => Manner::Round,
-        AGAIN => Manner::Again,
         _ => Manner::Usual,
     }
 }
@@ -39,6 +39,6 @@ mod tests {
         }
         assert_eq!(["expiry", "drift"].map(manner_of), [Manner::Round; 2]);
         assert_eq!([EXISTING_ONLY, FORGET].map(manner_of), [Manner::ExistingOnly; 2]);
-        assert_eq!(manner_of(AGAIN), Manner::Again);
+        assert_eq!(manner_of(AGAIN), Manner::Usual, "an operator's word holds once");
     }
 }
