@@ -9,7 +9,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::clock::Clock;
+use crate::clock::Millis;
+use crate::memory::Seen;
 use crate::fields::Source;
 use crate::merge::KeepTags;
 use crate::sandbox::{Mailmojo, Route, Sandbox, Sesamy, contact, contract, entitlement, user};
