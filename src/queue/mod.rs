@@ -405,9 +405,8 @@ impl Queue {
     ///
     /// # Errors
     /// The store could not be read.
-    #[expect(clippy::unused_async, reason = "the stores are yet to be asked")]
-    pub async fn has_been_seen(&self, _user: &UserId, _address: &str) -> Result<bool, QueueError> {
-        Ok(false)
+    pub async fn has_been_seen(&self, user: &UserId, address: &str) -> Result<bool, QueueError> {
+        self.0.reader.has_been_seen(user, address).await
     }
 
     /// How far the last round has come; none where there was none.

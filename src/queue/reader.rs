@@ -77,6 +77,13 @@ impl Reader {
         }
     }
 
+    pub(super) async fn has_been_seen(&self, user: &UserId, address: &str) -> Result<bool, QueueError> {
+        match self {
+            Self::Sqlite(reader) => reader.has_been_seen(user, address).await,
+            Self::Postgres(reader) => reader.has_been_seen(user, address).await,
+        }
+    }
+
     pub(super) async fn round(&self) -> Result<Option<Round>, QueueError> {
         match self {
             Self::Sqlite(reader) => reader.round().await,

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::clock::Millis;
-use crate::memory::Seen;
 use crate::fields::Source;
+use crate::memory::Seen;
 use crate::merge::KeepTags;
 use crate::sandbox::{Mailmojo, Route, Sandbox, Sesamy, contact, contract, entitlement, user};
 use crate::upstream::rest::{Policy, Rest};

@@ -43,10 +43,10 @@ pub(super) const LOOK: &str = concat!(
 );
 
 /// Who is due in a faster lane already is only taken off the clock, and so is who is parked: nobody knows better then
-/// than the next event. A row that is not leased has no sync for an event to come in, so the generation may stay.
+/// than the next event. Whose change is held back keeps what asked for it. A row that is not leased has no sync for an event to come in, so the generation may stay.
 pub(super) const EXPIRE: &str = "
     WITH found AS MATERIALIZED (
-        SELECT user_id, parked_at IS NULL AND due_at IS NULL AS is_idle,
+        SELECT user_id, parked_at IS NULL AND due_at IS NULL AND NOT held_back AS is_idle,
             parked_at IS NULL AND (due_at IS NULL OR lane = 2) AS is_made_due
         FROM users WHERE connection = 'default' AND changes_at <= $1 AND lease_owner IS NULL
         ORDER BY changes_at LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED)
@@ -78,6 +78,25 @@ pub(super) const RELEASE: &str = concat!(
     released!(),
     " FROM found WHERE u.connection = 'default' AND u.user_id = found.user_id"
 );
+
+/// The first after `$1` whose change is held back, while tags are kept. It is looked at again for what asked for the sync
+/// before; who is due, held or parked is anyhow, or not to be.
+pub(super) const CANARY: &str = "
+    WITH next AS MATERIALIZED (
+        SELECT user_id FROM users
+        WHERE connection = 'default' AND held_back AND user_id > $1
+            AND EXISTS (SELECT FROM apis WHERE connection = 'default' AND braked_at IS NOT NULL)
+        ORDER BY user_id LIMIT 1),
+    idle AS MATERIALIZED (
+        SELECT user_id FROM users
+        WHERE connection = 'default' AND user_id = (SELECT user_id FROM next)
+            AND due_at IS NULL AND lease_owner IS NULL AND parked_at IS NULL
+        FOR NO KEY UPDATE SKIP LOCKED),
+    made AS (
+        UPDATE users AS u SET due_at = $2, lane = 2 FROM idle
+        WHERE u.connection = 'default' AND u.user_id = idle.user_id
+        RETURNING 1)
+    SELECT user_id, EXISTS (SELECT FROM made) FROM next";
 
 /// What a tick finds to do.
 #[derive(Debug, Clone, Copy)]
@@ -128,6 +147,16 @@ pub(super) async fn expire(connection: &mut PgConnection, now: Millis) -> sqlx::
 pub(super) async fn release(connection: &mut PgConnection, now: Millis) -> sqlx::Result<u64> {
     let release = sqlx::query(RELEASE).bind(now.0).bind(TICK_STEP as i64);
     Ok(release.execute(connection).await?.rows_affected())
+}
+
+/// Looks at somebody again whose change is held back while tags are kept; who that is, and whether that makes them due.
+pub(super) async fn send_canary(
+    connection: &mut PgConnection,
+    after: &str,
+    now: Millis,
+) -> sqlx::Result<Option<(String, bool)>> {
+    let sent = sqlx::query(CANARY).bind(after).bind(now.0).fetch_optional(connection).await?;
+    sent.map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).transpose()
 }
 
 /// The same of all, whoever holds them.

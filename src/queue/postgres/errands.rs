@@ -144,19 +144,27 @@ impl Beside {
         let look = async { clockwork::look(&mut *self.pool.acquire().await?, given, may_release).await };
         let seen = within(self.tuning, look).await?;
         let mut ticked = Ticked::default();
-        let came = self.take_steps(tick, seen, &mut ticked).await;
+        let mut sent = false;
+        let came = self.take_steps(tick, seen, &mut ticked, &mut sent).await;
         // Also where a step failed, whose answer may have been lost.
         if came.is_err() || ticked.expired + ticked.released > 0 {
             self.due.at(seen.now);
             self.teller.tell(seen.now);
         }
-        if came.is_err() || ticked.drifting > 0 {
+        if came.is_err() || ticked.drifting > 0 || sent {
             self.look_ahead().await;
         }
         came.map(|()| ticked)
     }
 
-    async fn take_steps(&self, tick: &Tick, seen: Seen, ticked: &mut Ticked) -> Result<(), Fault> {
+    /// `sent`: whether anybody is looked at again though the change stays held back.
+    async fn take_steps(
+        &self,
+        tick: &Tick,
+        seen: Seen,
+        ticked: &mut Ticked,
+        sent: &mut bool,
+    ) -> Result<(), Fault> {
         let now = seen.now;
         if seen.expires {
             let expire = async { clockwork::expire(&mut *self.pool.acquire().await?, now).await };
@@ -167,6 +175,13 @@ impl Beside {
             let release = async { clockwork::release(&mut *self.pool.acquire().await?, now).await };
             ticked.released = within(self.tuning, release).await?;
             ticked.more |= ticked.released == TICK_STEP as u64;
+        }
+        if let Some(after) = &tick.canary_after {
+            let send = async { clockwork::send_canary(&mut *self.pool.acquire().await?, after, now).await };
+            if let Some((user, is_made_due)) = within(self.tuning, send).await? {
+                ticked.canary = Some(user);
+                *sent = is_made_due;
+            }
         }
         if let Some(every) = tick.resync_every {
             let go_on = async { clockwork::go_on(&mut *self.pool.acquire().await?, seen, every).await };

@@ -38,6 +38,10 @@ pub(super) use remember;
 pub(super) const ANOTHER: &str = "
     SELECT EXISTS (SELECT FROM users WHERE email_key = $1 AND connection = 'default' AND user_id <> $2)";
 
+pub(super) const SEEN_OF_ANOTHER: &str = "
+    SELECT EXISTS (
+        SELECT FROM users WHERE email_key = $1 AND connection = 'default' AND user_id <> $2 AND contact_seen)";
+
 /// What the row remembers.
 pub(super) fn read(row: &PgRow) -> sqlx::Result<Memory> {
     let seen = Seen {
@@ -77,6 +81,12 @@ pub(super) fn bind<'q>(
 pub(super) async fn is_anothers(pool: &PgPool, user: &UserId, address: &str) -> sqlx::Result<bool> {
     let Some(key) = address_key(address) else { return Ok(false) };
     sqlx::query_scalar(ANOTHER).bind(storable(&key)).bind(user.as_str()).fetch_one(pool).await
+}
+
+/// The same, and that Mailmojo had its contact.
+pub(super) async fn has_been_seen(pool: &PgPool, user: &UserId, address: &str) -> sqlx::Result<bool> {
+    let Some(key) = address_key(address) else { return Ok(false) };
+    sqlx::query_scalar(SEEN_OF_ANOTHER).bind(storable(&key)).bind(user.as_str()).fetch_one(pool).await
 }
 
 fn texts(each: impl Iterator<Item = Option<String>>) -> Vec<Option<String>> {

@@ -156,6 +156,14 @@ impl Reader {
         self.read(memory::is_anothers(&self.pool, user, address)).await
     }
 
+    pub(in crate::queue) async fn has_been_seen(
+        &self,
+        user: &UserId,
+        address: &str,
+    ) -> Result<bool, QueueError> {
+        self.read(memory::has_been_seen(&self.pool, user, address)).await
+    }
+
     pub(in crate::queue) async fn round(&self) -> Result<Option<Round>, QueueError> {
         self.read(rounds::read(&self.pool)).await
     }

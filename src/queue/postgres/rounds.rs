@@ -30,10 +30,20 @@ const BEGIN: &str = "
     WHERE r.started_at = $2
     RETURNING started_at, ended_at, users, passed";
 
+/// Of many rows, the planner's estimate does: to count millions may take longer than a statement has.
+pub(super) const COUNT: &str = "
+    SELECT CASE WHEN counted < $1 THEN counted
+        ELSE greatest(counted, (SELECT reltuples::bigint FROM pg_class WHERE oid = 'users'::regclass)) END
+    FROM (SELECT count(*) AS counted FROM (SELECT FROM users WHERE connection = 'default' LIMIT $1) AS rows) AS up_to";
+
+/// So many rows are counted.
+const COUNTED_AT_MOST: i64 = 100_000;
+
 pub(super) const WAITING: &str =
     "SELECT count(*) FROM (SELECT FROM users WHERE lane = 2 AND due_at <= $1 LIMIT $2) AS waiting";
 
-/// The next `$2` rows: those of them who wait for nothing, were synced before and are known to Sesamy are due.
+/// The next `$2` rows: those of them who wait for nothing, were synced before and are known to Sesamy are due; not whose
+/// change is held back, which an event has asked for and a round might not do.
 pub(super) const PASS: &str = "
     WITH next AS MATERIALIZED (
         SELECT user_id FROM users
@@ -43,7 +53,7 @@ pub(super) const PASS: &str = "
         SELECT user_id FROM users
         WHERE connection = 'default' AND user_id = ANY (ARRAY(SELECT user_id FROM next))
             AND due_at IS NULL AND lease_owner IS NULL AND parked_at IS NULL
-            AND synced_at IS NOT NULL AND missing_since IS NULL
+            AND synced_at IS NOT NULL AND missing_since IS NULL AND NOT held_back
         FOR NO KEY UPDATE SKIP LOCKED),
     made AS (
         UPDATE users AS u SET due_at = $1, lane = 2, event_type = $3
@@ -74,7 +84,7 @@ pub(super) async fn begin(
     last: Option<&Round>,
     now: Millis,
 ) -> sqlx::Result<(Step, Option<Round>)> {
-    let count = sqlx::query_scalar("SELECT count(*) FROM users WHERE connection = 'default'");
+    let count = sqlx::query_scalar(COUNT).bind(COUNTED_AT_MOST);
     let begun = Round::begun(now, from_kept(count.fetch_one(&mut *connection).await?));
     let kept = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
     let begin = sqlx::query(BEGIN)

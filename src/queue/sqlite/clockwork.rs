@@ -2,7 +2,7 @@
 //!
 //! Each step is looked for first, and a transaction that writes is begun only where there is something to do.
 
-use rusqlite::{Connection, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::{apis, memory, round};
 use crate::clock::Millis;
@@ -15,9 +15,10 @@ pub(super) const WHOSE_TIME_HAS_COME: &str = "
     SELECT user_id, parked_at IS NULL AND (due_at IS NULL OR lane = 2) FROM users INDEXED BY users_changes
     WHERE connection = 'default' AND changes_at <= ?1 AND lease_owner IS NULL ORDER BY changes_at LIMIT ?2";
 
-/// The generation stays, which counts what asked for a sync: nobody holds the row, so that no event is missed for it.
+/// The generation stays, which counts what asked for a sync: nobody holds the row, so that no event is missed for it. Whose
+/// change is held back keeps what asked for it.
 pub(super) const EXPIRES: &str = "
-    UPDATE users SET event_type = iif(due_at IS NULL, ?3, event_type), lane = 1,
+    UPDATE users SET event_type = iif(due_at IS NULL AND held_back = 0, ?3, event_type), lane = 1,
         due_at = min(coalesce(due_at, ?2), ?2), changes_at = NULL
     WHERE connection = 'default' AND user_id = ?1";
 
@@ -42,6 +43,16 @@ pub(super) const RELEASE: &str = concat!(
         WHERE connection = 'default' AND held_back = 1 AND lease_owner IS NULL LIMIT ?2)"
 );
 
+/// The first after an id whose change is held back.
+pub(super) const CANARY: &str = "
+    SELECT user_id FROM users INDEXED BY users_held_back
+    WHERE connection = 'default' AND held_back = 1 AND user_id > ?1 ORDER BY user_id LIMIT 1";
+
+/// Looked at again for what asked for the sync before; who is due, held or parked is anyhow, or not to be.
+pub(super) const SENDS_CANARY: &str = "
+    UPDATE users SET due_at = ?2, lane = 2
+    WHERE connection = 'default' AND user_id = ?1 AND due_at IS NULL AND lease_owner IS NULL AND parked_at IS NULL";
+
 /// So many rows are counted at a time: a few milliseconds, which an event may wait.
 const COUNTED_AT_A_TIME: usize = 10_000;
 
@@ -57,6 +68,7 @@ pub(super) struct Clockwork {
 enum Next {
     Expiry,
     Release,
+    Canary,
     Round,
     /// For the round that is to begin: so many rows up to this id.
     Count {
@@ -92,7 +104,8 @@ impl Clockwork {
         loop {
             self.next = match self.next.clone() {
                 Next::Expiry if whose_time_has_come(connection, now, 1)?.is_empty() => Next::Release,
-                Next::Release if !is_anybody_released(connection, options)? => Next::Round,
+                Next::Release if !is_anybody_released(connection, options)? => Next::Canary,
+                Next::Canary if self.next_canary(connection)?.is_none() => Next::Round,
                 Next::Round => match self.look_round(connection, now)? {
                     Next::Round => return Ok(true),
                     next => next,
@@ -108,7 +121,7 @@ impl Clockwork {
                         }
                     }
                 }
-                Next::Expiry | Next::Release | Next::Begin { .. } => return Ok(true),
+                Next::Expiry | Next::Release | Next::Canary | Next::Begin { .. } => return Ok(true),
                 Next::Nothing => return Ok(false),
             };
         }
@@ -140,6 +153,13 @@ impl Clockwork {
                 let released = transaction.prepare_cached(RELEASE)?.execute(params![now.0, most])?;
                 self.ticked.released = released as u64;
                 self.ticked.more |= released == TICK_STEP;
+                Next::Canary
+            }
+            Next::Canary => {
+                self.ticked.canary = self.next_canary(transaction)?;
+                if let Some(user) = &self.ticked.canary {
+                    transaction.prepare_cached(SENDS_CANARY)?.execute(params![user, now.0])?;
+                }
                 Next::Round
             }
             Next::Round => {
@@ -153,6 +173,15 @@ impl Clockwork {
             Next::Count { .. } | Next::Nothing => return Ok(()),
         };
         Ok(())
+    }
+
+    /// Who is looked at again while tags are kept.
+    fn next_canary(&self, connection: &Connection) -> rusqlite::Result<Option<String>> {
+        let Some(after) = &self.tick.canary_after else { return Ok(None) };
+        if apis::read(connection)?.braked_at().is_none() {
+            return Ok(None);
+        }
+        connection.prepare_cached(CANARY)?.query_row([after], |row| row.get(0)).optional()
     }
 
     /// Read again: another process may have gone on meanwhile.

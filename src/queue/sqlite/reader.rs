@@ -103,6 +103,16 @@ impl Reader {
         self.ask(move |store| rows::is_anothers(store, &user, &key)).await
     }
 
+    pub(in crate::queue) async fn has_been_seen(
+        &self,
+        user: &UserId,
+        address: &str,
+    ) -> Result<bool, QueueError> {
+        let Some(key) = address_key(address) else { return Ok(false) };
+        let user = user.clone();
+        self.ask(move |store| rows::has_been_seen(store, &user, &key)).await
+    }
+
     pub(in crate::queue) async fn round(&self) -> Result<Option<Round>, QueueError> {
         self.ask(|store| Ok(round::read(store)?.map(|kept| kept.round))).await
     }

@@ -24,12 +24,13 @@ pub(super) const WAITING: &str = "
 pub(super) const NEXT: &str =
     "SELECT user_id FROM users WHERE connection = 'default' AND user_id > ?1 ORDER BY user_id LIMIT ?2";
 
-/// Who is due, held or parked, was never synced, or is not known to Sesamy, is only passed. The generation stays, which
+/// Who is due, held or parked, was never synced, or is not known to Sesamy, is only passed; and so is whose change is held
+/// back, which an event has asked for and a round might not do. The generation stays, which
 /// counts what asked for a sync: nobody holds the row, so that no event is missed for it.
 pub(super) const DRIFTS: &str = "
     UPDATE users SET due_at = ?2, lane = 2, event_type = ?3
     WHERE connection = 'default' AND user_id = ?1 AND due_at IS NULL AND lease_owner IS NULL AND parked_at IS NULL
-        AND synced_at IS NOT NULL AND missing_since IS NULL";
+        AND synced_at IS NOT NULL AND missing_since IS NULL AND held_back = 0";
 
 /// A round, and the last id that it has passed.
 pub(super) struct Kept {

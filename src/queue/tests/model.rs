@@ -35,8 +35,8 @@ enum Step {
     Pause(bool, bool),
     /// Brakes or lets go, likewise.
     Brake(bool, bool),
-    /// With rounds of so many milliseconds.
-    Tick(Option<u64>),
+    /// With rounds of so many milliseconds, and with a canary after that user, or after none.
+    Tick(Option<u64>, Option<Option<usize>>),
     /// The user of any of the jobs so far, the latest being the first.
     Forget(usize),
     /// Who has been missing for longer than so many milliseconds.
@@ -126,7 +126,9 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (prop_oneof![1 => Just(true), 3 => Just(false)], any::<bool>())
             .prop_map(|(paused, beside)| Step::Pause(paused, beside)),
         1 => (any::<bool>(), any::<bool>()).prop_map(|(braked, beside)| Step::Brake(braked, beside)),
-        5 => proptest::option::weighted(0.8, prop_oneof![Just(10_000_u64), Just(150_000)]).prop_map(Step::Tick),
+        5 => proptest::option::weighted(0.8, prop_oneof![Just(10_000_u64), Just(150_000)])
+            .prop_flat_map(|every| proptest::option::of(proptest::option::of(0..USERS))
+                .prop_map(move |canary| Step::Tick(every, canary))),
         1 => (0_usize..3).prop_map(Step::Forget),
         1 => prop_oneof![Just(0), delay.clone()].prop_map(Step::Prune),
         1 => any::<bool>().prop_map(|dry_run| Step::Restart { dry_run }),
@@ -214,8 +216,10 @@ async fn take(step: Step, shop: &Shop, queue: &mut Queue, model: &mut Model, job
                 by.close().await;
             }
         }
-        Step::Tick(every) => {
-            let tick = Tick { resync_every: every.map(Duration::from_millis), canary_after: None };
+        Step::Tick(every, canary) => {
+            let canary_after =
+                canary.map(|after| after.map_or_else(String::new, |it| user(it).as_str().to_owned()));
+            let tick = Tick { resync_every: every.map(Duration::from_millis), canary_after };
             let ticked = queue.tick(tick.clone()).await.unwrap();
             assert_eq!(Ticked { more: false, ..ticked }, model.tick(tick, now));
             assert_eq!(queue.round().await.unwrap(), model.round());

@@ -67,6 +67,7 @@ async fn no_statement_reads_a_whole_table() {
         (forgotten::AMONG, &format!("ARRAY[{hash}, sha256('x')]")),
         (clockwork::LOOK, "1000000, true, 50"),
         (clockwork::EXPIRE, "1000000, 500, 'expiry'"),
+        (clockwork::CANARY, "'', 1000000"),
         (clockwork::RELEASE, "1000000, 500"),
         (clockwork::RELEASE_ALL, "1000000"),
         (rounds::WAITING, "1000000, 50"),

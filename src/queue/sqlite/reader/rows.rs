@@ -40,6 +40,15 @@ pub(in crate::queue::sqlite) const IS_ANOTHERS: &str = "
     SELECT EXISTS (SELECT 1 FROM users INDEXED BY users_email
         WHERE connection = 'default' AND email_key = ?1 AND user_id <> ?2)";
 
+pub(in crate::queue::sqlite) const HAS_BEEN_SEEN: &str = "
+    SELECT EXISTS (SELECT 1 FROM users INDEXED BY users_email
+        WHERE connection = 'default' AND email_key = ?1 AND user_id <> ?2 AND contact_seen = 1)";
+
+/// The same, where Mailmojo had its contact.
+pub(super) fn has_been_seen(store: &Transaction<'_>, user: &UserId, key: &str) -> rusqlite::Result<bool> {
+    store.query_row(HAS_BEEN_SEEN, [key, user.as_str()], |row| row.get(0))
+}
+
 /// Whether the row of anybody but `user` has this key of an address.
 pub(super) fn is_anothers(store: &Transaction<'_>, user: &UserId, key: &str) -> rusqlite::Result<bool> {
     store.query_row(IS_ANOTHERS, [key, user.as_str()], |row| row.get(0))

@@ -51,6 +51,8 @@ async fn no_statement_reads_a_whole_table() {
         memory::LOOK_AGAIN,
         clockwork::WHOSE_TIME_HAS_COME,
         clockwork::EXPIRES,
+        clockwork::CANARY,
+        clockwork::SENDS_CANARY,
         clockwork::HELD_BACK,
         clockwork::RELEASE,
         round::COUNT_ON,

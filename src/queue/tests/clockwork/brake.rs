@@ -1,7 +1,7 @@
 //! The brake, which keeps writes from taking tags away, and what is due once it is let go.
 
 use super::*;
-use crate::queue::Settlement;
+use crate::queue::{Done, Settlement};
 
 stories! {
     who_is_held_back_is_due_once_the_brake_is_let_go,
@@ -11,6 +11,8 @@ stories! {
     it_holds_for_all_and_keeps_its_first_time,
     who_is_held_back_and_being_synced_is_left_until_that_ends,
     many_who_are_held_back_are_released_in_small_steps,
+    while_it_is_on_one_after_the_other_of_those_held_back_is_looked_at_again,
+    a_round_and_an_expiry_leave_to_whom_is_held_back_what_an_event_has_asked_for,
 }
 
 async fn held_back(shop: &Shop, queue: &Queue, name: &str) {
@@ -49,6 +51,50 @@ async fn with_dry_run_a_tick_releases_nobody(shop: Shop) {
     held_back(&shop, &queue, "kari").await;
     queue.release_brake().await.unwrap();
     assert_eq!((tick(&queue).await, next_due(&queue)), (Ticked::default(), None));
+}
+
+async fn while_it_is_on_one_after_the_other_of_those_held_back_is_looked_at_again(shop: Shop) {
+    let queue = shop.opens();
+    let canary = async |after: &str| {
+        let tick = Tick { resync_every: None, canary_after: Some(after.to_owned()) };
+        queue.tick(tick).await.unwrap().canary
+    };
+    assert_eq!(canary("").await, None, "tags are taken away");
+    queue.brake().await.unwrap();
+    held_back(&shop, &queue, "kari").await;
+    let job = leased(&shop, &queue, "well").await;
+    queue.settle(&job, done(), None).await.unwrap();
+    held_back(&shop, &queue, "ola").await;
+    let (kari, ola) = (user("kari").as_str().to_owned(), user("ola").as_str().to_owned());
+    assert_eq!(tick(&queue).await.canary, None, "nobody asked for one");
+    assert_eq!(canary("").await, Some(kari.clone()));
+    assert_eq!(canary("").await, Some(kari.clone()), "who is due anyhow is told as well");
+    let job = only_job(&queue).await;
+    assert_eq!((job.lane, job.event_type.as_str()), (Lane::Background, UPDATE));
+    queue.settle(&job, Settlement::done(true), None).await.unwrap();
+    assert!(queue.rows_of(&[user("kari")]).await.unwrap()[0].held_back);
+    assert_eq!((canary(&kari).await, canary(&ola).await), (Some(ola), None));
+    let job = only_job(&queue).await;
+    queue.settle(&job, done(), None).await.unwrap();
+    assert!(!queue.rows_of(&[user("ola")]).await.unwrap()[0].held_back, "ola is well");
+}
+
+async fn a_round_and_an_expiry_leave_to_whom_is_held_back_what_an_event_has_asked_for(shop: Shop) {
+    let queue = shop.opens_with(true);
+    let every = Duration::from_secs(10);
+    let round = Tick { resync_every: Some(every), canary_after: None };
+    let job = leased(&shop, &queue, "kari").await;
+    let changes_at = Some(shop.clock.now().plus(every * 2));
+    let held = Done { held_back: true, changes_at, ..Done::default() };
+    queue.settle(&job, Settlement::Done(Box::new(held)), None).await.unwrap();
+    queue.tick(round.clone()).await.unwrap();
+    shop.clock.advance(every);
+    assert_eq!(queue.tick(round).await.unwrap().drifting, 0);
+    assert_eq!(next_due(&queue), None);
+    shop.clock.advance(every);
+    assert_eq!(tick(&queue).await.expired, 1);
+    let job = only_job(&queue).await;
+    assert_eq!((job.lane, job.event_type.as_str()), (Lane::Retries, UPDATE));
 }
 
 async fn to_resume_lets_go_of_it(shop: Shop) {

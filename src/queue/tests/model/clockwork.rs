@@ -40,6 +40,16 @@ impl Model {
                 ticked.released += 1;
             }
         }
+        if let Some(after) = tick.canary_after.filter(|_| self.braked_at.is_some()) {
+            let next =
+                self.rows.iter_mut().find(|(user, row)| user.as_str() > after.as_str() && row.held_back);
+            if let Some((user, row)) = next {
+                ticked.canary = Some(user.as_str().to_owned());
+                if row.due.is_none() && row.owner.is_none() && row.parked.is_none() {
+                    (row.due, row.lane) = (Some(now), Lane::Background);
+                }
+            }
+        }
         if let Some(every) = tick.resync_every {
             match &self.rounds.round {
                 Some(round) if !round.is_over(now, every) => {
@@ -76,7 +86,7 @@ impl Model {
             passed += 1;
             last = Some(user.clone());
             let is_known = row.synced.is_some() && row.memory.missing_since.is_none();
-            if row.due.is_none() && row.parked.is_none() && is_known {
+            if row.due.is_none() && row.parked.is_none() && is_known && !row.held_back {
                 (row.due, row.lane, row.cause) = (Some(now), Lane::Background, DRIFT);
                 drifting += 1;
             }
@@ -97,7 +107,7 @@ impl Row {
         if self.parked.is_some() || self.due.is_some() && self.lane != Lane::Background {
             return false;
         }
-        if self.due.is_none() {
+        if self.due.is_none() && !self.held_back {
             self.cause = EXPIRY;
         }
         self.lane = Lane::Retries;
