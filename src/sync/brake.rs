@@ -3,25 +3,35 @@
 //!
 //! Each process looks back at the users that it has synced itself ([`Window`]). That the brake is on is known to all of them
 //! ([`Brake::news`], [`Brake::adopt`]), as an API's rest is, and stays so over a start. An operator lets go of it, or a
-//! source that is seen to be well again.
+//! source that is seen to be well again: by a whole window, or because nobody's tags have to be kept any more. Whose are is
+//! looked at again now and then ([`Brake::looks_at`]), for users who were well all along prove nothing.
 //!
 //! Promises, each a test of that name: `the_user_who_turns_it_on_is_the_first_who_keeps_the_tags`,
-//! `an_old_answer_of_the_store_lets_go_of_nothing`, `what_could_not_be_told_is_told_again`.
+//! `an_old_answer_of_the_store_lets_go_of_nothing`, `what_could_not_be_told_is_told_again`,
+//! `users_who_were_well_all_along_do_not_let_go_while_those_who_turned_it_on_are_ill`.
 
 mod window;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
 
 use crate::clock::{Clock, Millis};
 use crate::telemetry;
 use crate::user::UserId;
 pub use window::{FEW, Sign, TOO_MANY, WINDOW, Window};
 
+/// A process that has not seen itself whose tags are kept lets go by its window no sooner: it is to hear some of them first.
+const LISTENS: Duration = Duration::from_secs(60);
+
 /// The brake of one process. Clones of a [`super::Syncer`] share it.
 #[derive(Debug)]
 pub struct Brake {
     clock: Clock,
     state: Mutex<State>,
+    /// Told when there is news.
+    turned: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -29,6 +39,8 @@ struct State {
     /// Since when it is on.
     since: Option<Millis>,
     window: Window,
+    /// Until when it has not heard enough to let go by its window.
+    listens_until: Option<Millis>,
     /// Whether the store is yet to be told.
     is_news: bool,
     /// Counts what has changed, or was told.
@@ -51,7 +63,7 @@ impl Brake {
     /// A brake that is off.
     #[must_use]
     pub fn new(clock: Clock) -> Self {
-        Self { clock, state: Mutex::default() }
+        Self { clock, state: Mutex::default(), turned: Notify::new() }
     }
 
     /// Since when it is on; none while it is off.
@@ -66,25 +78,64 @@ impl Brake {
         let tags_are_kept = state.since.is_some();
         state.window.note(user, sign, tags_are_kept);
         if state.since.is_none() && state.window.is_alarming() {
-            let suspects = state.window.suspects();
+            let suspects = state.window.suspects().count();
             tracing::error!(
                 suspects,
-                "tags are kept from now on: of the last {WINDOW} users synced, {suspects} would lose a tag of access that has \
-                 not run out, or are suddenly unknown to Sesamy. See whether Sesamy still tells of all contracts and users. \
-                 Once it does, `queue resume` lets go, or {WINDOW} users who are synced well"
+                "tags are kept from now on: of the last {WINDOW} users synced who have any to lose, {suspects} would lose a tag \
+                 of access that has not run out, or are suddenly unknown to Sesamy. See whether Sesamy still tells of all \
+                 contracts and users. Once it does, users who are synced well let go, or `queue resume`"
             );
             state.turn(Some(self.clock.now()));
-            state.is_news = true;
-        } else if state.since.is_some() && state.window.is_healthy() {
-            let suspects = state.window.suspects();
+            state.window.note(user, sign, true); // the first whose tags are kept
+            self.is_news(&mut state);
+        } else if state.since.is_some() && state.window.is_healthy() && !state.listens(self.clock.now()) {
+            let suspects = state.window.suspects().count();
             tracing::info!(
                 suspects,
                 "tags are taken away again: {WINDOW} users have been synced since, and the source looks well"
             );
             state.turn(None);
-            state.is_news = true;
+            self.is_news(&mut state);
         }
         state.since.is_some()
+    }
+
+    /// Takes in that `user`, whose tags are kept, is about to be looked at again: a suspect until seen well.
+    pub fn looks_at(&self, user: &UserId) {
+        let mut state = self.lock();
+        if state.since.is_some() {
+            state.window.doubt(user);
+        }
+    }
+
+    /// Whose tags are kept, as far as this process knows; [`WINDOW`] users at the most.
+    #[must_use]
+    pub fn suspects(&self) -> Vec<UserId> {
+        self.lock().window.suspects().cloned().collect()
+    }
+
+    /// Takes in that all whose tags are kept have had their turn. Those of `free` are kept no more, whoever has seen to that.
+    /// Where nobody's are (`is_nobody`), no suspect is left and some are seen to be well, it lets go.
+    pub fn all_looked_at(&self, free: &[UserId], is_nobody: bool) {
+        let mut state = self.lock();
+        free.iter().for_each(|user| state.window.drop(user));
+        if state.since.is_some() && is_nobody && state.window.is_all_sound() {
+            tracing::info!(
+                "tags are taken away again: all whose tags were kept have been looked at again, and are well"
+            );
+            state.turn(None);
+            self.is_news(&mut state);
+        }
+    }
+
+    /// Waits until there is news. To be told at once: whoever starts before the store knows begins to count anew.
+    pub async fn turned(&self) {
+        self.turned.notified().await;
+    }
+
+    fn is_news(&self, state: &mut State) {
+        state.is_news = true;
+        self.turned.notify_one();
     }
 
     /// What has changed here and the store does not know; none where it knows all.
@@ -134,6 +185,7 @@ impl Brake {
             }
         }
         state.turn(since);
+        state.listens_until = since.map(|_| self.clock.now().plus(LISTENS));
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -146,91 +198,17 @@ impl State {
     /// What was seen before says nothing about what comes.
     fn turn(&mut self, since: Option<Millis>) {
         self.since = since;
+        self.listens_until = None;
         self.window.clear();
         self.edition += 1;
         telemetry::tags_kept(since.is_some());
     }
+
+    fn listens(&self, now: Millis) -> bool {
+        // However far a clock that was wrong was ahead.
+        self.listens_until.is_some_and(|until| now < until && until <= now.plus(LISTENS))
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NOW: Millis = Millis(1_000_000);
-
-    fn brake() -> Brake {
-        Brake::new(Clock::manual(NOW))
-    }
-
-    fn note_many(brake: &Brake, users: std::ops::Range<usize>, sign: Sign) -> Vec<bool> {
-        users.map(|number| brake.note(&UserId::new(format!("u{number}")).unwrap(), sign)).collect()
-    }
-
-    #[test]
-    fn the_user_who_turns_it_on_is_the_first_who_keeps_the_tags() {
-        let brake = brake();
-        let kept = note_many(&brake, 0..60, Sign::Suspect);
-        assert_eq!(kept.iter().position(|kept| *kept), Some(TOO_MANY - 1));
-        assert!(kept[TOO_MANY - 1..].iter().all(|kept| *kept));
-        assert_eq!(brake.since(), Some(NOW));
-    }
-
-    #[test]
-    fn users_who_are_synced_well_let_go_of_it_and_it_begins_anew() {
-        let brake = brake();
-        note_many(&brake, 0..26, Sign::Suspect);
-        // The 26 who turned it on count no more.
-        assert_eq!(note_many(&brake, 100..150, Sign::Sound).iter().filter(|kept| !**kept).count(), 1);
-        assert_eq!(brake.since(), None);
-        assert!(!note_many(&brake, 0..25, Sign::Suspect).contains(&true));
-        assert!(note_many(&brake, 25..26, Sign::Suspect)[0]);
-    }
-
-    #[test]
-    fn what_could_not_be_told_is_told_again() {
-        let brake = brake();
-        assert_eq!(brake.news(), None);
-        note_many(&brake, 0..26, Sign::Suspect);
-        let news = brake.news().unwrap();
-        assert!(news.is_on);
-        // The store has not answered: a lease that knows nothing of it yet changes nothing.
-        brake.adopt(brake.asks(), None);
-        assert_eq!((brake.since(), brake.news()), (Some(NOW), Some(news)));
-        brake.told(news, Some(Millis(7)));
-        assert_eq!((brake.since(), brake.news()), (Some(Millis(7)), None), "another process was the first");
-    }
-
-    #[test]
-    fn what_changes_while_it_is_told_is_told_too() {
-        let brake = brake();
-        note_many(&brake, 0..26, Sign::Suspect);
-        let on = brake.news().unwrap();
-        note_many(&brake, 100..150, Sign::Sound);
-        brake.told(on, Some(NOW));
-        assert_eq!(brake.since(), None);
-        assert!(!brake.news().unwrap().is_on);
-    }
-
-    #[test]
-    fn an_old_answer_of_the_store_lets_go_of_nothing() {
-        let brake = brake();
-        let asked = brake.asks();
-        note_many(&brake, 0..26, Sign::Suspect);
-        brake.told(brake.news().unwrap(), Some(NOW));
-        brake.adopt(asked, None);
-        assert_eq!(brake.since(), Some(NOW));
-        brake.adopt(brake.asks(), None);
-        assert_eq!(brake.since(), None);
-    }
-
-    #[test]
-    fn what_another_process_has_found_is_taken_over_both_ways() {
-        let brake = brake();
-        note_many(&brake, 0..25, Sign::Suspect);
-        brake.adopt(brake.asks(), Some(Millis(5)));
-        assert_eq!((brake.since(), brake.news()), (Some(Millis(5)), None));
-        brake.adopt(brake.asks(), None);
-        assert_eq!(brake.since(), None);
-        assert!(!note_many(&brake, 25..26, Sign::Suspect)[0], "the 25 before count no more");
-    }
-}
+mod tests;

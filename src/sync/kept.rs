@@ -25,7 +25,10 @@ impl Syncer {
         if begins_with_it {
             return decision.held_wholly();
         }
-        let Decision { user, report, case, former, before, mask } = decision;
+        let waits = decision.waits_for_a_second_look();
+        let Decision { user, mut report, case, former, before, mask } = decision;
+        // Nothing is taken away yet; but it says as much about the source, and so is looked at again as the others are.
+        (report.held_back, report.braked) = (report.held_back || waits, report.braked || waits);
         let (case, report) = match case {
             Case::Decided(decided) if !report.tags_removed.is_empty() => {
                 let (decided, report) = self.without_taking_away(*decided, report);
@@ -56,8 +59,8 @@ impl Decision {
     /// What it says about the source.
     pub(super) fn sign(&self) -> Sign {
         let was_missing = self.before.missing_since.is_some();
-        if self.skipped() == Some(Reason::UserNotFound) && !was_missing && self.before.email.is_some() {
-            return Sign::Suspect;
+        if self.waits_for_a_second_look() {
+            return if was_missing { Sign::StillUnknown } else { Sign::Suspect };
         }
         let source = match &self.case {
             Case::Decided(decided) => Some(&decided.source),
@@ -74,6 +77,11 @@ impl Decision {
             Some(source) if source.tags.iter().any(|tag| tags::is_active(tag)) => Sign::Sound,
             _ => Sign::Plain,
         }
+    }
+
+    /// Whether the user is unknown to Sesamy, and has tags to lose should that be confirmed.
+    fn waits_for_a_second_look(&self) -> bool {
+        self.skipped() == Some(Reason::UserNotFound) && self.before.email.is_some() && self.former.is_none()
     }
 
     /// The same with nothing to write, and nothing forgotten that it takes to do it later.

@@ -85,6 +85,27 @@ async fn a_changed_address_and_a_deletion_are_held_wholly_and_nothing_is_forgott
 }
 
 #[tokio::test]
+async fn who_is_suddenly_unknown_is_marked_too_and_the_second_look_comes_all_the_same() {
+    let town = Town::braked().await;
+    town.sandbox.sesamy.remove_user("u1");
+    let known = remembered("kari@example.com");
+    let first = town.sync(&known).await;
+    assert_eq!(
+        (first.outcome, first.held_back, first.braked),
+        (Outcome::Skipped(Reason::UserNotFound), true, true)
+    );
+    let missing_since = first.memory.missing_since;
+    assert!(missing_since.is_some() && first.changes_at.is_some() && first.memory.email.is_some());
+    // Looked at again, she is as unknown as before, since when she was.
+    let second = town.sync(&first.memory).await;
+    assert_eq!((second.held_back, second.memory.missing_since), (true, missing_since));
+    assert_eq!(town.syncer.brake().suspects().len(), 2, "and who has turned it on");
+
+    let stranger = town.sync(&Memory::default()).await;
+    assert_eq!((stranger.outcome, stranger.held_back), (Outcome::Skipped(Reason::UserNotFound), false));
+}
+
+#[tokio::test]
 async fn a_look_and_a_dry_run_say_nothing_about_the_source() {
     let mut town = Town::braked().await;
     town.syncer.brake().adopt(town.syncer.brake().asks(), None); // it has yet to be told, so it stays on
@@ -140,7 +161,7 @@ async fn what_a_sync_says_about_the_source() {
     assert_eq!(sign(&known).await, Sign::Suspect, "suddenly unknown");
     assert_eq!(
         sign(&Memory { missing_since: Some(Clock::system().now()), ..known.clone() }).await,
-        Sign::Plain
+        Sign::StillUnknown
     );
     assert_eq!(sign(&Memory::default()).await, Sign::Plain, "never known");
     assert_eq!(
