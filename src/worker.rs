@@ -108,6 +108,8 @@ impl Worker {
                 () = stop.cancelled() => {}
                 Some(ended) = running.tasks.join_next_with_id() => self.reap(running, ended).await,
                 Ok(()) = next_due.changed(), if is_idle => {}
+                // The others are told of the brake at once: whoever starts before the store knows counts anew.
+                () = self.syncer.brake().turned() => {}
                 () = tokio::time::sleep(sleep) => {}
             }
         }

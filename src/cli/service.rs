@@ -120,6 +120,7 @@ impl Service {
             pause: pause.clone(),
             resync_every: settings.sync.resync_every,
             gap: TICK_EVERY,
+            brake: operator.syncer.brake().clone(),
         };
         let worker = Worker {
             hand: operator.hand,

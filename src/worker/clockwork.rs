@@ -1,14 +1,18 @@
 //! What becomes due though nothing asks for it: who is to be looked at again by the clock, whose change is held back no
 //! longer, and who is next of the round. The queue does it ([`Queue::tick`]), this keeps it going and tells of the rounds.
 
+mod canaries;
 mod chronicle;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::heartbeat::Pause;
 use crate::clock::Clock;
 use crate::queue::{Queue, QueueError, Tick, Ticked};
+use crate::sync::Brake;
 use crate::telemetry;
+use canaries::Canaries;
 use chronicle::Chronicle;
 
 /// How long after one tick the next one is, where nothing is left to do.
@@ -29,20 +33,28 @@ pub struct Clockwork {
     pub resync_every: Option<Duration>,
     /// The time between two ticks.
     pub gap: Duration,
+    /// While it keeps tags, users who are held back are looked at again, one after the other.
+    pub brake: Arc<Brake>,
 }
 
 impl Clockwork {
     /// Ticks, at once and then time and again. What is missed while the store cannot be had is made up for.
     pub async fn run(self) {
         let mut chronicle = Chronicle::default();
+        let mut canaries = Canaries::default();
         let mut has_failed = false;
         loop {
-            let wait = match self.queue.tick(self.tick()).await {
+            let tick = self.tick(&mut canaries);
+            let asked = tick.canary_after.is_some();
+            let wait = match self.queue.tick(tick).await {
                 Ok(ticked) => {
                     if std::mem::take(&mut has_failed) {
                         tracing::info!("the queue can be asked again for who is due by the clock");
                     }
                     self.tell(&ticked, &mut chronicle);
+                    if asked {
+                        canaries.hear(ticked.canary.as_deref(), &self.queue, &self.brake).await;
+                    }
                     if ticked.more { BETWEEN } else { self.gap }
                 }
                 Err(QueueError::Closed) => return,
@@ -58,8 +70,14 @@ impl Clockwork {
         }
     }
 
-    fn tick(&self) -> Tick {
-        Tick { resync_every: self.resync_every.filter(|_| self.pause.since().is_none()), canary_after: None }
+    fn tick(&self, canaries: &mut Canaries) -> Tick {
+        if self.pause.since().is_some() {
+            return Tick::default();
+        }
+        Tick {
+            resync_every: self.resync_every,
+            canary_after: canaries.next(&self.brake, self.clock.now()).map(str::to_owned),
+        }
     }
 
     fn tell(&self, ticked: &Ticked, chronicle: &mut Chronicle) {
