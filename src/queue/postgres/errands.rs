@@ -151,7 +151,8 @@ impl Beside {
             self.due.at(seen.now);
             self.teller.tell(seen.now);
         }
-        if came.is_err() || ticked.drifting > 0 || sent {
+        // Who is released may be in the background lane as well.
+        if came.is_err() || ticked.released + ticked.drifting > 0 || sent {
             self.look_ahead().await;
         }
         came.map(|()| ticked)
