@@ -81,7 +81,8 @@ impl Decision {
 
     /// Whether the user is unknown to Sesamy, and has tags to lose should that be confirmed.
     fn waits_for_a_second_look(&self) -> bool {
-        self.skipped() == Some(Reason::UserNotFound) && self.before.email.is_some() && self.former.is_none()
+        let is_unknown = matches!(self.skipped(), Some(Reason::UserNotFound | Reason::NoEmail));
+        is_unknown && self.before.email.is_some() && self.former.is_none()
     }
 
     /// The same with nothing to write, and nothing forgotten that it takes to do it later.
