@@ -3,6 +3,7 @@
 //! ```sh
 //! cargo bench -- accept            # events accepted per second, beside a bare handler and Node
 //! cargo bench -- figures           # CPU, leases, start, memory, a sync's own cost, calls, pace
+//! cargo bench -- calls             # of these, the calls alone
 //! cargo bench -- soak --minutes 30 # steady mixed load with faults; fails where memory grows
 //! ```
 //!
@@ -41,6 +42,8 @@ enum What {
     Accept(accept::Arguments),
     /// What single things cost: leases, the start, memory, a sync, calls, the pace.
     Figures,
+    /// Of these, how many calls to both APIs a sync makes.
+    Calls,
     /// A long steady load with faults, in which memory must not grow.
     Soak(soak::Arguments),
     /// The bare handler, in a process of its own.
@@ -53,6 +56,7 @@ async fn main() {
     match Arguments::parse().what {
         Some(What::Accept(arguments)) => accept::run(arguments).await,
         Some(What::Figures) => figures::run().await,
+        Some(What::Calls) => figures::calls_alone().await,
         Some(What::Soak(arguments)) => soak::run(arguments).await,
         Some(What::Bare) => accept::bare().await,
         None => {

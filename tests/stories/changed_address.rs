@@ -255,3 +255,25 @@ async fn preview_tells_of_the_address_of_before() {
     let patches = town.sandbox.calls_to(Route::ContactPatch);
     assert_eq!(patches.last().unwrap().body, Some(json!({"tags": ["vip"]})));
 }
+
+#[tokio::test]
+async fn a_search_that_sesamy_refuses_lets_nothing_rest_and_what_is_remembered_decides() {
+    for status in [403, 404, 405, 400] {
+        let town = kari(&[("SYNC__BACKOFF_CAP", "1h")]).await;
+        moves(&town);
+        town.sandbox.sesamy.inject(Rule::on(Route::Users, Fault::status(status)));
+        town.sync("u1").await;
+        assert_eq!(town.contact(OLD).tags, ["vip"], "{status}");
+        let (_, ready) = town.service.get("/readyz").await;
+        assert_eq!(ready["apis"][0]["state"], "ok", "{status}: {ready}");
+    }
+}
+
+#[tokio::test]
+async fn a_guest_of_a_checkout_with_the_old_address_does_not_keep_our_tags_there() {
+    let town = kari(&[]).await;
+    town.sandbox.sesamy.put_user(user("guest_7").email(OLD));
+    moves(&town);
+    town.sync("u1").await;
+    assert_eq!(town.contact(OLD).tags, ["vip"]);
+}

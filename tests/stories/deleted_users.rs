@@ -213,3 +213,26 @@ async fn prune(file: &Path) {
     queue.prune(before, 500).await.unwrap();
     queue.close().await;
 }
+
+#[tokio::test]
+async fn whoever_had_left_before_and_comes_back_to_sesamy_is_not_made_again() {
+    let mut town = without_kari().await;
+    town.sandbox.mailmojo.unsubscribe(EMAIL, LIST);
+    second_look_after_a_day(&mut town).await;
+    town.sandbox.sesamy.put_user(user("kari").email("kari@example.org").tags(["Early bird"]));
+    let told = town.sync_told("kari").await;
+    assert_eq!((&told["outcome"], &told["reason"]), (&json!("skipped"), &json!("left_under_old_address")));
+    assert!(town.sandbox.mailmojo.contact("kari@example.org").is_none());
+}
+
+#[tokio::test]
+async fn an_account_that_is_emptied_is_as_one_that_is_deleted() {
+    let mut town = without_kari().await;
+    town.sandbox.sesamy.put_user(user("kari").first_name("Kari"));
+    let told = town.sync_told("kari").await;
+    assert_eq!(told["reason"], "no_email");
+    assert!(has_our_tags(&town));
+    second_look_after_a_day(&mut town).await;
+    assert!(!has_our_tags(&town) && !remembers_the_address(&town));
+    assert_eq!(town.contact(EMAIL).tags, ["vip"]);
+}

@@ -275,3 +275,29 @@ async fn who_is_parked_is_left_alone_by_rounds_and_who_is_not_is_not() {
     assert_eq!(town.sandbox.calls().iter().filter(|call| of_refused(call)).count(), 1);
     assert_eq!(town.query("SELECT count(*) FROM users WHERE parked_at IS NOT NULL").unwrap(), 1);
 }
+
+#[tokio::test]
+async fn of_two_users_with_one_address_a_round_takes_the_tags_of_neither() {
+    let town = Town::with(&[("SYNC__RESYNC_EVERY", "2s")]).await;
+    let one = address("one");
+    town.sandbox.sesamy.put_user(user("a").email(&one));
+    town.sandbox.sesamy.put_user(user("b").email(&one).contract(contract("c1")));
+    town.sync_all(["a", "b"]).await;
+    town.sandbox.clear_calls();
+    looked_at(&town, "a", 2).await;
+    looked_at(&town, "b", 2).await;
+    assert_eq!((town.contact(&one).tags, town.sandbox.writes()), (vec![TAG.to_owned()], 0));
+}
+
+#[tokio::test]
+async fn until_an_event_tells_of_a_new_address_a_round_keeps_the_old_contact_in_step() {
+    let town = Town::with(&[OFTEN]).await;
+    subscribers(&town, &["kari"]).await;
+    town.sandbox.sesamy.set_field("kari", "email", "new@example.com");
+    town.sandbox.sesamy.set_contracts("kari", Vec::<Value>::new());
+    town.sandbox.wait_until(PATIENCE, |_| !has(&town, "kari", TAG)).await.unwrap();
+    assert!(town.sandbox.mailmojo.contact("new@example.com").is_none());
+    town.event("userVendor.1#update", "kari").await;
+    let is_there = || town.sandbox.mailmojo.contact("new@example.com").is_some();
+    town.sandbox.wait_until(PATIENCE, |_| is_there()).await.unwrap();
+}

@@ -114,3 +114,30 @@ async fn a_create_whose_answer_was_lost_is_known_as_seen_by_the_next_look() {
     town.sync("u1").await;
     assert!(town.sandbox.mailmojo.contact(KARI).is_none());
 }
+
+#[tokio::test]
+async fn a_contact_that_was_removed_is_not_made_for_another_user_with_its_address() {
+    let town = kari().await;
+    town.sandbox.mailmojo.delete(KARI);
+    town.sandbox.sesamy.put_user(user("u2").email("Kari@Example.com").contract(contract("c2")));
+    assert_eq!(town.sync_told("u2").await["reason"], "removed_in_mailmojo");
+    assert!(town.sandbox.mailmojo.contact(KARI).is_none());
+    let again = run(&["sync", "--again", "u2"], town.settings()).await;
+    assert_eq!(again.code, Some(0), "{again:?}");
+    assert_eq!(town.contact(KARI).tags, ["sesamy_active_subscriber"]);
+}
+
+#[tokio::test]
+async fn an_operators_word_holds_for_the_sync_that_was_asked_for_and_for_no_later_try() {
+    let town = kari().await;
+    town.sandbox.mailmojo.delete(KARI);
+    let refuse = sesamy_mailmojo::sandbox::Fault::status(503);
+    town.sandbox.mailmojo.inject(sesamy_mailmojo::sandbox::Rule::on(Route::Subscribe, refuse).times(1));
+    let again = run(&["sync", "--again", "u1"], town.settings()).await;
+    assert_eq!(again.code, Some(1), "{again:?}");
+    town.settled().await;
+    assert!(town.sandbox.mailmojo.contact(KARI).is_none(), "the service tries again, and makes nobody");
+    let again = run(&["sync", "--again", "u1"], town.settings()).await;
+    assert_eq!(again.code, Some(0), "{again:?}");
+    assert_eq!(town.contact(KARI).tags, ["sesamy_active_subscriber"]);
+}
