@@ -27,10 +27,12 @@ async fn every_connection_is_encrypted_where_sslmode_asks_for_it_and_none_where_
     let Some(database) = Database::create().await else { return };
     for (mode, encrypted) in [("require", true), ("disable", false)] {
         let town = Town::with(&[("QUEUE__URL", &database.url_with(&[("sslmode", mode)]))]).await;
-        town.sandbox.sesamy.put_user(user(mode).email("kari@example.com"));
+        // An address each: both services use one database, which remembers whose contact was there.
+        let email = format!("{mode}@example.com");
+        town.sandbox.sesamy.put_user(user(mode).email(&email));
         assert_eq!(town.event("userVendor.1#update", mode).await, StatusCode::ACCEPTED);
         database.settled().await;
-        town.contact("kari@example.com");
+        town.contact(&email);
         assert_eq!(town.service.get("/readyz").await.0, StatusCode::OK); // counts on a connection of its own
         assert!(database.connections(encrypted).await >= 2, "{mode}");
         assert_eq!(database.connections(!encrypted).await, 0, "{mode}");
