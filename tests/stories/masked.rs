@@ -144,6 +144,7 @@ async fn an_odd_answer_is_told_by_line_and_column_and_a_lost_one_without_its_url
     let personal =
         |wrong: &str| json!({"email": EMAIL, "firstName": {"Kåri": "O'Bråten"}, wrong: ["+4799988777"]});
     let faults: Vec<(Route, Fault)> = vec![
+        (Route::Subscribe, Fault::CutConnection), // first: a contact that was seen is not made again
         (Route::Profile, Fault::wrong_shape(personal("phone_number"))),
         (Route::Profile, Fault::wrong_shape(json!({"userId": "kåri.nordmann", "email": EMAIL}))),
         (Route::Profile, Fault::CutJson),
@@ -152,16 +153,13 @@ async fn an_odd_answer_is_told_by_line_and_column_and_a_lost_one_without_its_url
         (Route::ContactGet, Fault::wrong_shape(personal("tags"))),
         (Route::ContactGet, Fault::wrong_shape(json!({"email": "o'br@example.com", "name": "Kåri"}))),
         (Route::ContactGet, Fault::Close),
-        (Route::Subscribe, Fault::CutConnection),
         (Route::ContactPatch, Fault::done_then(Fault::CutJson)),
     ];
     for (at, (route, fault)) in faults.into_iter().enumerate() {
         for id in IDS {
             sesamy.put_user(kari(id).tags([format!("t{at}").as_str()]));
         }
-        if route == Route::Subscribe {
-            mailmojo.delete(&EMAIL.to_lowercase());
-        } else {
+        if route != Route::Subscribe {
             mailmojo.put_contact(contact(&EMAIL.to_lowercase()).first_name("Kåri").on_list(LIST));
         }
         let rule = Rule::on(route, fault).times(1);
