@@ -12,8 +12,8 @@
 //!
 //! [`why`] tells the reasons.
 
+pub mod consent;
 mod custom;
-pub mod leaving;
 pub mod why;
 
 use std::collections::BTreeSet;
@@ -22,7 +22,7 @@ use crate::fields::CustomField;
 use crate::mailmojo::models::{ACTIVE, Contact, ContactData};
 use crate::personal::Personal;
 use crate::tags;
-use leaving::Barrier;
+use consent::Block;
 
 /// Who the contact should be: Sesamy's data of the user, blank values left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -103,7 +103,7 @@ pub enum NotCreated {
     /// `sync.create_contacts` is off, or whoever asked for the sync wants none created.
     NotWanted,
     /// What is remembered of the user speaks against it.
-    Barred(Barrier),
+    Blocked(Block),
 }
 
 impl Plan {
@@ -158,25 +158,25 @@ impl Change {
 ///
 /// `wanted` are the tags of [`tags::wanted`]. Nobody is put on the list whose account status is not exactly `a`, or who
 /// is or was on the list with whatever status: people subscribed again against their will is the worst fault of
-/// integrations like this one. The same holds for whom `barrier` keeps off it, by what is remembered.
+/// integrations like this one. The same holds for whom `block` keeps off it, by what is remembered.
 #[must_use]
 pub fn plan(
     person: &Person,
     wanted: &BTreeSet<String>,
     contact: Option<(&Contact, &Membership)>,
-    barrier: Option<Barrier>,
+    block: Option<Block>,
     rules: &Rules,
 ) -> Plan {
     let Some((contact, membership)) = contact else {
         let change = change(person, wanted, &Contact::default(), &rules.keep_tags);
-        return match barrier {
-            Some(barrier) => Plan::NotCreated(NotCreated::Barred(barrier)),
+        return match block {
+            Some(block) => Plan::NotCreated(NotCreated::Blocked(block)),
             None if rules.create_contacts => Plan::Create(change),
             None => Plan::NotCreated(NotCreated::NotWanted),
         };
     };
     let change = change(person, wanted, contact, &rules.keep_tags);
-    if may_subscribe(contact, membership) && rules.create_contacts && barrier.is_none() {
+    if may_subscribe(contact, membership) && rules.create_contacts && block.is_none() {
         Plan::Subscribe(change)
     } else if change.is_empty() {
         Plan::Nothing

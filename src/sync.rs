@@ -9,6 +9,7 @@
 
 mod brake;
 mod contact;
+mod context;
 mod decide;
 mod decision;
 mod former;
@@ -20,15 +21,16 @@ mod take_off;
 mod write;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use jiff::Timestamp;
 
 use crate::clock::Clock;
 use crate::fields::CustomFields;
-use crate::memory::Memory;
+use crate::memory::ContactKeys;
 use crate::merge::Rules;
 use crate::sesamy::models::{Contract, Entitlement, Profile};
-use crate::upstream::{Api, Attempt, PerApi};
+use crate::upstream::{Api, PerApi};
 use crate::user::UserId;
 use crate::{mailmojo, sesamy};
 use contact::Found;
@@ -36,8 +38,9 @@ use decide::Gathered;
 use outcome::mask_of;
 
 pub use brake::{Asked, Brake, FEW, News, Sign, TOO_MANY, WINDOW, Window};
+pub use context::Context;
 pub use decision::Decision;
-pub use former::{NoOwners, OldContact, OldFate, Owners};
+pub use former::{AddressIndex, NoOtherUsers, OldContact, OldFate};
 pub use outcome::{Outcome, Reason, Report, SyncError};
 #[cfg(any(test, fuzzing))]
 pub(crate) use source::address;
@@ -99,26 +102,39 @@ pub enum Manner {
 pub struct Syncer {
     sesamy: Arc<sesamy::Client>,
     mailmojo: Arc<mailmojo::Client>,
-    owners: Arc<dyn Owners>,
+    addresses: Arc<dyn AddressIndex>,
+    keys: Arc<ContactKeys>,
     clock: Clock,
     brake: Arc<Brake>,
+    has_warned_of_list: Arc<AtomicBool>,
     options: Options,
     manner: Manner,
 }
 
 impl Syncer {
-    /// Puts the two clients together. `owners` knows whose an address is by what the queue remembers; `clock` is the queue's.
+    /// Puts the two clients together. `addresses` knows what the queue remembers of an address; `clock` is the queue's.
     #[must_use]
     pub fn new(
         sesamy: sesamy::Client,
         mailmojo: mailmojo::Client,
-        owners: Arc<dyn Owners>,
+        addresses: Arc<dyn AddressIndex>,
         clock: Clock,
         options: Options,
     ) -> Self {
+        let keys = Arc::new(addresses.contact_keys(mailmojo.list_name()));
         let (sesamy, mailmojo) = (Arc::new(sesamy), Arc::new(mailmojo));
-        let brake = Arc::new(Brake::new(clock.clone()));
-        Self { sesamy, mailmojo, owners, clock, brake, options, manner: Manner::Usual }
+        let (brake, has_warned_of_list) = (Arc::new(Brake::new(clock.clone())), Arc::default());
+        Self {
+            sesamy,
+            mailmojo,
+            addresses,
+            keys,
+            clock,
+            brake,
+            has_warned_of_list,
+            options,
+            manner: Manner::Usual,
+        }
     }
 
     /// The same in another manner.
@@ -151,14 +167,14 @@ impl Syncer {
         Timestamp::from_millisecond(self.clock.now().0).unwrap_or_default()
     }
 
-    /// Syncs `user`, of whom `memory` is remembered, within `attempt`. At most three writes: our tags off the contact of an
-    /// address that the user has no more; a create or subscribe; and what still differs after it.
+    /// Syncs `user` within `context`. At most three writes: our tags off the contact of an address that the user no longer has;
+    /// a create or subscribe; and what still differs after it.
     ///
     /// # Errors
     /// [`SyncError`]; whatever was written by then was right, and a later sync finds and keeps it.
-    pub async fn sync(&self, user: &UserId, memory: &Memory, attempt: &Attempt) -> Result<Report, SyncError> {
-        let decision = self.decide(user, memory, attempt, Known::default()).await?;
-        self.write(decision, attempt).await
+    pub async fn sync(&self, user: &UserId, context: &Context) -> Result<Report, SyncError> {
+        let decision = self.decide(user, context, Known::default()).await?;
+        self.write(decision, context).await
     }
 
     /// Finds out what is to be done about `user`; reads only, and not what is `known`.
@@ -168,39 +184,58 @@ impl Syncer {
     pub async fn decide(
         &self,
         user: &UserId,
-        memory: &Memory,
-        attempt: &Attempt,
+        context: &Context,
         known: Known,
     ) -> Result<Decision, SyncError> {
+        self.warn_of_another_list(context);
+        let before = context.before().clone().at_list_of(&self.keys);
+        let (memory, attempt) = (&before, &context.attempt);
         let mut mask = mask_of(user);
         mask.add_personal([&memory.email]);
         let mut source = match self.ask_sesamy(user, known, attempt, &mut mask).await {
             Ok(Ok(source)) => source,
-            Ok(Err(nobody)) => return self.nobody(user, memory, nobody, attempt, mask).await,
+            Ok(Err(nobody)) => return self.nobody(user, memory, nobody, context, mask).await,
             Err(failure) => return Err(SyncError::of(user, &failure, &mask, &[])),
         };
         let mut looked: Option<(String, Option<Found>)> = None;
         loop {
             // The old contact first, so that the look at the one that is written for certain is as young as it can be.
-            let former = self.moved_from(user, memory, &source, attempt, &mut mask).await;
+            let former = self.moved_from(user, memory, &source, context, &mut mask).await;
             let former = former.map_err(|failure| SyncError::of(user, &failure, &mask, source.reached()))?;
             let found = match looked {
                 Some((email, found)) if email == source.email => Ok(found),
-                _ => self.find_contact(&source.email, attempt, &mut mask).await,
+                _ => self.find_contact(&source.email, context, &mut mask).await,
             };
             let found = found.map_err(|failure| SyncError::of(user, &failure, &mask, source.reached()))?;
             if !self.is_to_be_asked_again(&source, memory, found.as_ref()) {
                 let gathered = Gathered { source, former, found };
-                let decided = self.decide_by(user, memory, gathered, mask.clone()).await;
+                let decided = self.decide_by(user, memory, context, gathered, &mut mask).await;
                 return decided
                     .map_err(|failure| SyncError::of(user, &failure, &mask, &[Api::Sesamy, Api::Mailmojo]));
             }
             looked = Some((source.email.clone(), found));
             source = match self.ask_again(user, source, attempt, &mut mask).await {
                 Ok(Ok(source)) => source,
-                Ok(Err(nobody)) => return self.nobody(user, memory, nobody, attempt, mask).await,
+                Ok(Err(nobody)) => return self.nobody(user, memory, nobody, context, mask).await,
                 Err(failure) => return Err(SyncError::of(user, &failure, &mask, &[Api::Mailmojo])),
             };
+        }
+    }
+
+    /// Logs, once per process, that what is remembered is about another list.
+    fn warn_of_another_list(&self, context: &Context) {
+        let Some(before) = context.before().list.as_deref().filter(|list| !self.keys.is_of(list)) else {
+            return;
+        };
+        if !self.has_warned_of_list.swap(true, Ordering::Relaxed) {
+            let list = self.mailmojo.list_name();
+            tracing::warn!(
+                list,
+                before,
+                "the queue remembers contacts of another Mailmojo list: on this one every user starts afresh, also those \
+                 whose contact had been removed from the other; if that is not intended, set mailmojo.list_id and \
+                 mailmojo.api_url back"
+            );
         }
     }
 }

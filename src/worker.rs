@@ -21,12 +21,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Millis;
 use crate::queue::{Job, Lane, Leased, NextDue, QueueError, Room, Settlement};
-use crate::sync::Syncer;
+use crate::sync::{Context, Syncer};
 use crate::telemetry;
+use crate::upstream::PerApi;
 use crate::upstream::rest::{Admission, Rest};
-use crate::upstream::{Attempt, PerApi};
 
-pub use cause::{AGAIN, EXISTING_ONLY, FORGET};
 pub use clockwork::{Clockwork, TICK_EVERY};
 pub use hand::{Ended, Hand, Limits};
 pub use heartbeat::{Heartbeat, Pause};
@@ -71,7 +70,7 @@ pub struct Stop {
 #[derive(Debug, Default)]
 struct Running {
     tasks: JoinSet<()>,
-    jobs: HashMap<Id, (Job, Attempt)>,
+    jobs: HashMap<Id, (Job, Context)>,
 }
 
 impl Worker {
@@ -162,10 +161,10 @@ impl Worker {
         self.pause.set(leased.known.paused_at);
         let is_full = leased.jobs.len() == room.all;
         for job in leased.jobs {
-            let attempt = self.hand.attempt(&job);
-            let work = Arc::clone(self).work(job.clone(), attempt.clone());
+            let context = self.hand.context(&job);
+            let work = Arc::clone(self).work(job.clone(), context.clone());
             let id = running.tasks.spawn(work).id();
-            running.jobs.insert(id, (job, attempt));
+            running.jobs.insert(id, (job, context));
         }
         if leased.known.paused_at.is_some() {
             return Wake::After(WHILE_PAUSED);
@@ -181,7 +180,7 @@ impl Worker {
     }
 
     /// One sync, from lease to settlement.
-    async fn work(self: Arc<Self>, job: Job, attempt: Attempt) {
+    async fn work(self: Arc<Self>, job: Job, context: Context) {
         if let Some(parked) = verdict::of_a_poison_pill(&job, &self.hand.limits.patience) {
             tracing::error!(user_id = %job.user, attempt = job.unsettled, outcome = "parked", reason = "poison",
                 "parked without a sync: the service has ended in the middle of this user's sync time and again");
@@ -191,8 +190,8 @@ impl Worker {
             return;
         }
         let syncer = self.syncer.in_manner(cause::manner_of(&job.event_type));
-        let sync = syncer.sync(&job.user, &job.memory, &attempt);
-        self.hand.carry_out(job.clone(), attempt.clone(), sync).await;
+        let sync = syncer.sync(&job.user, &context);
+        self.hand.carry_out(job.clone(), context.clone(), sync).await;
     }
 
     async fn reap(&self, running: &mut Running, ended: Result<(Id, ()), JoinError>) {
@@ -201,10 +200,10 @@ impl Worker {
             Err(error) => error.id(),
         };
         let job = running.jobs.remove(&id);
-        if let (Some((job, attempt)), Err(error)) = (job, ended)
+        if let (Some((job, context)), Err(error)) = (job, ended)
             && error.is_panic()
         {
-            let job = Job { calls: attempt.calls_left(), ..job };
+            let job = Hand::after(job, &context);
             tracing::error!(user_id = %job.user, "a sync panicked: a fault of this service; please report it");
             // As if the process had ended: the lease stands for a while, for the panic may have been in a write, and who
             // takes it over counts it.
@@ -232,8 +231,8 @@ impl Worker {
                 self.reap(running, ended).await;
             }
         }
-        for (job, attempt) in std::mem::take(&mut running.jobs).into_values() {
-            self.hand.cut_off(job, &attempt).await;
+        for (job, context) in std::mem::take(&mut running.jobs).into_values() {
+            self.hand.cut_off(job, &context).await;
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::operations::FORGOTTEN;
 use crate::operations::find::users_by_email;
 use crate::operations::preview::{Preview, preview};
 use crate::queue::{Lane, Queue, QueueError, Role};
-use crate::sync::{NoOwners, Owners, Syncer};
+use crate::sync::{AddressIndex, NoOtherUsers, Syncer};
 use crate::upstream::{Attempt, Meter, OwnMeter};
 use crate::user::UserId;
 
@@ -60,12 +60,12 @@ pub(super) async fn run(settings: Settings, options: Options) -> Result<(), Comm
     let queue = queue_if_any(&settings, &clock).await;
     let clients = clients(&settings, &meter(queue.as_ref(), &settings, &clock), &clock)
         .map_err(|error| CommandError::Service(error.into()))?;
-    let owners: Arc<dyn Owners> = match &queue {
+    let addresses: Arc<dyn AddressIndex> = match &queue {
         Some(queue) => Arc::new(queue.clone()),
-        None => Arc::new(NoOwners),
+        None => Arc::new(NoOtherUsers),
     };
     let options_of_sync = sync_options(&settings);
-    let syncer = Syncer::new(clients.sesamy, clients.mailmojo, owners, clock, options_of_sync);
+    let syncer = Syncer::new(clients.sesamy, clients.mailmojo, addresses, clock, options_of_sync);
     let attempt = || Attempt::within(settings.sync.deadline);
 
     let mut told = Told { json: options.output.json, answer: Answer { ok: true, users: Vec::new() } };

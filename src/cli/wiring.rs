@@ -126,9 +126,9 @@ pub(super) fn operator(
 
 /// The same with these clients.
 pub(super) fn operator_with(settings: &Settings, queue: Queue, clock: Clock, clients: Clients) -> Operator {
-    let owners = Arc::new(queue.clone());
+    let addresses = Arc::new(queue.clone());
     let options = sync_options(settings);
-    let syncer = Arc::new(Syncer::new(clients.sesamy, clients.mailmojo, owners, clock.clone(), options));
+    let syncer = Arc::new(Syncer::new(clients.sesamy, clients.mailmojo, addresses, clock.clone(), options));
     let brake = Arc::clone(syncer.brake());
     let hand = Hand { queue, rests: clients.rests, brake, clock, limits: limits(&settings.sync) };
     let resync_every = settings.sync.resync_every;

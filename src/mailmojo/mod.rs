@@ -5,8 +5,11 @@
 
 pub mod models;
 
+use std::collections::BTreeMap;
+
 use reqwest::Method;
 use serde::Serialize;
+use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
 use crate::upstream::{Answer, Api, Attempt, Body, Call, Failure, Object, Upstream, encoded};
@@ -43,6 +46,15 @@ impl Client {
         self.list_id
     }
 
+    /// A name for the list and its account, for instance `12 at https://api.mailmojo.no`.
+    ///
+    /// Source: assumed, that Mailmojo never uses the id of a list twice, so that another account has other ids. The
+    /// credentials are no part of it: a new token for the same account must not look like another account.
+    #[must_use]
+    pub fn list_name(&self) -> String {
+        format!("{} at {}", self.list_id, self.upstream.origin())
+    }
+
     /// The contact of `email`; none where there is none.
     ///
     /// # Errors
@@ -68,6 +80,19 @@ impl Client {
                 let Object(subscriber) = body.read::<Object<Subscriber>>()?;
                 if subscriber.may_be_of(email) { Ok(Some(subscriber)) } else { Err(another_address()) }
             }
+        }
+    }
+
+    /// The contact of `email` once more, by the list's path, where that has it; else by its own. Asked only where the first
+    /// answer left something out.
+    ///
+    /// # Errors
+    /// [`Failure`]; where the contact has gone meanwhile, a transient one.
+    pub async fn contact_again(&self, email: &str, attempt: &Attempt) -> Result<Contact, Failure> {
+        let path = format!("/v1/lists/{}/subscribers/{}/", self.list_id, encoded(email));
+        match self.get("/v1/lists/{id}/subscribers/{email}/", path, attempt).await? {
+            Answer::Found(body) => contact_of(email, &body, self.reads_custom),
+            Answer::NotFound => self.contact(email, attempt).await?.ok_or_else(gone_meanwhile),
         }
     }
 
@@ -191,6 +216,8 @@ pub(crate) fn contact_of(email: &str, body: &Body, reads_custom: bool) -> Result
         }
         contact.custom = custom.custom;
     }
+    let Object(keys) = body.read::<Object<BTreeMap<String, IgnoredAny>>>()?;
+    contact.left_out = Contact::SPARSE.into_iter().filter(|key| !keys.contains_key(*key)).collect();
     Ok(contact)
 }
 

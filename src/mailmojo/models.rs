@@ -42,6 +42,9 @@ pub struct Contact {
     /// The account's own fields. Read by itself ([`CustomOf`]), and only where some of them are ours.
     #[serde(skip)]
     pub custom: Option<Custom>,
+    /// The fields of [`Contact::SPARSE`] whose keys the answer does not have at all. A key with null has a value: none.
+    #[serde(skip)]
+    pub left_out: Vec<&'static str>,
 }
 
 /// The same answer, read for the account's own fields alone: where none of them is ours, none has to make sense.
@@ -124,6 +127,48 @@ pub struct ContactData {
 }
 
 impl Contact {
+    /// The fields that an answer may have left out though the contact has them. To take them for absent would overwrite them.
+    pub const SPARSE: [&str; 6] = ["name", "first_name", "last_name", "phone", "tags", "custom"];
+
+    /// Whether the answer had a key for each field that `data` writes, and for those that decide whether it does.
+    #[must_use]
+    pub fn has_keys_of(&self, data: &ContactData) -> bool {
+        let writes_name = data.first_name.is_some() || data.last_name.is_some();
+        let needed = [
+            (writes_name, "name"),
+            (writes_name, "first_name"),
+            (writes_name, "last_name"),
+            (data.phone.is_some(), "phone"),
+            (data.tags.is_some(), "tags"),
+            (data.custom.is_some(), "custom"),
+        ];
+        !needed.iter().any(|(is_needed, key)| *is_needed && self.left_out.contains(key))
+    }
+
+    /// Takes from `fuller`, another answer about the same contact, what this one left out.
+    pub fn fill_from(&mut self, fuller: Self) {
+        let left_out = std::mem::take(&mut self.left_out);
+        let is_left_out = |key: &str| left_out.contains(&key);
+        if is_left_out("name") {
+            self.name = fuller.name;
+        }
+        if is_left_out("first_name") {
+            self.first_name = fuller.first_name;
+        }
+        if is_left_out("last_name") {
+            self.last_name = fuller.last_name;
+        }
+        if is_left_out("phone") {
+            self.phone = fuller.phone;
+        }
+        if is_left_out("tags") {
+            self.tags = fuller.tags;
+        }
+        if is_left_out("custom") {
+            self.custom = fuller.custom;
+        }
+    }
+
     /// Whether this may be the contact of `email`: it names that address, letter case aside; or it names none and is a
     /// contact all the same, known by a status or lists. (An answer that is JSON, but not a contact, names nothing; to
     /// take it for a contact without tags would wipe somebody's own.)

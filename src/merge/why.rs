@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::leaving::Barrier;
+use super::consent::Block;
 use super::{Membership, Person, Rules, custom, has_only_whole_name, is_absent, may_subscribe, withheld};
 use crate::fields::{CustomField, Source};
 use crate::mailmojo::models::Contact;
@@ -129,11 +129,11 @@ pub enum List {
 }
 
 impl List {
-    fn barred(barrier: Barrier) -> Self {
-        match barrier {
-            Barrier::RemovedInMailmojo => Self::RemovedInMailmojo,
-            Barrier::TakenOffTheList => Self::TakenOffTheList,
-            Barrier::LeftUnderOldAddress => Self::LeftUnderOldAddress,
+    fn blocked(block: Block) -> Self {
+        match block {
+            Block::RemovedInMailmojo => Self::RemovedInMailmojo,
+            Block::TakenOffTheList => Self::TakenOffTheList,
+            Block::LeftUnderOldAddress => Self::LeftUnderOldAddress,
         }
     }
 }
@@ -190,10 +190,10 @@ pub fn explain(
     person: &Person,
     wanted: &Reasons,
     contact: Option<(&Contact, &Membership)>,
-    barrier: Option<Barrier>,
+    block: Option<Block>,
     rules: &Rules,
 ) -> Explanation {
-    let list = list(contact, barrier, rules);
+    let list = list(contact, block, rules);
     if contact.is_none() && list != List::Created {
         return Explanation { fields: Vec::new(), custom_fields: Vec::new(), tags: Vec::new(), list };
     }
@@ -241,10 +241,10 @@ fn tags(wanted: &Reasons, contact: &Contact, rules: &Rules) -> Vec<Tag> {
     all
 }
 
-fn list(contact: Option<(&Contact, &Membership)>, barrier: Option<Barrier>, rules: &Rules) -> List {
+fn list(contact: Option<(&Contact, &Membership)>, block: Option<Block>, rules: &Rules) -> List {
     let Some((contact, membership)) = contact else {
-        if let Some(barrier) = barrier {
-            return List::barred(barrier);
+        if let Some(block) = block {
+            return List::blocked(block);
         }
         return if rules.create_contacts { List::Created } else { List::NotCreated };
     };
@@ -252,8 +252,8 @@ fn list(contact: Option<(&Contact, &Membership)>, barrier: Option<Barrier>, rule
         return List::LeftAlone { status: status.to_owned() };
     }
     let may = may_subscribe(contact, membership);
-    if let Some(barrier) = barrier.filter(|_| may) {
-        return List::barred(barrier);
+    if let Some(block) = block.filter(|_| may) {
+        return List::blocked(block);
     }
     match (may, rules.create_contacts) {
         (true, true) => List::Subscribed,

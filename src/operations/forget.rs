@@ -9,11 +9,11 @@ use serde::Serialize;
 
 use super::{NotSynced, Operator, Patience};
 use crate::memory::Memory;
-use crate::queue::{Job, Lane, LeaseRequest, QueueError, Settlement, State, UserRow};
-use crate::sync::{Syncer, TakenOff};
+use crate::queue::{FORGET, Job, Lane, LeaseRequest, QueueError, Settlement, State, UserRow};
+use crate::sync::{Context, Syncer, TakenOff};
 use crate::upstream::{Api, Attempt, PerApi};
 use crate::user::UserId;
-use crate::worker::FORGET;
+use crate::worker::Hand;
 
 /// What is to be said of somebody who was forgotten, after who it is.
 pub const FORGOTTEN: &str =
@@ -191,9 +191,9 @@ impl Operator {
         memory: &Memory,
         patience: &Patience,
     ) -> Result<Vec<TakenOff>, NotForgotten> {
-        let attempt = Attempt::within(self.hand.limits.deadline);
+        let context = Context::new(Attempt::within(self.hand.limits.deadline), memory.clone());
         tokio::select! {
-            taken = self.syncer.take_off(user, memory, &attempt) => {
+            taken = self.syncer.take_off(user, &context) => {
                 taken.map_err(|error| NotForgotten::Tags(error.message))
             }
             () = patience.stop.cancelled() => Err(NotForgotten::Stopped),
@@ -207,11 +207,11 @@ impl Operator {
         row: Option<&UserRow>,
         patience: &Patience,
     ) -> Result<(Job, Vec<TakenOff>), NotForgotten> {
-        let attempt = self.hand.attempt(&job);
+        let context = self.hand.context(&job);
         let taken = tokio::select! {
-            taken = self.syncer.take_off(&job.user, &job.memory, &attempt) => taken,
+            taken = self.syncer.take_off(&job.user, &context) => taken,
             () = patience.stop.cancelled() => {
-                self.give_back(job, row, &attempt).await;
+                self.give_back(job, row, &context).await;
                 return Err(NotForgotten::Stopped);
             }
         };
@@ -219,12 +219,12 @@ impl Operator {
             Ok(taken) => {
                 let reached: &[Api] = if taken.is_empty() { &[] } else { &Api::ALL };
                 self.hand.hear(&job, Ok(reached)).await;
-                Ok((Job { calls: attempt.calls_left(), ..job }, taken))
+                Ok((Hand::after(job, &context), taken))
             }
             Err(error) => {
                 self.hand.hear(&job, Err(&error)).await;
                 tracing::warn!(user_id = %job.user, error = error.message, "a user was not forgotten");
-                self.give_back(job, row, &attempt).await;
+                self.give_back(job, row, &context).await;
                 Err(NotForgotten::Tags(error.message))
             }
         }
@@ -232,10 +232,10 @@ impl Operator {
 
     /// Ends the lease with the row as it was: who was parked is parked, who was to be tried again later is then. Anybody else
     /// is due, as after any sync that was cut off.
-    async fn give_back(&self, job: Job, row: Option<&UserRow>, attempt: &Attempt) {
-        let before = row.filter(|_| !attempt.is_writing()).and_then(as_before);
-        let Some(settlement) = before else { return self.hand.cut_off(job, attempt).await };
-        let job = Job { calls: attempt.calls_left(), ..job };
+    async fn give_back(&self, job: Job, row: Option<&UserRow>, context: &Context) {
+        let before = row.filter(|_| !context.attempt.is_writing()).and_then(as_before);
+        let Some(settlement) = before else { return self.hand.cut_off(job, context).await };
+        let job = Hand::after(job, context);
         if let Err(error) = self.queue().settle(&job, settlement, None).await {
             tracing::error!(user_id = %job.user, %error, "cannot give a user back; the lease runs out by itself");
         }

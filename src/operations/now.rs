@@ -7,12 +7,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::{FORGOTTEN, Operator};
 use crate::clock::Millis;
-use crate::queue::{Job, Lane, LeaseRequest, QueueError, UserLease};
+use crate::queue::{AGAIN, Job, Lane, LeaseRequest, QueueError, UserLease};
 use crate::sync::Manner;
 use crate::upstream::Api;
 use crate::upstream::rest::Admission;
 use crate::user::UserId;
-use crate::worker::{AGAIN, Ended};
+use crate::worker::Ended;
 
 /// What the history tells as the cause.
 const CAUSE: &str = "sync";
@@ -163,13 +163,13 @@ impl Operator {
         let job = self.lease(&request, patience).await?;
         self.hand.learn().await; // whether tags are kept
         tracing::info!(user_id = %user, "an operator has asked for a sync");
-        let attempt = self.hand.attempt(&job);
+        let context = self.hand.context(&job);
         let syncer = self.syncer.in_manner(manner);
-        let work = syncer.sync(user, &job.memory, &attempt);
+        let work = syncer.sync(user, &context);
         let ended = tokio::select! {
-            ended = self.hand.carry_out(job.clone(), attempt.clone(), work) => ended,
+            ended = self.hand.carry_out(job.clone(), context.clone(), work) => ended,
             () = patience.stop.cancelled() => {
-                self.hand.cut_off(job, &attempt).await;
+                self.hand.cut_off(job, &context).await;
                 return Err(NotSynced::Stopped);
             }
         };

@@ -12,7 +12,7 @@ use crate::merge::Membership;
 use crate::merge::why::{Custom, Field, List, Tag};
 use crate::personal::Personal;
 use crate::sesamy::models::Profile;
-use crate::sync::{Decision, Known, OldContact, OldFate, Reason, SyncError, Syncer};
+use crate::sync::{Context, Decision, Known, OldContact, OldFate, Reason, SyncError, Syncer};
 use crate::tags;
 use crate::upstream::{Attempt, Call};
 use crate::user::UserId;
@@ -142,7 +142,8 @@ pub async fn preview(
     memory: &Memory,
     attempt: &Attempt,
 ) -> Result<Preview, SyncError> {
-    syncer.decide(user, memory, attempt, Known::default()).await.map(|decision| Preview::from(&decision))
+    let context = Context::new(attempt.clone(), memory.clone());
+    syncer.decide(user, &context, Known::default()).await.map(|decision| Preview::from(&decision))
 }
 
 impl From<&Decision> for Preview {

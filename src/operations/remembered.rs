@@ -106,7 +106,7 @@ mod tests {
             ),
         ] {
             let email = Some(Personal::new("kari@example.com"));
-            let memory = Memory { email, contact, has_left: true, missing_since: None };
+            let memory = Memory { email, contact, has_left: true, ..Memory::default() };
             let facts = Remembered::from(&memory).facts();
             assert_eq!(facts[0], ("address", "kari@example.com".to_owned()));
             assert_eq!((facts[1].0, facts[1].1.as_str(), facts[2].0), ("contact seen", told, "has left"));

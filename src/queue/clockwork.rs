@@ -9,11 +9,6 @@ use serde::Serialize;
 
 use crate::clock::Millis;
 
-/// The cause of a sync whose time had come: access ends, or a second look is due. It creates and subscribes nobody.
-pub const EXPIRY: &str = "expiry";
-/// The cause of a sync that a round has asked for. It creates and subscribes nobody.
-pub const DRIFT: &str = "drift";
-
 /// The most rows that one tick makes due of either kind, each in a transaction of its own that no event waits in.
 pub(super) const TICK_STEP: usize = 500;
 /// A round adds nobody while so many of the background lane are due: it must never grow faster than it is worked off.

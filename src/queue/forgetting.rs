@@ -7,6 +7,8 @@ use std::fmt;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
+use crate::memory::ContactKeys;
+
 /// The one connection that there is; a part of each hash, so that another's would differ.
 const CONNECTION: &[u8] = b"default";
 
@@ -19,6 +21,11 @@ impl ForgettingKey {
     pub(super) fn new(bytes: &[u8]) -> Option<Self> {
         // A key of any length is taken.
         Hmac::new_from_slice(bytes).ok().filter(|_| !bytes.is_empty()).map(Self)
+    }
+
+    /// The keys of contacts on the list of this name, which have the same secret.
+    pub(super) fn contact_keys(&self, list: String) -> ContactKeys {
+        ContactKeys::new(self.0.clone(), list)
     }
 
     /// What is kept of `user`: HMAC-SHA256 of the connection, a zero byte and the id.

@@ -36,6 +36,9 @@ pub struct Job {
     pub is_probe: bool,
     /// What the row remembers of the user.
     pub memory: Memory,
+    /// What the row is to remember in its place where the lease ends otherwise than by [`Settlement::Done`], as whoever
+    /// settles knows it; none: nothing new.
+    pub learned: Option<Box<Memory>>,
 }
 
 /// How many users a worker has room for.

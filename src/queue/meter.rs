@@ -4,7 +4,8 @@ use futures_util::future::BoxFuture;
 
 use super::command::{Answer, Command};
 use super::{Lane, Queue};
-use crate::sync::Owners;
+use crate::memory::{ContactKeys, SeenByOthers};
+use crate::sync::AddressIndex;
 use crate::upstream::{Api, Meter, Turn};
 use crate::user::UserId;
 
@@ -33,20 +34,26 @@ impl Meter for LaneMeter {
     }
 }
 
-impl Owners for Queue {
+impl AddressIndex for Queue {
     fn is_anothers<'a>(&'a self, user: &'a UserId, address: &'a str) -> BoxFuture<'a, Result<bool, String>> {
         Box::pin(
             async move { Self::is_anothers(self, user, address).await.map_err(|error| error.to_string()) },
         )
     }
 
-    fn has_been_seen<'a>(
+    fn seen_by_others<'a>(
         &'a self,
         user: &'a UserId,
         address: &'a str,
-    ) -> BoxFuture<'a, Result<bool, String>> {
-        Box::pin(
-            async move { Self::has_been_seen(self, user, address).await.map_err(|error| error.to_string()) },
-        )
+        list: &'a str,
+    ) -> BoxFuture<'a, Result<SeenByOthers, String>> {
+        Box::pin(async move {
+            let seen = Self::seen_by_others(self, user, address, list).await;
+            seen.map_err(|error| error.to_string())
+        })
+    }
+
+    fn contact_keys(&self, list: String) -> ContactKeys {
+        Self::contact_keys(self, list)
     }
 }

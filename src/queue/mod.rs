@@ -19,6 +19,7 @@
 //! in milliseconds.
 
 mod apis;
+mod cause;
 mod clockwork;
 mod command;
 mod error;
@@ -41,12 +42,14 @@ use std::time::Duration;
 use tokio::sync::{Mutex, oneshot, watch};
 
 use crate::clock::{Clock, Millis};
+use crate::memory::{ContactKeys, SeenByOthers};
 use crate::upstream::Api;
 use crate::upstream::rest::Change;
 use crate::user::UserId;
 
 pub use apis::Rates;
-pub use clockwork::{DRIFT, EXPIRY, Round, Tick, Ticked};
+pub use cause::{AGAIN, DRIFT, EXISTING_ONLY, EXPIRY, FORGET, RESTRICTED};
+pub use clockwork::{Round, Tick, Ticked};
 use command::{Answer, Command, Ends, News, Push};
 pub use error::{Damage, OpenError, QueueError};
 pub use history::{Entry, HistoryRow, MinuteCount};
@@ -401,12 +404,24 @@ impl Queue {
         self.0.reader.is_anothers(user, address).await
     }
 
-    /// Whether the row of anybody but `user` remembers `address`, letter case aside, and that Mailmojo had its contact.
+    /// What the rows of everybody but `user` remember of the contact of `address`, letter case aside, on the list of this
+    /// name.
     ///
     /// # Errors
     /// The store could not be read.
-    pub async fn has_been_seen(&self, user: &UserId, address: &str) -> Result<bool, QueueError> {
-        self.0.reader.has_been_seen(user, address).await
+    pub async fn seen_by_others(
+        &self,
+        user: &UserId,
+        address: &str,
+        list: &str,
+    ) -> Result<SeenByOthers, QueueError> {
+        self.0.reader.seen_by_others(user, address, list).await
+    }
+
+    /// The keys by which this store remembers contacts of earlier addresses, on the list of this name.
+    #[must_use]
+    pub fn contact_keys(&self, list: String) -> ContactKeys {
+        self.0.reader.contact_keys(list)
     }
 
     /// How far the last round has come; none where there was none.

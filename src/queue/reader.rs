@@ -5,6 +5,7 @@ use super::{
     postgres, sqlite,
 };
 use crate::clock::Millis;
+use crate::memory::{ContactKeys, SeenByOthers};
 use crate::user::UserId;
 
 #[derive(Debug, Clone)]
@@ -77,10 +78,22 @@ impl Reader {
         }
     }
 
-    pub(super) async fn has_been_seen(&self, user: &UserId, address: &str) -> Result<bool, QueueError> {
+    pub(super) async fn seen_by_others(
+        &self,
+        user: &UserId,
+        address: &str,
+        list: &str,
+    ) -> Result<SeenByOthers, QueueError> {
         match self {
-            Self::Sqlite(reader) => reader.has_been_seen(user, address).await,
-            Self::Postgres(reader) => reader.has_been_seen(user, address).await,
+            Self::Sqlite(reader) => reader.seen_by_others(user, address, list).await,
+            Self::Postgres(reader) => reader.seen_by_others(user, address, list).await,
+        }
+    }
+
+    pub(super) fn contact_keys(&self, list: String) -> ContactKeys {
+        match self {
+            Self::Sqlite(reader) => reader.contact_keys(list),
+            Self::Postgres(reader) => reader.contact_keys(list),
         }
     }
 

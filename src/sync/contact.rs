@@ -1,8 +1,8 @@
 //! Step 3: the contact as it is now, and its place on the list.
 
-use super::Syncer;
+use super::{Context, Syncer};
 use crate::mailmojo::models::{Contact, same_address};
-use crate::merge::Membership;
+use crate::merge::{Membership, consent};
 use crate::personal::Mask;
 use crate::upstream::{Attempt, Failure};
 
@@ -33,9 +33,10 @@ impl Syncer {
     pub(super) async fn find_contact(
         &self,
         email: &str,
-        attempt: &Attempt,
+        context: &Context,
         mask: &mut Mask,
     ) -> Result<Option<Found>, Failure> {
+        let attempt = &context.attempt;
         let lower = email.to_lowercase();
         let mut asked = email;
         let mut contact = self.mailmojo.contact(asked, attempt).await?;
@@ -46,7 +47,22 @@ impl Syncer {
         let Some(contact) = contact else { return Ok(None) };
         contact.mask_into(mask);
         let membership = self.membership(asked, &contact, attempt).await?;
+        context.saw(email, &self.keys, |before| consent::seen(before, &contact, &membership));
         Ok(Some(Found { email: asked.to_owned(), contact, membership }))
+    }
+
+    /// Reads the contact once more where the first answer left out a field that `data` would write: it may have been a sparse
+    /// answer. What is left out again counts as none.
+    pub(super) async fn fill_gaps(
+        &self,
+        found: &mut Found,
+        attempt: &Attempt,
+        mask: &mut Mask,
+    ) -> Result<(), Failure> {
+        let fuller = self.mailmojo.contact_again(&found.email, attempt).await?;
+        fuller.mask_into(mask);
+        found.contact.fill_from(fuller);
+        Ok(())
     }
 
     /// The contact's place on our list. Where the contact's answer says nothing of lists at all, the list is asked.

@@ -10,13 +10,13 @@ use super::former::Former;
 use super::missing::{self, Look};
 use super::outcome::{Outcome, Reason, Report, SyncError};
 use super::source::{Nobody, Source};
-use super::{Manner, Syncer};
+use super::{Context, Manner, Syncer};
 use crate::clock::Millis;
 use crate::memory::Memory;
-use crate::merge::leaving::{self, Barrier, has_moved};
+use crate::merge::consent::{self, Block, has_moved};
 use crate::merge::{self, Plan};
 use crate::personal::Mask;
-use crate::upstream::{Api, Attempt, Failure};
+use crate::upstream::{Api, Failure};
 use crate::user::UserId;
 
 /// All that was read of a user who has an address.
@@ -41,29 +41,37 @@ impl Syncer {
         !source.is_whole && (has_moved(memory, &source.email) || may_lack())
     }
 
-    /// The decision that follows from what was `gathered`; the queue alone may be asked something more.
+    /// The decision that follows from what was `gathered`. The queue may be asked something more, and Mailmojo for what its
+    /// first answer left out.
     pub(super) async fn decide_by(
         &self,
         user: &UserId,
         memory: &Memory,
+        context: &Context,
         mut gathered: Gathered,
-        mask: Mask,
+        mask: &mut Mask,
     ) -> Result<Decision, Failure> {
-        if self.manner == Manner::Round && gathered.found.is_none() && gathered.former.is_some() {
-            // Until an ordinary sync makes the new contact, the old one is the user's, and is kept in step.
+        if !self.options.rules.create_contacts && gathered.found.is_none() && gathered.former.is_some() {
+            // Nobody makes the new contact in this sync, so the old one is the user's only one: it is kept in step.
             gathered.found = gathered.former.take().and_then(Former::into_own);
             let (Some(_), Some(before)) = (&gathered.found, &memory.email) else {
                 let profile = Some(gathered.source.profile);
                 let nobody = Nobody { reason: Reason::NotInMailmojo, profile, asked: true };
-                return Ok(self.skip(user, memory, nobody, mask));
+                return Ok(self.skip(user, context, nobody, mask.clone()));
             };
             before.as_str().clone_into(&mut gathered.source.email);
         }
-        let barrier = self.barrier(user, memory, &gathered).await?;
-        if self.manner == Manner::Round && self.takes_from_another(user, &gathered, barrier).await? {
-            return Ok(self.keeping_tags().decided(user, memory, gathered, barrier, mask));
+        let block = self.block(user, memory, &gathered).await?;
+        if let Some(found) = &mut gathered.found {
+            let plan = self.plan(&gathered.source, Some(found), block);
+            if plan.change().is_some_and(|change| !found.contact.has_keys_of(&change.data)) {
+                self.fill_gaps(found, &context.attempt, mask).await?;
+            }
         }
-        Ok(self.decided(user, memory, gathered, barrier, mask))
+        if self.manner == Manner::Round && self.takes_from_another(user, &gathered, block).await? {
+            return Ok(self.keeping_tags().decided(user, context, gathered, block, mask.clone()));
+        }
+        Ok(self.decided(user, context, gathered, block, mask.clone()))
     }
 
     /// Whether a tag would go from a contact that another user is remembered by too: of two users with one address, each
@@ -72,35 +80,33 @@ impl Syncer {
         &self,
         user: &UserId,
         gathered: &Gathered,
-        barrier: Option<Barrier>,
+        block: Option<Block>,
     ) -> Result<bool, Failure> {
-        let plan = self.plan(&gathered.source, gathered.found.as_ref(), barrier);
+        let plan = self.plan(&gathered.source, gathered.found.as_ref(), block);
         let takes_away = plan.change().is_some_and(|change| !change.tags_removed.is_empty());
         Ok(takes_away && self.is_remembered_of_another(user, &gathered.source.email).await?)
     }
 
-    pub(super) fn plan(&self, source: &Source, found: Option<&Found>, barrier: Option<Barrier>) -> Plan {
-        merge::plan(&source.person, &source.tags, found.map(Found::there), barrier, &self.options.rules)
+    pub(super) fn plan(&self, source: &Source, found: Option<&Found>, block: Option<Block>) -> Plan {
+        merge::plan(&source.person, &source.tags, found.map(Found::there), block, &self.options.rules)
     }
 
-    async fn barrier(
+    async fn block(
         &self,
         user: &UserId,
         memory: &Memory,
         gathered: &Gathered,
-    ) -> Result<Option<Barrier>, Failure> {
+    ) -> Result<Option<Block>, Failure> {
         if self.manner == Manner::Again {
             return Ok(None);
         }
         let Gathered { source, former, found } = gathered;
-        let barrier =
-            leaving::barrier(memory, former.as_ref().map(Former::as_old), found.as_ref().map(Found::there));
-        let would_create = barrier.is_none() && found.is_none() && self.options.rules.create_contacts;
-        if would_create && self.has_been_seen(user, &source.email).await? {
-            // It was there as another user's: to make it again for this one would be to make it again all the same.
-            return Ok(Some(Barrier::RemovedInMailmojo));
-        }
-        Ok(barrier)
+        let (old, now) = (former.as_ref().map(Former::as_old), found.as_ref().map(Found::there));
+        // Another user's row may know more of the contact than this one's: it was the same contact.
+        let would_put_on_list =
+            matches!(self.plan(source, found.as_ref(), None), Plan::Create(_) | Plan::Subscribe(_));
+        let others = if would_put_on_list { self.seen_by_others(user, &source.email).await? } else { None };
+        Ok(consent::block(memory, &source.email, old, now, others.as_ref(), &self.keys))
     }
 
     /// A user whom Sesamy does not know, or who has nothing to bring in step.
@@ -109,26 +115,32 @@ impl Syncer {
         user: &UserId,
         memory: &Memory,
         nobody: Nobody,
-        attempt: &Attempt,
+        context: &Context,
         mut mask: Mask,
     ) -> Result<Decision, SyncError> {
-        // Whoever had an address and has none any more is as one whom Sesamy does not know: an account may be emptied rather
-        // than deleted.
-        let is_emptied = nobody.reason == Reason::NoEmail && memory.email.is_some();
-        if nobody.reason != Reason::UserNotFound && !is_emptied {
-            return Ok(self.skip(user, memory, nobody, mask));
+        // A user who had an address and has no usable one now (no e-mail, not an address, a guest) is like one whom Sesamy does
+        // not know: an account may be emptied rather than deleted, and nobody would keep its old contact in step.
+        if nobody.reason != Reason::UserNotFound && memory.email.is_none() {
+            return Ok(self.skip(user, context, nobody, mask));
         }
         let now = self.clock.now();
         let missing = missing::missing(memory, now);
-        let mut decision = self.skip(user, memory, nobody, Mask::default());
+        let mut decision = self.skip(user, context, nobody, Mask::default());
         match missing::look(&missing, now) {
             Look::None => decision.report.memory = missing,
             Look::At(then) => (decision.report.memory, decision.report.changes_at) = (missing, Some(then)),
             Look::Confirmed(email) => {
-                let former = self.former(user, email, attempt, &mut mask).await;
+                let former = self.former(user, email, context, &mut mask).await;
                 let former = former
                     .map_err(|failure| SyncError::of(user, &failure, &mask, &[Api::Sesamy, Api::Mailmojo]))?;
-                decision.report.gone(&former, &missing, self.options.dry_run);
+                decision.report.gone(&former, self.options.dry_run);
+                decision.report.memory = if decision.report.held_back {
+                    missing
+                } else {
+                    let missing_since = missing.missing_since;
+                    let seen = Memory { missing_since, ..context.memory().at_list_of(&self.keys) };
+                    consent::remembered_of_gone(memory, seen, former.as_old(), &self.keys)
+                };
                 decision.former = Some(Box::new(former));
             }
         }
@@ -136,24 +148,24 @@ impl Syncer {
         Ok(decision)
     }
 
-    fn skip(&self, user: &UserId, memory: &Memory, nobody: Nobody, mask: Mask) -> Decision {
+    fn skip(&self, user: &UserId, context: &Context, nobody: Nobody, mask: Mask) -> Decision {
         let reached: &[Api] = if nobody.asked { &[Api::Sesamy] } else { &[] };
         let mut report = Report::new(Outcome::Skipped(nobody.reason), reached);
-        report.memory = Memory { missing_since: None, ..memory.clone() };
+        report.memory = Memory { missing_since: None, ..context.memory() };
         let case = Case::Skipped(nobody.profile.map(Box::new));
-        Decision { user: user.clone(), report, case, former: None, before: memory.clone(), mask }
+        Decision { user: user.clone(), report, case, former: None, before: context.memory(), mask }
     }
 
     fn decided(
         &self,
         user: &UserId,
-        memory: &Memory,
+        context: &Context,
         gathered: Gathered,
-        barrier: Option<Barrier>,
+        block: Option<Block>,
         mask: Mask,
     ) -> Decision {
         let Gathered { source, former, found } = gathered;
-        let plan = self.plan(&source, found.as_ref(), barrier);
+        let plan = self.plan(&source, found.as_ref(), block);
         let there = found.as_ref().map(Found::there);
         let reached = [source.reached(), &[Api::Mailmojo]].concat();
         let mut report = Report::new(Outcome::of(&plan), &reached);
@@ -162,7 +174,8 @@ impl Syncer {
         if let Some(change) = plan.change() {
             report = report.with_change(change);
         }
-        report.memory = leaving::remembered(memory, &source.email, barrier, there);
+        let seen = context.memory().at_list_of(&self.keys);
+        report.memory = consent::remembered(seen.clone(), &source.email, block, there, &self.keys);
         if there.is_some() || plan.change().is_some() {
             report.changes_at = source.changes_at.and_then(shortly_after);
         }
@@ -170,12 +183,12 @@ impl Syncer {
         report.held_back = self.options.dry_run && report.writes(&plan, former.as_ref());
         if report.held_back && former.is_some() {
             // The old contact still has our tags: the address that it is found by must not be forgotten.
-            report.memory = Memory { missing_since: None, ..memory.clone() };
+            report.memory = Memory { missing_since: None, ..seen.clone() };
         }
         let write = self.first_write(&source, found.as_ref(), &plan);
-        let decided = Decided::explained(source, found, barrier, plan, write, &self.options.rules);
+        let decided = Decided::explained(source, found, block, plan, write, &self.options.rules);
         let (case, former) = (Case::Decided(Box::new(decided)), former.map(Box::new));
-        Decision { user: user.clone(), report, case, former, before: memory.clone(), mask }
+        Decision { user: user.clone(), report, case, former, before: seen, mask }
     }
 
     pub(super) fn first_write(&self, source: &Source, found: Option<&Found>, plan: &Plan) -> Option<Write> {

@@ -9,7 +9,7 @@ use super::outcome::{Outcome, Reason, Report};
 use super::source::Source;
 use crate::mailmojo::models::{Contact, ContactData};
 use crate::memory::Memory;
-use crate::merge::leaving::Barrier;
+use crate::merge::consent::Block;
 use crate::merge::why::{self, Explanation};
 use crate::merge::{Membership, Plan, Rules};
 use crate::personal::Mask;
@@ -25,7 +25,7 @@ pub struct Decision {
     pub(super) case: Case,
     /// Of the address that the user has no more, where there is one.
     pub(super) former: Option<Box<Former>>,
-    /// What was remembered of the user.
+    /// What was remembered of the user, and what this sync has seen.
     pub(super) before: Memory,
     pub(super) mask: Mask,
 }
@@ -40,7 +40,7 @@ pub(super) enum Case {
 pub(super) struct Decided {
     pub(super) source: Source,
     pub(super) found: Option<Found>,
-    pub(super) barrier: Option<Barrier>,
+    pub(super) block: Option<Block>,
     pub(super) plan: Plan,
     pub(super) write: Option<Write>,
     pub(super) explanation: Explanation,
@@ -156,13 +156,13 @@ impl Decided {
     pub(super) fn explained(
         source: Source,
         found: Option<Found>,
-        barrier: Option<Barrier>,
+        block: Option<Block>,
         plan: Plan,
         write: Option<Write>,
         rules: &Rules,
     ) -> Self {
         let there = found.as_ref().map(Found::there);
-        let explanation = why::explain(&source.person, &source.reasons, there, barrier, rules);
-        Self { source, found, barrier, plan, write, explanation }
+        let explanation = why::explain(&source.person, &source.reasons, there, block, rules);
+        Self { source, found, block, plan, write, explanation }
     }
 }

@@ -9,45 +9,61 @@ use std::fmt;
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 
-use super::Syncer;
 use super::contact::Found;
 use super::decision::Write;
 use super::source::Source;
+use super::{Context, Syncer};
 use crate::mailmojo::models::ContactData;
-use crate::memory::Memory;
-use crate::merge::leaving::{Old, has_moved};
+use crate::memory::{ContactKeys, Memory, Seen, SeenByOthers};
+use crate::merge::consent::{Old, has_moved};
 use crate::personal::{Mask, Personal};
 use crate::tags;
 use crate::upstream::{Api, Attempt, Call, Class, Failure};
 use crate::user::UserId;
 
-/// Who knows which address is remembered of whom.
-pub trait Owners: fmt::Debug + Send + Sync {
+/// What the queue remembers of an address, whoever's it is.
+pub trait AddressIndex: fmt::Debug + Send + Sync {
     /// Whether `address` is remembered of anybody but `user`.
     ///
     /// # Errors
-    /// Why that cannot be told, for people.
+    /// Why that is not known, for people.
     fn is_anothers<'a>(&'a self, user: &'a UserId, address: &'a str) -> BoxFuture<'a, Result<bool, String>>;
 
-    /// Whether anybody but `user` is remembered to have had a contact of `address`.
+    /// What other users' rows remember of the contact of `address`, on the list of this name.
     ///
     /// # Errors
-    /// Why that cannot be told, for people.
-    fn has_been_seen<'a>(&'a self, user: &'a UserId, address: &'a str)
-    -> BoxFuture<'a, Result<bool, String>>;
+    /// Why that is not known, for people.
+    fn seen_by_others<'a>(
+        &'a self,
+        user: &'a UserId,
+        address: &'a str,
+        list: &'a str,
+    ) -> BoxFuture<'a, Result<SeenByOthers, String>>;
+
+    /// The keys of contacts on the list of this name.
+    fn contact_keys(&self, list: String) -> ContactKeys;
 }
 
-/// Nobody is remembered: there is no queue.
+/// Nobody else is known: there is no queue.
 #[derive(Debug, Clone, Copy)]
-pub struct NoOwners;
+pub struct NoOtherUsers;
 
-impl Owners for NoOwners {
+impl AddressIndex for NoOtherUsers {
     fn is_anothers<'a>(&'a self, _: &'a UserId, _: &'a str) -> BoxFuture<'a, Result<bool, String>> {
         Box::pin(async { Ok(false) })
     }
 
-    fn has_been_seen<'a>(&'a self, _: &'a UserId, _: &'a str) -> BoxFuture<'a, Result<bool, String>> {
-        Box::pin(async { Ok(false) })
+    fn seen_by_others<'a>(
+        &'a self,
+        _: &'a UserId,
+        _: &'a str,
+        _: &'a str,
+    ) -> BoxFuture<'a, Result<SeenByOthers, String>> {
+        Box::pin(async { Ok(SeenByOthers::default()) })
+    }
+
+    fn contact_keys(&self, list: String) -> ContactKeys {
+        ContactKeys::without_store(list)
     }
 }
 
@@ -118,13 +134,9 @@ impl Former {
         OldContact { address: &self.address, fate, tags_removed: &self.tags, request }
     }
 
-    /// The same, as the rules about leaving see it.
+    /// The same, as the rules of consent see it.
     pub(super) fn as_old(&self) -> Old<'_> {
-        match &self.found {
-            _ if self.is_anothers => Old::Anothers,
-            Some(found) => Old::There(&found.contact, &found.membership),
-            None => Old::Gone,
-        }
+        Old { present: self.found.as_ref().map(Found::there), is_own: !self.is_anothers }
     }
 }
 
@@ -136,12 +148,12 @@ impl Syncer {
         user: &UserId,
         memory: &Memory,
         source: &Source,
-        attempt: &Attempt,
+        context: &Context,
         mask: &mut Mask,
     ) -> Result<Option<Former>, Failure> {
         match &memory.email {
             Some(before) if source.is_whole && has_moved(memory, &source.email) => {
-                self.former(user, before.as_str(), attempt, mask).await.map(Some)
+                self.former(user, before.as_str(), context, mask).await.map(Some)
             }
             _ => Ok(None),
         }
@@ -152,11 +164,11 @@ impl Syncer {
         &self,
         user: &UserId,
         address: &str,
-        attempt: &Attempt,
+        context: &Context,
         mask: &mut Mask,
     ) -> Result<Former, Failure> {
-        let is_anothers = self.is_anothers(user, address, attempt).await?;
-        let found = self.find_contact(address, attempt, mask).await?;
+        let is_anothers = self.is_anothers(user, address, &context.attempt).await?;
+        let found = self.find_contact(address, context, mask).await?;
         let present = found.iter().flat_map(|found| found.contact.tags.iter().flatten());
         let (ours, own): (Vec<String>, Vec<String>) = present.cloned().partition(|tag| tags::is_ours(tag));
         let (mut write, mut tags) = (None, Vec::new());
@@ -177,12 +189,14 @@ impl Syncer {
         user: &UserId,
         address: &str,
     ) -> Result<bool, Failure> {
-        self.owners.is_anothers(user, address).await.map_err(cannot_be_told)
+        self.addresses.is_anothers(user, address).await.map_err(queue_failed)
     }
 
-    /// Whether another user is remembered to have had a contact of `address`.
-    pub(super) async fn has_been_seen(&self, user: &UserId, address: &str) -> Result<bool, Failure> {
-        self.owners.has_been_seen(user, address).await.map_err(cannot_be_told)
+    /// What other users' rows remember of the contact of `address`.
+    pub(super) async fn seen_by_others(&self, user: &UserId, address: &str) -> Result<Option<Seen>, Failure> {
+        let list = self.mailmojo.list_name();
+        let seen = self.addresses.seen_by_others(user, address, &list).await.map_err(queue_failed)?;
+        Ok(seen.into_seen())
     }
 
     /// Whether another user has this address: by what is remembered, and by what Sesamy finds for it.
@@ -197,6 +211,6 @@ impl Syncer {
 }
 
 /// The queue cannot be asked: as if Mailmojo had not answered, for without it there is no telling what to do there.
-fn cannot_be_told(why: String) -> Failure {
+fn queue_failed(why: String) -> Failure {
     Failure::new(Api::Mailmojo, Class::Transient, format!("whose address it is cannot be told: {why}"))
 }

@@ -40,7 +40,7 @@ impl Syncer {
     }
 
     fn without_taking_away(&self, decided: Decided, report: Report) -> (Decided, Report) {
-        let plan = self.plan(&decided.source, decided.found.as_ref(), decided.barrier);
+        let plan = self.plan(&decided.source, decided.found.as_ref(), decided.block);
         let outcome = match &plan {
             Plan::Nothing => Outcome::Skipped(Reason::Brake),
             plan => Outcome::of(plan),
@@ -79,9 +79,12 @@ impl Decision {
         }
     }
 
-    /// Whether the user is unknown to Sesamy, and has tags to lose should that be confirmed.
+    /// Whether Sesamy has no usable address for the user, who has tags to lose should that be confirmed.
     fn waits_for_a_second_look(&self) -> bool {
-        let is_unknown = matches!(self.skipped(), Some(Reason::UserNotFound | Reason::NoEmail));
+        let is_unknown = matches!(
+            self.skipped(),
+            Some(Reason::UserNotFound | Reason::NoEmail | Reason::BadEmail | Reason::Guest)
+        );
         is_unknown && self.before.email.is_some() && self.former.is_none()
     }
 

@@ -3,7 +3,7 @@
 use super::former::Former;
 use crate::clock::Millis;
 use crate::memory::Memory;
-use crate::merge::leaving::{self, Barrier};
+use crate::merge::consent::Block;
 use crate::merge::{self, NotCreated, Plan};
 use crate::personal::Mask;
 use crate::upstream::{Api, Class, Failure};
@@ -71,8 +71,8 @@ impl Outcome {
             Plan::Nothing => Self::Unchanged,
             Plan::NotCreated(why) => Self::Skipped(match why {
                 NotCreated::NotWanted => Reason::NotInMailmojo,
-                NotCreated::Barred(Barrier::LeftUnderOldAddress) => Reason::LeftUnderOldAddress,
-                NotCreated::Barred(Barrier::RemovedInMailmojo | Barrier::TakenOffTheList) => {
+                NotCreated::Blocked(Block::LeftUnderOldAddress) => Reason::LeftUnderOldAddress,
+                NotCreated::Blocked(Block::RemovedInMailmojo | Block::TakenOffTheList) => {
                     Reason::RemovedInMailmojo
                 }
             }),
@@ -154,21 +154,14 @@ impl Report {
         }
     }
 
-    /// The user is gone for good; `missing` is what was remembered.
-    pub(super) fn gone(&mut self, former: &Former, missing: &Memory, dry_run: bool) {
+    /// The user is gone for good.
+    pub(super) fn gone(&mut self, former: &Former, dry_run: bool) {
         self.reached = vec![Api::Sesamy, Api::Mailmojo];
         if former.write.is_some() {
             self.changed = vec!["tags"];
             self.tags_removed.clone_from(&former.tags);
             self.held_back = dry_run;
         }
-        self.memory = if self.held_back {
-            missing.clone()
-        } else {
-            // The one thing that outlives the address: should the user come back, leaving is leaving still.
-            let has_left = leaving::has_left(missing, former.as_old());
-            Memory { missing_since: missing.missing_since, has_left, ..Memory::default() }
-        };
     }
 
     /// Whether anything is written.

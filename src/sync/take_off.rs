@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::outcome::mask_of;
 use super::source::address;
-use super::{OldFate, SyncError, Syncer};
+use super::{Context, OldFate, SyncError, Syncer};
 use crate::mailmojo::models::same_address;
 use crate::memory::Memory;
 use crate::personal::{Mask, Personal};
@@ -37,30 +37,25 @@ impl Syncer {
         PerApi { sesamy: 2, mailmojo: 2 }
     }
 
-    /// Takes our tags off the contacts of `user`, of whom `memory` is remembered; under `sync.dry_run` only looks. One answer
+    /// Takes our tags off the contacts of `user`; under `sync.dry_run` only looks. One answer
     /// for each address that is known: none, one or two.
     ///
     /// # Errors
     /// [`SyncError`]; what was taken off by then stays off, and to do it again is right.
-    pub async fn take_off(
-        &self,
-        user: &UserId,
-        memory: &Memory,
-        attempt: &Attempt,
-    ) -> Result<Vec<TakenOff>, SyncError> {
+    pub async fn take_off(&self, user: &UserId, context: &Context) -> Result<Vec<TakenOff>, SyncError> {
         let mut mask = mask_of(user);
-        mask.add_personal([&memory.email]);
-        let taken = self.take_off_all(user, memory, attempt, &mut mask).await;
+        mask.add_personal([&context.before().email]);
+        let taken = self.take_off_all(user, context, &mut mask).await;
         taken.map_err(|failure| SyncError::of(user, &failure, &mask, &[]))
     }
 
     async fn take_off_all(
         &self,
         user: &UserId,
-        memory: &Memory,
-        attempt: &Attempt,
+        context: &Context,
         mask: &mut Mask,
     ) -> Result<Vec<TakenOff>, Failure> {
+        let (memory, attempt) = (context.before(), &context.attempt);
         let mut addresses: Vec<Personal> = memory.email.iter().cloned().collect();
         let now = self.address_now(user, memory, attempt, mask).await?;
         addresses.extend(now.filter(|now| {
@@ -69,7 +64,7 @@ impl Syncer {
         }));
         let mut taken = Vec::with_capacity(addresses.len());
         for email in addresses {
-            let former = self.former(user, email.as_str(), attempt, mask).await?;
+            let former = self.former(user, email.as_str(), context, mask).await?;
             if let Some(write) = former.write.as_ref().filter(|_| !self.options.dry_run) {
                 self.mailmojo.patch(&write.email, &write.data, attempt).await?;
             }

@@ -11,11 +11,11 @@ use serde_json::{Value, json};
 use super::*;
 use crate::clock::Millis;
 use crate::fields::Source;
-use crate::memory::Seen;
+use crate::memory::{Memory, Seen};
 use crate::merge::KeepTags;
 use crate::sandbox::{Mailmojo, Route, Sandbox, Sesamy, contact, contract, entitlement, user};
 use crate::upstream::rest::{Policy, Rest};
-use crate::upstream::{Credentials, Meter, OwnMeter, Quota, Upstream};
+use crate::upstream::{Attempt, Credentials, Meter, OwnMeter, Quota, Upstream};
 
 struct Town {
     sandbox: Sandbox,
@@ -73,14 +73,14 @@ impl Town {
         };
         let list = Mailmojo::LIST.try_into().unwrap();
         let mailmojo = mailmojo::Client::new(mailmojo, list);
-        let (sesamy, owners) = (sesamy::Client::new(sesamy), Arc::new(NoOwners));
-        let syncer = Syncer::new(sesamy, mailmojo, owners, Clock::system(), options);
+        let (sesamy, addresses) = (sesamy::Client::new(sesamy), Arc::new(NoOtherUsers));
+        let syncer = Syncer::new(sesamy, mailmojo, addresses, Clock::system(), options);
         Self { sandbox, syncer }
     }
 
     async fn decide(&self, known: Known) -> Decision {
         self.sandbox.clear_calls();
-        self.syncer.decide(&id(), &Memory::default(), &attempt(), known).await.unwrap()
+        self.syncer.decide(&id(), &context(&Memory::default()), known).await.unwrap()
     }
 
     /// How often the profile, contracts, entitlements and the contact were read for the last decision.
@@ -94,8 +94,8 @@ fn id() -> UserId {
     UserId::new("u1").unwrap()
 }
 
-fn attempt() -> Attempt {
-    Attempt::within(Duration::from_secs(60))
+fn context(memory: &Memory) -> Context {
+    Context::new(Attempt::within(Duration::from_secs(60)), memory.clone())
 }
 
 fn known(row: Value, contracts: Option<Value>) -> Known {
@@ -124,7 +124,7 @@ async fn a_decision_writes_nothing_until_it_is_written_and_then_exactly_its_requ
     let expected = decision.report().clone();
     assert!(!format!("{decision:?}").contains("kari"), "{decision:?}");
 
-    let report = town.syncer.write(decision, &attempt()).await.unwrap();
+    let report = town.syncer.write(decision, &context(&Memory::default())).await.unwrap();
     assert_eq!(report, expected);
     let sent = town.sandbox.calls_to(Route::ContactPatch);
     assert_eq!((sent[0].method.clone(), sent[0].target.clone(), sent[0].body.clone()), (method, path, body));
@@ -149,7 +149,7 @@ async fn what_is_known_is_not_read_again_and_decides_the_same() {
     assert_eq!(town.reads(), [1, 1, 1, 1]);
     let contracts = json!([{"id": "c1", "userId": "u2", "isActive": true}]);
     let wrong = known(json!({"id": "u1", "email": "kari@example.com"}), Some(contracts));
-    let error = town.syncer.decide(&id(), &Memory::default(), &attempt(), wrong).await.unwrap_err();
+    let error = town.syncer.decide(&id(), &context(&Memory::default()), wrong).await.unwrap_err();
     assert!(error.message.contains("another user"), "{error}");
 }
 
@@ -229,7 +229,7 @@ async fn existing_only_creates_and_subscribes_nobody() {
     let town = Town::with_kari().await;
     let existing_only = town.syncer.in_manner(Manner::ExistingOnly);
     let outcome = async |syncer: &Syncer| {
-        syncer.decide(&id(), &Memory::default(), &attempt(), Known::default()).await.unwrap().report().outcome
+        syncer.decide(&id(), &context(&Memory::default()), Known::default()).await.unwrap().report().outcome
     };
     assert_eq!(outcome(&existing_only).await, Outcome::Updated);
     town.sandbox.sesamy.set_field("u1", "email", "new@example.com");

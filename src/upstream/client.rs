@@ -41,6 +41,7 @@ pub struct Options {
 pub struct Upstream {
     api: Api,
     base: String,
+    origin: String,
     http: reqwest::Client,
     tokens: Tokens,
     pace: Pace,
@@ -118,6 +119,7 @@ impl Upstream {
         Ok(Self {
             api: options.rest.api(),
             base: options.base.as_str().trim_end_matches('/').to_owned(),
+            origin: options.base.origin().ascii_serialization(),
             http,
             tokens: Tokens::new(
                 options.credentials,
@@ -129,6 +131,11 @@ impl Upstream {
             rest: options.rest,
             request_timeout: options.request_timeout,
         })
+    }
+
+    /// Scheme, host and port of the API.
+    pub(crate) fn origin(&self) -> &str {
+        &self.origin
     }
 
     /// Makes one call; a second one with a new token where the first is answered 401 and the token can be renewed.

@@ -3,17 +3,8 @@
 //! A cause is kept with the user's row as an event's type is, so whoever tries again, a service after a kill among them,
 //! keeps to it. An event takes its place, and with it the restriction.
 
-use crate::queue::{DRIFT, EXPIRY};
+use crate::queue::{DRIFT, EXISTING_ONLY, EXPIRY, FORGET};
 use crate::sync::Manner;
-
-/// A backfill that creates and subscribes nobody.
-pub const EXISTING_ONLY: &str = "backfill --existing-only";
-/// An operator who wants a user back whom somebody has removed, or who has left under an older address. That holds for the
-/// sync that was asked for, and for no later try: what somebody has done in Mailmojo since then would count for nothing.
-pub const AGAIN: &str = "sync --again";
-
-/// An operator who wants a user forgotten. Where that was cut off, the user must not be put on the list by it.
-pub const FORGET: &str = "forget";
 
 /// How far a sync may go that `cause` has asked for.
 pub(super) fn manner_of(cause: &str) -> Manner {
@@ -28,6 +19,7 @@ pub(super) fn manner_of(cause: &str) -> Manner {
 mod tests {
     use super::*;
     use crate::event::EventType;
+    use crate::queue::{AGAIN, RESTRICTED};
 
     #[test]
     fn an_event_is_synced_as_the_settings_say_and_a_look_that_nobody_asked_for_creates_nobody() {
@@ -40,5 +32,8 @@ mod tests {
         assert_eq!(["expiry", "drift"].map(manner_of), [Manner::Round; 2]);
         assert_eq!([EXISTING_ONLY, FORGET].map(manner_of), [Manner::ExistingOnly; 2]);
         assert_eq!(manner_of(AGAIN), Manner::Usual, "an operator's word holds once");
+        for cause in RESTRICTED {
+            assert_ne!(manner_of(cause), Manner::Usual, "{cause}");
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::{Rests, ended, verdict};
 use crate::clock::Clock;
 use crate::queue::{Done, Entry, Job, Known, Queue, Settlement};
-use crate::sync::{Asked, Brake, Report, SyncError};
+use crate::sync::{Asked, Brake, Context, Report, SyncError};
 use crate::upstream::rest::Admission;
 use crate::upstream::{Api, Attempt};
 
@@ -57,50 +57,58 @@ impl Ended {
 }
 
 impl Hand {
-    /// The time and the calls of the sync of `job`. Its time began with the lease: where the lease's answer was late in
-    /// coming, there is less of it.
+    /// The time and the calls of the sync of `job`, and what is remembered. Its time began with the lease: where the lease's
+    /// answer was late in coming, there is less of it.
     #[must_use]
-    pub fn attempt(&self, job: &Job) -> Attempt {
+    pub fn context(&self, job: &Job) -> Context {
         let spent = self.clock.now().since(job.leased_at);
-        Attempt::within(self.limits.deadline.saturating_sub(spent)).with_calls(job.calls)
+        let attempt = Attempt::within(self.limits.deadline.saturating_sub(spent)).with_calls(job.calls);
+        Context::new(attempt, job.memory.clone())
     }
 
-    /// Runs `sync`, the sync of `job` within `attempt`, judges what came of it, logs it, and ends the lease. To be cut off
+    /// `job` as it is settled after a sync within `context`: with the calls that are left, and what the sync has seen.
+    #[must_use]
+    pub fn after(job: Job, context: &Context) -> Job {
+        let (calls, learned) = (context.attempt.calls_left(), context.learned().map(Box::new));
+        Job { calls, learned, ..job }
+    }
+
+    /// Runs `sync`, the sync of `job` within `context`, judges what came of it, logs it, and ends the lease. To be cut off
     /// only by who then ends the lease in its place.
     pub async fn carry_out(
         &self,
         job: Job,
-        attempt: Attempt,
+        context: Context,
         sync: impl Future<Output = Result<Report, SyncError>>,
     ) -> Ended {
         let started = Instant::now();
         let result = sync.await;
-        self.conclude(job, attempt, result, started.elapsed()).await
+        self.conclude(job, context, result, started.elapsed()).await
     }
 
     /// The same for a `sync` that may turn out to be somebody else's business: then it is none, and the user is due at once.
     pub async fn carry_out_or_leave(
         &self,
         job: Job,
-        attempt: Attempt,
+        context: Context,
         sync: impl Future<Output = Option<Result<Report, SyncError>>>,
     ) -> Option<Ended> {
         let started = Instant::now();
         let Some(result) = sync.await else {
-            self.cut_off(job, &attempt).await;
+            self.cut_off(job, &context).await;
             return None;
         };
-        Some(self.conclude(job, attempt, result, started.elapsed()).await)
+        Some(self.conclude(job, context, result, started.elapsed()).await)
     }
 
     async fn conclude(
         &self,
         job: Job,
-        attempt: Attempt,
+        context: Context,
         result: Result<Report, SyncError>,
         took: Duration,
     ) -> Ended {
-        if attempt.is_writing() {
+        if context.attempt.is_writing() {
             // A write that was not answered in time may still take effect: it must not meet the next one.
             tokio::time::sleep(self.limits.request_timeout).await;
         }
@@ -123,8 +131,7 @@ impl Hand {
         self.tell_others().await; // before anybody else can be leased as the next probe
         ended::tell(&job, &result, &settlement, took);
         let entry = ended::entry(&job, &result, &settlement, took);
-        let job = Job { calls: attempt.calls_left(), ..job };
-        self.settle(&job, settlement.clone(), Some(entry)).await;
+        self.settle(&Self::after(job, &context), settlement.clone(), Some(entry)).await;
         Ended { result, settlement }
     }
 
@@ -172,14 +179,14 @@ impl Hand {
 
     /// Ends the lease of a sync that was cut off: the user is due at once, or, where a write was under way, when it is over
     /// one way or the other.
-    pub async fn cut_off(&self, job: Job, attempt: &Attempt) {
-        let settlement = if attempt.is_writing() {
+    pub async fn cut_off(&self, job: Job, context: &Context) {
+        let settlement = if context.attempt.is_writing() {
             // The write may still arrive: nobody may sync this user before then.
             Settlement::Abandon { until: self.clock.now().plus(self.limits.request_timeout) }
         } else {
             Settlement::Release
         };
-        self.settle(&Job { calls: attempt.calls_left(), ..job }, settlement, None).await;
+        self.settle(&Self::after(job, context), settlement, None).await;
     }
 
     /// Whether syncs may begin: every one needs both APIs.

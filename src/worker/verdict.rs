@@ -121,6 +121,7 @@ mod tests {
             lane: Lane::Events,
             is_probe: false,
             memory: crate::memory::Memory::default(),
+            learned: None,
         }
     }
 

@@ -224,20 +224,6 @@ async fn a_dry_run_tells_of_both_contacts_and_forgets_neither() {
 }
 
 #[tokio::test]
-async fn where_nobody_is_created_the_old_contact_loses_our_tags_all_the_same() {
-    let town = kari(&[]).await;
-    let mut town = town;
-    town.service.terminate();
-    town.service.ended().await;
-    town.restart(&[("SYNC__CREATE_CONTACTS", "false")]).await;
-    moves(&town);
-    let told = town.sync_told("u1").await;
-    assert_eq!(told["reason"], "not_in_mailmojo");
-    assert_eq!(town.contact(OLD).tags, ["vip"]);
-    assert!(town.sandbox.mailmojo.contact(NEW).is_none());
-}
-
-#[tokio::test]
 async fn preview_tells_of_the_address_of_before() {
     let town = kari(&[]).await;
     moves(&town);

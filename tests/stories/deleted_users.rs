@@ -19,14 +19,20 @@ const HOUR: i64 = 3_600_000;
 const OURS: &str = "sesamy_tag_early-bird";
 const EMAIL: &str = "kari@example.com";
 
-/// Kari, in step, with a contact that has a tag of the publisher's, is deleted in Sesamy, and an event has told us so.
-async fn without_kari() -> Town {
+/// Kari, in step, with a contact that has a tag of the publisher's.
+async fn with_kari() -> Town {
     let town = Town::with(&[("SYNC__REQUEST_TIMEOUT", "1s"), ("SYNC__DEADLINE", "10s")]).await;
     town.sandbox
         .mailmojo
         .put_contact(contact(EMAIL).tags(["vip", "sesamy_made_single_purchase"]).on_list(LIST));
     town.sandbox.sesamy.put_user(user("kari").email(EMAIL).tags(["Early bird"]));
     town.sync("kari").await;
+    town
+}
+
+/// The same, and Kari is deleted in Sesamy, and an event has told us so.
+async fn without_kari() -> Town {
+    let town = with_kari().await;
     town.sandbox.sesamy.remove_user("kari");
     let told = town.sync_told("kari").await;
     assert_eq!((&told["outcome"], &told["reason"]), (&json!("skipped"), &json!("user_not_found")));
@@ -235,4 +241,52 @@ async fn an_account_that_is_emptied_is_as_one_that_is_deleted() {
     second_look_after_a_day(&mut town).await;
     assert!(!has_our_tags(&town) && !remembers_the_address(&town));
     assert_eq!(town.contact(EMAIL).tags, ["vip"]);
+}
+
+#[tokio::test]
+async fn a_user_who_has_no_usable_address_any_more_is_as_one_who_was_deleted() {
+    for (what, field, value, reason) in [
+        ("no address", "email", json!(null), "no_email"),
+        ("not an address", "email", json!("kari at example.com"), "bad_email"),
+        ("a guest", "isGuest", json!(true), "guest"),
+    ] {
+        let mut town = with_kari().await;
+        town.sandbox.sesamy.set_field("kari", field, value);
+        let told = town.sync_told("kari").await;
+        assert_eq!((&told["outcome"], &told["reason"]), (&json!("skipped"), &json!(reason)), "{what}");
+        assert!(has_our_tags(&town) && remembers_the_address(&town), "{what}: one answer proves nothing");
+        let told = second_look_after_a_day(&mut town).await;
+        assert_eq!(told["reason"], reason, "{what}");
+        assert_eq!(town.contact(EMAIL).tags, ["vip"], "{what}");
+        assert!(!remembers_the_address(&town), "{what}");
+        // Once the address is usable again, the contact is in step again.
+        town.sandbox.sesamy.put_user(user("kari").email(EMAIL).tags(["Early bird"]));
+        assert_eq!(town.sync_told("kari").await["outcome"], "updated", "{what}");
+        assert_eq!(town.contact(EMAIL).tags, ["vip", OURS], "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_deleted_user_who_had_left_while_sharing_the_address_is_not_made_under_another() {
+    for how in ["unsubscribed", "removed", "taken off the list"] {
+        let mut town = with_kari().await;
+        town.sandbox.sesamy.put_user(user("ola").email(EMAIL));
+        town.sync("ola").await;
+        match how {
+            "unsubscribed" => town.sandbox.mailmojo.unsubscribe(EMAIL, LIST),
+            "removed" => town.sandbox.mailmojo.delete(EMAIL),
+            _ => town.sandbox.mailmojo.edit(EMAIL, |it| it.associations.clear()),
+        };
+        town.sandbox.sesamy.remove_user("kari");
+        town.sync("kari").await;
+        later(&mut town, 25, &[]).await;
+        town.wait_for_queue("SELECT count(*) FROM users WHERE user_id = 'kari' AND email IS NULL", |rows| {
+            rows == 1
+        })
+        .await;
+        town.sandbox.sesamy.put_user(user("kari").email("kari@example.org").tags(["Early bird"]));
+        let told = town.sync_told("kari").await;
+        assert_eq!(told["reason"], "left_under_old_address", "{how}: {told}");
+        assert!(town.sandbox.mailmojo.contact("kari@example.org").is_none(), "{how}");
+    }
 }

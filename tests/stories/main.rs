@@ -24,6 +24,7 @@ mod chromium;
 mod commands;
 mod compose;
 mod configuration;
+mod consent;
 mod crash;
 mod credentials;
 mod custom_fields;

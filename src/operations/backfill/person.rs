@@ -6,13 +6,13 @@ use super::age::{ReadAt, TooOld};
 use super::desk::Desk;
 use crate::fields::Answer;
 use crate::memory::Memory;
-use crate::queue::{Job, Lane, LeaseRequest, UserLease};
-use crate::sync::{Decision, Known, Report, SyncError};
+use crate::queue::{EXISTING_ONLY, Job, Lane, LeaseRequest, UserLease};
+use crate::sync::{Context, Decision, Known, Report, SyncError};
 use crate::tags;
 use crate::upstream::rest::Blame;
 use crate::upstream::{Api, Attempt, Class, PerApi};
 use crate::user::UserId;
-use crate::worker::{EXISTING_ONLY, Ended};
+use crate::worker::Ended;
 
 use super::BackfillError;
 
@@ -110,19 +110,19 @@ impl Desk {
     /// Syncs the user of `job`, unless an event comes in between.
     pub(super) async fn sync(&self, job: Job, case: Case, cut: CancellationToken) -> Fate {
         let hand = &self.operator.hand;
-        let attempt = hand.attempt(&job);
-        let work = self.decide_and_write(&job, &attempt, case);
+        let context = hand.context(&job);
+        let work = self.decide_and_write(&job, &context, case);
         let fate = tokio::select! {
-            ended = hand.carry_out_or_leave(job.clone(), attempt.clone(), work) => match ended {
+            ended = hand.carry_out_or_leave(job.clone(), context.clone(), work) => match ended {
                 Some(ended) => Fate::Ended(job.user.clone(), ended),
                 None => Fate::Left(job.user.clone()),
             },
             () = cut.cancelled() => {
-                hand.cut_off(job.clone(), &attempt).await;
+                hand.cut_off(job.clone(), &context).await;
                 Fate::CutOff
             }
         };
-        self.made.used(job.calls, attempt.calls_left());
+        self.made.used(job.calls, context.attempt.calls_left());
         fate
     }
 
@@ -130,24 +130,24 @@ impl Desk {
     async fn decide_and_write(
         &self,
         job: &Job,
-        attempt: &Attempt,
+        context: &Context,
         case: Case,
     ) -> Option<Result<Report, SyncError>> {
-        let decision = match self.decide(attempt, &case, &job.memory).await {
+        let decision = match self.decide(context, &case).await {
             Ok(decision) => decision,
             Err(error) => return Some(Err(error)),
         };
         if decision.changes() && !self.is_as_leased(job).await {
             return None;
         }
-        Some(self.operator.syncer.write(decision, attempt).await)
+        Some(self.operator.syncer.write(decision, context).await)
     }
 
     /// Decides by what pages have said; where a write would follow, with what is not good enough for one read again.
-    async fn decide(&self, attempt: &Attempt, case: &Case, memory: &Memory) -> Result<Decision, SyncError> {
+    async fn decide(&self, context: &Context, case: &Case) -> Result<Decision, SyncError> {
         let Case { user, known, read_at } = case;
         let syncer = &self.operator.syncer;
-        let decision = syncer.decide(user, memory, attempt, known.clone()).await?;
+        let decision = syncer.decide(user, context, known.clone()).await?;
         let Some(read_at) = read_at.filter(|_| decision.changes()) else { return Ok(decision) };
         // A dry run writes nothing, and is right as of its pages.
         let mut again = if self.dry_run { TooOld::default() } else { read_at.too_old(self.now()) };
@@ -162,7 +162,7 @@ impl Desk {
         if again.contracts {
             known.contracts = None;
         }
-        syncer.decide(user, memory, attempt, known).await
+        syncer.decide(user, context, known).await
     }
 
     /// Whether the lease still stands and nothing has asked for a sync since. Where that cannot be told, it is not written.
@@ -193,9 +193,9 @@ impl Desk {
             if self.until_open().await.is_err() {
                 return Fate::CutOff;
             }
-            let attempt = Attempt::within(hand.limits.deadline);
+            let context = Context::new(Attempt::within(hand.limits.deadline), memory.clone());
             let decision = tokio::select! {
-                decision = self.decide(&attempt, &case, &memory) => decision,
+                decision = self.decide(&context, &case) => decision,
                 () = self.stop.leasing.cancelled() => return Fate::CutOff,
             };
             let error = match decision {

@@ -159,6 +159,7 @@ fn job(asked: Asked<'_>, standing: Standing, memory: Memory) -> Job {
         calls_taken: PerApi::default(),
         is_probe: false,
         memory,
+        learned: None,
     }
 }
 

@@ -9,7 +9,8 @@ use sqlx::postgres::PgConnection;
 use super::rounds;
 use super::statements::server_time;
 use crate::clock::Millis;
-use crate::queue::clockwork::{EXPIRY, ROUND_WAITING, Round, TICK_STEP};
+use crate::queue::EXPIRY;
+use crate::queue::clockwork::{ROUND_WAITING, Round, TICK_STEP};
 
 /// What a change that is held back no longer makes of a row; `$1` is the time. Who was not due anyhow is in the lane of
 /// retries: they may be many, and events go first.

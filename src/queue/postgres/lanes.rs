@@ -128,6 +128,7 @@ fn job(row: &PgRow) -> sqlx::Result<Result<(i64, Job), (String, String)>> {
         calls_taken: PerApi::default(),
         is_probe: false,
         memory: memory::read(row)?,
+        learned: None,
     };
     Ok(Ok((row.try_get(7)?, job)))
 }

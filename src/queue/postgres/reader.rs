@@ -9,6 +9,7 @@ use super::forgotten;
 use super::tries::within;
 use super::{Tuning, memory, retry, rounds, rows};
 use crate::clock::Millis;
+use crate::memory::{ContactKeys, SeenByOthers};
 use crate::queue::forgetting::ForgettingKey;
 use crate::queue::history::{minute_at, minute_of};
 use crate::queue::{
@@ -156,12 +157,17 @@ impl Reader {
         self.read(memory::is_anothers(&self.pool, user, address)).await
     }
 
-    pub(in crate::queue) async fn has_been_seen(
+    pub(in crate::queue) async fn seen_by_others(
         &self,
         user: &UserId,
         address: &str,
-    ) -> Result<bool, QueueError> {
-        self.read(memory::has_been_seen(&self.pool, user, address)).await
+        list: &str,
+    ) -> Result<SeenByOthers, QueueError> {
+        self.read(memory::seen_by_others(&self.pool, user, address, list)).await
+    }
+
+    pub(in crate::queue) fn contact_keys(&self, list: String) -> ContactKeys {
+        self.key.contact_keys(list)
     }
 
     pub(in crate::queue) async fn round(&self) -> Result<Option<Round>, QueueError> {

@@ -4,6 +4,7 @@ use sqlx::postgres::{PgConnection, PgPool};
 
 use super::statements::{server_time, storable};
 use crate::clock::Millis;
+use crate::queue::cause::retried_cause;
 use crate::queue::{Census, Retry};
 use crate::user::UserId;
 
@@ -44,7 +45,9 @@ const MAKE_DUE: &str = concat!(
         due_at = least(u.due_at, ",
     server_time!(),
     "), lane = CASE WHEN u.due_at IS NULL THEN 1 ELSE least(u.lane, 1) END,
-        event_type = 'retry', attempts = 0, failing_since = NULL, parked_at = NULL, answer = NULL
+        event_type = ",
+    retried_cause!(),
+    ", attempts = 0, failing_since = NULL, parked_at = NULL, answer = NULL
     WHERE u.connection = 'default' AND u.user_id = ANY (ARRAY(SELECT user_id FROM held)) AND ",
     can_be_made_due!()
 );

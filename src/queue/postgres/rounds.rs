@@ -12,8 +12,9 @@ use sqlx::{Connection, Row};
 use super::clockwork::Step;
 use super::reader::from_kept;
 use crate::clock::Millis;
+use crate::queue::DRIFT;
 use crate::queue::Round;
-use crate::queue::clockwork::{DRIFT, ROUND_WAITING};
+use crate::queue::clockwork::ROUND_WAITING;
 
 const READ: &str = "SELECT started_at, ended_at, users, passed FROM rounds WHERE connection = 'default'";
 

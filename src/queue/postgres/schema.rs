@@ -9,6 +9,7 @@ const STEPS: &[&str] = &[
     include_str!("../migrations/postgres/0002_apis.sql"),
     include_str!("../migrations/postgres/0003_operations.sql"),
     include_str!("../migrations/postgres/0004_truth.sql"),
+    include_str!("../migrations/postgres/0005_consent.sql"),
 ];
 
 /// The latest version that is known.

@@ -7,10 +7,10 @@ use std::collections::HashMap;
 use sqlx::Row;
 use sqlx::postgres::PgConnection;
 
-use super::memory;
+use super::memory::{self, Left};
 use super::statements::{millis, server_time, storable};
 use crate::clock::Millis;
-use crate::queue::{Done, Entry, Job, Options, Settled, Settlement};
+use crate::queue::{Entry, Job, Options, Settled, Settlement};
 
 const DONE: i16 = 0;
 const RETRY: i16 = 1;
@@ -26,10 +26,11 @@ pub(super) const SETTLE: &str = concat!(
     " AS now),
     ends AS (
         SELECT * FROM unnest($3::text[], $4::bigint[], $5::bigint[], $6::smallint[], $7::bigint[], $8::boolean[],
-                $9::text[], $10::text[], $11::text[], $12::text[], $13::boolean[], $14::text[], $15::boolean[],
-                $16::text[], $17::boolean[], $18::bigint[], $19::bigint[])
-            AS e (user_id, lease_owner, generation, kind, at, flag, error, answer, email, email_key, contact_seen,
-                contact_status, contact_on_list, contact_list_status, has_left, missing_since, changes_at)),
+                $9::text[], $10::text[], $11::boolean[], $12::text[], $13::text[], $14::boolean[], $15::text[],
+                $16::boolean[], $17::text[], $18::boolean[], $19::bigint[], $20::text[], $21::text[], $22::bigint[])
+            AS e (user_id, lease_owner, generation, kind, at, flag, error, answer, remembers, email, email_key,
+                contact_seen, contact_status, contact_on_list, contact_list_status, has_left, missing_since,
+                contact_list, earlier_contacts, changes_at)),
     held AS MATERIALIZED (
         SELECT e.* FROM ends AS e JOIN users AS u ON u.connection = 'default' AND u.user_id = e.user_id
         ORDER BY u.user_id FOR NO KEY UPDATE OF u)
@@ -94,10 +95,10 @@ impl End<'_> {
         }
     }
 
-    fn done(&self) -> Option<&Done> {
+    fn left(&self) -> Left<'_> {
         match self.how {
-            Settlement::Done(done) => Some(done),
-            _ => None,
+            Settlement::Done(done) => Left { memory: Some(&done.memory), changes_at: done.changes_at },
+            _ => Left { memory: self.job.learned.as_deref(), changes_at: None },
         }
     }
 
@@ -143,8 +144,8 @@ pub(super) async fn settle(
         .bind(each().map(End::flag).collect::<Vec<_>>())
         .bind(each().map(End::error).collect::<Vec<_>>())
         .bind(each().map(End::answer).collect::<Vec<_>>());
-    let done: Vec<_> = each().map(End::done).collect();
-    let rows = memory::bind(ended, &done).fetch_all(connection).await?;
+    let left: Vec<_> = each().map(End::left).collect();
+    let rows = memory::bind(ended, &left).fetch_all(connection).await?;
     let (mut came, mut at) = (HashMap::with_capacity(rows.len()), Millis(0)); // without a row there is nothing to tell
     for row in &rows {
         came.insert(row.try_get::<String, _>(0)?, row.try_get::<bool, _>(1)?);

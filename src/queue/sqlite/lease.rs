@@ -237,6 +237,7 @@ impl Lessor<'_> {
             calls_taken: PerApi::default(),
             is_probe: false,
             memory,
+            learned: None,
         }
     }
 }

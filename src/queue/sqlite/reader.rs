@@ -10,7 +10,7 @@ use rusqlite::{Connection, OpenFlags, Transaction};
 use super::open::Place;
 use super::{forget, retry, round};
 use crate::clock::Millis;
-use crate::memory::address_key;
+use crate::memory::{ContactKeys, SeenByOthers, address_key};
 use crate::queue::forgetting::ForgettingKey;
 use crate::queue::{
     Census, Filter, HistoryRow, MinuteCount, ParkedGroup, Progress, QueueError, Retry, Round, State, UserRow,
@@ -103,14 +103,19 @@ impl Reader {
         self.ask(move |store| rows::is_anothers(store, &user, &key)).await
     }
 
-    pub(in crate::queue) async fn has_been_seen(
+    pub(in crate::queue) async fn seen_by_others(
         &self,
         user: &UserId,
         address: &str,
-    ) -> Result<bool, QueueError> {
-        let Some(key) = address_key(address) else { return Ok(false) };
-        let user = user.clone();
-        self.ask(move |store| rows::has_been_seen(store, &user, &key)).await
+        list: &str,
+    ) -> Result<SeenByOthers, QueueError> {
+        let Some(key) = address_key(address) else { return Ok(SeenByOthers::default()) };
+        let (user, list) = (user.clone(), list.to_owned());
+        self.ask(move |store| rows::seen_by_others(store, &user, &key, &list)).await
+    }
+
+    pub(in crate::queue) fn contact_keys(&self, list: String) -> ContactKeys {
+        self.forgetting.contact_keys(list)
     }
 
     pub(in crate::queue) async fn round(&self) -> Result<Option<Round>, QueueError> {

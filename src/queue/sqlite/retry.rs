@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use rusqlite::{Connection, Transaction, params};
 
 use crate::clock::Millis;
+use crate::queue::cause::retried_cause;
 use crate::queue::{Census, Retry};
 
 /// A user who is parked, or waits for a next try. Whoever is held is being synced, or due anyhow where the lease has ended.
@@ -22,11 +23,14 @@ pub(super) const WITH_REASON: &str = "users INDEXED BY users_parked WHERE parked
     AND (instr(lower(error), ?1) > 0 OR instr(lower(answer), ?1) > 0)";
 
 /// Due at `?2`. Whoever is due in the first lane stays in it; all others are in the lane of retries.
-pub(super) const MAKE_DUE: &str = "
-    UPDATE users SET lane = iif(due_at IS NULL, 1, min(lane, 1)), due_at = min(coalesce(due_at, ?2), ?2),
-        event_type = 'retry', attempts = 0, failing_since = NULL, parked_at = NULL, answer = NULL
+pub(super) const MAKE_DUE: &str = concat!(
+    "UPDATE users SET lane = iif(due_at IS NULL, 1, min(lane, 1)), due_at = min(coalesce(due_at, ?2), ?2),
+        event_type = ",
+    retried_cause!(),
+    ", attempts = 0, failing_since = NULL, parked_at = NULL, answer = NULL
     WHERE connection = 'default' AND user_id = ?1 AND lease_owner IS NULL
-        AND (due_at IS NOT NULL OR parked_at IS NOT NULL)";
+        AND (due_at IS NOT NULL OR parked_at IS NOT NULL)"
+);
 
 pub(super) fn counting(rows: &str) -> String {
     format!("SELECT count(*) FROM (SELECT 1 FROM {rows} LIMIT ?2)")

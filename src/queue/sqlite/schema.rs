@@ -8,6 +8,7 @@ const STEPS: &[&str] = &[
     include_str!("../migrations/sqlite/0002_apis.sql"),
     include_str!("../migrations/sqlite/0003_operations.sql"),
     include_str!("../migrations/sqlite/0004_truth.sql"),
+    include_str!("../migrations/sqlite/0005_consent.sql"),
 ];
 
 /// The latest version that is known.

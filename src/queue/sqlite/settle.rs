@@ -73,7 +73,7 @@ fn end(
     again: Millis,
 ) -> rusqlite::Result<Settled> {
     let (user, owner, generation, again) = (job.user.as_str(), job.lease_owner, job.generation, again.0);
-    match how {
+    let settled = match how {
         Settlement::Done(done) => {
             let ended = (user, owner, generation, again, done.held_back, now.0);
             let left = transaction
@@ -81,7 +81,7 @@ fn end(
                 .query_row(ended, |row| Ok((row.get(0)?, row.get::<_, Option<i64>>(1)?.map(Millis))));
             let Some((is_moved, changes_at)) = left.optional()? else { return Ok(Settled::LeaseLost) };
             memory::keep(transaction, job, done, changes_at)?;
-            Ok(settled(Some(is_moved)))
+            return Ok(settled(Some(is_moved)));
         }
         Settlement::Retry { at, counts, error } => {
             run(transaction, RETRY, params![user, owner, generation, again, at.0, counts, now.0, error])
@@ -91,7 +91,11 @@ fn end(
         }
         Settlement::Release => run(transaction, RELEASE, params![user, owner, generation, now.0]),
         Settlement::Abandon { until } => run(transaction, ABANDON, params![user, owner, generation, until.0]),
+    }?;
+    if let Some(learned) = job.learned.as_deref().filter(|_| settled != Settled::LeaseLost) {
+        memory::remember(transaction, user, learned)?;
     }
+    Ok(settled)
 }
 
 fn run(transaction: &Transaction<'_>, sql: &str, params: impl Params) -> rusqlite::Result<Settled> {

@@ -4,16 +4,17 @@ use std::time::Duration;
 
 use super::operators::{ask, by_hand};
 use super::{LEASE, Shop, UPDATE, done, done_with, leased, only_job, park, retry, seen, stories, user};
-use crate::memory::{Memory, Seen};
-use crate::queue::{Filter, Queue, Settled, Settlement, UserRow};
+use crate::memory::{Earlier, Memory, Seen, SeenByOthers};
+use crate::queue::{Filter, Job, Queue, Settled, Settlement, UserRow};
 
 stories! {
     what_a_sync_leaves_is_there_at_the_next,
-    a_sync_that_ends_otherwise_changes_nothing_of_it,
+    a_sync_that_ends_otherwise_leaves_what_it_has_seen_and_nothing_else,
     who_is_parked_is_not_looked_at_by_the_clock,
     what_is_late_leaves_nothing,
     an_event_meanwhile_takes_nothing_of_it_away,
     the_address_of_another_user_is_found_in_any_letter_case,
+    what_other_users_have_seen_of_a_contact_is_found_by_address_and_list,
 }
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -27,6 +28,14 @@ fn memories() -> Vec<Memory> {
         Memory { contact: Some(gone), has_left: true, ..seen("kari@example.com") },
         Memory { contact: None, ..seen("kari@example.com") },
         Memory { missing_since: Some(crate::clock::Millis(7)), ..Memory::default() },
+        Memory { list: Some("12 at https://api.mailmojo.no".to_owned()), ..seen("kari@example.com") },
+        Memory {
+            earlier: vec![
+                Earlier { key: "ab".repeat(16), contact: Some(Seen::default()), has_left: false },
+                Earlier { key: "cd".repeat(16), contact: seen("").contact, has_left: true },
+            ],
+            ..seen("kari@example.com")
+        },
         Memory::default(),
     ]
 }
@@ -57,7 +66,7 @@ async fn what_a_sync_leaves_is_there_at_the_next(shop: Shop) {
     }
 }
 
-async fn a_sync_that_ends_otherwise_changes_nothing_of_it(shop: Shop) {
+async fn a_sync_that_ends_otherwise_leaves_what_it_has_seen_and_nothing_else(shop: Shop) {
     let queue = shop.opens();
     let at = shop.later(HOUR).unwrap();
     let ends = [retry(at, true), Settlement::Release, Settlement::Abandon { until: at }, park("400")];
@@ -65,11 +74,16 @@ async fn a_sync_that_ends_otherwise_changes_nothing_of_it(shop: Shop) {
         let (name, memory) = (number.to_string(), seen("kari@example.com"));
         let job = ask(&queue, by_hand(&name)).await.unwrap();
         queue.settle(&job, done_with(memory.clone(), Some(at)), None).await.unwrap();
-        let job = ask(&queue, by_hand(&name)).await.unwrap();
-        queue.settle(&job, how.clone(), None).await.unwrap();
-        let row = row(&queue, &name).await;
-        let changes_at = Some(at).filter(|_| row.parked_at.is_none());
-        assert_eq!((row.memory, row.changes_at), (memory, changes_at), "{how:?}");
+        for learned in [None, Some(seen("kari@example.org")), None] {
+            let job = ask(&queue, by_hand(&name)).await.unwrap();
+            let kept = learned.clone().unwrap_or_else(|| job.memory.clone());
+            let job = Job { learned: learned.map(Box::new), ..job };
+            queue.settle(&job, how.clone(), None).await.unwrap();
+            let row = row(&queue, &name).await;
+            let changes_at = Some(at).filter(|_| row.parked_at.is_none());
+            assert_eq!((&row.memory, row.changes_at), (&kept, changes_at), "{how:?}");
+            shop.clock.advance(LEASE + HOUR);
+        }
     }
 }
 
@@ -128,4 +142,35 @@ async fn the_address_of_another_user_is_found_in_any_letter_case(shop: Shop) {
     let job = leased(&shop, &queue, "ola").await;
     queue.settle(&job, done(), None).await.unwrap();
     assert!(!queue.is_anothers(&user("kari"), "ola@example.com").await.unwrap(), "it was forgotten again");
+}
+
+async fn what_other_users_have_seen_of_a_contact_is_found_by_address_and_list(shop: Shop) {
+    let queue = shop.opens();
+    let (ours, other) = ("12 at https://api.mailmojo.no", "13 at https://api.mailmojo.no");
+    let remember = |contact: Option<Seen>, list: &str| Memory {
+        contact,
+        list: Some(list.to_owned()),
+        ..seen("Kari@example.com")
+    };
+    let off_list = Some(Seen { status: Some("a".to_owned()), ..Seen::default() });
+    for (name, memory) in [
+        ("none", remember(None, ours)),
+        ("off", remember(off_list, ours)),
+        ("there", remember(seen("").contact, other)),
+    ] {
+        let job = leased(&shop, &queue, name).await;
+        queue.settle(&job, done_with(memory, None), None).await.unwrap();
+    }
+    let (nothing, contact) = (SeenByOthers::default(), SeenByOthers { contact: true, on_list: false });
+    for (name, address, list, expected) in [
+        ("somebody", "KARI@example.com", ours, contact),
+        ("off", "kari@example.com", ours, nothing),
+        ("somebody", "kari@example.com", other, SeenByOthers { contact: true, on_list: true }),
+        ("there", "kari@example.com", other, nothing),
+        ("somebody", "ola@example.com", ours, nothing),
+        ("somebody", " ", ours, nothing),
+    ] {
+        let seen = queue.seen_by_others(&user(name), address, list).await.unwrap();
+        assert_eq!(seen, expected, "{name} {address} {list}");
+    }
 }

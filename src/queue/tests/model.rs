@@ -11,7 +11,9 @@ use self::rows::Model;
 use super::{Shop, UPDATE, park, retry, seen};
 use crate::clock::Millis;
 use crate::memory::Memory;
-use crate::queue::{Done, Job, Lane, LeaseRequest, Queue, Retry, Room, Settlement, Tick, Ticked, UserLease};
+use crate::queue::{
+    Done, EXISTING_ONLY, Job, Lane, LeaseRequest, Queue, Retry, Room, Settlement, Tick, Ticked, UserLease,
+};
 use crate::upstream::PerApi;
 use crate::user::UserId;
 
@@ -27,8 +29,8 @@ enum Step {
     Lease(usize, usize),
     /// In that lane; where that is set, only who was not touched in so many milliseconds; one who was forgotten too or not.
     LeaseUser(usize, usize, Option<u64>, bool),
-    /// Settles any of the jobs so far, the latest being the first.
-    Settle(usize, How),
+    /// Settles any of the jobs so far, the latest being the first; with what the sync has seen, where it has seen anything.
+    Settle(usize, How, Option<Remembered>),
     GiveBack(Vec<usize>, Option<usize>, u64),
     Retry(Whom),
     /// Pauses or resumes, as another process where that is set.
@@ -119,7 +121,8 @@ fn step() -> impl Strategy<Value = Step> {
         5 => (0_usize..4, 0_usize..4).prop_map(|(all, background)| Step::Lease(all, background.min(all))),
         4 => (0..USERS, 0..Lane::ALL.len(), proptest::option::of(0_u64..200_000), any::<bool>())
             .prop_map(|(user, lane, untouched, again)| Step::LeaseUser(user, lane, untouched, again)),
-        5 => (prop_oneof![4 => 0_usize..2, 1 => 0_usize..8], how).prop_map(|(job, how)| Step::Settle(job, how)),
+        5 => (prop_oneof![4 => 0_usize..2, 1 => 0_usize..8], how, proptest::option::of(remembered()))
+            .prop_map(|(job, how, learned)| Step::Settle(job, how, learned)),
         1 => (proptest::collection::vec(0..USERS, 0..3), answer, delay.clone())
             .prop_map(|(users, answer, delay)| Step::GiveBack(users, answer, delay)),
         2 => whom.prop_map(Step::Retry),
@@ -154,7 +157,7 @@ async fn take(step: Step, shop: &Shop, queue: &mut Queue, model: &mut Model, job
         Step::LeaseUser(number, lane, untouched, again) => {
             let request = LeaseRequest {
                 user: user(number),
-                cause: "sync",
+                cause: if untouched.is_some() { EXISTING_ONLY } else { "sync" },
                 lane: Lane::ALL[lane],
                 calls: PerApi { sesamy: 1, mailmojo: 1 },
                 untouched_since: untouched.map(|ago| Millis(now.0.saturating_sub_unsigned(ago))),
@@ -166,7 +169,7 @@ async fn take(step: Step, shop: &Shop, queue: &mut Queue, model: &mut Model, job
                 jobs.push(*job);
             }
         }
-        Step::Settle(back, how) => {
+        Step::Settle(back, how, learned) => {
             let Some(job) = jobs.iter().rev().nth(back) else { return };
             let how = match how {
                 How::Done(held_back, remembered, changes) => Settlement::Done(Box::new(Done {
@@ -179,8 +182,12 @@ async fn take(step: Step, shop: &Shop, queue: &mut Queue, model: &mut Model, job
                 How::Release => Settlement::Release,
                 How::Abandon(delay) => Settlement::Abandon { until: after(delay) },
             };
-            let expected = model.settle(job, &how, now);
-            assert_eq!(queue.settle(job, how, None).await.unwrap(), expected);
+            // Nobody settles a lease that they have abandoned; the suite tells what an abandoned one has seen.
+            let learned = learned.filter(|_| !matches!(how, Settlement::Abandon { .. }));
+            let learned = learned.map(|learned| Box::new(learned.after(&job.memory, now)));
+            let job = Job { learned, ..job.clone() };
+            let expected = model.settle(&job, &how, now);
+            assert_eq!(queue.settle(&job, how, None).await.unwrap(), expected);
         }
         Step::GiveBack(numbers, answer, delay) => {
             let users: Vec<UserId> = numbers.into_iter().map(user).collect();

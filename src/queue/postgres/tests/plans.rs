@@ -55,13 +55,15 @@ async fn no_statement_reads_a_whole_table() {
 
     let hash = "sha256('5')";
     let settles = "1000000, 2000, '{email|5,email|6}', '{1,2}', '{1,1}', '{0,0}', '{NULL,NULL}', '{f,f}', '{NULL,NULL}', \
-         '{NULL,NULL}', '{a,b}', '{a,b}', '{t,t}', '{a,a}', '{t,t}', '{a,a}', '{f,f}', '{NULL,NULL}', '{5,NULL}'";
+         '{NULL,NULL}', '{t,f}', '{a,b}', '{a,b}', '{t,t}', '{a,a}', '{t,t}', '{a,a}', '{f,f}', '{NULL,NULL}', \
+         '{7,NULL}', '{NULL,NULL}', '{5,NULL}'";
     let pushes =
         format!("1000000, 2000, '{{email|5,email|x}}', '{{1,1}}', '{{x,y}}', ARRAY[{hash}, sha256('x')]");
     for (sql, values) in [
         (statements::PUSH, pushes.as_str()),
         (settle::SETTLE, settles),
         (memory::ANOTHER, "'5@example.com', 'email|5'"),
+        (memory::SEEN_BY_OTHERS, "'5@example.com', 'email|x', '7'"),
         (forgotten::FORGET, &format!("'email|5', 7, {hash}, 1000000")),
         (forgotten::TAKE_UP, hash),
         (forgotten::AMONG, &format!("ARRAY[{hash}, sha256('x')]")),

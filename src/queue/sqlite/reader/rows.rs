@@ -7,6 +7,7 @@ use rusqlite::{Row, Transaction, params};
 use super::super::memory::{self, remembered};
 use super::rows_in;
 use crate::clock::Millis;
+use crate::memory::SeenByOthers;
 use crate::queue::{Filter, Lane, State, UserRow};
 use crate::user::UserId;
 
@@ -40,13 +41,20 @@ pub(in crate::queue::sqlite) const IS_ANOTHERS: &str = "
     SELECT EXISTS (SELECT 1 FROM users INDEXED BY users_email
         WHERE connection = 'default' AND email_key = ?1 AND user_id <> ?2)";
 
-pub(in crate::queue::sqlite) const HAS_BEEN_SEEN: &str = "
-    SELECT EXISTS (SELECT 1 FROM users INDEXED BY users_email
-        WHERE connection = 'default' AND email_key = ?1 AND user_id <> ?2 AND contact_seen = 1)";
+pub(in crate::queue::sqlite) const SEEN_BY_OTHERS: &str = "
+    SELECT coalesce(max(contact_seen), 0), coalesce(max(contact_on_list), 0) FROM users INDEXED BY users_email
+    WHERE connection = 'default' AND email_key = ?1 AND user_id <> ?2 AND coalesce(contact_list, ?3) = ?3";
 
-/// The same, where Mailmojo had its contact.
-pub(super) fn has_been_seen(store: &Transaction<'_>, user: &UserId, key: &str) -> rusqlite::Result<bool> {
-    store.query_row(HAS_BEEN_SEEN, [key, user.as_str()], |row| row.get(0))
+/// What the rows of everybody but `user` remember of the contact with this key of an address, on `list`.
+pub(super) fn seen_by_others(
+    store: &Transaction<'_>,
+    user: &UserId,
+    key: &str,
+    list: &str,
+) -> rusqlite::Result<SeenByOthers> {
+    store.query_row(SEEN_BY_OTHERS, [key, user.as_str(), list], |row| {
+        Ok(SeenByOthers { contact: row.get(0)?, on_list: row.get(1)? })
+    })
 }
 
 /// Whether the row of anybody but `user` has this key of an address.

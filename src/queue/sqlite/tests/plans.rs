@@ -69,6 +69,7 @@ async fn no_statement_reads_a_whole_table() {
         forget::ERASE_FROM_ROUND,
         forget::LONG_MISSING,
         rows::IS_ANOTHERS,
+        rows::SEEN_BY_OTHERS,
     ];
     let of_retries = [retry::USER, retry::ALL_PARKED, retry::WITH_ANSWER, retry::WITH_REASON];
     let of_states = [State::Due, State::Leased, State::Scheduled, State::Parked];

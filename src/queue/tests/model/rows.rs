@@ -6,7 +6,9 @@ use super::clockwork::Rounds;
 use crate::clock::Millis;
 use crate::memory::Memory;
 use crate::queue::tests::{DEBOUNCE, LEASE, REQUEST_TIMEOUT, UPDATE};
-use crate::queue::{Job, Lane, LeaseRequest, Leased, NextDue, Retry, Room, Settled, Settlement, UserLease};
+use crate::queue::{
+    Job, Lane, LeaseRequest, Leased, NextDue, RESTRICTED, Retry, Room, Settled, Settlement, UserLease,
+};
 use crate::user::UserId;
 
 #[derive(Debug, Clone, Default)]
@@ -160,6 +162,9 @@ impl Model {
         let row = self.rows.get_mut(&job.user).filter(|row| row.owner == Some(job.lease_owner));
         let Some(row) = row else { return Settled::LeaseLost };
         let came = row.generation != job.generation;
+        if let Some(learned) = &job.learned {
+            row.memory = (**learned).clone();
+        }
         match how {
             Settlement::Abandon { until } => row.due = Some(*until),
             Settlement::Release => (row.owner, row.due) = (None, Some(now)),
@@ -255,7 +260,9 @@ impl Model {
                 row.lane = if row.due.is_some() { row.lane.min(Lane::Retries) } else { Lane::Retries };
                 row.sooner(now);
                 row.afresh();
-                row.cause = "retry";
+                if !RESTRICTED.contains(&row.cause) {
+                    row.cause = "retry";
+                }
             })
             .count() as u64
     }

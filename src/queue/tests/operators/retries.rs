@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use super::{ask, by_hand};
 use crate::queue::tests::{
     DEBOUNCE, LEASE, Shop, UPDATE, done, leased, names, next_due, only_job, park, retry, stories, user,
 };
-use crate::queue::{Lane, Queue, Retry, Room, Settlement, State};
+use crate::queue::{Lane, LeaseRequest, Queue, RESTRICTED, Retry, Room, Settlement, State};
 
 stories! {
     a_parked_user_is_due_at_once_and_afresh,
+    a_retry_of_a_sync_that_may_create_nobody_stays_one,
     who_waits_for_the_next_try_is_due_at_once,
     who_is_synced_just_now_or_has_nothing_to_do_is_left_alone,
     who_is_due_for_an_event_stays_in_front,
@@ -46,6 +48,18 @@ async fn a_parked_user_is_due_at_once_and_afresh(shop: Shop) {
     let job = only_job(&queue).await;
     assert_eq!((job.attempts, job.failing_since, job.lane), (0, None, Lane::Retries));
     assert_eq!(job.event_type, "retry");
+}
+
+async fn a_retry_of_a_sync_that_may_create_nobody_stays_one(shop: Shop) {
+    let queue = shop.opens();
+    for cause in RESTRICTED {
+        let job = ask(&queue, LeaseRequest { cause, ..by_hand("kari") }).await.unwrap();
+        queue.settle(&job, park("400"), None).await.unwrap();
+        assert_eq!(queue.retry(Retry::Users(vec![user("kari")])).await.unwrap(), 1);
+        let job = only_job(&queue).await;
+        assert_eq!(job.event_type, cause);
+        queue.settle(&job, done(), None).await.unwrap();
+    }
 }
 
 async fn who_waits_for_the_next_try_is_due_at_once(shop: Shop) {

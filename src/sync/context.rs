@@ -1,0 +1,59 @@
+//! What one sync shares with whoever runs it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::memory::{ContactKeys, Memory, Seen};
+use crate::upstream::Attempt;
+
+/// One sync's time and calls, and what is remembered of its user. Clones share all of it.
+///
+/// What a sync has seen of Mailmojo has to be kept however it ends, also where it is cut off in the middle. So every sighting
+/// is noted here at once, and [`Context::learned`] has it when the sync itself is gone.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// The time and the calls.
+    pub attempt: Attempt,
+    before: Arc<Memory>,
+    memory: Arc<Mutex<Memory>>,
+}
+
+impl Context {
+    /// A sync of a user of whom `memory` is remembered.
+    #[must_use]
+    pub fn new(attempt: Attempt, memory: Memory) -> Self {
+        Self { attempt, before: Arc::new(memory.clone()), memory: Arc::new(Mutex::new(memory)) }
+    }
+
+    /// What was remembered before the sync.
+    #[must_use]
+    pub fn before(&self) -> &Memory {
+        &self.before
+    }
+
+    /// What is remembered now: the same, and what the sync has seen so far.
+    #[must_use]
+    pub fn memory(&self) -> Memory {
+        self.lock().clone()
+    }
+
+    /// What the row is to remember where the sync does not end well; none where it has seen nothing new.
+    #[must_use]
+    pub fn learned(&self) -> Option<Memory> {
+        let memory = self.memory();
+        (memory != *self.before).then_some(memory)
+    }
+
+    /// Notes that the contact of `address` is as `seen` makes it of what was known of it.
+    pub(super) fn saw(&self, address: &str, keys: &ContactKeys, seen: impl FnOnce(Option<&Seen>) -> Seen) {
+        let mut memory = self.lock();
+        let now = std::mem::take(&mut *memory).at_list_of(keys);
+        let seen = seen(now.contact_of(address, keys));
+        *memory = now;
+        memory.saw(address, seen, keys);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Memory> {
+        // No code that holds the lock can leave the memory half changed.
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
