@@ -3,6 +3,7 @@
 //! It is what lets a sync tell a contact that never was from one that somebody has removed, and an address that changed
 //! from a new user. What follows from it is decided in [`crate::merge::leaving`]; what is remembered next, in [`crate::sync`].
 
+use crate::address;
 use crate::clock::Millis;
 use crate::personal::Personal;
 
@@ -20,17 +21,11 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// What the remembered address is found by (see [`address_key`]).
+    /// What the remembered address is found by (see [`address::key`]).
     #[must_use]
     pub fn email_key(&self) -> Option<String> {
-        self.email.as_ref().and_then(|email| address_key(email.as_str()))
+        self.email.as_ref().and_then(|email| address::key(email.as_str()))
     }
-}
-
-/// What `address` is found by, letter case and white space around it aside; none where nothing is left of it.
-#[must_use]
-pub fn address_key(address: &str) -> Option<String> {
-    Some(address.trim().to_lowercase()).filter(|key| !key.is_empty())
 }
 
 /// A contact as Mailmojo last had it. It stays remembered when it is gone.
@@ -42,22 +37,4 @@ pub struct Seen {
     pub on_list: bool,
     /// The status on the list when it was last seen there; none where it was not told.
     pub list_status: Option<String>,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_is_found_in_any_letter_case() {
-        for (address, key) in [
-            ("Kari@Example.COM ", Some("kari@example.com")),
-            ("ÅSE@example.com", Some("åse@example.com")),
-            (" ", None),
-        ] {
-            let memory = Memory { email: Some(Personal::new(address)), ..Memory::default() };
-            assert_eq!((address_key(address).as_deref(), memory.email_key().as_deref()), (key, key));
-        }
-        assert_eq!(Memory::default().email_key(), None);
-    }
 }

@@ -40,7 +40,7 @@ pub use decision::Decision;
 pub use former::{NoOwners, OldContact, OldFate, Owners};
 pub use outcome::{Outcome, Reason, Report, SyncError};
 #[cfg(any(test, fuzzing))]
-pub(crate) use source::address;
+pub(crate) use source::address_of;
 pub use take_off::TakenOff;
 
 /// What a sync needs to know of the settings.

@@ -6,7 +6,8 @@
 //! `no_sequence_of_looks_puts_anybody_back_who_has_left`.
 
 use super::Membership;
-use crate::mailmojo::models::{ACTIVE, Contact, same_address};
+use crate::address;
+use crate::mailmojo::models::{ACTIVE, Contact};
 use crate::memory::{Memory, Seen};
 use crate::personal::Personal;
 
@@ -35,10 +36,11 @@ pub enum Old<'a> {
     Anothers,
 }
 
-/// Whether `email` is another address than the one that was synced last. Another letter case is no change.
+/// Whether `email` is another address than the one that was synced last. Another spelling of it is no change (see
+/// [`address::is_same`]).
 #[must_use]
 pub fn has_moved(memory: &Memory, email: &str) -> bool {
-    memory.email.as_ref().is_some_and(|before| !same_address(before.as_str(), email))
+    memory.email.as_ref().is_some_and(|before| !address::is_same(before.as_str(), email))
 }
 
 /// Why the user may not be put on the list; none where nothing that is remembered speaks against it. `old` is set where the

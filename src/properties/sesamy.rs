@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::MARK;
+use crate::address;
 use crate::fields::{Facts, Source};
 use crate::personal::Mask;
 use crate::sesamy::models::{Contract, Entitlement};
@@ -31,8 +32,8 @@ pub fn hold(data: &[u8]) {
     let entitlements: Option<Vec<Entitlement>> = list(entitlements);
     let (Ok(profile), Some(contracts), Some(entitlements)) = (read, contracts, entitlements) else { return };
 
-    if let Ok(address) = sync::address(&profile) {
-        assert!(address.contains('@') && !address.contains(|c: char| c.is_whitespace() || c.is_control()));
+    if let Ok(address) = sync::address_of(&profile) {
+        assert!(address::is_usable(&address) && address.trim() == address);
     }
     let now = "2025-11-10T12:00:00Z".parse::<Timestamp>().unwrap();
     let of_profile = tags::from_profile(&profile);

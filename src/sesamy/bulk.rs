@@ -14,6 +14,7 @@ use serde_json::Value;
 use super::models::{Contract, Profile};
 use super::pages::{PAGE_LIMIT, RawPage};
 use super::{Client, wrong_shape};
+use crate::address;
 use crate::upstream::{Answer, Attempt, Call, Failure, encoded};
 use crate::user::UserId;
 
@@ -104,7 +105,7 @@ impl Client {
         page.typed(ContractRow::of).ok_or(ContractsError::NoUser)
     }
 
-    /// All users with exactly this address, letter case and white space at its ends aside: none, one or several.
+    /// All users with exactly this address, however it is spelled (see [`address::is_same`]): none, one or several.
     ///
     /// # Errors
     /// [`Failure`].
@@ -196,7 +197,7 @@ impl RawPage {
 impl UserRow {
     fn has_address(&self, wanted: &str) -> bool {
         let own = self.profile.as_ref().and_then(|profile| profile.email.as_ref()?.trimmed());
-        own.is_some_and(|own| own.to_lowercase() == wanted.trim().to_lowercase())
+        own.is_some_and(|own| address::is_same(own, wanted))
     }
 
     fn is_guest(&self) -> bool {

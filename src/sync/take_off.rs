@@ -7,9 +7,9 @@
 use serde::Serialize;
 
 use super::outcome::mask_of;
-use super::source::address;
+use super::source::address_of;
 use super::{OldFate, SyncError, Syncer};
-use crate::mailmojo::models::same_address;
+use crate::address;
 use crate::memory::Memory;
 use crate::personal::{Mask, Personal};
 use crate::upstream::{Attempt, Class, Failure, PerApi};
@@ -64,7 +64,7 @@ impl Syncer {
         let mut addresses: Vec<Personal> = memory.email.iter().cloned().collect();
         let now = self.address_now(user, memory, attempt, mask).await?;
         addresses.extend(now.filter(|now| {
-            let is_it = |email: &Personal| same_address(email.as_str(), now.as_str());
+            let is_it = |email: &Personal| address::is_same(email.as_str(), now.as_str());
             !memory.email.as_ref().is_some_and(is_it)
         }));
         let mut taken = Vec::with_capacity(addresses.len());
@@ -98,6 +98,6 @@ impl Syncer {
         };
         let Some(profile) = profile else { return Ok(None) };
         profile.mask_into(mask);
-        Ok(address(&profile).ok().map(Personal::new))
+        Ok(address_of(&profile).ok().map(Personal::new))
     }
 }

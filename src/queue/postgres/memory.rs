@@ -5,8 +5,9 @@ use sqlx::postgres::{PgArguments, PgPool, PgRow};
 use sqlx::query::Query;
 
 use super::statements::storable;
+use crate::address;
 use crate::clock::Millis;
-use crate::memory::{Memory, Seen, address_key};
+use crate::memory::{Memory, Seen};
 use crate::personal::Personal;
 use crate::queue::Done;
 use crate::user::UserId;
@@ -79,13 +80,13 @@ pub(super) fn bind<'q>(
 
 /// Whether the row of anybody but `user` remembers `address`.
 pub(super) async fn is_anothers(pool: &PgPool, user: &UserId, address: &str) -> sqlx::Result<bool> {
-    let Some(key) = address_key(address) else { return Ok(false) };
+    let Some(key) = address::key(address) else { return Ok(false) };
     sqlx::query_scalar(ANOTHER).bind(storable(&key)).bind(user.as_str()).fetch_one(pool).await
 }
 
 /// The same, and that Mailmojo had its contact.
 pub(super) async fn has_been_seen(pool: &PgPool, user: &UserId, address: &str) -> sqlx::Result<bool> {
-    let Some(key) = address_key(address) else { return Ok(false) };
+    let Some(key) = address::key(address) else { return Ok(false) };
     sqlx::query_scalar(SEEN_OF_ANOTHER).bind(storable(&key)).bind(user.as_str()).fetch_one(pool).await
 }
 

@@ -9,8 +9,8 @@ use rusqlite::{Connection, OpenFlags, Transaction};
 
 use super::open::Place;
 use super::{forget, retry, round};
+use crate::address;
 use crate::clock::Millis;
-use crate::memory::address_key;
 use crate::queue::forgetting::ForgettingKey;
 use crate::queue::{
     Census, Filter, HistoryRow, MinuteCount, ParkedGroup, Progress, QueueError, Retry, Round, State, UserRow,
@@ -98,7 +98,7 @@ impl Reader {
         user: &UserId,
         address: &str,
     ) -> Result<bool, QueueError> {
-        let Some(key) = address_key(address) else { return Ok(false) };
+        let Some(key) = address::key(address) else { return Ok(false) };
         let user = user.clone();
         self.ask(move |store| rows::is_anothers(store, &user, &key)).await
     }
@@ -108,7 +108,7 @@ impl Reader {
         user: &UserId,
         address: &str,
     ) -> Result<bool, QueueError> {
-        let Some(key) = address_key(address) else { return Ok(false) };
+        let Some(key) = address::key(address) else { return Ok(false) };
         let user = user.clone();
         self.ask(move |store| rows::has_been_seen(store, &user, &key)).await
     }
