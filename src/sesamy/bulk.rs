@@ -18,6 +18,10 @@ use crate::address;
 use crate::upstream::{Answer, Attempt, Call, Failure, encoded};
 use crate::user::UserId;
 
+/// The most pages that a search for the owner of an address reads, so that a Sesamy which ignores the search is not read
+/// to its end: a thousand users at the usual page size.
+const MAX_SEARCH_PAGES: usize = 10;
+
 /// One page of a list.
 #[derive(Debug, Clone)]
 pub struct Page<T> {
@@ -56,6 +60,18 @@ pub struct ContractRow {
     pub contract: Option<Contract>,
 }
 
+/// Whether anybody but one user has an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OwnerBesides {
+    /// The search is complete, and nobody else has it.
+    Nobody,
+    /// Another user has it.
+    Somebody,
+    /// Sesamy refuses the search, answers it in another shape or with a row that cannot be read, or has more pages than
+    /// [`Client::owner_besides`] reads.
+    Unknown,
+}
+
 /// Why there is no page of all contracts.
 #[derive(Debug)]
 pub enum ContractsError {
@@ -82,12 +98,7 @@ impl Client {
         search: Option<&str>,
         attempt: &Attempt,
     ) -> Result<Page<UserRow>, Failure> {
-        let mut path = format!("/management/users?limit={PAGE_LIMIT}&offset={offset}");
-        if let Some(search) = search {
-            path.push_str("&search=");
-            path.push_str(&encoded(search));
-        }
-        let page = self.bulk("/management/users", path, offset, attempt).await?;
+        let page = self.bulk("/management/users", users_path(offset, search), offset, attempt).await?;
         page.typed(UserRow::of).ok_or_else(|| wrong_shape("a row of the list of users names no user"))
     }
 
@@ -129,26 +140,43 @@ impl Client {
         }
     }
 
-    /// Who else than `user` has exactly this address, letter case aside, and is no guest by the profile; none where Sesamy
-    /// will not tell. One page is asked for: so many users do not share an address.
+    /// Whether anybody but `user` has exactly this address, however it is spelled (see [`address::is_same`]). A guest by
+    /// the profile, or by `is_guest_id`, does not count.
     ///
     /// # Errors
-    /// [`Failure`], where it may be told another time.
-    pub async fn others_with(
+    /// [`Failure`] where Sesamy may answer another time.
+    pub async fn owner_besides(
         &self,
         user: &UserId,
         address: &str,
+        is_guest_id: impl Fn(&UserId) -> bool,
         attempt: &Attempt,
-    ) -> Result<Option<Vec<UserId>>, Failure> {
-        let path =
-            format!("/management/users?limit={PAGE_LIMIT}&offset=0&search={}", encoded(address.trim()));
-        let call = Call { method: Method::GET, route: "/management/users", path, body: None };
-        let Some(Answer::Found(body)) = self.upstream.call_if_allowed(&call, attempt).await? else {
-            return Ok(None);
-        };
-        let page = RawPage::read(body.read()?, 0).map_err(wrong_shape)?.typed(UserRow::of);
-        let is_other = |row: &UserRow| row.user != *user && row.has_address(address) && !row.is_guest();
-        Ok(page.map(|page| page.rows.into_iter().filter(is_other).map(|row| row.user).collect()))
+    ) -> Result<OwnerBesides, Failure> {
+        let (mut before, mut offset, mut all_readable) = (None, 0, true);
+        for _ in 0..MAX_SEARCH_PAGES {
+            let path = users_path(offset, Some(address.trim()));
+            let call = Call { method: Method::GET, route: "/management/users", path, body: None };
+            let Some(Answer::Found(body)) = self.upstream.call_if_allowed(&call, attempt).await? else {
+                return Ok(OwnerBesides::Unknown);
+            };
+            let Some(page) =
+                RawPage::read(body.read()?, offset).ok().and_then(|page| page.typed(UserRow::of))
+            else {
+                return Ok(OwnerBesides::Unknown);
+            };
+            let others = || page.rows.iter().filter(|row| row.user != *user);
+            if others().any(|row| row.has_address(address) && !row.is_guest() && !is_guest_id(&row.user)) {
+                return Ok(OwnerBesides::Somebody);
+            }
+            all_readable &= page.left_out == 0 && others().all(|row| row.email().is_some());
+            match page.next {
+                Some(_) if before == Some(page.mark) => return Ok(OwnerBesides::Unknown),
+                Some(next) => (before, offset) = (Some(page.mark), next),
+                None if all_readable => return Ok(OwnerBesides::Nobody),
+                None => return Ok(OwnerBesides::Unknown),
+            }
+        }
+        Ok(OwnerBesides::Unknown)
     }
 
     async fn bulk(
@@ -195,9 +223,12 @@ impl RawPage {
 }
 
 impl UserRow {
+    fn email(&self) -> Option<&str> {
+        self.profile.as_ref()?.email.as_ref()?.trimmed()
+    }
+
     fn has_address(&self, wanted: &str) -> bool {
-        let own = self.profile.as_ref().and_then(|profile| profile.email.as_ref()?.trimmed());
-        own.is_some_and(|own| address::is_same(own, wanted))
+        self.email().is_some_and(|own| address::is_same(own, wanted))
     }
 
     fn is_guest(&self) -> bool {
@@ -216,6 +247,11 @@ impl ContractRow {
         let Ok(user) = UserId::new(text(&row, "userId")?) else { return Some(Row::LeftOut) };
         Some(Row::Of(Self { user, updated_at: updated_at(&row), contract: typed(row) }))
     }
+}
+
+fn users_path(offset: usize, search: Option<&str>) -> String {
+    let search = search.map(|text| format!("&search={}", encoded(text))).unwrap_or_default();
+    format!("/management/users?limit={PAGE_LIMIT}&offset={offset}{search}")
 }
 
 fn text<'a>(row: &'a Value, field: &str) -> Option<&'a str> {

@@ -12,7 +12,7 @@ use super::{OldFate, SyncError, Syncer};
 use crate::address;
 use crate::memory::Memory;
 use crate::personal::{Mask, Personal};
-use crate::upstream::{Attempt, Class, Failure, PerApi};
+use crate::upstream::{Api, Attempt, Class, Failure, PerApi};
 use crate::user::UserId;
 
 /// What became of one contact.
@@ -70,10 +70,14 @@ impl Syncer {
         let mut taken = Vec::with_capacity(addresses.len());
         for email in addresses {
             let former = self.former(user, email.as_str(), attempt, mask).await?;
+            let fate = former.as_old_contact().fate;
+            if fate == OldFate::UnknownOwner {
+                return Err(owner_unknown());
+            }
             if let Some(write) = former.write.as_ref().filter(|_| !self.options.dry_run) {
                 self.mailmojo.patch(&write.email, &write.data, attempt).await?;
             }
-            taken.push(TakenOff { contact: former.as_old_contact().fate, tags_removed: former.tags });
+            taken.push(TakenOff { contact: fate, tags_removed: former.tags });
         }
         Ok(taken)
     }
@@ -100,4 +104,11 @@ impl Syncer {
         profile.mask_into(mask);
         Ok(address_of(&profile).ok().map(Personal::new))
     }
+}
+
+/// Whoever is forgotten with tags left on would keep them for good: nothing remembers the address any more.
+fn owner_unknown() -> Failure {
+    let why = "Sesamy does not say whether another user has the address of a contact with our tags; check that the API \
+               client may search users, or take the tags off in Mailmojo by hand";
+    Failure::new(Api::Sesamy, Class::Permanent, why)
 }
