@@ -28,8 +28,8 @@ pub fn hold(data: &[u8]) {
     if let Err(failure) = &read {
         quotes_nothing(failure);
     }
-    let contracts: Option<Vec<Contract>> = list(contracts);
-    let entitlements: Option<Vec<Entitlement>> = list(entitlements);
+    let contracts: Option<Vec<Contract>> = list("contracts", contracts);
+    let entitlements: Option<Vec<Entitlement>> = list("entitlements", entitlements);
     let (Ok(profile), Some(contracts), Some(entitlements)) = (read, contracts, entitlements) else { return };
 
     if let Ok(address) = sync::address_of(&profile) {
@@ -65,8 +65,8 @@ pub fn hold(data: &[u8]) {
 }
 
 /// All rows of a list, where its pages make one.
-fn list<T: serde::de::DeserializeOwned>(mut data: &[u8]) -> Option<Vec<T>> {
-    let (mut pages, mut sent) = (Pages::default(), 0);
+fn list<T: serde::de::DeserializeOwned>(resource: &'static str, mut data: &[u8]) -> Option<Vec<T>> {
+    let (mut pages, mut sent) = (Pages::of(resource), 0);
     loop {
         let (page, rest) = cut(data, b"\n---\n");
         let value = match Body::of(Api::Sesamy, page).read::<Value>() {
@@ -76,8 +76,8 @@ fn list<T: serde::de::DeserializeOwned>(mut data: &[u8]) -> Option<Vec<T>> {
                 return None;
             }
         };
-        let rows =
-            value.as_array().or_else(|| value.get("data").and_then(Value::as_array)).map_or(0, Vec::len);
+        let named = |name: &str| value.get(name).and_then(Value::as_array);
+        let rows = value.as_array().or_else(|| named("data")).or_else(|| named(resource)).map_or(0, Vec::len);
         let before = pages.offset();
         match pages.take(value) {
             Err(what) => {

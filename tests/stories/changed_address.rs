@@ -271,7 +271,8 @@ async fn a_search_is_read_to_its_end_before_the_old_contact_loses_anything() {
         let before = town.contact(OLD).tags;
         moves(&town);
         town.sync("u1").await;
-        assert_eq!(town.sandbox.count(Route::Users), 2);
+        // The second page is not full, but it may have been cut: only a third one shows that nobody else has the address.
+        assert_eq!(town.sandbox.count(Route::Users), if is_owned { 2 } else { 3 });
         assert_eq!(town.contact(OLD).tags, if is_owned { before } else { vec!["vip".to_owned()] });
         assert_eq!(town.contact(NEW).tags, OURS);
     }
