@@ -33,8 +33,9 @@
 //! | [`upstream`] | what both clients share: tokens, pacing, rests, error classes | either API |
 //! | [`sandbox`] | an in-memory Sesamy and Mailmojo over real HTTP | the service |
 //! | [`memory`] | what is remembered of a user between two syncs: plain data | what follows from it |
-//! | [`telemetry`], [`personal`], [`user`], [`clock`] | the ground: logs and metrics, masking, ids, time | everything above |
+//! | [`telemetry`], [`personal`], [`address`], [`user`], [`clock`] | the ground: logs and metrics, masking, addresses, ids, time | everything above |
 
+pub mod address;
 pub mod admin;
 pub mod cli;
 pub mod clock;

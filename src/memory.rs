@@ -10,6 +10,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
+use crate::address;
 use crate::clock::Millis;
 use crate::personal::Personal;
 
@@ -114,10 +115,9 @@ impl ContactKeys {
     /// 128 bits of HMAC-SHA256 over the list, a zero byte and the address, as hex. The first word keeps these hashes apart
     /// from those of forgotten users, which have the same secret.
     fn of_list(&self, list: &str, address: &str) -> String {
-        let address = address_key(address).unwrap_or_default();
+        let key = address::key(address).unwrap_or_default();
         let whole = self.secret.clone();
-        let whole =
-            whole.chain_update(b"contact\0").chain_update(list).chain_update([0]).chain_update(address);
+        let whole = whole.chain_update(b"contact\0").chain_update(list).chain_update([0]).chain_update(key);
         let mut key = hex::encode(whole.finalize().into_bytes());
         key.truncate(32);
         key
@@ -125,10 +125,10 @@ impl ContactKeys {
 }
 
 impl Memory {
-    /// What the remembered address is found by (see [`address_key`]).
+    /// What the remembered address is found by (see [`address::key`]).
     #[must_use]
     pub fn email_key(&self) -> Option<String> {
-        self.email.as_ref().and_then(|email| address_key(email.as_str()))
+        self.email.as_ref().and_then(|email| address::key(email.as_str()))
     }
 
     /// The same memory for the list of `keys`. Another list, or another account, is a fresh start; what is known about the
@@ -206,7 +206,7 @@ impl Memory {
     }
 
     fn is_present(&self, address: &str) -> bool {
-        self.email.is_some() && self.email_key() == address_key(address)
+        self.email.is_some() && self.email_key() == address::key(address)
     }
 
     fn take_earlier(&mut self, key: &str) -> Earlier {
@@ -224,12 +224,6 @@ impl Memory {
         let surplus = self.earlier.len().saturating_sub(MOST_EARLIER);
         self.earlier.drain(..surplus);
     }
-}
-
-/// What `address` is found by, letter case and white space around it aside; none where nothing is left of it.
-#[must_use]
-pub fn address_key(address: &str) -> Option<String> {
-    Some(address.trim().to_lowercase()).filter(|key| !key.is_empty())
 }
 
 #[cfg(test)]
@@ -250,19 +244,6 @@ pub(crate) mod tests {
 
     fn some(statuses: &[&str]) -> Vec<Option<String>> {
         statuses.iter().map(|it| Some((*it).to_owned()).filter(|it| !it.is_empty())).collect()
-    }
-
-    #[test]
-    fn an_address_is_found_in_any_letter_case() {
-        for (address, key) in [
-            ("Kari@Example.COM ", Some("kari@example.com")),
-            ("ÅSE@example.com", Some("åse@example.com")),
-            (" ", None),
-        ] {
-            let memory = Memory { email: Some(Personal::new(address)), ..Memory::default() };
-            assert_eq!((address_key(address).as_deref(), memory.email_key().as_deref()), (key, key));
-        }
-        assert_eq!(Memory::default().email_key(), None);
     }
 
     #[test]

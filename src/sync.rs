@@ -43,7 +43,7 @@ pub use decision::Decision;
 pub use former::{AddressIndex, NoOtherUsers, OldContact, OldFate};
 pub use outcome::{Outcome, Reason, Report, SyncError};
 #[cfg(any(test, fuzzing))]
-pub(crate) use source::address;
+pub(crate) use source::address_of;
 pub use take_off::TakenOff;
 
 /// What a sync needs to know of the settings.

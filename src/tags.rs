@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use crate::sesamy::models::{Contract, Entitlement, Item, Profile, moment};
+use crate::sesamy::models::{Contract, Entitlement, Item, Profile};
 use name::{CUSTOM, named};
 
 pub use clock::next_change;
@@ -174,31 +174,25 @@ fn paid_by(entitlement: &Entitlement) -> Option<&str> {
     entitlement.origin.as_ref().and_then(|origin| origin.contract_id.as_deref())
 }
 
-/// The access that `entitlement` gives at `now`, if it does. It ends at the very moment of `expiresAt`; a time that
-/// cannot be read is as if absent, so that a new spelling takes nobody's tags away.
+/// The access that `entitlement` gives at `now`, if it does.
 fn access(entitlement: &Entitlement, now: Timestamp) -> Option<Access> {
     if entitlement.has_access != Some(true) {
         return None;
     }
-    let until = expiry(entitlement);
-    until.is_none_or(|end| now < end).then(|| Access::of(entitlement, until))
-}
-
-/// Whether `entitlement` gives access at `now` to something that has tags of its own.
-pub(crate) fn gives_access_to_product(entitlement: &Entitlement, now: Timestamp) -> bool {
-    let end = entitlement.expires_at.as_deref().and_then(moment);
-    entitlement.has_access == Some(true) && end.is_none_or(|end| now < end) && !is_article(entitlement)
-}
-
-fn expiry(entitlement: &Entitlement) -> Option<Timestamp> {
-    let read = moment(entitlement.expires_at.as_deref()?);
-    if read.is_none() {
+    let until = entitlement.ends_at();
+    if until.is_none() && entitlement.expires_at.is_some() {
         tracing::warn!(
             entitlement_id = entitlement.id.as_deref().unwrap_or("none"),
             "an entitlement's expiresAt cannot be read; it is taken as without an end"
         );
     }
-    read
+    until.is_none_or(|end| now < end).then(|| Access::of(entitlement, until))
+}
+
+/// Whether `entitlement` gives access at `now` to something that has tags of its own.
+pub(crate) fn gives_access_to_product(entitlement: &Entitlement, now: Timestamp) -> bool {
+    let has_ended = entitlement.ends_at().is_some_and(|end| end <= now);
+    entitlement.has_access == Some(true) && !has_ended && !is_article(entitlement)
 }
 
 fn product_tags(entitlement: &Entitlement) -> impl Iterator<Item = String> {

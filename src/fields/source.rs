@@ -180,7 +180,7 @@ impl Source {
             Self::ActiveProducts | Self::ActiveSkus => {
                 let active =
                     facts.entitlements.iter().filter(|it| tags::gives_access_to_product(it, facts.now));
-                active.filter_map(|entitlement| moment(entitlement.expires_at.as_deref()?)).min()
+                active.filter_map(Entitlement::ends_at).min()
             }
             Self::UserId
             | Self::CreatedAt

@@ -171,13 +171,15 @@ fn products_are_those_with_access_sorted_each_once_and_no_articles() {
         {"title": "Avis", "sku": "paper", "hasAccess": true, "expiresAt": "2026-02-01"},
         {"title": "Pluss", "sku": "plus-2", "hasAccess": true, "expiresAt": "some day"},
         {"title": "Over", "sku": "over", "hasAccess": true, "expiresAt": NOW},
+        {"title": "Pluss", "sku": "to-night", "hasAccess": true, "expiresAt": &NOW[..10]},
+        {"title": "Over", "sku": "since-midnight", "hasAccess": true, "expiresAt": "2026-01-14"},
         {"title": "Gone", "sku": "gone", "hasAccess": false},
         {"title": "Article", "sku": "article", "hasAccess": true, "type": "article"},
         {"title": " ", "hasAccess": true},
     ]);
     let found = |source| of_entitlements(source, entitlements.clone());
     assert_eq!(found(Source::ActiveProducts).as_deref(), Some("Avis, Pluss"));
-    assert_eq!(found(Source::ActiveSkus).as_deref(), Some("paper, plus, plus-2"));
+    assert_eq!(found(Source::ActiveSkus).as_deref(), Some("paper, plus, plus-2, to-night"));
     assert_eq!(of_entitlements(Source::ActiveProducts, json!([])), None);
 }
 

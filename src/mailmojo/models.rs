@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::Value;
 
+use crate::address;
 use crate::personal::{Mask, Personal, PersonalValue};
 use crate::upstream::{object, objects};
 
@@ -169,13 +170,13 @@ impl Contact {
         }
     }
 
-    /// Whether this may be the contact of `email`: it names that address, letter case aside; or it names none and is a
+    /// Whether this may be the contact of `email`: it names that address (see [`address::is_same`]); or it names none and is a
     /// contact all the same, known by a status or lists. (An answer that is JSON, but not a contact, names nothing; to
     /// take it for a contact without tags would wipe somebody's own.)
     #[must_use]
     pub fn may_be_of(&self, email: &str) -> bool {
         match &self.email {
-            Some(own) => same_address(own.as_str(), email),
+            Some(own) => address::is_same(own.as_str(), email),
             None => is_known(self.status.as_deref()) || self.list_associations.is_some(),
         }
     }
@@ -209,7 +210,7 @@ impl Subscriber {
     #[must_use]
     pub fn may_be_of(&self, email: &str) -> bool {
         match &self.email {
-            Some(own) => same_address(own.as_str(), email),
+            Some(own) => address::is_same(own.as_str(), email),
             None => is_known(self.status.as_deref()),
         }
     }
@@ -218,12 +219,6 @@ impl Subscriber {
 /// Whether a status is one of those that are published.
 fn is_known(status: Option<&str>) -> bool {
     matches!(status, Some("a" | "u" | "b" | "d"))
-}
-
-/// Whether two spellings are one address: letter case aside.
-#[must_use]
-pub fn same_address(one: &str, other: &str) -> bool {
-    one.trim().to_lowercase() == other.trim().to_lowercase()
 }
 
 /// A list's id: an integer, or a string of its digits. Anything else is the wrong shape: an association that cannot be

@@ -6,7 +6,8 @@
 //! `no_sequence_of_syncs_puts_anybody_back_who_has_left`.
 
 use super::Membership;
-use crate::mailmojo::models::{ACTIVE, Contact, same_address};
+use crate::address;
+use crate::mailmojo::models::{ACTIVE, Contact};
 use crate::memory::{ContactKeys, Memory, Seen};
 
 /// The account status of somebody whom mail does not reach: no sign of having left.
@@ -36,10 +37,10 @@ pub struct Old<'a> {
     pub is_own: bool,
 }
 
-/// Whether `email` is another address than the one that was synced last. Another letter case is no change.
+/// Whether `email` is another address than the one that was synced last. Another spelling of it is no change.
 #[must_use]
 pub fn has_moved(memory: &Memory, email: &str) -> bool {
-    memory.email.as_ref().is_some_and(|before| !same_address(before.as_str(), email))
+    memory.email.as_ref().is_some_and(|before| !address::is_same(before.as_str(), email))
 }
 
 /// Why the user of `email` may not be put on the list; none where nothing that is remembered speaks against it.

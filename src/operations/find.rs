@@ -1,5 +1,6 @@
 //! Finding a user by address.
 
+use crate::address;
 use crate::personal::Mask;
 use crate::sesamy::Client;
 use crate::upstream::Attempt;
@@ -9,14 +10,14 @@ use crate::user::UserId;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FindError {
     /// What was asked for is no address.
-    #[error("that is no e-mail address: it has no @, or white space in it")]
+    #[error("that is no e-mail address: it has no @, or white space or an invisible character in it")]
     NoAddress,
     /// Sesamy could not be asked; nothing personal is left in the message.
     #[error("{0}")]
     Sesamy(String),
 }
 
-/// All users whom Sesamy knows by `address`, letter case aside: none, one or several.
+/// All users whom Sesamy knows by `address`, however it is spelled (see [`address::is_same`]): none, one or several.
 ///
 /// # Errors
 /// [`FindError`].
@@ -26,7 +27,7 @@ pub async fn users_by_email(
     attempt: &Attempt,
 ) -> Result<Vec<UserId>, FindError> {
     let address = address.trim();
-    if !address.contains('@') || address.contains(|c: char| c.is_whitespace() || c.is_control()) {
+    if !address::is_usable(address) {
         return Err(FindError::NoAddress);
     }
     sesamy.find_by_email(address, attempt).await.map_err(|failure| {

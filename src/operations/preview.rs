@@ -113,7 +113,7 @@ pub struct ContactNow {
 pub struct OldContactNow {
     /// The address.
     pub address: Personal,
-    /// What becomes of it: `loses_our_tags`, `has_none`, `gone` or `anothers`.
+    /// What becomes of it: `loses_our_tags`, `has_none`, `gone`, `anothers` or `unknown_owner`.
     pub fate: OldFate,
     /// The tags that it loses.
     pub tags_removed: Vec<String>,

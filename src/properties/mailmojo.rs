@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::sesamy::quotes_nothing;
+use crate::address;
 use crate::fields::{CustomField, Source};
 use crate::mailmojo::contact_of;
 use crate::mailmojo::models::{Contact, ContactData, List, Subscriber};
@@ -62,7 +63,7 @@ fn an_error_is_told_without_the_person(data: &[u8]) {
 /// The contact says what the JSON says, and the JSON says whose it is.
 fn is_read_as_it_is(contact: &Contact, raw: &Value) {
     let own = raw["email"].as_str();
-    assert!(own.is_none_or(|own| own.trim().to_lowercase() == EMAIL), "another address");
+    assert!(own.is_none_or(|own| address::is_same(own, EMAIL)), "another address");
     assert!(own.is_some() || raw["status"].is_string() || raw["list_associations"].is_array(), "nobody's");
     let text = |field: &Option<Personal>| field.as_ref().map_or(Value::Null, |it| json!(it.as_str()));
     assert_eq!(text(&contact.first_name), raw["first_name"]);

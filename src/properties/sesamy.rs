@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::MARK;
+use crate::address;
 use crate::fields::{Facts, Source};
 use crate::personal::Mask;
 use crate::sesamy::models::{Contract, Entitlement};
@@ -27,12 +28,12 @@ pub fn hold(data: &[u8]) {
     if let Err(failure) = &read {
         quotes_nothing(failure);
     }
-    let contracts: Option<Vec<Contract>> = list(contracts);
-    let entitlements: Option<Vec<Entitlement>> = list(entitlements);
+    let contracts: Option<Vec<Contract>> = list("contracts", contracts);
+    let entitlements: Option<Vec<Entitlement>> = list("entitlements", entitlements);
     let (Ok(profile), Some(contracts), Some(entitlements)) = (read, contracts, entitlements) else { return };
 
-    if let Ok(address) = sync::address(&profile) {
-        assert!(address.contains('@') && !address.contains(|c: char| c.is_whitespace() || c.is_control()));
+    if let Ok(address) = sync::address_of(&profile) {
+        assert!(address::is_usable(&address) && address.trim() == address);
     }
     let now = "2025-11-10T12:00:00Z".parse::<Timestamp>().unwrap();
     let of_profile = tags::from_profile(&profile);
@@ -64,8 +65,8 @@ pub fn hold(data: &[u8]) {
 }
 
 /// All rows of a list, where its pages make one.
-fn list<T: serde::de::DeserializeOwned>(mut data: &[u8]) -> Option<Vec<T>> {
-    let (mut pages, mut sent) = (Pages::default(), 0);
+fn list<T: serde::de::DeserializeOwned>(resource: &'static str, mut data: &[u8]) -> Option<Vec<T>> {
+    let (mut pages, mut sent) = (Pages::of(resource), 0);
     loop {
         let (page, rest) = cut(data, b"\n---\n");
         let value = match Body::of(Api::Sesamy, page).read::<Value>() {
@@ -75,8 +76,8 @@ fn list<T: serde::de::DeserializeOwned>(mut data: &[u8]) -> Option<Vec<T>> {
                 return None;
             }
         };
-        let rows =
-            value.as_array().or_else(|| value.get("data").and_then(Value::as_array)).map_or(0, Vec::len);
+        let named = |name: &str| value.get(name).and_then(Value::as_array);
+        let rows = value.as_array().or_else(|| named("data")).or_else(|| named(resource)).map_or(0, Vec::len);
         let before = pages.offset();
         match pages.take(value) {
             Err(what) => {

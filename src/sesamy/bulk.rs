@@ -4,25 +4,28 @@
 //! page to page: who reads on compares [`Page::mark`], so that a list which answers the same page again and again ends.
 //! Rows may shift between two pages; a row can then come twice, or not at all.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-
 use jiff::Timestamp;
 use reqwest::Method;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::models::{Contract, Profile};
-use super::pages::{PAGE_LIMIT, RawPage};
+use super::pages::{PAGE_LIMIT, RawPage, SAME_PAGE};
 use super::{Client, wrong_shape};
+use crate::address;
 use crate::upstream::{Answer, Attempt, Call, Failure, encoded};
 use crate::user::UserId;
+
+/// The most pages that a search for the owner of an address reads, so that a Sesamy which ignores the search is not read
+/// to its end: a thousand users at the usual page size.
+const MAX_SEARCH_PAGES: usize = 10;
 
 /// One page of a list.
 #[derive(Debug, Clone)]
 pub struct Page<T> {
     /// The rows, in Sesamy's order.
     pub rows: Vec<T>,
-    /// Rows of a user whose id no request can be made of (see [`UserId`]): left out, and counted here.
+    /// Rows that cannot be read: no object, without an id, or with one that no request can be made of (see [`UserId`]).
     pub left_out: usize,
     /// The offset of the next page; none: this was the last one.
     pub next: Option<usize>,
@@ -30,6 +33,14 @@ pub struct Page<T> {
     pub total: Option<usize>,
     /// A hash of the page's rows as they came: two pages that follow each other have different ones.
     pub mark: u64,
+}
+
+impl<T> Page<T> {
+    /// How many rows it has, those that are left out included.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        self.rows.len() + self.left_out
+    }
 }
 
 /// A row of the list of users.
@@ -55,6 +66,18 @@ pub struct ContractRow {
     pub contract: Option<Contract>,
 }
 
+/// Whether anybody but one user has an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OwnerBesides {
+    /// The search is complete, and nobody else has it.
+    Nobody,
+    /// Another user has it.
+    Somebody,
+    /// Sesamy refuses the search, answers it in another shape or with a row that cannot be read, or has more pages than
+    /// [`Client::owner_besides`] reads.
+    Unknown,
+}
+
 /// Why there is no page of all contracts.
 #[derive(Debug)]
 pub enum ContractsError {
@@ -74,20 +97,23 @@ impl Client {
     /// The page of the list of users that begins at `offset`; with `search`, of those that Sesamy finds for it.
     ///
     /// # Errors
-    /// [`Failure`]; a row that names nobody is the wrong shape, and so is a 404.
+    /// [`Failure`]; a 404 is the wrong shape. A row that cannot be read is left out, and logged.
     pub async fn users_page(
         &self,
         offset: usize,
         search: Option<&str>,
         attempt: &Attempt,
     ) -> Result<Page<UserRow>, Failure> {
-        let mut path = format!("/management/users?limit={PAGE_LIMIT}&offset={offset}");
-        if let Some(search) = search {
-            path.push_str("&search=");
-            path.push_str(&encoded(search));
+        let page = self.bulk(USERS, "users", users_path(offset, search), offset, attempt).await?;
+        let page = page.typed(UserRow::of);
+        if page.left_out > 0 {
+            tracing::warn!(
+                rows = page.left_out,
+                offset,
+                "rows of Sesamy's list of users are left out: they have no user id that can be asked for"
+            );
         }
-        let page = self.bulk("/management/users", path, offset, attempt).await?;
-        page.typed(UserRow::of).ok_or_else(|| wrong_shape("a row of the list of users names no user"))
+        Ok(page)
     }
 
     /// The page of the list of everybody's contracts that begins at `offset`.
@@ -100,11 +126,14 @@ impl Client {
         attempt: &Attempt,
     ) -> Result<Page<ContractRow>, ContractsError> {
         let path = format!("/management/contracts?limit={PAGE_LIMIT}&offset={offset}");
-        let page = self.bulk("/management/contracts", path, offset, attempt).await?;
-        page.typed(ContractRow::of).ok_or(ContractsError::NoUser)
+        let page = self.bulk("/management/contracts", "contracts", path, offset, attempt).await?;
+        if page.rows.iter().any(|row| text(row, "userId").is_none()) {
+            return Err(ContractsError::NoUser);
+        }
+        Ok(page.typed(ContractRow::of))
     }
 
-    /// All users with exactly this address, letter case and white space at its ends aside: none, one or several.
+    /// All users with exactly this address, however it is spelled (see [`address::is_same`]): none, one or several.
     ///
     /// # Errors
     /// [`Failure`].
@@ -114,7 +143,7 @@ impl Client {
         loop {
             let page = self.users_page(offset, Some(wanted), attempt).await?;
             if before == Some(page.mark) {
-                return Err(wrong_shape("a list answers the same page again and again"));
+                return Err(wrong_shape(SAME_PAGE));
             }
             for row in page.rows.into_iter().filter(|row| row.has_address(wanted)) {
                 if !found.contains(&row.user) {
@@ -128,37 +157,54 @@ impl Client {
         }
     }
 
-    /// Who else than `user` has exactly this address, letter case aside, and is no guest by the profile; none where Sesamy
-    /// will not tell. One page is asked for: so many users do not share an address.
+    /// Whether anybody but `user` has exactly this address, however it is spelled (see [`address::is_same`]). A guest by
+    /// the profile, or by `is_guest_id`, does not count.
     ///
     /// # Errors
-    /// [`Failure`], where it may be told another time.
-    pub async fn others_with(
+    /// [`Failure`] where Sesamy may answer another time.
+    pub async fn owner_besides(
         &self,
         user: &UserId,
         address: &str,
+        is_guest_id: impl Fn(&UserId) -> bool,
         attempt: &Attempt,
-    ) -> Result<Option<Vec<UserId>>, Failure> {
-        let path =
-            format!("/management/users?limit={PAGE_LIMIT}&offset=0&search={}", encoded(address.trim()));
-        let call = Call { method: Method::GET, route: "/management/users", path, body: None };
-        let Some(Answer::Found(body)) = self.upstream.call_if_allowed(&call, attempt).await? else {
-            return Ok(None);
-        };
-        let page = RawPage::read(body.read()?, 0).map_err(wrong_shape)?.typed(UserRow::of);
-        let is_other = |row: &UserRow| row.user != *user && row.has_address(address) && !row.is_guest();
-        Ok(page.map(|page| page.rows.into_iter().filter(is_other).map(|row| row.user).collect()))
+    ) -> Result<OwnerBesides, Failure> {
+        let (mut before, mut offset, mut all_readable) = (None, 0, true);
+        for _ in 0..MAX_SEARCH_PAGES {
+            let path = users_path(offset, Some(address.trim()));
+            let call = Call { method: Method::GET, route: USERS, path, body: None };
+            let Some(Answer::Found(body)) = self.upstream.call_if_allowed(&call, attempt).await? else {
+                return Ok(OwnerBesides::Unknown);
+            };
+            let Ok(page) = RawPage::read(body.read()?, "users", offset) else {
+                return Ok(OwnerBesides::Unknown);
+            };
+            let page = page.typed(UserRow::of);
+            let others = || page.rows.iter().filter(|row| row.user != *user);
+            if others().any(|row| row.has_address(address) && !row.is_guest() && !is_guest_id(&row.user)) {
+                return Ok(OwnerBesides::Somebody);
+            }
+            all_readable &= page.left_out == 0 && others().all(|row| row.email().is_some());
+            match page.next {
+                Some(_) if before == Some(page.mark) => return Ok(OwnerBesides::Unknown),
+                Some(next) => (before, offset) = (Some(page.mark), next),
+                None if all_readable => return Ok(OwnerBesides::Nobody),
+                None => return Ok(OwnerBesides::Unknown),
+            }
+        }
+        Ok(OwnerBesides::Unknown)
     }
 
     async fn bulk(
         &self,
         route: &'static str,
+        resource: &str,
         path: String,
         offset: usize,
         attempt: &Attempt,
     ) -> Result<RawPage, Failure> {
         match self.get(route, path, attempt).await? {
-            Answer::Found(body) => RawPage::read(body.read()?, offset).map_err(wrong_shape),
+            Answer::Found(body) => RawPage::read(body.read()?, resource, offset).map_err(wrong_shape),
             Answer::NotFound => Err(wrong_shape("there is no such list")),
         }
     }
@@ -167,54 +213,69 @@ impl Client {
 /// What a row is about.
 enum Row<T> {
     Of(T),
-    /// Of a user whom nobody can ask for.
+    /// It names no user who can be asked for.
     LeftOut,
 }
 
 impl RawPage {
-    /// The page with each row read by `of`; none where a row names nobody.
-    fn typed<T>(self, of: impl Fn(Value) -> Option<Row<T>>) -> Option<Page<T>> {
-        let mut hasher = DefaultHasher::new();
-        self.rows.iter().for_each(|row| row.to_string().hash(&mut hasher));
+    /// The page with each row read by `of`.
+    fn typed<T>(self, of: impl Fn(Value) -> Row<T>) -> Page<T> {
         let mut page = Page {
             rows: Vec::with_capacity(self.rows.len()),
             left_out: 0,
             next: self.next,
             total: self.total,
-            mark: hasher.finish(),
+            mark: self.mark,
         };
         for row in self.rows {
-            match of(row)? {
+            match of(row) {
                 Row::Of(row) => page.rows.push(row),
                 Row::LeftOut => page.left_out += 1,
             }
         }
-        Some(page)
+        page
     }
 }
 
 impl UserRow {
+    fn email(&self) -> Option<&str> {
+        self.profile.as_ref()?.email.as_ref()?.trimmed()
+    }
+
     fn has_address(&self, wanted: &str) -> bool {
-        let own = self.profile.as_ref().and_then(|profile| profile.email.as_ref()?.trimmed());
-        own.is_some_and(|own| own.to_lowercase() == wanted.trim().to_lowercase())
+        self.email().is_some_and(|own| address::is_same(own, wanted))
     }
 
     fn is_guest(&self) -> bool {
         self.profile.as_ref().is_some_and(Profile::is_guest)
     }
 
-    fn of(row: Value) -> Option<Row<Self>> {
-        let id = text(&row, "userId").or_else(|| text(&row, "id"))?;
-        let Ok(user) = UserId::new(id) else { return Some(Row::LeftOut) };
-        Some(Row::Of(Self { user, updated_at: updated_at(&row), profile: typed(row) }))
+    fn of(row: Value) -> Row<Self> {
+        let id = match row.get("userId") {
+            None | Some(Value::Null) => row.get("id"),
+            id => id,
+        };
+        match id.and_then(Value::as_str).map(UserId::new) {
+            Some(Ok(user)) => Row::Of(Self { user, updated_at: updated_at(&row), profile: typed(row) }),
+            _ => Row::LeftOut,
+        }
     }
 }
 
 impl ContractRow {
-    fn of(row: Value) -> Option<Row<Self>> {
-        let Ok(user) = UserId::new(text(&row, "userId")?) else { return Some(Row::LeftOut) };
-        Some(Row::Of(Self { user, updated_at: updated_at(&row), contract: typed(row) }))
+    fn of(row: Value) -> Row<Self> {
+        match text(&row, "userId").map(UserId::new) {
+            Some(Ok(user)) => Row::Of(Self { user, updated_at: updated_at(&row), contract: typed(row) }),
+            _ => Row::LeftOut,
+        }
     }
+}
+
+const USERS: &str = "/management/users";
+
+fn users_path(offset: usize, search: Option<&str>) -> String {
+    let search = search.map(|text| format!("&search={}", encoded(text))).unwrap_or_default();
+    format!("{USERS}?limit={PAGE_LIMIT}&offset={offset}{search}")
 }
 
 fn text<'a>(row: &'a Value, field: &str) -> Option<&'a str> {

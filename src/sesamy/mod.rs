@@ -47,7 +47,7 @@ impl Client {
     /// # Errors
     /// [`Failure`]; a contract that names another user is the wrong shape.
     pub async fn contracts(&self, user: &UserId, attempt: &Attempt) -> Result<Vec<Contract>, Failure> {
-        all_of(user, self.list("/management/contracts", user, attempt).await?)
+        all_of(user, self.list("/management/contracts", "contracts", user, attempt).await?)
     }
 
     /// All entitlements of `user`, with access or without.
@@ -55,7 +55,7 @@ impl Client {
     /// # Errors
     /// [`Failure`].
     pub async fn entitlements(&self, user: &UserId, attempt: &Attempt) -> Result<Vec<Entitlement>, Failure> {
-        self.list("/management/entitlements", user, attempt).await
+        self.list("/management/entitlements", "entitlements", user, attempt).await
     }
 
     /// One harmless call that needs what a sync needs: the first of all users.
@@ -73,10 +73,11 @@ impl Client {
     async fn list<T: DeserializeOwned>(
         &self,
         route: &'static str,
+        resource: &'static str,
         user: &UserId,
         attempt: &Attempt,
     ) -> Result<Vec<T>, Failure> {
-        let mut pages = Pages::default();
+        let mut pages = Pages::of(resource);
         loop {
             let (user, offset) = (encoded(user.as_str()), pages.offset());
             let path = format!("{route}?userId={user}&limit={PAGE_LIMIT}&offset={offset}");

@@ -6,6 +6,7 @@
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
+use jiff::fmt::temporal::Pieces;
 use jiff::tz::Offset;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
@@ -208,8 +209,22 @@ pub struct Entitlement {
     /// Where it came from.
     #[serde(deserialize_with = "object")]
     pub origin: Option<Origin>,
-    /// When it ends, RFC 3339.
+    /// When it ends, as text that [`Entitlement::ends_at`] reads.
     pub expires_at: Option<String>,
+}
+
+impl Entitlement {
+    /// The moment from which there is no access any more: that of `expiresAt`, or, where it is a date without a time, the
+    /// end of that day in UTC. None where there is no end or none that can be read, so that a new spelling takes nobody's
+    /// tags away.
+    #[must_use]
+    pub fn ends_at(&self) -> Option<Timestamp> {
+        let text = self.expires_at.as_deref()?.trim();
+        match Pieces::parse(text).ok().filter(|pieces| pieces.time().is_none()) {
+            Some(day) => Offset::UTC.to_timestamp(day.date().tomorrow().ok()?.into()).ok(),
+            None => moment(text),
+        }
+    }
 }
 
 /// Where an entitlement came from.
@@ -328,6 +343,25 @@ mod tests {
             "willCancelAt": {"at": "2026-01-01"}}));
         assert_eq!(read.created_at.as_deref(), Some("2025-01-01"));
         assert_eq!((read.next_bill_at, read.expires_at, read.will_cancel_at), (None, None, None));
+    }
+
+    #[test]
+    fn access_ends_at_its_moment_and_a_date_without_a_time_ends_with_that_day() {
+        for (text, expected) in [
+            (json!("2026-01-31T12:00:00+01:00"), Some("2026-01-31T11:00:00Z")),
+            (json!("2026-01-31T00:00:00Z"), Some("2026-01-31T00:00:00Z")),
+            (json!("2026-01-31T00:00"), Some("2026-01-31T00:00:00Z")),
+            (json!("2026-01-31"), Some("2026-02-01T00:00:00Z")),
+            (json!(" 20261231 "), Some("2027-01-01T00:00:00Z")),
+            (json!("9999-12-31"), None),
+            (json!("2026-02-30"), None),
+            (json!("31.01.2026"), None),
+            (json!(""), None),
+            (json!(null), None),
+        ] {
+            let entitlement: Entitlement = serde_json::from_value(json!({"expiresAt": text})).unwrap();
+            assert_eq!(entitlement.ends_at(), expected.map(|it| it.parse().unwrap()), "{text}");
+        }
     }
 
     #[test]

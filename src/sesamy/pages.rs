@@ -1,25 +1,32 @@
 //! A list of Sesamy's, read page by page until all of it is there.
 //!
-//! Half a list would take away tags that a user should keep, so whatever does not add up is the wrong shape.
+//! Half a list would take away tags that a user should keep. So a page counts as the last one only where nothing speaks
+//! against it, and whatever does not add up is the wrong shape. A list of fewer than ten rows costs one call.
 
 use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// Rows asked for in one call. Source: assumed to be the most that a page can have.
 pub(crate) const PAGE_LIMIT: usize = 100;
 
-/// So many rows are no user's, but a list that never ends.
+/// The smallest size to which a server may cut pages without saying so. A page of so many rows is not the last one unless
+/// the server says it is; a page of fewer rows is the last one unless the server says it is not. Source: assumed.
+const SMALLEST_CAP: usize = 10;
+
+/// More rows than any one user has: the list never ends.
 const MAX_ROWS: usize = 20_000;
 
 /// The rows read so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Pages {
+    resource: &'static str,
     rows: Vec<Value>,
     ids: HashSet<String>,
     offset: usize,
+    before: Option<u64>,
 }
 
 /// Whether the list is complete.
@@ -31,14 +38,12 @@ pub(crate) enum Progress {
     Complete,
 }
 
-/// What the guide's envelope says about paging.
-#[derive(Debug, Default, Deserialize)]
-struct Pagination {
-    total: Option<usize>,
-    limit: Option<usize>,
-}
-
 impl Pages {
+    /// No row yet of the list of `resource`, such as `contracts`.
+    pub(crate) fn of(resource: &'static str) -> Self {
+        Self { resource, rows: Vec::new(), ids: HashSet::new(), offset: 0, before: None }
+    }
+
     /// Where the next page begins.
     pub(crate) fn offset(&self) -> usize {
         self.offset
@@ -46,7 +51,13 @@ impl Pages {
 
     /// Takes the next page. A row that came on an earlier page already, because rows have shifted, is passed over.
     pub(crate) fn take(&mut self, answer: Value) -> Result<Progress, &'static str> {
-        let page = RawPage::read(answer, self.offset)?;
+        let page = RawPage::read(answer, self.resource, self.offset)?;
+        if !page.rows.iter().all(Value::is_object) {
+            return Err("a row of a list is no object");
+        }
+        if self.before.replace(page.mark) == Some(page.mark) {
+            return Err(SAME_PAGE);
+        }
         let known = self.rows.len();
         self.offset += page.rows.len();
         for row in page.rows {
@@ -60,7 +71,7 @@ impl Pages {
         }
         match page.next {
             None => Ok(Progress::Complete),
-            Some(_) if self.rows.len() == known => Err("a list answers the same page again and again"),
+            Some(_) if self.rows.len() == known => Err(SAME_PAGE),
             Some(_) => Ok(Progress::More),
         }
     }
@@ -72,80 +83,228 @@ impl Pages {
     }
 }
 
+/// The error for a server that ignores `offset`.
+pub(crate) const SAME_PAGE: &str = "a list answers the same page again and again";
+
 /// One page of a list, and where the next one begins.
 #[derive(Debug)]
 pub(crate) struct RawPage {
-    /// Objects, all of them.
+    /// The rows, of any type.
     pub(crate) rows: Vec<Value>,
     /// The offset of the next page; none where this is the last one.
     pub(crate) next: Option<usize>,
-    /// How many rows the whole list has, where the answer tells.
+    /// How many rows the whole list has, where the answer says so and it may be true.
     pub(crate) total: Option<usize>,
+    /// A hash of the rows: two pages that follow each other have different ones.
+    pub(crate) mark: u64,
 }
 
 impl RawPage {
-    /// Reads the page that begins at `offset`: a bare array or the envelope `{"data": […], "pagination": {…}}` (with
-    /// `pagination` there or in `meta`).
-    pub(crate) fn read(answer: Value, offset: usize) -> Result<Self, &'static str> {
-        let (rows, pagination) = opened(answer)?;
+    /// Reads the page of `resource` that begins at `offset`: a bare array, or an object with the array in `data` or under
+    /// the resource's name, and perhaps `pagination` (beside it or in `meta`).
+    ///
+    /// Errors: any other shape, and a page without rows that is not the last one.
+    pub(crate) fn read(answer: Value, resource: &str, offset: usize) -> Result<Self, &'static str> {
+        let (rows, pagination) = opened(answer, resource)?;
         let (length, end) = (rows.len(), offset.saturating_add(rows.len()));
-        let is_last = match pagination.total {
-            Some(total) if end < total && length == 0 => return Err("a list ends before its own total"),
-            Some(total) => end >= total,
-            None => {
-                let asked = pagination.limit.filter(|limit| *limit > 0).unwrap_or(PAGE_LIMIT).min(PAGE_LIMIT);
-                // A short page is the last one; a page longer than asked for is from a server that does not page at all.
-                length != asked
-            }
+        let total = pagination.credible_total(offset, length);
+        let has_more = pagination.has_more(offset, length, total);
+        if length == 0 && has_more == Some(true) {
+            return Err("a list ends before its own end");
+        }
+        let size = pagination.limit.unwrap_or(PAGE_LIMIT).min(PAGE_LIMIT);
+        let is_last = match has_more {
+            Some(true) => false,
+            Some(false) => length < size.max(SMALLEST_CAP),
+            None => length < size.min(SMALLEST_CAP),
         };
-        Ok(Self { rows, next: (!is_last).then_some(end), total: pagination.total })
+        let mut hasher = DefaultHasher::new();
+        rows.iter().for_each(|row| row.to_string().hash(&mut hasher));
+        Ok(Self { rows, next: (!is_last).then_some(end), total, mark: hasher.finish() })
     }
 }
 
-fn opened(answer: Value) -> Result<(Vec<Value>, Pagination), &'static str> {
-    let (rows, pagination) = match answer {
-        Value::Array(rows) => (rows, None),
-        Value::Object(mut fields) => {
-            let Some(Value::Array(rows)) = fields.remove("data") else {
-                return Err("a list is neither an array nor an object with an array in `data`");
-            };
-            let of_meta = fields.get_mut("meta").and_then(|meta| meta.get_mut("pagination")).map(Value::take);
-            (rows, fields.remove("pagination").or(of_meta).filter(|it| !it.is_null()))
+/// What an answer says about paging, in any of the spellings that are common.
+///
+/// Source: the guide has `total`, `limit` and `offset` "and more"; the other names are assumed.
+#[derive(Debug, Default)]
+struct Pagination {
+    total: Option<usize>,
+    limit: Option<usize>,
+    has_more: Option<bool>,
+    /// Whether there is something that leads to a next page: a number, an address, a cursor.
+    has_next: Option<bool>,
+    page: Option<usize>,
+    pages: Option<usize>,
+}
+
+impl Pagination {
+    const TOTAL: &[&str] = &["total", "totalCount", "total_count"];
+    const LIMIT: &[&str] = &["limit", "perPage", "per_page", "pageSize", "page_size"];
+    const HAS_MORE: &[&str] = &["hasMore", "has_more", "hasNext", "has_next", "hasNextPage", "has_next_page"];
+    const NEXT: &[&str] =
+        &["next", "nextPage", "next_page", "nextOffset", "next_offset", "nextCursor", "next_cursor"];
+    const PAGE: &[&str] = &["page", "currentPage", "current_page"];
+    const PAGES: &[&str] =
+        &["pages", "pageCount", "page_count", "totalPages", "total_pages", "lastPage", "last_page"];
+
+    fn of(fields: &Map<String, Value>) -> Result<Self, &'static str> {
+        let all = |names: &'static [&str]| names.iter().filter_map(|name| fields.get(*name));
+        let number = |names| match all(names).find(|value| !value.is_null()) {
+            None => Ok(None),
+            Some(value) => {
+                let number = value.as_u64().and_then(|number| usize::try_from(number).ok());
+                number.map(Some).ok_or(ODD_PAGINATION)
+            }
+        };
+        let mut has_more = None;
+        for value in all(Self::HAS_MORE).filter(|value| !value.is_null()) {
+            has_more = any_says([has_more, Some(value.as_bool().ok_or(ODD_PAGINATION)?)]);
         }
-        _ => return Err("a list is neither an array nor an object with an array in `data`"),
-    };
-    if !rows.iter().all(Value::is_object) {
-        return Err("a row of a list is no object");
+        let leads_on = |next: &Value| ![Value::Null, false.into(), 0.into(), "".into()].contains(next);
+        Ok(Self {
+            total: number(Self::TOTAL)?,
+            limit: number(Self::LIMIT)?.filter(|limit| *limit > 0),
+            has_more,
+            has_next: any_says(all(Self::NEXT).map(|next| Some(leads_on(next)))),
+            page: number(Self::PAGE)?,
+            pages: number(Self::PAGES)?,
+        })
     }
-    let pagination = pagination.map_or_else(|| Ok(Pagination::default()), serde_json::from_value);
-    Ok((rows, pagination.map_err(|_| "a list's pagination is not of the published types")?))
+
+    /// The total, unless it can only be the page's own length: it is less than what has been read, or as much as a first
+    /// page has that may have been cut to a size which is not told.
+    fn credible_total(&self, offset: usize, length: usize) -> Option<usize> {
+        let end = offset.saturating_add(length);
+        let may_be_cut = offset == 0 && self.limit.is_none() && length >= SMALLEST_CAP;
+        self.total.filter(|total| *total > end || (*total == end && !may_be_cut))
+    }
+
+    /// Whether rows follow after the page that begins at `offset`. One word that they do is enough; none where nothing is
+    /// said of it.
+    fn has_more(&self, offset: usize, length: usize, total: Option<usize>) -> Option<bool> {
+        let by_total = total.map(|total| offset.saturating_add(length) < total);
+        // Pages may be counted from 1 or from 0. The first is known without its number, and an empty one after it ends the
+        // list whatever its number.
+        let page = match offset {
+            0 => 1,
+            _ => self.page.unwrap_or_else(|| 1 + offset / self.limit.unwrap_or(length).max(1)),
+        };
+        let by_pages = self.pages.filter(|_| offset == 0 || length > 0).map(|pages| page < pages);
+        any_says([by_total, self.has_more, self.has_next, by_pages])
+    }
+}
+
+/// Whether any of those that say something says yes; none where none of them says anything.
+fn any_says(said: impl IntoIterator<Item = Option<bool>>) -> Option<bool> {
+    said.into_iter().flatten().reduce(|one, other| one || other)
+}
+
+const ODD_PAGINATION: &str = "a list's pagination is not of the published types";
+
+fn opened(answer: Value, resource: &str) -> Result<(Vec<Value>, Pagination), &'static str> {
+    const NO_LIST: &str =
+        "a list is neither an array nor an object with an array in `data` or under the resource's own name";
+    let mut fields = match answer {
+        Value::Array(rows) => return Ok((rows, Pagination::default())),
+        Value::Object(fields) => fields,
+        _ => return Err(NO_LIST),
+    };
+    let is_list = |name: &str| fields.get(name).is_some_and(Value::is_array);
+    let arrays = fields.values().filter(|value| value.is_array()).count();
+    let name = match (is_list("data"), is_list(resource)) {
+        (true, false) => "data",
+        (false, true) if arrays == 1 => resource,
+        _ => return Err(NO_LIST),
+    };
+    let Some(Value::Array(rows)) = fields.remove(name) else { return Err(NO_LIST) };
+    let of_meta = || fields.get("meta").and_then(|meta| meta.get("pagination"));
+    let pagination = match fields.get("pagination").or_else(of_meta) {
+        None | Some(Value::Null) => Pagination::default(),
+        Some(Value::Object(fields)) => Pagination::of(fields)?,
+        Some(_) => return Err(ODD_PAGINATION),
+    };
+    Ok((rows, pagination))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::ops::Range;
+
+    use proptest::prelude::*;
     use serde_json::json;
 
-    fn rows(range: std::ops::Range<usize>) -> Vec<Value> {
+    use super::*;
+
+    fn rows(range: Range<usize>) -> Vec<Value> {
         range.map(|n| json!({"id": format!("r{n}")})).collect()
     }
 
-    #[test]
-    fn a_list_of_250_is_read_whole_in_both_shapes() {
-        for envelope in [false, true] {
-            let mut pages = Pages::default();
-            let mut calls = 0;
-            loop {
-                let start = pages.offset();
-                let page = rows(start..(start + 100).min(250));
-                let answer =
-                    if envelope { json!({"data": page, "pagination": {"total": 250}}) } else { json!(page) };
-                calls += 1;
-                if pages.take(answer).unwrap() == Progress::Complete {
-                    break;
-                }
+    fn paged(range: Range<usize>, pagination: Value) -> Value {
+        json!({"data": rows(range), "pagination": pagination})
+    }
+
+    /// How many rows are read of a server that has `all`, and in how many calls.
+    fn read(all: usize, server: impl Fn(usize, Range<usize>) -> Value, cap: usize) -> (usize, usize) {
+        let mut pages = Pages::of("contracts");
+        for calls in 1.. {
+            let start = pages.offset().min(all);
+            let answer = server(all, start..(start + cap).min(all));
+            if pages.take(answer).unwrap() == Progress::Complete {
+                return (pages.rows::<Value>().unwrap().len(), calls);
             }
-            assert_eq!((calls, pages.rows::<Value>().unwrap().len()), (3, 250));
+        }
+        unreachable!()
+    }
+
+    #[test]
+    fn a_list_is_read_whole_in_every_shape() {
+        for (what, server) in [
+            ("bare", (|_, here| json!(rows(here))) as fn(usize, Range<usize>) -> Value),
+            ("in data", |_, here| json!({"data": rows(here), "meta": {}})),
+            ("by name", |_, here| json!({"contracts": rows(here)})),
+            (
+                "by name with pagination",
+                |all, here| json!({"contracts": rows(here), "pagination": {"total": all}}),
+            ),
+            ("a total", |all, here| paged(here, json!({"total": all}))),
+            (
+                "a total in meta",
+                |all, here| json!({"data": rows(here), "meta": {"pagination": {"total_count": all}}}),
+            ),
+            ("a limit alone", |_, here| paged(here, json!({"limit": 20}))),
+            ("hasMore", |all, here| paged(here.clone(), json!({"hasMore": here.end < all}))),
+            ("has_more", |all, here| paged(here.clone(), json!({"has_more": here.end < all}))),
+            ("an address", |all, here| {
+                paged(here.clone(), json!({"next": (here.end < all).then_some("/contracts?cursor=x")}))
+            }),
+            ("an offset", |all, here| {
+                paged(here.clone(), json!({"nextOffset": if here.end < all { here.end } else { 0 }}))
+            }),
+            ("a page count", |all, here| paged(here, json!({"totalPages": all.div_ceil(20)}))),
+            ("a page count with a limit", |all, here| {
+                paged(here, json!({"pages": all.div_ceil(20), "limit": 20}))
+            }),
+            ("a page of pages", |all, here| {
+                paged(here.clone(), json!({"page": here.start / 20 + 1, "pages": all.div_ceil(20)}))
+            }),
+            ("a page of pages from nought", |all, here| {
+                paged(here.clone(), json!({"page": here.start / 20, "pages": all.div_ceil(20)}))
+            }),
+            ("a total that is the page's length", |_, here| {
+                paged(here.clone(), json!({"total": here.len()}))
+            }),
+            ("the same with a limit", |_, here| {
+                paged(here.clone(), json!({"total": here.len(), "limit": 20}))
+            }),
+        ] {
+            for all in [0, 1, 9, 10, 19, 20, 21, 40, 59, 60, 250] {
+                let (read, calls) = read(all, server, 20);
+                assert_eq!(read, all, "{what}");
+                // At the most one page more than there is, and where a list is short none.
+                let needed = all.div_ceil(20).max(1);
+                assert!(calls <= needed + usize::from(all >= 10), "{what}: {calls} calls for {all} rows");
+            }
         }
     }
 
@@ -153,17 +312,44 @@ mod tests {
     fn where_the_list_ends() {
         for (answer, progress) in [
             (json!([]), Progress::Complete),
-            (json!(rows(0..99)), Progress::Complete),
+            (json!(rows(0..9)), Progress::Complete),
+            (json!(rows(0..10)), Progress::More),
             (json!(rows(0..100)), Progress::More),
-            (json!(rows(0..250)), Progress::Complete),
-            (json!({"data": rows(0..50), "pagination": {"total": 120, "limit": 50}}), Progress::More),
-            (json!({"data": rows(0..50), "pagination": {"limit": 50}}), Progress::More),
-            (json!({"data": rows(0..49), "pagination": {"limit": 50}}), Progress::Complete),
-            (json!({"data": rows(0..100), "pagination": {"total": 100}}), Progress::Complete),
+            (json!(rows(0..250)), Progress::More),
+            (paged(0..50, json!({"total": 120, "limit": 50})), Progress::More),
+            (paged(0..50, json!({"limit": 50})), Progress::More),
+            (paged(0..5, json!({"limit": 5})), Progress::More),
+            (paged(0..5, json!({"limit": 5, "total": 5})), Progress::Complete),
+            (paged(0..50, json!({"limit": 100, "total": 50})), Progress::Complete),
+            // A full page is never the last one, whatever is said.
+            (paged(0..100, json!({"total": 100})), Progress::More),
+            (paged(0..100, json!({"total": 100, "limit": 100})), Progress::More),
+            (paged(0..50, json!({"total": 50, "limit": 50})), Progress::More),
+            (paged(0..100, json!({"hasMore": false, "next": null})), Progress::More),
+            // A total that cannot be told from the length of a page that was cut.
+            (paged(0..50, json!({"total": 50})), Progress::More),
+            (paged(0..50, json!({"total": 20, "limit": 100})), Progress::More),
+            (paged(0..9, json!({"total": 9})), Progress::Complete),
+            // One word that there is more is enough.
+            (paged(0..3, json!({"hasMore": true})), Progress::More),
+            (paged(0..3, json!({"hasMore": true, "total": 3})), Progress::More),
+            (paged(0..3, json!({"hasMore": false, "next": "x"})), Progress::More),
+            (paged(0..3, json!({"next": 3})), Progress::More),
+            (paged(0..3, json!({"next": null, "nextCursor": "x"})), Progress::More),
+            (paged(0..3, json!({"hasMore": false, "has_next": true})), Progress::More),
+            (paged(0..3, json!({"total": null, "totalCount": 4})), Progress::More),
+            (paged(0..3, json!({"page": 1, "pages": 2})), Progress::More),
+            (paged(0..3, json!({"page": 1, "pages": 1, "next": 0})), Progress::Complete),
+            (paged(0..30, json!({"hasMore": false})), Progress::Complete),
+            (paged(0..30, json!({"next": null})), Progress::Complete),
+            (paged(0..30, json!({"hasMore": null, "pages": null})), Progress::More),
+            (paged(0..30, json!({})), Progress::More),
             (json!({"data": rows(0..100), "meta": {"pagination": {"total": 101}}}), Progress::More),
             (json!({"data": rows(0..3), "meta": {}, "pagination": null}), Progress::Complete),
+            (json!({"contracts": rows(0..3)}), Progress::Complete),
+            (json!({"contracts": rows(0..3), "pagination": {"hasMore": true}}), Progress::More),
         ] {
-            assert_eq!(Pages::default().take(answer.clone()), Ok(progress), "{answer}");
+            assert_eq!(Pages::of("contracts").take(answer.clone()), Ok(progress), "{answer}");
         }
     }
 
@@ -172,24 +358,75 @@ mod tests {
         for answer in [
             json!({"data": {}}),
             json!({"rows": []}),
+            json!({"entitlements": []}),
+            json!({"contracts": [], "entitlements": []}),
+            json!({"data": [], "contracts": []}),
+            json!({"contracts": {}}),
             json!("none"),
             json!(null),
             json!([1]),
-            json!({"data": [], "pagination": {"total": 3}}),
-            json!({"data": [], "pagination": {"total": "three"}}),
+            json!([null]),
+            paged(0..0, json!({"total": 3})),
+            paged(0..0, json!({"hasMore": true})),
+            paged(0..0, json!({"next": "x"})),
+            paged(0..0, json!({"page": 1, "pages": 2})),
+            paged(0..0, json!({"total": "three"})),
+            paged(0..0, json!({"total": 2.5})),
+            paged(0..0, json!({"hasMore": "yes"})),
+            paged(0..0, json!({"pages": -1})),
+            paged(0..0, json!([])),
         ] {
-            assert!(Pages::default().take(answer.clone()).is_err(), "{answer}");
+            assert!(Pages::of("contracts").take(answer.clone()).is_err(), "{answer}");
         }
-        let mut same = Pages::default();
-        assert_eq!(same.take(json!(rows(0..100))), Ok(Progress::More));
-        assert!(same.take(json!(rows(0..100))).is_err());
+    }
+
+    #[test]
+    fn the_same_page_twice_is_the_wrong_shape_whether_it_would_be_the_last_or_not() {
+        let nameless: Vec<Value> = (0..12).map(|n| json!({"sku": n})).collect();
+        for page in [
+            json!(rows(0..100)),
+            json!(rows(0..12)),
+            json!(nameless),
+            paged(0..12, json!({"total": 24})),
+            paged(0..3, json!({"hasMore": true})),
+        ] {
+            let mut pages = Pages::of("contracts");
+            assert_eq!(pages.take(page.clone()), Ok(Progress::More));
+            assert_eq!(pages.take(page), Err(SAME_PAGE));
+        }
     }
 
     #[test]
     fn a_row_that_shifted_to_the_next_page_is_counted_once() {
-        let mut pages = Pages::default();
+        let mut pages = Pages::of("contracts");
         assert_eq!(pages.take(json!(rows(0..100))), Ok(Progress::More));
-        assert_eq!(pages.take(json!(rows(99..120))), Ok(Progress::Complete));
-        assert_eq!(pages.rows::<Value>().unwrap().len(), 120);
+        assert_eq!(pages.take(json!(rows(99..105))), Ok(Progress::Complete));
+        assert_eq!(pages.rows::<Value>().unwrap().len(), 105);
+    }
+
+    proptest! {
+        /// Whatever a server with pages of ten rows or more says of paging, as long as it is true: no row is missed.
+        #[test]
+        fn no_row_is_missed(
+            all in 0_usize..400,
+            cap in 10_usize..=100,
+            (total, limit, has_more, next, pages) in any::<(bool, bool, bool, bool, bool)>(),
+        ) {
+            let server = |all: usize, here: Range<usize>| {
+                let mut said = Map::new();
+                let mut say = |is_said: bool, name: &str, value: Value| {
+                    if is_said {
+                        said.insert(name.to_owned(), value);
+                    }
+                };
+                say(total, "total", json!(all));
+                say(limit, "limit", json!(cap));
+                say(has_more, "hasMore", json!(here.end < all));
+                say(next, "next", json!((here.end < all).then_some(here.end)));
+                say(pages, "pages", json!(all.div_ceil(cap)));
+                paged(here, Value::Object(said))
+            };
+            prop_assert_eq!(read(all, server, cap).0, all);
+        }
     }
 }

@@ -1,7 +1,8 @@
 //! Step 3: the contact as it is now, and its place on the list.
 
 use super::{Context, Syncer};
-use crate::mailmojo::models::{Contact, same_address};
+use crate::address;
+use crate::mailmojo::models::Contact;
 use crate::merge::{Membership, consent};
 use crate::personal::Mask;
 use crate::upstream::{Attempt, Failure};
@@ -23,7 +24,7 @@ impl Found {
     /// Mailmojo's own spelling of the address.
     pub(super) fn own_spelling(&self) -> &str {
         let own = self.contact.email.as_ref().and_then(|email| email.trimmed());
-        own.filter(|own| same_address(own, &self.email)).unwrap_or(&self.email)
+        own.filter(|own| address::is_same(own, &self.email)).unwrap_or(&self.email)
     }
 }
 

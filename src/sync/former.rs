@@ -2,7 +2,7 @@
 //!
 //! Sesamy has another address, or does not know the user any more. All of our tags go from the old contact, those of
 //! `sync.keep_tags` too, for nobody keeps them in step from now on. Where the address is another user's by now, the contact is
-//! left alone: it is that user's.
+//! left alone: it is that user's. So it is where Sesamy does not say whose the address is.
 
 use std::fmt;
 
@@ -17,6 +17,7 @@ use crate::mailmojo::models::ContactData;
 use crate::memory::{ContactKeys, Memory, Seen, SeenByOthers};
 use crate::merge::consent::{Old, has_moved};
 use crate::personal::{Mask, Personal};
+use crate::sesamy::bulk::OwnerBesides;
 use crate::tags;
 use crate::upstream::{Api, Attempt, Call, Class, Failure};
 use crate::user::UserId;
@@ -74,6 +75,7 @@ impl fmt::Display for OldFate {
             Self::HasNone => "has none of our tags",
             Self::Gone => "Mailmojo has no such contact",
             Self::Anothers => "left alone: the address is another user's by now",
+            Self::UnknownOwner => "left alone: Sesamy does not say whether another user has the address",
         })
     }
 }
@@ -82,7 +84,8 @@ impl fmt::Display for OldFate {
 pub(super) struct Former {
     address: Personal,
     found: Option<Found>,
-    is_anothers: bool,
+    owner: OwnerBesides,
+    has_ours: bool,
     /// What takes our tags off the contact; none where there is nothing to take off.
     pub(super) write: Option<Write>,
     /// The tags that it takes off, sorted.
@@ -114,21 +117,24 @@ pub enum OldFate {
     Gone,
     /// The address is another user's by now.
     Anothers,
+    /// It has our tags, and Sesamy does not say whether the address is another user's by now.
+    UnknownOwner,
 }
 
 impl Former {
     /// The contact, where it is the user's alone.
     pub(super) fn into_own(self) -> Option<Found> {
-        self.found.filter(|_| !self.is_anothers)
+        self.found.filter(|_| self.owner == OwnerBesides::Nobody)
     }
 
     /// The same, for who wants to look at it.
     pub(super) fn as_old_contact(&self) -> OldContact<'_> {
-        let fate = match (&self.found, &self.write) {
-            _ if self.is_anothers => OldFate::Anothers,
-            (None, _) => OldFate::Gone,
-            (Some(_), None) => OldFate::HasNone,
-            (Some(_), Some(_)) => OldFate::LosesOurTags,
+        let fate = match (self.owner, &self.found) {
+            (OwnerBesides::Somebody, _) => OldFate::Anothers,
+            (_, None) => OldFate::Gone,
+            (_, Some(_)) if !self.has_ours => OldFate::HasNone,
+            (OwnerBesides::Unknown, Some(_)) => OldFate::UnknownOwner,
+            (OwnerBesides::Nobody, Some(_)) => OldFate::LosesOurTags,
         };
         let request = self.write.as_ref().map(|write| &write.call);
         OldContact { address: &self.address, fate, tags_removed: &self.tags, request }
@@ -136,7 +142,7 @@ impl Former {
 
     /// The same, as the rules of consent see it.
     pub(super) fn as_old(&self) -> Old<'_> {
-        Old { present: self.found.as_ref().map(Found::there), is_own: !self.is_anothers }
+        Old { present: self.found.as_ref().map(Found::there), is_own: self.owner == OwnerBesides::Nobody }
     }
 }
 
@@ -167,12 +173,15 @@ impl Syncer {
         context: &Context,
         mask: &mut Mask,
     ) -> Result<Former, Failure> {
-        let is_anothers = self.is_anothers(user, address, &context.attempt).await?;
-        let found = self.find_contact(address, context, mask).await?;
+        let owner = self.owner_besides(user, address, &context.attempt).await?;
+        let mut found = self.find_contact(address, context, mask).await?;
+        if let Some(found) = found.as_mut().filter(|found| found.contact.left_out.contains(&"tags")) {
+            self.fill_gaps(found, &context.attempt, mask).await?;
+        }
         let present = found.iter().flat_map(|found| found.contact.tags.iter().flatten());
         let (ours, own): (Vec<String>, Vec<String>) = present.cloned().partition(|tag| tags::is_ours(tag));
-        let (mut write, mut tags) = (None, Vec::new());
-        if let Some(found) = found.as_ref().filter(|_| !is_anothers && !ours.is_empty()) {
+        let (mut write, mut tags, has_ours) = (None, Vec::new(), !ours.is_empty());
+        if let Some(found) = found.as_ref().filter(|_| owner == OwnerBesides::Nobody && has_ours) {
             let (email, data) =
                 (found.email.clone(), ContactData { tags: Some(own), ..ContactData::default() });
             write = Some(Write { call: self.mailmojo.patching(&email, &data), email, data });
@@ -180,7 +189,7 @@ impl Syncer {
             tags.sort_unstable();
             tags.dedup();
         }
-        Ok(Former { address: Personal::new(address), found, is_anothers, write, tags })
+        Ok(Former { address: Personal::new(address), found, owner, has_ours, write, tags })
     }
 
     /// Whether `address` is remembered of another user.
@@ -200,13 +209,25 @@ impl Syncer {
     }
 
     /// Whether another user has this address: by what is remembered, and by what Sesamy finds for it.
-    async fn is_anothers(&self, user: &UserId, address: &str, attempt: &Attempt) -> Result<bool, Failure> {
+    async fn owner_besides(
+        &self,
+        user: &UserId,
+        address: &str,
+        attempt: &Attempt,
+    ) -> Result<OwnerBesides, Failure> {
         if self.is_remembered_of_another(user, address).await? {
-            return Ok(true);
+            return Ok(OwnerBesides::Somebody);
         }
-        // Where Sesamy does not tell, what is remembered has to do.
-        let others = self.sesamy.others_with(user, address, attempt).await?.unwrap_or_default();
-        Ok(others.iter().any(|other| !self.is_guest_id(other)))
+        let owner =
+            self.sesamy.owner_besides(user, address, |other| self.is_guest_id(other), attempt).await?;
+        if owner == OwnerBesides::Unknown {
+            tracing::warn!(
+                user_id = %user,
+                "Sesamy does not say whether another user has the address that this user had before; its contact keeps our \
+                 tags; check that the API client may search users"
+            );
+        }
+        Ok(owner)
     }
 }
 

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::outcome::Reason;
 use super::{Known, Syncer};
+use crate::address;
 use crate::fields::{Answer, CustomFields, Facts};
 use crate::merge::{Change, Person};
 use crate::personal::Mask;
@@ -111,11 +112,11 @@ impl Syncer {
         }
         let row = known.profile.filter(|profile| profile.is_of(user));
         // The row of a list may leave out what the profile has: without an address it tells nothing.
-        let (profile, address, is_whole) = match row.map(|row| (address(&row), row)) {
+        let (profile, address, is_whole) = match row.map(|row| (address_of(&row), row)) {
             Some((address, row)) if address != Err(Reason::NoEmail) => (row, address, false),
             _ => match self.sesamy.profile(user, attempt).await? {
                 Some(profile) => {
-                    let address = address(&profile);
+                    let address = address_of(&profile);
                     (profile, address, true)
                 }
                 None => return Ok(Err(Nobody { reason: Reason::UserNotFound, profile: None, asked: true })),
@@ -146,7 +147,7 @@ impl Syncer {
             return Ok(Err(Nobody { reason: Reason::UserNotFound, profile: None, asked: true }));
         };
         profile.mask_into(mask);
-        Ok(match address(&profile) {
+        Ok(match address_of(&profile) {
             Ok(email) => {
                 Ok(Source::new(email, profile, true, source.bought, &self.options.custom_fields, self.now()))
             }
@@ -183,16 +184,12 @@ impl Syncer {
 }
 
 /// The profile's address, trimmed, or why the user is skipped.
-pub(crate) fn address(profile: &Profile) -> Result<String, Reason> {
+pub(crate) fn address_of(profile: &Profile) -> Result<String, Reason> {
     if profile.is_guest() {
         return Err(Reason::Guest);
     }
     let email = profile.email.as_ref().and_then(|email| email.trimmed()).ok_or(Reason::NoEmail)?;
-    let is_odd = |c: char| c.is_whitespace() || c.is_control();
-    if !email.contains('@') || email.contains(is_odd) {
-        return Err(Reason::BadEmail);
-    }
-    Ok(email.to_owned())
+    if address::is_usable(email) { Ok(email.to_owned()) } else { Err(Reason::BadEmail) }
 }
 
 #[cfg(test)]
@@ -200,8 +197,8 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    fn address_of(profile: Value) -> Result<String, Reason> {
-        address(&serde_json::from_value(profile).unwrap())
+    fn read(profile: Value) -> Result<String, Reason> {
+        address_of(&serde_json::from_value(profile).unwrap())
     }
 
     #[test]
@@ -218,7 +215,7 @@ mod tests {
             (json!({"email": "kari@exam\u{7}ple.com"}), Err(Reason::BadEmail)),
             (json!({"email": "kari@exam\u{a0}ple.com"}), Err(Reason::BadEmail)),
         ] {
-            assert_eq!(address_of(profile.clone()), expected, "{profile}");
+            assert_eq!(read(profile.clone()), expected, "{profile}");
         }
     }
 }

@@ -7,12 +7,12 @@
 use serde::Serialize;
 
 use super::outcome::mask_of;
-use super::source::address;
+use super::source::address_of;
 use super::{Context, OldFate, SyncError, Syncer};
-use crate::mailmojo::models::same_address;
+use crate::address;
 use crate::memory::Memory;
 use crate::personal::{Mask, Personal};
-use crate::upstream::{Attempt, Class, Failure, PerApi};
+use crate::upstream::{Api, Attempt, Class, Failure, PerApi};
 use crate::user::UserId;
 
 /// What became of one contact.
@@ -59,16 +59,20 @@ impl Syncer {
         let mut addresses: Vec<Personal> = memory.email.iter().cloned().collect();
         let now = self.address_now(user, memory, attempt, mask).await?;
         addresses.extend(now.filter(|now| {
-            let is_it = |email: &Personal| same_address(email.as_str(), now.as_str());
+            let is_it = |email: &Personal| address::is_same(email.as_str(), now.as_str());
             !memory.email.as_ref().is_some_and(is_it)
         }));
         let mut taken = Vec::with_capacity(addresses.len());
         for email in addresses {
             let former = self.former(user, email.as_str(), context, mask).await?;
+            let fate = former.as_old_contact().fate;
+            if fate == OldFate::UnknownOwner {
+                return Err(owner_unknown());
+            }
             if let Some(write) = former.write.as_ref().filter(|_| !self.options.dry_run) {
                 self.mailmojo.patch(&write.email, &write.data, attempt).await?;
             }
-            taken.push(TakenOff { contact: former.as_old_contact().fate, tags_removed: former.tags });
+            taken.push(TakenOff { contact: fate, tags_removed: former.tags });
         }
         Ok(taken)
     }
@@ -93,6 +97,13 @@ impl Syncer {
         };
         let Some(profile) = profile else { return Ok(None) };
         profile.mask_into(mask);
-        Ok(address(&profile).ok().map(Personal::new))
+        Ok(address_of(&profile).ok().map(Personal::new))
     }
+}
+
+/// Whoever is forgotten with tags left on would keep them for good: nothing remembers the address any more.
+fn owner_unknown() -> Failure {
+    let why = "Sesamy does not say whether another user has the address of a contact with our tags; check that the API \
+               client may search users, or take the tags off in Mailmojo by hand";
+    Failure::new(Api::Sesamy, Class::Permanent, why)
 }

@@ -32,11 +32,12 @@ pub fn next_change(
 /// does: the purchase was made for ever.
 fn end_of_access(entitlement: &Entitlement, now: Timestamp) -> Option<Timestamp> {
     let carries_tags = !is_article(entitlement) || origin_is(entitlement, "EXTERNAL");
-    let end = moment(entitlement.expires_at.as_deref()?)?;
+    let end = entitlement.ends_at()?;
     (entitlement.has_access == Some(true) && carries_tags && now < end).then_some(end)
 }
 
-/// When to look at a contract in force: at each of its ends, and for a while after it.
+/// When to look at a contract in force: at each of its ends, and for a while after it. A date without a time is looked at
+/// from the beginning of that day to its end.
 fn next_look(contract: &Contract, now: Timestamp) -> Option<Timestamp> {
     if contract.is_active != Some(true) && !is_overdue(contract) {
         return None;

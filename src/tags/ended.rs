@@ -15,6 +15,7 @@ use crate::sesamy::models::{Contract, Entitlement, moment};
 #[must_use]
 pub fn ended(contracts: &[Contract], entitlements: &[Entitlement], now: Timestamp) -> BTreeSet<String> {
     let is_past = |at: &Option<String>| at.as_deref().and_then(moment).is_some_and(|at| at <= now);
+    let is_over = |it: &Entitlement| it.ends_at().is_some_and(|end| end <= now);
     let over: Vec<&Contract> =
         contracts.iter().filter(|it| is_past(&it.will_cancel_at) || is_past(&it.expires_at)).collect();
     let is_paid_by_one = |it: &Entitlement| {
@@ -22,7 +23,7 @@ pub fn ended(contracts: &[Contract], entitlements: &[Entitlement], now: Timestam
     };
     let mut tags: BTreeSet<String> = entitlements
         .iter()
-        .filter(|it| !is_article(it) && (is_past(&it.expires_at) || is_paid_by_one(it)))
+        .filter(|it| !is_article(it) && (is_over(it) || is_paid_by_one(it)))
         .flat_map(product_tags)
         .collect();
     if over.iter().any(|contract| is_subscription(contract)) {
@@ -74,6 +75,8 @@ mod tests {
             (plus(json!({"hasAccess": true, "expiresAt": BEFORE})), of_plus),
             (plus(json!({"hasAccess": false, "expiresAt": NOW})), of_plus),
             (plus(json!({"hasAccess": false, "expiresAt": AFTER})), &[]),
+            (plus(json!({"hasAccess": false, "expiresAt": "2026-01-31"})), of_plus),
+            (plus(json!({"hasAccess": false, "expiresAt": "2026-02-01"})), &[]),
             (plus(json!({"hasAccess": false})), &[]),
             (plus(json!({"hasAccess": false, "expiresAt": "soon"})), &[]),
             (plus(json!({"type": "article", "expiresAt": BEFORE})), &[]),

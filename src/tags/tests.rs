@@ -159,7 +159,9 @@ fn access_ends_at_the_very_moment_of_expires_at() {
         ("2026-01-01T11:59:59Z", false),
         ("2026-01-01T12:00:01", true),
         ("2026-01-02", true),
-        ("2026-01-01", false),
+        // A date without a time ends with that day, UTC.
+        ("2026-01-01", true),
+        ("2025-12-31", false),
         ("next summer", true),
         ("", true),
     ] {
@@ -248,7 +250,7 @@ fn each_tag_tells_in_a_sentence_what_asks_for_it() {
         ),
         (
             "sesamy_has_external_access",
-            vec!["entitlement e2 gives access to sku plus until 2027-01-01, from a partner or a code"],
+            vec!["entitlement e2 gives access to sku plus until 2027-01-02, from a partner or a code"],
         ),
         (
             "sesamy_has_gifted_subscription",
@@ -260,7 +262,7 @@ fn each_tag_tells_in_a_sentence_what_asks_for_it() {
         (
             "sesamy_active_sku_plus",
             vec![
-                "entitlement e2 gives access to sku plus until 2027-01-01",
+                "entitlement e2 gives access to sku plus until 2027-01-02",
                 "entitlement e3 gives access to sku plus, option monthly, until 2027-01-01T10:30:00Z",
             ],
         ),

@@ -243,16 +243,88 @@ async fn preview_tells_of_the_address_of_before() {
 }
 
 #[tokio::test]
-async fn a_search_that_sesamy_refuses_lets_nothing_rest_and_what_is_remembered_decides() {
-    for status in [403, 404, 405, 400] {
-        let town = kari(&[("SYNC__BACKOFF_CAP", "1h")]).await;
+async fn a_search_is_read_to_its_end_before_the_old_contact_loses_anything() {
+    for is_owned in [true, false] {
+        let town = kari(&[]).await;
+        // 150 others whom the search finds too, and behind them one who has the address now and was never synced.
+        for n in 0..150 {
+            let other = user(&format!("a{n:03}")).email(&format!("{OLD}.{n}.test"));
+            town.sandbox.sesamy.put_user(other);
+        }
+        if is_owned {
+            town.sandbox.sesamy.put_user(user("z").email("Kari@Example.com"));
+        }
+        let before = town.contact(OLD).tags;
         moves(&town);
-        town.sandbox.sesamy.inject(Rule::on(Route::Users, Fault::status(status)));
         town.sync("u1").await;
-        assert_eq!(town.contact(OLD).tags, ["vip"], "{status}");
-        let (_, ready) = town.service.get("/readyz").await;
-        assert_eq!(ready["apis"][0]["state"], "ok", "{status}: {ready}");
+        // The second page is not full, but it may have been cut: only a third one shows that nobody else has the address.
+        assert_eq!(town.sandbox.count(Route::Users), if is_owned { 2 } else { 3 });
+        assert_eq!(town.contact(OLD).tags, if is_owned { before } else { vec!["vip".to_owned()] });
+        assert_eq!(town.contact(NEW).tags, OURS);
     }
+}
+
+#[tokio::test]
+async fn a_search_that_does_not_say_whose_the_address_is_takes_nothing_from_the_old_contact() {
+    let named = |fields: serde_json::Value| Fault::wrong_shape(json!([fields]));
+    let full: Vec<_> = (0..100).map(|n| json!({"id": format!("a{n}"), "email": "a@example.com"})).collect();
+    let unsaid: [(&str, Fault); 12] = [
+        ("400", Fault::status(400).into()),
+        ("403", Fault::status(403).into()),
+        ("404", Fault::status(404).into()),
+        ("405", Fault::status(405).into()),
+        ("422", Fault::status(422).into()),
+        ("a redirect", Fault::status(301).header("Location", "/elsewhere").into()),
+        ("no list", Fault::wrong_shape(json!({"hits": 0}))),
+        ("a word", Fault::wrong_shape(json!("none"))),
+        ("a row without an id", named(json!({"email": OLD}))),
+        ("a row without an address", named(json!({"id": "u9"}))),
+        ("an address that is a number", named(json!({"id": "u9", "email": 5}))),
+        ("the same page again and again", Fault::wrong_shape(json!(full))),
+    ];
+    for (what, fault) in unsaid {
+        let town = kari(&[("SYNC__BACKOFF_CAP", "1h")]).await;
+        let before = town.contact(OLD).tags;
+        moves(&town);
+        town.sandbox.sesamy.inject(Rule::on(Route::Users, fault));
+        town.sync("u1").await;
+        assert_eq!(town.contact(OLD).tags, before, "{what}");
+        assert_eq!(town.contact(NEW).tags, OURS, "{what}");
+        let (_, ready) = town.service.get("/readyz").await;
+        assert_eq!(ready["apis"][0]["state"], "ok", "{what}: {ready}");
+        let warned = |line: &serde_json::Value| line["level"] == "WARN" && line["user_id"] == "u1";
+        let warned = town.service.output.wait_for("whose tags stay", warned).await;
+        assert!(warned["message"].as_str().unwrap().contains("search users"), "{what}: {warned}");
+    }
+}
+
+#[tokio::test]
+async fn a_search_that_has_no_end_is_given_up_and_takes_nothing_from_the_old_contact() {
+    let town = kari(&[]).await;
+    for n in 0..1_050 {
+        town.sandbox.sesamy.put_user(user(&format!("a{n:04}")).email(&format!("{OLD}.{n}.test")));
+    }
+    let before = town.contact(OLD).tags;
+    moves(&town);
+    let told = run(&["preview", "--json", "u1"], town.settings()).await;
+    let told: serde_json::Value = serde_json::from_str(&told.stdout).unwrap();
+    let old = &told["users"][0]["preview"]["old_contact"];
+    assert_eq!((&old["fate"], &old["request"]), (&json!("unknown_owner"), &json!(null)));
+    assert_eq!(old["tags_removed"], json!([]));
+    town.sync("u1").await;
+    assert_eq!(town.sandbox.count(Route::Users), 20, "ten pages for each of the two");
+    assert_eq!(town.contact(OLD).tags, before);
+    assert_eq!(town.contact(NEW).tags, OURS);
+}
+
+#[tokio::test]
+async fn whoever_had_left_is_not_made_under_the_new_address_where_nobody_says_whose_the_old_one_is() {
+    let town = kari(&[]).await;
+    town.sandbox.mailmojo.unsubscribe(OLD, LIST);
+    town.sandbox.sesamy.inject(Rule::on(Route::Users, Fault::status(403)));
+    moves(&town);
+    assert_eq!(town.sync_told("u1").await["reason"], "left_under_old_address");
+    assert!(town.sandbox.mailmojo.contact(NEW).is_none());
 }
 
 #[tokio::test]

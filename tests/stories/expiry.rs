@@ -197,3 +197,24 @@ async fn a_contract_that_is_to_end_is_asked_after_at_its_end() {
     let again = town.query("SELECT changes_at FROM users WHERE user_id = 'goes-on'").unwrap();
     assert_eq!(again, end.as_millisecond() + 3_601_000, "once more in an hour");
 }
+
+#[tokio::test]
+async fn access_until_a_date_without_a_time_lasts_to_the_end_of_that_day() {
+    let town = Town::start().await;
+    let today = jiff::tz::Offset::UTC.to_datetime(Timestamp::now()).date();
+    let (yesterday, tomorrow) = (today.yesterday().unwrap(), today.tomorrow().unwrap());
+    for (id, until) in
+        [("over", yesterday.to_string()), ("runs", tomorrow.to_string()), ("odd", "soon".into())]
+    {
+        let access = entitlement("e1", "plus").expires_at(&until);
+        town.sandbox.sesamy.put_user(user(id).email(&address(id)).entitlement(access));
+        town.sync(id).await;
+        assert_eq!(has_tag(&town, id), id != "over", "{id}");
+    }
+    let end = jiff::tz::Offset::UTC.to_timestamp(tomorrow.tomorrow().unwrap().into()).unwrap();
+    let looks_at = town.query("SELECT changes_at FROM users WHERE user_id = 'runs'").unwrap();
+    assert_eq!(looks_at, end.as_millisecond() + 1_000);
+    let warned = |line: &serde_json::Value| line["level"] == "WARN" && line["entitlement_id"] == "e1";
+    let warned = town.service.output.wait_for("an end that cannot be read", warned).await;
+    assert!(warned["message"].as_str().unwrap().contains("expiresAt cannot be read"), "{warned}");
+}

@@ -219,3 +219,20 @@ async fn the_brake_does_not_stop_an_operators_word() {
     forgotten(&town, &["--mailmojo", "kari"]).await;
     assert_eq!(town.contact("kari@example.com").tags, ["vip"]);
 }
+
+#[tokio::test]
+async fn where_sesamy_does_not_say_whose_the_address_is_nothing_is_taken_and_nobody_is_forgotten() {
+    let town = with_kari(&[]).await;
+    town.sandbox.sesamy.inject(Rule::on(Route::Users, Fault::status(403)));
+    let (code, answer) = forget(&town, &["--mailmojo", "kari"]).await;
+    let (outcome, error) = (&answer["users"][0]["outcome"], answer["users"][0]["error"].as_str().unwrap());
+    assert_eq!((code, outcome), (Some(1), &json!("not_forgotten")), "{answer}");
+    assert!(error.contains("may search users"), "{error}");
+    assert!(town.contact("kari@example.com").tags.contains(&OURS.to_owned()));
+    assert_eq!(town.query("SELECT count(*) FROM forgotten").unwrap(), 0);
+
+    // A contact without our tags leaves no question open.
+    town.sandbox.mailmojo.edit("kari@example.com", |it| it.tags = vec!["vip".to_owned()]);
+    let one = forgotten(&town, &["--mailmojo", "kari"]).await;
+    assert_eq!(one["mailmojo"], json!([{"contact": "has_none", "tags_removed": []}]));
+}

@@ -1,7 +1,7 @@
 //! Letter case: one person is one contact, however the address is spelt at either end.
 
-use serde_json::Value;
-use sesamy_mailmojo::sandbox::{Route, contact, user};
+use serde_json::{Value, json};
+use sesamy_mailmojo::sandbox::{Fault, Route, Rule, contact, user};
 
 use crate::town::{LIST, Town};
 
@@ -110,4 +110,29 @@ async fn a_mailmojo_that_ignores_case_keeps_its_own_spelling() {
     }
     assert_eq!(town.sandbox.count(Route::ContactGet), 2);
     assert_eq!(contacts(&town).len(), 2);
+}
+
+#[tokio::test]
+async fn a_mailmojo_that_spells_a_domain_in_ascii_answers_with_the_same_address() {
+    let town = Town::start().await;
+    for route in [Route::ContactGet, Route::ContactPatch, Route::Subscribe] {
+        let spell = |answer: &mut Value| {
+            if answer["email"].is_string() {
+                answer["email"] = json!("kari@xn--blbr-roah.no");
+            }
+        };
+        town.sandbox.mailmojo.inject(Rule::on(route, Fault::edit(spell)));
+    }
+    town.sandbox.sesamy.put_user(user("u1").email("Kari@blåbær.no").tags(["a"]));
+    assert_eq!(town.sync_told("u1").await["outcome"], "created");
+    town.sandbox.sesamy.set_field("u1", "tags", json!(["b"]));
+    assert_eq!(town.sync_told("u1").await["outcome"], "updated");
+    assert_eq!(town.contact("kari@blåbær.no").tags, ["sesamy_tag_b"]);
+
+    // Sesamy may change to the other form, too. That is no change of address, which would take the tags off.
+    town.sandbox.mailmojo.put_contact(contact("kari@xn--blbr-roah.no").tags(["sesamy_tag_b"]).on_list(LIST));
+    town.sandbox.sesamy.set_field("u1", "email", "kari@xn--blbr-roah.no");
+    assert_eq!(town.sync_told("u1").await["outcome"], "unchanged");
+    assert_eq!(town.contact("kari@blåbær.no").tags, ["sesamy_tag_b"]);
+    assert_eq!(town.sandbox.writes(), 2);
 }

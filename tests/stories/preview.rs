@@ -143,8 +143,8 @@ async fn programs_get_facts_reasons_and_explanations_by_stable_names() {
     assert_eq!(
         gift["reasons"],
         json!([{"rule": "gifted_subscription", "entitlement_id": "e2", "title": "gift", "sku": "gift",
-                "purchase_option": null, "until": "2099-01-01T00:00:00Z", "contract_id": "c9",
-                "text": "entitlement e2 gives access to sku gift until 2099-01-01, paid by contract c9, which is not \
+                "purchase_option": null, "until": "2099-01-02T00:00:00Z", "contract_id": "c9",
+                "text": "entitlement e2 gives access to sku gift until 2099-01-02, paid by contract c9, which is not \
                          the user's own"}])
     );
     assert_eq!(preview["list"], json!({"decision": "on_list"}));

@@ -1,7 +1,7 @@
 //! Tags, from what Sesamy answers over the wire to what the contact has: which ones, for how long, and of how many pages.
 
 use serde_json::{Value, json};
-use sesamy_mailmojo::sandbox::{Call, Route, Shape, User, contact, contract, entitlement, user};
+use sesamy_mailmojo::sandbox::{Call, Fault, Route, Rule, Shape, User, contact, contract, entitlement, user};
 
 use crate::town::{LIST, Town};
 
@@ -233,15 +233,19 @@ fn offsets(town: &Town, route: Route) -> Vec<usize> {
 async fn a_long_list_is_read_to_its_end_in_both_shapes() {
     let town = Town::start().await;
     let whole: &[usize] = &[0, 100, 200];
+    let to_an_empty_one: &[usize] = &[0, 100, 200, 250];
     let by_thirty: Vec<usize> = (0..250).step_by(30).collect();
     let stories = [
-        ("bare", Shape::Bare, 250, 100, whole),
-        // A full last page does not tell that it is the last.
+        // A page of ten rows or more may have been cut by the server, whatever size was asked for.
+        ("bare", Shape::Bare, 250, 100, to_an_empty_one),
+        ("bare-capped", Shape::Bare, 59, 20, &[0, 20, 40, 59]),
         ("bare-full", Shape::Bare, 200, 100, whole),
-        ("bare-short", Shape::Bare, 99, 100, &[0]),
+        ("bare-ten", Shape::Bare, 10, 100, &[0, 10]),
+        ("bare-nine", Shape::Bare, 9, 100, &[0]),
         ("envelope", Shape::Envelope, 250, 100, whole),
-        // Here `total` tells.
-        ("envelope-full", Shape::Envelope, 200, 100, &[0, 100]),
+        // A full page is never the last one, whatever `total` says.
+        ("envelope-full", Shape::Envelope, 200, 100, whole),
+        ("envelope-99", Shape::Envelope, 99, 100, &[0]),
         ("envelope-small-pages", Shape::Envelope, 250, 30, &by_thirty),
     ];
     for (id, shape, rows, page_cap, pages) in stories {
@@ -259,6 +263,103 @@ async fn a_long_list_is_read_to_its_end_in_both_shapes() {
             assert_eq!(offsets(&town, route), pages, "{route:?} of {id}");
         }
     }
+}
+
+/// What a page is turned into that the sandbox answers in its envelope.
+fn in_another_way(way: &'static str) -> Fault {
+    Fault::edit(move |answer| {
+        let said = answer["pagination"].take();
+        let number = |name: &str| said[name].as_u64().unwrap();
+        let (total, limit, offset) = (number("total"), number("limit"), number("offset"));
+        let rows = answer["data"].as_array().unwrap().len() as u64;
+        let is_last = offset + rows >= total;
+        let (page, pages) = (offset / limit + 1, total.div_ceil(limit));
+        answer["pagination"] = match way {
+            "hasMore" => json!({"hasMore": !is_last}),
+            "hasMore against a wrong total" => json!({"hasMore": !is_last, "total": rows}),
+            "next" => json!({"next": (!is_last).then(|| format!("/management/x?offset={}", offset + rows))}),
+            "nextOffset" => json!({"nextOffset": if is_last { 0 } else { offset + rows }}),
+            "pages" => json!({"totalPages": pages}),
+            "page and pages" => json!({"page": page, "pages": pages}),
+            "the page's own total" => json!({"total": rows}),
+            "the page's own total, with a limit" => json!({"total": rows, "limit": limit}),
+            _ => Value::Null,
+        };
+        match way {
+            "contracts" | "entitlements" => *answer = json!({way: answer["data"].take()}),
+            "named, with pagination" => {
+                *answer = json!({"contracts": answer["data"].take(), "pagination": said})
+            }
+            _ => {}
+        }
+    })
+}
+
+#[tokio::test]
+async fn however_a_server_pages_no_reader_loses_a_tag_that_is_on_a_later_page() {
+    let town = Town::start().await;
+    town.sandbox.sesamy.answer_as(Shape::Envelope);
+    town.sandbox.sesamy.set_page_cap(20);
+    let ways = [
+        "hasMore",
+        "hasMore against a wrong total",
+        "next",
+        "nextOffset",
+        "pages",
+        "page and pages",
+        "the page's own total",
+        "the page's own total, with a limit",
+        "nothing at all",
+    ];
+    let of_both = ways.map(|way| (way, way));
+    let named = [("contracts", "entitlements"), ("named, with pagination", "entitlements")];
+    for (at, (contracts, entitlements)) in of_both.into_iter().chain(named).enumerate() {
+        for rows in [1, 9, 40, 59] {
+            let id = format!("u{at}-{rows}");
+            town.sandbox.sesamy.put_user(long_history(&id, rows));
+            // In step but for the last page.
+            let there =
+                contact(&email_of(&id)).tags(["vip", "sesamy_active_sku_plus", SUBSCRIBER]).on_list(LIST);
+            town.sandbox.mailmojo.put_contact(there);
+            for (route, way) in [(Route::Contracts, contracts), (Route::Entitlements, entitlements)] {
+                town.sandbox.sesamy.inject(Rule::on(route, in_another_way(way)).about(&id));
+            }
+            town.sandbox.clear_calls();
+            let told = town.sync_told(&id).await;
+            assert_eq!(
+                (&told["outcome"], &told["tags_removed"]),
+                (&json!("updated"), &json!("")),
+                "{contracts}: {told}"
+            );
+            assert_eq!(
+                town.contact(&email_of(&id)).sesamy_tags(),
+                ["sesamy_active_entitlement_plus", "sesamy_active_sku_plus", SUBSCRIBER],
+                "{contracts}, {rows} rows"
+            );
+            if rows < 10 {
+                let calls = [Route::Contracts, Route::Entitlements].map(|route| town.sandbox.count(route));
+                assert_eq!(calls, [1, 1], "{contracts}, {rows} rows");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_list_that_answers_the_same_page_twice_takes_no_tag_and_is_asked_for_again() {
+    let town = Town::with(&[("SYNC__BACKOFF_CAP", "20ms")]).await;
+    town.sandbox.sesamy.put_user(long_history("u1", 30));
+    town.sandbox.mailmojo.put_contact(contact(&email_of("u1")).tags([SUBSCRIBER]).on_list(LIST));
+    // A server that ignores the offset: of its 30 rows it only ever answers the first 12.
+    let first: Vec<Value> = (1..=12).map(|n| contract(&format!("c{n}")).cancelled().into()).collect();
+    town.sandbox.sesamy.inject(Rule::on(Route::Contracts, Fault::wrong_shape(json!(first))).times(4));
+    town.sync("u1").await;
+    let lines = town.service.output.syncs_of("u1");
+    let errors: Vec<_> = lines.iter().filter_map(|line| line["error"].as_str()).collect();
+    assert!(errors.len() == 2 && errors.iter().all(|error| error.contains("same page")), "{lines:?}");
+    assert_eq!(
+        town.contact(&email_of("u1")).tags,
+        ["sesamy_active_entitlement_plus", "sesamy_active_sku_plus", SUBSCRIBER]
+    );
 }
 
 #[tokio::test]

@@ -46,13 +46,16 @@ async fn who_has_no_address_to_sync_is_skipped() {
         (user("line").email("kari@example.com\nola@example.com"), "bad_email"),
         (user("control").email("kari@exam\u{7}ple.com"), "bad_email"),
         (user("deleted").email("kari@exam\u{7f}ple.com"), "bad_email"),
+        (user("soft-hyphen").email("kari@exam\u{ad}ple.com"), "bad_email"),
+        (user("zero-width-space").email("kari\u{200b}@example.com"), "bad_email"),
+        (user("byte-order-mark").email("\u{feff}kari@example.com"), "bad_email"),
     ];
     let users = stories.len() as u64;
     are_skipped(&town, stories).await;
     assert_eq!(town.sandbox.count(Route::Profile), users);
 
     let metrics = town.service.metrics().await;
-    for (reason, count) in [("user_not_found", 1), ("no_email", 4), ("bad_email", 7)] {
+    for (reason, count) in [("user_not_found", 1), ("no_email", 4), ("bad_email", 10)] {
         let line =
             format!("sesamy_mailmojo_syncs_total{{outcome=\"skipped\",reason=\"{reason}\"}} {count}\n");
         assert!(metrics.contains(&line), "{line} is not in\n{metrics}");

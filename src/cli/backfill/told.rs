@@ -116,7 +116,7 @@ fn outcomes(summary: &Summary) -> io::Result<()> {
         ("left to their events", tally.left_to_events),
         ("forgotten by an operator", tally.forgotten),
         ("not changed of late", tally.not_recent),
-        ("ids of no use", tally.left_out),
+        ("unreadable rows", tally.left_out),
     ] {
         if count > 0 {
             line(&format!("  {what:<22}{STRONG}{count:>8}{STRONG:#}"))?;

@@ -37,12 +37,12 @@ impl Desk {
     /// How many users there are: told with the first page, or found in some twenty calls at the most.
     pub(super) async fn count_users(&self) -> Result<u64, BackfillError> {
         let first = self.users(0).await?;
-        let (page_rows, mut size) = (first.rows.len() + first.left_out, Size::of(&first, 0));
+        let (page_rows, mut size) = (first.length(), Size::of(&first, 0));
         if page_rows == 0 {
             return Ok(0);
         }
         // Twice as far each time, then by halves: `some` is the page behind the last one that had rows.
-        let (mut some, mut none) = (1_usize, None);
+        let (mut some, mut none, mut end) = (1_usize, None, page_rows);
         while size.is_none() && none != Some(some) {
             let at = none.map_or(some * 2 - 1, |none| some + (none - some) / 2);
             let offset = at.saturating_mul(page_rows);
@@ -51,13 +51,13 @@ impl Desk {
                 break; // it answers the same page wherever it is asked: there is no telling
             }
             size = Size::of(&page, offset);
-            if page.rows.len() + page.left_out == 0 {
+            if page.length() == 0 {
                 (size, none) = (None, Some(at));
             } else {
-                some = at + 1;
+                (some, end) = (at + 1, offset + page.length());
             }
         }
-        let size = size.map_or(some * page_rows, |size| size.0);
+        let size = size.map_or(end, |size| size.0);
         Ok(u64::try_from(size).unwrap_or(u64::MAX))
     }
 
@@ -81,14 +81,14 @@ impl Desk {
                 Ok(page) => page,
                 Err(why) => return Ok(AllContracts::Singly(why)),
             };
-            if !page.rows.is_empty() && before == Some(page.mark) {
+            if before == Some(page.mark) {
                 return Ok(AllContracts::Singly("it answers the same page again and again"));
             }
             if page.total.zip(total).is_some_and(|(now, then)| now < then) {
                 return Ok(AllContracts::Singly("it shrank while it was read"));
             }
             (before, total) = (Some(page.mark), page.total.or(total));
-            let read = offset + page.rows.len() + page.left_out;
+            let read = offset + page.length();
             contracts.take(page.rows);
             match page.next {
                 Some(next) => offset = next,
@@ -144,7 +144,7 @@ struct Size(usize);
 impl Size {
     /// As the page at `offset` tells; none where more may follow.
     fn of<T>(page: &Page<T>, offset: usize) -> Option<Self> {
-        let ends_here = page.next.is_none().then_some(offset + page.rows.len() + page.left_out);
+        let ends_here = page.next.is_none().then_some(offset + page.length());
         page.total.or(ends_here).map(Self)
     }
 }

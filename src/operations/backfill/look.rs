@@ -25,12 +25,12 @@ impl Backfill {
             }
             let asked_at = self.desk.now();
             let page = self.desk.users(offset).await?;
-            if !page.rows.is_empty() && before == Some(page.mark) {
+            if before == Some(page.mark) {
                 let message = "it answers the same page again and again".to_owned();
                 return Err(BackfillError::List { what: "the list of users".to_owned(), message });
             }
             before = Some(page.mark);
-            let rows = u64::try_from(page.rows.len() + page.left_out).unwrap_or(u64::MAX);
+            let rows = u64::try_from(page.length()).unwrap_or(u64::MAX);
             listed = listed.saturating_add(rows);
             if look == 1 {
                 self.tally.left_out += u64::try_from(page.left_out).unwrap_or(u64::MAX);

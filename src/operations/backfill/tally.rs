@@ -33,7 +33,7 @@ pub struct Tally {
     pub forgotten: u64,
     /// Users who were not taken, for nothing says that they were changed in the time of `--updated-since`.
     pub not_recent: u64,
-    /// Rows of users whose id no request can be made of.
+    /// Rows of the list of users that cannot be read: no request can be made of what they have for an id.
     pub left_out: u64,
     /// Calls made.
     pub calls: Calls,

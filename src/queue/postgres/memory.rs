@@ -5,8 +5,9 @@ use sqlx::postgres::{PgArguments, PgPool, PgRow};
 use sqlx::query::Query;
 
 use super::statements::storable;
+use crate::address;
 use crate::clock::Millis;
-use crate::memory::{Memory, Seen, SeenByOthers, address_key};
+use crate::memory::{Memory, Seen, SeenByOthers};
 use crate::personal::Personal;
 use crate::user::UserId;
 
@@ -96,7 +97,7 @@ pub(super) fn bind<'q>(
 
 /// Whether the row of anybody but `user` remembers `address`.
 pub(super) async fn is_anothers(pool: &PgPool, user: &UserId, address: &str) -> sqlx::Result<bool> {
-    let Some(key) = address_key(address) else { return Ok(false) };
+    let Some(key) = address::key(address) else { return Ok(false) };
     sqlx::query_scalar(ANOTHER).bind(storable(&key)).bind(user.as_str()).fetch_one(pool).await
 }
 
@@ -107,7 +108,7 @@ pub(super) async fn seen_by_others(
     address: &str,
     list: &str,
 ) -> sqlx::Result<SeenByOthers> {
-    let Some(key) = address_key(address) else { return Ok(SeenByOthers::default()) };
+    let Some(key) = address::key(address) else { return Ok(SeenByOthers::default()) };
     let seen = sqlx::query(SEEN_BY_OTHERS).bind(storable(&key)).bind(user.as_str()).bind(storable(list));
     let seen = seen.fetch_one(pool).await?;
     Ok(SeenByOthers { contact: seen.try_get(0)?, on_list: seen.try_get(1)? })

@@ -9,8 +9,9 @@ use rusqlite::{Connection, OpenFlags, Transaction};
 
 use super::open::Place;
 use super::{forget, retry, round};
+use crate::address;
 use crate::clock::Millis;
-use crate::memory::{ContactKeys, SeenByOthers, address_key};
+use crate::memory::{ContactKeys, SeenByOthers};
 use crate::queue::forgetting::ForgettingKey;
 use crate::queue::{
     Census, Filter, HistoryRow, MinuteCount, ParkedGroup, Progress, QueueError, Retry, Round, State, UserRow,
@@ -98,7 +99,7 @@ impl Reader {
         user: &UserId,
         address: &str,
     ) -> Result<bool, QueueError> {
-        let Some(key) = address_key(address) else { return Ok(false) };
+        let Some(key) = address::key(address) else { return Ok(false) };
         let user = user.clone();
         self.ask(move |store| rows::is_anothers(store, &user, &key)).await
     }
@@ -109,7 +110,7 @@ impl Reader {
         address: &str,
         list: &str,
     ) -> Result<SeenByOthers, QueueError> {
-        let Some(key) = address_key(address) else { return Ok(SeenByOthers::default()) };
+        let Some(key) = address::key(address) else { return Ok(SeenByOthers::default()) };
         let (user, list) = (user.clone(), list.to_owned());
         self.ask(move |store| rows::seen_by_others(store, &user, &key, &list)).await
     }

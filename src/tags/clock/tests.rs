@@ -53,6 +53,8 @@ fn only_access_with_a_tag_and_an_end_that_can_be_read_is_looked_at() {
         (json!({"expiresAt": "2026-01-01T12:00:00Z"}), None),
         (json!({"hasAccess": true}), None),
         (json!({"hasAccess": true, "expiresAt": null}), None),
+        (json!({"hasAccess": true, "expiresAt": "2026-01-01"}), Some(12 * HOUR)),
+        (json!({"hasAccess": true, "expiresAt": "2025-12-31"}), None),
         (json!({"hasAccess": true, "expiresAt": "next summer"}), None),
         (json!({"hasAccess": true, "expiresAt": "99999-01-01T00:00:00Z"}), None),
         (json!({"hasAccess": true, "type": "article", "expiresAt": "2026-01-01T12:00:00Z"}), None),
