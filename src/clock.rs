@@ -9,13 +9,15 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Millis(pub i64);
 
+/// The first moment that RFC 3339 can write: 0000-01-01T00:00:00Z.
+const FIRST: Millis = Millis(-62_167_219_200_000);
+/// The last moment that jiff can hold: 9999-12-30T22:00:00Z, a day before the last of RFC 3339.
+const LAST: Millis = Millis(253_402_207_200_000);
+
 impl fmt::Display for Millis {
-    /// As of RFC 3339, in UTC; the bare number where no calendar has it.
+    /// As of RFC 3339, in UTC, by [`Millis::timestamp`].
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match jiff::Timestamp::from_millisecond(self.0) {
-            Ok(moment) => moment.fmt(f),
-            Err(_) => self.0.fmt(f),
-        }
+        self.timestamp().fmt(f)
     }
 }
 
@@ -26,6 +28,13 @@ impl serde::Serialize for Millis {
 }
 
 impl Millis {
+    /// The same moment in the calendar. A moment outside it (a second after an `expiresAt` at the end of the year 9999)
+    /// becomes the nearest one that RFC 3339 can write.
+    #[must_use]
+    pub fn timestamp(self) -> jiff::Timestamp {
+        jiff::Timestamp::from_millisecond(self.clamp(FIRST, LAST).0).unwrap_or(jiff::Timestamp::MAX)
+    }
+
     /// The moment `by` later; the far end of time where that would overflow.
     #[must_use]
     pub fn plus(self, by: Duration) -> Self {
@@ -139,6 +148,22 @@ mod tests {
         let manual = Clock::manual(Millis(7));
         manual.keep_to(Millis(7), Millis(9));
         assert_eq!((manual.now(), manual.given(), clock.given()), (Millis(7), Some(Millis(7)), None));
+    }
+
+    #[test]
+    fn every_moment_is_shown_as_rfc_3339() {
+        for (moment, shown) in [
+            (Millis(0), "1970-01-01T00:00:00Z"),
+            (LAST, "9999-12-30T22:00:00Z"),
+            (Millis(LAST.0 + 1), "9999-12-30T22:00:00Z"),
+            (Millis(i64::MAX), "9999-12-30T22:00:00Z"),
+            (FIRST, "0000-01-01T00:00:00Z"),
+            (Millis(FIRST.0 - 1), "0000-01-01T00:00:00Z"),
+            (Millis(i64::MIN), "0000-01-01T00:00:00Z"),
+        ] {
+            assert_eq!(moment.to_string(), shown);
+            assert_eq!(serde_json::to_value(moment).unwrap(), shown);
+        }
     }
 
     #[test]

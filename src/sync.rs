@@ -148,7 +148,7 @@ impl Syncer {
     }
 
     fn now(&self) -> Timestamp {
-        Timestamp::from_millisecond(self.clock.now().0).unwrap_or_default()
+        self.clock.now().timestamp()
     }
 
     /// Syncs `user`, of whom `memory` is remembered, within `attempt`. At most three writes: our tags off the contact of an
