@@ -94,9 +94,9 @@ impl Model {
         if row.parked.is_some() {
             row.afresh();
         }
+        row.lane = Lane::Events;
         if row.owner.is_none() {
             row.sooner(now.plus(DEBOUNCE));
-            row.lane = Lane::Events;
         }
     }
 
