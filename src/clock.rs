@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A moment, in milliseconds since 1970-01-01T00:00:00Z. In JSON it is text as of RFC 3339, in UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -48,17 +48,35 @@ impl Millis {
     }
 }
 
-/// Tells the time of the queue, of rests and of leases.
+/// The time since the machine started, its sleep included. Nobody can set it.
 ///
-/// The system's clock is read once, at the start, and counted on from there by the monotonic clock: when somebody sets
-/// the machine's clock back or forth, no lease ends early and no row waits for an hour that comes twice. Where the queue
-/// is in a database that several machines use, that database's time is kept to instead ([`Clock::keep_to`]).
+/// On Linux `CLOCK_BOOTTIME`: a lease goes on while the machine is suspended, and `Instant` stands still meanwhile.
+#[cfg(target_os = "linux")]
+fn since_boot() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let (seconds, nanos) = (u64::try_from(time.tv_sec), u32::try_from(time.tv_nsec));
+    Duration::new(seconds.unwrap_or_default(), nanos.unwrap_or_default()) // neither is ever negative
+}
+
+/// The time since this was asked first. Whether it counts a suspension depends on the system's `Instant`.
+#[cfg(not(target_os = "linux"))]
+fn since_boot() -> Duration {
+    static FIRST: std::sync::LazyLock<std::time::Instant> = std::sync::LazyLock::new(std::time::Instant::now);
+    FIRST.elapsed()
+}
+
+/// The time of the queue, of circuits, of leases and of the syncs under them.
+///
+/// The system's clock is read once, at the start, and counted on from there by a clock that nobody can set and that goes
+/// on while the machine sleeps: when somebody sets the machine's clock back or forth, no lease ends early and no row
+/// waits for an hour that comes twice. Where the queue is in a database that several machines use, this clock follows
+/// that database's time instead ([`Clock::keep_to`]).
 #[derive(Debug, Clone)]
 pub struct Clock(Kind);
 
 #[derive(Debug, Clone)]
 enum Kind {
-    System { wall: Millis, started: Instant, ahead: Arc<AtomicI64> },
+    System { wall: Millis, started: Duration, since_boot: fn() -> Duration, ahead: Arc<AtomicI64> },
     Manual(Arc<AtomicI64>),
 }
 
@@ -66,8 +84,13 @@ impl Clock {
     /// The machine's time.
     #[must_use]
     pub fn system() -> Self {
+        Self::counted_by(since_boot)
+    }
+
+    /// The machine's time at the start, counted on by `since_boot`.
+    fn counted_by(since_boot: fn() -> Duration) -> Self {
         let wall = Millis(jiff::Timestamp::now().as_millisecond());
-        Self(Kind::System { wall, started: Instant::now(), ahead: Arc::default() })
+        Self(Kind::System { wall, started: since_boot(), since_boot, ahead: Arc::default() })
     }
 
     /// A clock that stands still at `now` until [`Clock::advance`] moves it. Its clones move with it.
@@ -80,8 +103,8 @@ impl Clock {
     #[must_use]
     pub fn now(&self) -> Millis {
         match &self.0 {
-            Kind::System { wall, started, ahead } => {
-                let now = wall.plus(started.elapsed());
+            Kind::System { wall, started, since_boot, ahead } => {
+                let now = wall.plus(since_boot().saturating_sub(*started));
                 Millis(now.0.saturating_add(ahead.load(Ordering::Relaxed)))
             }
             Kind::Manual(now) => Millis(now.load(Ordering::SeqCst)),
@@ -126,6 +149,30 @@ mod tests {
         let clone = clock.clone();
         clock.advance(Duration::from_secs(2));
         assert_eq!(clone.now(), Millis(3_000));
+    }
+
+    #[test]
+    fn eight_hours_of_sleep_are_eight_hours_later() {
+        static UP_SECONDS: AtomicI64 = AtomicI64::new(1_000);
+        let clock = Clock::counted_by(|| Duration::from_secs(UP_SECONDS.load(Ordering::SeqCst) as u64));
+        let before = clock.now();
+        UP_SECONDS.fetch_add(8 * 3_600, Ordering::SeqCst);
+        assert_eq!(clock.now().since(before), Duration::from_secs(8 * 3_600));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_system_counts_its_sleep() {
+        let read = || -> Duration {
+            let text = std::fs::read_to_string("/proc/uptime").unwrap(); // counts suspension, by proc(5)
+            Duration::from_secs_f64(text.split_whitespace().next().unwrap().parse().unwrap())
+        };
+        let (before, between, after) = (read(), since_boot(), read());
+        let rounded = Duration::from_millis(20); // of /proc/uptime
+        assert!(
+            before <= between + rounded && between <= after + rounded,
+            "{before:?} {between:?} {after:?}"
+        );
     }
 
     #[test]

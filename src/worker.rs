@@ -204,7 +204,7 @@ impl Worker {
         if let (Some((job, attempt)), Err(error)) = (job, ended)
             && error.is_panic()
         {
-            let job = Job { calls: attempt.calls_left(), ..job };
+            let job = job.after(&attempt);
             tracing::error!(user_id = %job.user, "a sync panicked: a fault of this service; please report it");
             // As if the process had ended: the lease stands for a while, for the panic may have been in a write, and who
             // takes it over counts it.

@@ -129,6 +129,7 @@ impl Operator {
         };
         let history_rows = self.queue().history(user, COUNTED).await?.len();
         if !self.queue().forget(&job).await? {
+            self.hand.settle(&job, Settlement::Release, None).await; // its lease is lost: this tells of what was written
             return Err(NotForgotten::LeaseLost);
         }
         tracing::info!(user_id = %user, mailmojo, history_rows, "a user was forgotten");
@@ -191,7 +192,7 @@ impl Operator {
         memory: &Memory,
         patience: &Patience,
     ) -> Result<Vec<TakenOff>, NotForgotten> {
-        let attempt = Attempt::within(self.hand.limits.deadline);
+        let attempt = Attempt::within(self.hand.limits.deadline, &self.hand.clock);
         tokio::select! {
             taken = self.syncer.take_off(user, memory, &attempt) => {
                 taken.map_err(|error| NotForgotten::Tags(error.message))
@@ -219,7 +220,7 @@ impl Operator {
             Ok(taken) => {
                 let reached: &[Api] = if taken.is_empty() { &[] } else { &Api::ALL };
                 self.hand.hear(&job, Ok(reached)).await;
-                Ok((Job { calls: attempt.calls_left(), ..job }, taken))
+                Ok((job.after(&attempt), taken))
             }
             Err(error) => {
                 self.hand.hear(&job, Err(&error)).await;
@@ -235,10 +236,7 @@ impl Operator {
     async fn give_back(&self, job: Job, row: Option<&UserRow>, attempt: &Attempt) {
         let before = row.filter(|_| !attempt.is_writing()).and_then(as_before);
         let Some(settlement) = before else { return self.hand.cut_off(job, attempt).await };
-        let job = Job { calls: attempt.calls_left(), ..job };
-        if let Err(error) = self.queue().settle(&job, settlement, None).await {
-            tracing::error!(user_id = %job.user, %error, "cannot give a user back; the lease runs out by itself");
-        }
+        self.hand.settle(&job.after(attempt), settlement, None).await;
     }
 }
 

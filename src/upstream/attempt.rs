@@ -1,26 +1,34 @@
-//! One sync, as the clients know it: its time limit, the calls it may make, and whether it is in the middle of a write.
+//! One sync, as the clients know it: its time limit, the calls it may make, and what it has written.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use super::{Api, PerApi};
+use crate::clock::{Clock, Millis};
 
 /// One sync's time limit, from which every call of it takes, and its calls. Clones share both.
 #[derive(Debug, Clone)]
 pub struct Attempt {
-    ends: Instant,
+    clock: Clock,
+    ends: Millis,
     calls: Arc<PerApi<AtomicU32>>,
     writing: Arc<AtomicBool>,
+    has_written: Arc<AtomicBool>,
 }
 
 impl Attempt {
-    /// An attempt that has `limit` from now (`sync.deadline`).
+    /// An attempt that has `limit` from now (`sync.deadline`), measured by the clock that leases end by: it is over in
+    /// time also where the process was suspended meanwhile.
     #[must_use]
-    pub fn within(limit: Duration) -> Self {
-        Self { ends: Instant::now() + limit, calls: Arc::default(), writing: Arc::default() }
+    pub fn within(limit: Duration, clock: &Clock) -> Self {
+        Self {
+            clock: clock.clone(),
+            ends: clock.now().plus(limit),
+            calls: Arc::default(),
+            writing: Arc::default(),
+            has_written: Arc::default(),
+        }
     }
 
     /// The same, with so many calls that have been taken from the quotas already and wait for no turn.
@@ -41,16 +49,10 @@ impl Attempt {
         PerApi::each(|api| self.calls.of(api).load(Ordering::SeqCst))
     }
 
-    /// When the time is up.
-    #[must_use]
-    pub fn ends(&self) -> Instant {
-        self.ends
-    }
-
-    /// What is left of it.
+    /// What is left of its time.
     #[must_use]
     pub fn left(&self) -> Duration {
-        self.ends.saturating_duration_since(Instant::now())
+        self.ends.since(self.clock.now())
     }
 
     /// Whether a write has been sent and not been answered: it may still take effect if the sync is cut off now.
@@ -59,8 +61,15 @@ impl Attempt {
         self.writing.load(Ordering::SeqCst)
     }
 
+    /// Whether a write has been sent, whatever became of it.
+    #[must_use]
+    pub fn has_written(&self) -> bool {
+        self.has_written.load(Ordering::SeqCst)
+    }
+
     /// Marks that a write is under way, or has been answered.
     pub(super) fn set_writing(&self, writing: bool) {
         self.writing.store(writing, Ordering::SeqCst);
+        self.has_written.fetch_or(writing, Ordering::SeqCst);
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::{Rests, ended, verdict};
 use crate::clock::Clock;
-use crate::queue::{Done, Entry, Job, Known, Queue, Settlement};
+use crate::queue::{Done, Entry, Job, Known, Queue, Settled, Settlement};
 use crate::sync::{Asked, Brake, Report, SyncError};
 use crate::upstream::rest::Admission;
 use crate::upstream::{Api, Attempt};
@@ -62,7 +62,7 @@ impl Hand {
     #[must_use]
     pub fn attempt(&self, job: &Job) -> Attempt {
         let spent = self.clock.now().since(job.leased_at);
-        Attempt::within(self.limits.deadline.saturating_sub(spent)).with_calls(job.calls)
+        Attempt::within(self.limits.deadline.saturating_sub(spent), &self.clock).with_calls(job.calls)
     }
 
     /// Runs `sync`, the sync of `job` within `attempt`, judges what came of it, logs it, and ends the lease. To be cut off
@@ -123,8 +123,7 @@ impl Hand {
         self.tell_others().await; // before anybody else can be leased as the next probe
         ended::tell(&job, &result, &settlement, took);
         let entry = ended::entry(&job, &result, &settlement, took);
-        let job = Job { calls: attempt.calls_left(), ..job };
-        self.settle(&job, settlement.clone(), Some(entry)).await;
+        self.settle(&job.after(&attempt), settlement.clone(), Some(entry)).await;
         Ended { result, settlement }
     }
 
@@ -164,9 +163,16 @@ impl Hand {
     }
 
     /// A settlement that fails is no loss: the lease runs out, and the sync is done again.
-    pub(super) async fn settle(&self, job: &Job, settlement: Settlement, entry: Option<Entry>) {
-        if let Err(error) = self.queue.settle(job, settlement, entry).await {
-            tracing::error!(user_id = %job.user, %error, "cannot settle a sync; it will be done again");
+    pub(crate) async fn settle(&self, job: &Job, settlement: Settlement, entry: Option<Entry>) {
+        match self.queue.settle(job, settlement, entry).await {
+            Ok(Settled::LeaseLost) if job.has_written => {
+                tracing::warn!(user_id = %job.user, event_type = job.event_type, "a sync wrote to Mailmojo and ended \
+                    after its lease, so it may have overwritten what a later sync wrote: the user is synced again");
+            }
+            Ok(_) => {}
+            Err(error) => {
+                tracing::error!(user_id = %job.user, %error, "cannot settle a sync; it will be done again");
+            }
         }
     }
 
@@ -179,7 +185,7 @@ impl Hand {
         } else {
             Settlement::Release
         };
-        self.settle(&Job { calls: attempt.calls_left(), ..job }, settlement, None).await;
+        self.settle(&job.after(attempt), settlement, None).await;
     }
 
     /// Whether syncs may begin: every one needs both APIs.

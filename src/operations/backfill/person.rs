@@ -193,7 +193,7 @@ impl Desk {
             if self.until_open().await.is_err() {
                 return Fate::CutOff;
             }
-            let attempt = Attempt::within(hand.limits.deadline);
+            let attempt = Attempt::within(hand.limits.deadline, &hand.clock);
             let decision = tokio::select! {
                 decision = self.decide(&attempt, &case, &memory) => decision,
                 () = self.stop.leasing.cancelled() => return Fate::CutOff,
