@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 /// A moment, in milliseconds since 1970-01-01T00:00:00Z. In JSON it is text as of RFC 3339, in UTC.
@@ -70,14 +70,23 @@ fn since_boot() -> Duration {
 /// The system's clock is read once, at the start, and counted on from there by a clock that nobody can set and that goes
 /// on while the machine sleeps: when somebody sets the machine's clock back or forth, no lease ends early and no row
 /// waits for an hour that comes twice. Where the queue is in a database that several machines use, this clock follows
-/// that database's time instead ([`Clock::keep_to`]).
+/// that database's time instead ([`Clock::keep_to`]). What is to happen at a certain time of day goes by
+/// [`Clock::wall`].
 #[derive(Debug, Clone)]
 pub struct Clock(Kind);
 
 #[derive(Debug, Clone)]
 enum Kind {
-    System { wall: Millis, started: Duration, since_boot: fn() -> Duration, ahead: Arc<AtomicI64> },
+    System { wall: Millis, started: Duration, since_boot: fn() -> Duration, followed: Arc<Followed> },
     Manual(Arc<AtomicI64>),
+}
+
+/// The time of somebody else that a clock follows.
+#[derive(Debug, Default)]
+struct Followed {
+    is_any: AtomicBool,
+    /// How far it is ahead of this machine's, in milliseconds.
+    ahead: AtomicI64,
 }
 
 impl Clock {
@@ -90,7 +99,7 @@ impl Clock {
     /// The machine's time at the start, counted on by `since_boot`.
     fn counted_by(since_boot: fn() -> Duration) -> Self {
         let wall = Millis(jiff::Timestamp::now().as_millisecond());
-        Self(Kind::System { wall, started: since_boot(), since_boot, ahead: Arc::default() })
+        Self(Kind::System { wall, started: since_boot(), since_boot, followed: Arc::default() })
     }
 
     /// A clock that stands still at `now` until [`Clock::advance`] moves it. Its clones move with it.
@@ -103,11 +112,23 @@ impl Clock {
     #[must_use]
     pub fn now(&self) -> Millis {
         match &self.0 {
-            Kind::System { wall, started, since_boot, ahead } => {
+            Kind::System { wall, started, since_boot, followed } => {
                 let now = wall.plus(since_boot().saturating_sub(*started));
-                Millis(now.0.saturating_add(ahead.load(Ordering::Relaxed)))
+                Millis(now.0.saturating_add(followed.ahead.load(Ordering::Relaxed)))
             }
             Kind::Manual(now) => Millis(now.load(Ordering::SeqCst)),
+        }
+    }
+
+    /// The time of day: the machine's wall clock, read anew, so that it is right as soon as somebody sets it right; the
+    /// database's where this clock follows one. It may jump back and forth: for no lease and no duration.
+    #[must_use]
+    pub fn wall(&self) -> Millis {
+        match &self.0 {
+            Kind::System { followed, .. } if !followed.is_any.load(Ordering::Relaxed) => {
+                Millis(jiff::Timestamp::now().as_millisecond())
+            }
+            _ => self.now(),
         }
     }
 
@@ -124,10 +145,11 @@ impl Clock {
     /// told `told`: no further than the two can be shown to differ, for the answer may have taken its time. A clock that
     /// is moved by hand stays as it is.
     pub fn keep_to(&self, asked: Millis, told: Millis) {
-        if let Kind::System { ahead, .. } = &self.0 {
+        if let Kind::System { followed, .. } = &self.0 {
             let answered = self.now();
             let nearest = told.clamp(asked, answered.max(asked));
-            ahead.fetch_add(told.0.saturating_sub(nearest.0), Ordering::Relaxed);
+            followed.ahead.fetch_add(told.0.saturating_sub(nearest.0), Ordering::Relaxed);
+            followed.is_any.store(true, Ordering::Relaxed);
         }
     }
 
@@ -158,6 +180,20 @@ mod tests {
         let before = clock.now();
         UP_SECONDS.fetch_add(8 * 3_600, Ordering::SeqCst);
         assert_eq!(clock.now().since(before), Duration::from_secs(8 * 3_600));
+    }
+
+    #[test]
+    fn the_time_of_day_is_the_machines_until_a_clock_follows_anothers() {
+        static UP_SECONDS: AtomicI64 = AtomicI64::new(0);
+        let clock = Clock::counted_by(|| Duration::from_secs(UP_SECONDS.load(Ordering::SeqCst) as u64));
+        let hour = Duration::from_secs(3_600);
+        UP_SECONDS.fetch_add(3_600, Ordering::SeqCst); // as if the wall clock had been set back by an hour meanwhile
+        assert!(clock.wall().plus(hour / 2) < clock.now());
+        let now = clock.now();
+        clock.keep_to(now, now.plus(hour));
+        assert_eq!(clock.wall(), now.plus(hour));
+        let manual = Clock::manual(Millis(7));
+        assert_eq!(manual.wall(), Millis(7));
     }
 
     #[cfg(target_os = "linux")]

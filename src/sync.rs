@@ -15,13 +15,12 @@ mod former;
 mod kept;
 mod missing;
 mod outcome;
+mod sesamy_time;
 mod source;
 mod take_off;
 mod write;
 
 use std::sync::Arc;
-
-use jiff::Timestamp;
 
 use crate::clock::Clock;
 use crate::fields::CustomFields;
@@ -34,6 +33,7 @@ use crate::{mailmojo, sesamy};
 use contact::Found;
 use decide::Gathered;
 use outcome::mask_of;
+use sesamy_time::{Difference, SesamyTime};
 
 pub use brake::{Asked, Brake, FEW, News, Sign, TOO_MANY, WINDOW, Window};
 pub use decision::Decision;
@@ -101,6 +101,7 @@ pub struct Syncer {
     mailmojo: Arc<mailmojo::Client>,
     owners: Arc<dyn Owners>,
     clock: Clock,
+    difference: Arc<Difference>,
     brake: Arc<Brake>,
     options: Options,
     manner: Manner,
@@ -118,7 +119,8 @@ impl Syncer {
     ) -> Self {
         let (sesamy, mailmojo) = (Arc::new(sesamy), Arc::new(mailmojo));
         let brake = Arc::new(Brake::new(clock.clone()));
-        Self { sesamy, mailmojo, owners, clock, brake, options, manner: Manner::Usual }
+        let difference = Arc::default();
+        Self { sesamy, mailmojo, owners, clock, difference, brake, options, manner: Manner::Usual }
     }
 
     /// The same in another manner.
@@ -147,8 +149,11 @@ impl Syncer {
         self.mailmojo.list_id()
     }
 
-    fn now(&self) -> Timestamp {
-        self.clock.now().timestamp()
+    /// What time it is by what Sesamy has answered within `attempt`.
+    fn sesamy_time(&self, attempt: &Attempt) -> SesamyTime {
+        let time = SesamyTime::new(attempt.time_of(Api::Sesamy), self.clock.wall());
+        self.difference.note(time);
+        time
     }
 
     /// Syncs `user`, of whom `memory` is remembered, within `attempt`. At most three writes: our tags off the contact of an

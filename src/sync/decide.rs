@@ -1,9 +1,5 @@
 //! What both APIs say, made into a decision.
 
-use std::time::Duration;
-
-use jiff::Timestamp;
-
 use super::contact::Found;
 use super::decision::{Case, Decided, Decision, Write};
 use super::former::Former;
@@ -11,7 +7,6 @@ use super::missing::{self, Look};
 use super::outcome::{Outcome, Reason, Report, SyncError};
 use super::source::{Nobody, Source};
 use super::{Manner, Syncer};
-use crate::clock::Millis;
 use crate::memory::Memory;
 use crate::merge::leaving::{self, Barrier, has_moved};
 use crate::merge::{self, Plan};
@@ -118,7 +113,7 @@ impl Syncer {
         if nobody.reason != Reason::UserNotFound && !is_emptied {
             return Ok(self.skip(user, memory, nobody, mask));
         }
-        let now = self.clock.now();
+        let now = self.clock.wall();
         let missing = missing::missing(memory, now);
         let mut decision = self.skip(user, memory, nobody, Mask::default());
         match missing::look(&missing, now) {
@@ -164,7 +159,7 @@ impl Syncer {
         }
         report.memory = leaving::remembered(memory, &source.email, barrier, there);
         if there.is_some() || plan.change().is_some() {
-            report.changes_at = source.changes_at.and_then(shortly_after);
+            report.changes_at = source.changes_at;
         }
         report.moved(former.as_ref());
         report.held_back = self.options.dry_run && report.writes(&plan, former.as_ref());
@@ -196,10 +191,4 @@ impl Syncer {
             }
         })
     }
-}
-
-/// Shortly after `moment`, so that whatever changes then has.
-fn shortly_after(moment: Timestamp) -> Option<Millis> {
-    const SHORTLY: Duration = Duration::from_secs(1);
-    Some(Millis(moment.as_millisecond()).plus(SHORTLY))
 }
