@@ -2,20 +2,22 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Duration;
 
 /// A moment, in milliseconds since 1970-01-01T00:00:00Z. In JSON it is text as of RFC 3339, in UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Millis(pub i64);
 
+/// The first moment that RFC 3339 can write: 0000-01-01T00:00:00Z.
+const FIRST: Millis = Millis(-62_167_219_200_000);
+/// The last moment that jiff can hold: 9999-12-30T22:00:00Z, a day before the last of RFC 3339.
+const LAST: Millis = Millis(253_402_207_200_000);
+
 impl fmt::Display for Millis {
-    /// As of RFC 3339, in UTC; the bare number where no calendar has it.
+    /// As of RFC 3339, in UTC, by [`Millis::timestamp`].
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match jiff::Timestamp::from_millisecond(self.0) {
-            Ok(moment) => moment.fmt(f),
-            Err(_) => self.0.fmt(f),
-        }
+        self.timestamp().fmt(f)
     }
 }
 
@@ -26,6 +28,13 @@ impl serde::Serialize for Millis {
 }
 
 impl Millis {
+    /// The same moment in the calendar. A moment outside it (a second after an `expiresAt` at the end of the year 9999)
+    /// becomes the nearest one that RFC 3339 can write.
+    #[must_use]
+    pub fn timestamp(self) -> jiff::Timestamp {
+        jiff::Timestamp::from_millisecond(self.clamp(FIRST, LAST).0).unwrap_or(jiff::Timestamp::MAX)
+    }
+
     /// The moment `by` later; the far end of time where that would overflow.
     #[must_use]
     pub fn plus(self, by: Duration) -> Self {
@@ -39,26 +48,58 @@ impl Millis {
     }
 }
 
-/// Tells the time of the queue, of rests and of leases.
+/// The time since the machine started, its sleep included. Nobody can set it.
 ///
-/// The system's clock is read once, at the start, and counted on from there by the monotonic clock: when somebody sets
-/// the machine's clock back or forth, no lease ends early and no row waits for an hour that comes twice. Where the queue
-/// is in a database that several machines use, that database's time is kept to instead ([`Clock::keep_to`]).
+/// On Linux `CLOCK_BOOTTIME`: a lease goes on while the machine is suspended, and `Instant` stands still meanwhile.
+#[cfg(target_os = "linux")]
+fn since_boot() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let (seconds, nanos) = (u64::try_from(time.tv_sec), u32::try_from(time.tv_nsec));
+    Duration::new(seconds.unwrap_or_default(), nanos.unwrap_or_default()) // neither is ever negative
+}
+
+/// The time since this was asked first. Whether it counts a suspension depends on the system's `Instant`.
+#[cfg(not(target_os = "linux"))]
+fn since_boot() -> Duration {
+    static FIRST: std::sync::LazyLock<std::time::Instant> = std::sync::LazyLock::new(std::time::Instant::now);
+    FIRST.elapsed()
+}
+
+/// The time of the queue, of circuits, of leases and of the syncs under them.
+///
+/// The system's clock is read once, at the start, and counted on from there by a clock that nobody can set and that goes
+/// on while the machine sleeps: when somebody sets the machine's clock back or forth, no lease ends early and no row
+/// waits for an hour that comes twice. Where the queue is in a database that several machines use, this clock follows
+/// that database's time instead ([`Clock::keep_to`]). What is to happen at a certain time of day goes by
+/// [`Clock::wall`].
 #[derive(Debug, Clone)]
 pub struct Clock(Kind);
 
 #[derive(Debug, Clone)]
 enum Kind {
-    System { wall: Millis, started: Instant, ahead: Arc<AtomicI64> },
+    System { wall: Millis, started: Duration, since_boot: fn() -> Duration, followed: Arc<Followed> },
     Manual(Arc<AtomicI64>),
+}
+
+/// The time of somebody else that a clock follows.
+#[derive(Debug, Default)]
+struct Followed {
+    is_any: AtomicBool,
+    /// How far it is ahead of this machine's, in milliseconds.
+    ahead: AtomicI64,
 }
 
 impl Clock {
     /// The machine's time.
     #[must_use]
     pub fn system() -> Self {
+        Self::counted_by(since_boot)
+    }
+
+    /// The machine's time at the start, counted on by `since_boot`.
+    fn counted_by(since_boot: fn() -> Duration) -> Self {
         let wall = Millis(jiff::Timestamp::now().as_millisecond());
-        Self(Kind::System { wall, started: Instant::now(), ahead: Arc::default() })
+        Self(Kind::System { wall, started: since_boot(), since_boot, followed: Arc::default() })
     }
 
     /// A clock that stands still at `now` until [`Clock::advance`] moves it. Its clones move with it.
@@ -71,11 +112,23 @@ impl Clock {
     #[must_use]
     pub fn now(&self) -> Millis {
         match &self.0 {
-            Kind::System { wall, started, ahead } => {
-                let now = wall.plus(started.elapsed());
-                Millis(now.0.saturating_add(ahead.load(Ordering::Relaxed)))
+            Kind::System { wall, started, since_boot, followed } => {
+                let now = wall.plus(since_boot().saturating_sub(*started));
+                Millis(now.0.saturating_add(followed.ahead.load(Ordering::Relaxed)))
             }
             Kind::Manual(now) => Millis(now.load(Ordering::SeqCst)),
+        }
+    }
+
+    /// The time of day: the machine's wall clock, read anew, so that it is right as soon as somebody sets it right; the
+    /// database's where this clock follows one. It may jump back and forth: for no lease and no duration.
+    #[must_use]
+    pub fn wall(&self) -> Millis {
+        match &self.0 {
+            Kind::System { followed, .. } if !followed.is_any.load(Ordering::Relaxed) => {
+                Millis(jiff::Timestamp::now().as_millisecond())
+            }
+            _ => self.now(),
         }
     }
 
@@ -92,10 +145,11 @@ impl Clock {
     /// told `told`: no further than the two can be shown to differ, for the answer may have taken its time. A clock that
     /// is moved by hand stays as it is.
     pub fn keep_to(&self, asked: Millis, told: Millis) {
-        if let Kind::System { ahead, .. } = &self.0 {
+        if let Kind::System { followed, .. } = &self.0 {
             let answered = self.now();
             let nearest = told.clamp(asked, answered.max(asked));
-            ahead.fetch_add(told.0.saturating_sub(nearest.0), Ordering::Relaxed);
+            followed.ahead.fetch_add(told.0.saturating_sub(nearest.0), Ordering::Relaxed);
+            followed.is_any.store(true, Ordering::Relaxed);
         }
     }
 
@@ -120,6 +174,44 @@ mod tests {
     }
 
     #[test]
+    fn eight_hours_of_sleep_are_eight_hours_later() {
+        static UP_SECONDS: AtomicI64 = AtomicI64::new(1_000);
+        let clock = Clock::counted_by(|| Duration::from_secs(UP_SECONDS.load(Ordering::SeqCst) as u64));
+        let before = clock.now();
+        UP_SECONDS.fetch_add(8 * 3_600, Ordering::SeqCst);
+        assert_eq!(clock.now().since(before), Duration::from_secs(8 * 3_600));
+    }
+
+    #[test]
+    fn the_time_of_day_is_the_machines_until_a_clock_follows_anothers() {
+        static UP_SECONDS: AtomicI64 = AtomicI64::new(0);
+        let clock = Clock::counted_by(|| Duration::from_secs(UP_SECONDS.load(Ordering::SeqCst) as u64));
+        let hour = Duration::from_secs(3_600);
+        UP_SECONDS.fetch_add(3_600, Ordering::SeqCst); // as if the wall clock had been set back by an hour meanwhile
+        assert!(clock.wall().plus(hour / 2) < clock.now());
+        let now = clock.now();
+        clock.keep_to(now, now.plus(hour));
+        assert_eq!(clock.wall(), now.plus(hour));
+        let manual = Clock::manual(Millis(7));
+        assert_eq!(manual.wall(), Millis(7));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_system_counts_its_sleep() {
+        let read = || -> Duration {
+            let text = std::fs::read_to_string("/proc/uptime").unwrap(); // counts suspension, by proc(5)
+            Duration::from_secs_f64(text.split_whitespace().next().unwrap().parse().unwrap())
+        };
+        let (before, between, after) = (read(), since_boot(), read());
+        let rounded = Duration::from_millis(20); // of /proc/uptime
+        assert!(
+            before <= between + rounded && between <= after + rounded,
+            "{before:?} {between:?} {after:?}"
+        );
+    }
+
+    #[test]
     fn a_clock_keeps_to_the_time_that_it_is_told() {
         let clock = Clock::system();
         let clone = clock.clone();
@@ -139,6 +231,22 @@ mod tests {
         let manual = Clock::manual(Millis(7));
         manual.keep_to(Millis(7), Millis(9));
         assert_eq!((manual.now(), manual.given(), clock.given()), (Millis(7), Some(Millis(7)), None));
+    }
+
+    #[test]
+    fn every_moment_is_shown_as_rfc_3339() {
+        for (moment, shown) in [
+            (Millis(0), "1970-01-01T00:00:00Z"),
+            (LAST, "9999-12-30T22:00:00Z"),
+            (Millis(LAST.0 + 1), "9999-12-30T22:00:00Z"),
+            (Millis(i64::MAX), "9999-12-30T22:00:00Z"),
+            (FIRST, "0000-01-01T00:00:00Z"),
+            (Millis(FIRST.0 - 1), "0000-01-01T00:00:00Z"),
+            (Millis(i64::MIN), "0000-01-01T00:00:00Z"),
+        ] {
+            assert_eq!(moment.to_string(), shown);
+            assert_eq!(serde_json::to_value(moment).unwrap(), shown);
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod former;
 mod kept;
 mod missing;
 mod outcome;
+mod sesamy_time;
 mod source;
 mod take_off;
 mod write;
@@ -23,19 +24,18 @@ mod write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use jiff::Timestamp;
-
 use crate::clock::Clock;
 use crate::fields::CustomFields;
 use crate::memory::ContactKeys;
 use crate::merge::Rules;
 use crate::sesamy::models::{Contract, Entitlement, Profile};
-use crate::upstream::{Api, PerApi};
+use crate::upstream::{Api, Attempt, PerApi};
 use crate::user::UserId;
 use crate::{mailmojo, sesamy};
 use contact::Found;
 use decide::Gathered;
 use outcome::mask_of;
+use sesamy_time::{Difference, SesamyTime};
 
 pub use brake::{Asked, Brake, FEW, News, Sign, TOO_MANY, WINDOW, Window};
 pub use context::Context;
@@ -105,6 +105,7 @@ pub struct Syncer {
     addresses: Arc<dyn AddressIndex>,
     keys: Arc<ContactKeys>,
     clock: Clock,
+    difference: Arc<Difference>,
     brake: Arc<Brake>,
     has_warned_of_list: Arc<AtomicBool>,
     options: Options,
@@ -130,6 +131,7 @@ impl Syncer {
             addresses,
             keys,
             clock,
+            difference: Arc::default(),
             brake,
             has_warned_of_list,
             options,
@@ -163,8 +165,11 @@ impl Syncer {
         self.mailmojo.list_id()
     }
 
-    fn now(&self) -> Timestamp {
-        Timestamp::from_millisecond(self.clock.now().0).unwrap_or_default()
+    /// What time it is by what Sesamy has answered within `attempt`.
+    fn sesamy_time(&self, attempt: &Attempt) -> SesamyTime {
+        let time = SesamyTime::new(attempt.time_of(Api::Sesamy), self.clock.wall());
+        self.difference.note(time);
+        time
     }
 
     /// Syncs `user` within `context`. At most three writes: our tags off the contact of an address that the user no longer has;

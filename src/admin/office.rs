@@ -156,7 +156,8 @@ impl Office {
 
     /// The time that a look at the APIs has.
     pub(super) fn attempt(&self) -> Attempt {
-        Attempt::within(self.operator.hand.limits.deadline)
+        let hand = &self.operator.hand;
+        Attempt::within(hand.limits.deadline, &hand.clock)
     }
 
     /// Syncs `user` now. Whoever asked may go away: the sync is carried through.

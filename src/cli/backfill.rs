@@ -91,7 +91,7 @@ async fn bring_in_step(
     let made = Arc::new(Made::on(Arc::new(queue.meter(Lane::Background))));
     let meter: Arc<dyn Meter> = made.clone();
     let clients = clients(settings, &meter, clock).map_err(|error| CommandError::Service(error.into()))?;
-    let attempt = Attempt::within(settings.sync.deadline);
+    let attempt = Attempt::within(settings.sync.deadline, clock);
     let list = clients.mailmojo.list(&attempt).await.map_err(|failure| BackfillError::List {
         what: "the Mailmojo list".to_owned(),
         message: failure.message(&Mask::default()),

@@ -37,7 +37,7 @@ pub(super) async fn run(settings: Settings, output: Output) -> Result<(), Comman
     let meter: Arc<dyn Meter> = Arc::new(OwnMeter::new(quotas(&settings), clock.clone()));
     let Clients { sesamy, mailmojo, .. } =
         clients(&settings, &meter, &clock).map_err(|error| CommandError::Service(error.into()))?;
-    let attempt = Attempt::within(settings.sync.deadline);
+    let attempt = Attempt::within(settings.sync.deadline, &clock);
 
     let mut checks = vec![Check { what: "settings", ok: true, detail: "complete".to_owned() }];
     let users = sesamy.probe(&attempt).await;

@@ -65,8 +65,8 @@ pub(super) async fn run(settings: Settings, options: Options) -> Result<(), Comm
         None => Arc::new(NoOtherUsers),
     };
     let options_of_sync = sync_options(&settings);
-    let syncer = Syncer::new(clients.sesamy, clients.mailmojo, addresses, clock, options_of_sync);
-    let attempt = || Attempt::within(settings.sync.deadline);
+    let syncer = Syncer::new(clients.sesamy, clients.mailmojo, addresses, clock.clone(), options_of_sync);
+    let attempt = || Attempt::within(settings.sync.deadline, &clock);
 
     let mut told = Told { json: options.output.json, answer: Answer { ok: true, users: Vec::new() } };
     let mut users = options.users;

@@ -129,6 +129,7 @@ impl Operator {
         };
         let history_rows = self.queue().history(user, COUNTED).await?.len();
         if !self.queue().forget(&job).await? {
+            self.hand.settle(&job, Settlement::Release, None).await; // its lease is lost: this tells of what was written
             return Err(NotForgotten::LeaseLost);
         }
         tracing::info!(user_id = %user, mailmojo, history_rows, "a user was forgotten");
@@ -191,7 +192,8 @@ impl Operator {
         memory: &Memory,
         patience: &Patience,
     ) -> Result<Vec<TakenOff>, NotForgotten> {
-        let context = Context::new(Attempt::within(self.hand.limits.deadline), memory.clone());
+        let attempt = Attempt::within(self.hand.limits.deadline, &self.hand.clock);
+        let context = Context::new(attempt, memory.clone());
         tokio::select! {
             taken = self.syncer.take_off(user, &context) => {
                 taken.map_err(|error| NotForgotten::Tags(error.message))
@@ -235,10 +237,7 @@ impl Operator {
     async fn give_back(&self, job: Job, row: Option<&UserRow>, context: &Context) {
         let before = row.filter(|_| !context.attempt.is_writing()).and_then(as_before);
         let Some(settlement) = before else { return self.hand.cut_off(job, context).await };
-        let job = Hand::after(job, context);
-        if let Err(error) = self.queue().settle(&job, settlement, None).await {
-            tracing::error!(user_id = %job.user, %error, "cannot give a user back; the lease runs out by itself");
-        }
+        self.hand.settle(&Hand::after(job, context), settlement, None).await;
     }
 }
 

@@ -3,8 +3,8 @@
 use super::Lane;
 use crate::clock::Millis;
 use crate::memory::Memory;
-use crate::upstream::PerApi;
 use crate::upstream::rest::Shared;
+use crate::upstream::{Attempt, PerApi};
 use crate::user::UserId;
 
 /// A user under lease: nobody else syncs this user until the lease is settled or ends.
@@ -34,11 +34,21 @@ pub struct Job {
     pub calls_taken: PerApi<u32>,
     /// Whether it tries if an API is back.
     pub is_probe: bool,
+    /// Whether a write was sent under this lease, as far as its holder has told.
+    pub has_written: bool,
     /// What the row remembers of the user.
     pub memory: Memory,
     /// What the row is to remember in its place where the lease ends otherwise than by [`Settlement::Done`], as whoever
     /// settles knows it; none: nothing new.
     pub learned: Option<Box<Memory>>,
+}
+
+impl Job {
+    /// The job at the end of `attempt`, its sync, ready to be settled.
+    #[must_use]
+    pub fn after(self, attempt: &Attempt) -> Self {
+        Self { calls: attempt.calls_left(), has_written: attempt.has_written(), ..self }
+    }
 }
 
 /// How many users a worker has room for.
@@ -244,6 +254,7 @@ pub enum Settled {
     AsAsked,
     /// An event came during the sync: the row is due again at now + debounce instead.
     DueAgain,
-    /// The lease had ended and the row is somebody else's now: nothing was changed.
+    /// The lease had ended and the row is somebody else's now: nothing was changed. Where a write was sent under that lease
+    /// ([`Job::has_written`]), the user is due again as after an event, because that write may have come after newer ones.
     LeaseLost,
 }

@@ -236,7 +236,8 @@ impl Queue {
     }
 
     /// Ends a lease, gives back the calls that are left of the job's, and writes `entry` into the user's history and the
-    /// counts of this minute, all of it or nothing; nothing where the lease is not there any more.
+    /// counts of this minute, all of it or nothing. Where the lease is not there any more, nothing of it: see
+    /// [`Settled::LeaseLost`].
     ///
     /// # Errors
     /// The store failed; the lease stands until its end.

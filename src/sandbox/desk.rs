@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 use std::future::pending;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::body::Body as HttpBody;
-use axum::http::{Method, Response};
+use axum::http::{HeaderMap, HeaderValue, Method, Response, header};
 use serde_json::{Value, json};
 
 use super::call::{Api, Route};
@@ -60,9 +60,38 @@ pub(super) trait Backend: Send + Sync + 'static {
     fn error(status: u16, message: &str) -> Reply;
 }
 
+/// What the `Date` of an API's answers says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum AnswerDate {
+    /// What time it is.
+    #[default]
+    True,
+    /// What time it is by a clock that is so many seconds ahead.
+    Ahead(i64),
+    /// This text.
+    Text(String),
+    /// Nothing: there is none.
+    Absent,
+}
+
+impl AnswerDate {
+    fn text(&self) -> Option<String> {
+        let now = SystemTime::now();
+        let shown = match self {
+            Self::True => now,
+            Self::Ahead(seconds) if *seconds < 0 => now - Duration::from_secs(seconds.unsigned_abs()),
+            Self::Ahead(seconds) => now + Duration::from_secs(seconds.unsigned_abs()),
+            Self::Text(text) => return Some(text.clone()),
+            Self::Absent => return None,
+        };
+        Some(httpdate::fmt_http_date(shown))
+    }
+}
+
 /// The faults and gates of one API.
 #[derive(Debug, Default)]
 pub(super) struct Trouble {
+    dates: Mutex<AnswerDate>,
     rules: Mutex<Vec<Rule>>,
     struck: Mutex<BTreeMap<String, u64>>,
     bars: Mutex<Vec<Arc<Bar>>>,
@@ -71,6 +100,18 @@ pub(super) struct Trouble {
 impl Trouble {
     pub(super) fn add(&self, rule: Rule) {
         locked(&self.rules).push(rule);
+    }
+
+    pub(super) fn say(&self, dates: AnswerDate) {
+        *locked(&self.dates) = dates;
+    }
+
+    /// Puts the date into the head of an answer.
+    pub(super) fn date(&self, head: &mut HeaderMap) {
+        let text = locked(&self.dates).text();
+        if let Some(date) = text.and_then(|text| HeaderValue::try_from(text).ok()) {
+            head.entry(header::DATE).or_insert(date);
+        }
     }
 
     pub(super) fn clear(&self) {

@@ -52,6 +52,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use call::{Api, Call, Route};
+pub use desk::AnswerDate;
 pub use fault::{Answer, ComeAgain, Edit, Fault, Rule};
 pub use finding::{Finding, FindingKind};
 pub use gate::{Gate, TimedOut};

@@ -123,7 +123,8 @@ async fn converse<B: Backend>(stream: TcpStream, desk: Arc<Desk<B>>) {
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |request| answer(Arc::clone(&desk), request));
     // The end of a conversation, in whatever way, is the client's business.
-    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+    let _ =
+        http1::Builder::new().auto_date_header(false).serve_connection(TokioIo::new(stream), service).await;
 }
 
 async fn answer<B: Backend>(
@@ -132,7 +133,9 @@ async fn answer<B: Backend>(
 ) -> Result<Response<Body>, Closed> {
     let (parts, body) = request.into_parts();
     let body = Limited::new(body, LONGEST_BODY).collect().await.map_err(|_| Closed)?.to_bytes();
-    desk.serve(Request::new(parts, body)).await
+    let mut response = desk.serve(Request::new(parts, body)).await?;
+    desk.trouble.date(response.headers_mut());
+    Ok(response)
 }
 
 #[cfg(test)]

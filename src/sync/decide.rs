@@ -1,9 +1,5 @@
 //! What both APIs say, made into a decision.
 
-use std::time::Duration;
-
-use jiff::Timestamp;
-
 use super::contact::Found;
 use super::decision::{Case, Decided, Decision, Write};
 use super::former::Former;
@@ -11,7 +7,6 @@ use super::missing::{self, Look};
 use super::outcome::{Outcome, Reason, Report, SyncError};
 use super::source::{Nobody, Source};
 use super::{Context, Manner, Syncer};
-use crate::clock::Millis;
 use crate::memory::Memory;
 use crate::merge::consent::{self, Block, has_moved};
 use crate::merge::{self, Plan};
@@ -123,7 +118,7 @@ impl Syncer {
         if nobody.reason != Reason::UserNotFound && memory.email.is_none() {
             return Ok(self.skip(user, context, nobody, mask));
         }
-        let now = self.clock.now();
+        let now = self.clock.wall();
         let missing = missing::missing(memory, now);
         let mut decision = self.skip(user, context, nobody, Mask::default());
         match missing::look(&missing, now) {
@@ -177,7 +172,7 @@ impl Syncer {
         let seen = context.memory().at_list_of(&self.keys);
         report.memory = consent::remembered(seen.clone(), &source.email, block, there, &self.keys);
         if there.is_some() || plan.change().is_some() {
-            report.changes_at = source.changes_at.and_then(shortly_after);
+            report.changes_at = source.changes_at;
         }
         report.moved(former.as_ref());
         report.held_back = self.options.dry_run && report.writes(&plan, former.as_ref());
@@ -209,10 +204,4 @@ impl Syncer {
             }
         })
     }
-}
-
-/// Shortly after `moment`, so that whatever changes then has.
-fn shortly_after(moment: Timestamp) -> Option<Millis> {
-    const SHORTLY: Duration = Duration::from_secs(1);
-    Some(Millis(moment.as_millisecond()).plus(SHORTLY))
 }

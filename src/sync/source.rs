@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use jiff::Timestamp;
-
 use super::outcome::Reason;
+use super::sesamy_time::SesamyTime;
 use super::{Known, Syncer};
 use crate::address;
+use crate::clock::Millis;
 use crate::fields::{Answer, CustomFields, Facts};
 use crate::merge::{Change, Person};
 use crate::personal::Mask;
@@ -25,8 +25,8 @@ pub(super) struct Source {
     /// Why each of `tags` is wanted.
     pub(super) reasons: Reasons,
     pub(super) tags: BTreeSet<String>,
-    /// When they, or custom fields, change by themselves, as far as Sesamy tells.
-    pub(super) changes_at: Option<Timestamp>,
+    /// When to look again, by our wall clock, because they or custom fields change by themselves, as far as Sesamy tells.
+    pub(super) changes_at: Option<Millis>,
     /// Tags whose time is over, as far as Sesamy tells.
     pub(super) ended: BTreeSet<String>,
     bought: Option<Bought>,
@@ -53,8 +53,9 @@ impl Source {
         is_whole: bool,
         bought: Option<Bought>,
         custom: &CustomFields,
-        now: Timestamp,
+        time: SesamyTime,
     ) -> Self {
+        let now = time.now();
         let (contracts, entitlements) =
             bought.as_ref().map_or_else(Default::default, |it| (&it.contracts[..], &it.entitlements[..]));
         let facts = Facts { profile: &profile, contracts, entitlements, now };
@@ -71,6 +72,7 @@ impl Source {
         let tags = reasons.keys().cloned().collect();
         let of_tags = tags::next_change(contracts, entitlements, now);
         let changes_at = of_tags.into_iter().chain(custom.changes_at(&facts)).min();
+        let changes_at = changes_at.map(|then| time.shortly_after(then));
         let ended = tags::ended(contracts, entitlements, now);
         Self { email, profile, is_whole, person, reasons, tags, changes_at, ended, bought }
     }
@@ -132,7 +134,8 @@ impl Syncer {
         } else {
             None
         };
-        Ok(Ok(Source::new(email, profile, is_whole, bought, &self.options.custom_fields, self.now())))
+        let time = self.sesamy_time(attempt);
+        Ok(Ok(Source::new(email, profile, is_whole, bought, &self.options.custom_fields, time)))
     }
 
     /// The same with the profile read singly, where `source` was taken from the row of a list.
@@ -149,7 +152,8 @@ impl Syncer {
         profile.mask_into(mask);
         Ok(match address_of(&profile) {
             Ok(email) => {
-                Ok(Source::new(email, profile, true, source.bought, &self.options.custom_fields, self.now()))
+                let (custom, time) = (&self.options.custom_fields, self.sesamy_time(attempt));
+                Ok(Source::new(email, profile, true, source.bought, custom, time))
             }
             Err(reason) => Err(Nobody { reason, profile: Some(profile), asked: true }),
         })

@@ -95,7 +95,7 @@ fn id() -> UserId {
 }
 
 fn context(memory: &Memory) -> Context {
-    Context::new(Attempt::within(Duration::from_secs(60)), memory.clone())
+    Context::new(Attempt::within(Duration::from_secs(60), &Clock::system()), memory.clone())
 }
 
 fn known(row: Value, contracts: Option<Value>) -> Known {
@@ -108,6 +108,19 @@ fn known(row: Value, contracts: Option<Value>) -> Known {
 
 fn change_of(decision: &Decision) -> (Vec<String>, Vec<String>) {
     (decision.report().tags_added.clone(), decision.report().tags_removed.clone())
+}
+
+#[tokio::test]
+async fn a_write_is_not_begun_where_the_machine_slept_past_the_end_of_the_sync() {
+    let (town, clock) = (Town::with_kari().await, Clock::manual(Millis(0)));
+    let attempt = Attempt::within(Duration::from_secs(60), &clock);
+    let context = Context::new(attempt.clone(), Memory::default());
+    let decision = town.syncer.decide(&id(), &context, Known::default()).await.unwrap();
+    assert!(decision.changes());
+    clock.advance(Duration::from_secs(51)); // less than a `request_timeout` is left of it
+    let error = town.syncer.write(decision, &context).await.unwrap_err();
+    assert!(error.message.contains("no time is left for PATCH"), "{}", error.message);
+    assert_eq!((town.sandbox.writes(), attempt.has_written()), (0, false));
 }
 
 #[tokio::test]

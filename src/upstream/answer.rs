@@ -3,8 +3,10 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use reqwest::StatusCode;
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 use serde_json::Value;
+
+use crate::clock::Millis;
 
 /// The longest answer that is read, in bytes. A page of 100 rows is a few hundred kilobytes at the most.
 const MAX_ANSWER_BYTES: usize = 8 * 1024 * 1024;
@@ -93,6 +95,15 @@ fn rest_asked_for(headers: &HeaderMap, body: &[u8], now: SystemTime) -> Option<D
         UNIX_EPOCH.checked_add(Duration::from_secs(unix)).map(until)
     };
     in_header.or_else(in_body).or_else(at_reset)
+}
+
+/// What time it was at the API when it answered, in whole seconds; `None` where its `Date` is missing or unreadable.
+///
+/// Source: RFC 9110, 6.6.1.
+pub(super) fn date(headers: &HeaderMap) -> Option<Millis> {
+    let moment = httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?.trim()).ok()?;
+    let since_1970 = moment.duration_since(UNIX_EPOCH).ok()?;
+    i64::try_from(since_1970.as_millis()).ok().map(Millis)
 }
 
 /// The API's own words about an error: `code`, `title`, `detail`, `message`, `error`, `errors` and `error_description`, as
@@ -208,6 +219,24 @@ mod tests {
             let expected = Verdict::RateLimited(seconds.map(Duration::from_secs));
             assert_eq!(judged(429, &headers, body), expected, "{headers:?} {body}");
         }
+    }
+
+    #[test]
+    fn an_answer_says_what_time_it_is_as_far_as_that_can_be_read() {
+        for (text, read) in [
+            (" Sun, 09 Sep 2001 01:46:40 GMT", Some(1_000_000_000_000)),
+            ("Sunday, 09-Sep-01 01:46:40 GMT", Some(1_000_000_000_000)),
+            ("Sun Sep  9 01:46:40 2001", Some(1_000_000_000_000)),
+            ("Thu, 01 Jan 1970 00:00:00 GMT", Some(0)),
+            ("Fri, 31 Dec 9999 23:59:59 GMT", Some(253_402_300_799_000)),
+            ("2001-09-09T01:46:40Z", None),
+            ("soon", None),
+            ("", None),
+        ] {
+            let headers = HeaderMap::from_iter([(DATE, text.parse().unwrap())]);
+            assert_eq!(date(&headers), read.map(Millis), "{text}");
+        }
+        assert_eq!(date(&HeaderMap::new()), None);
     }
 
     #[test]

@@ -1,26 +1,44 @@
-//! One sync, as the clients know it: its time limit, the calls it may make, and whether it is in the middle of a write.
+//! One sync, as the clients know it: its time limit, the calls it may make, what it has written, and what time the APIs
+//! say it is.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use super::{Api, PerApi};
+use crate::clock::{Clock, Millis};
 
 /// One sync's time limit, from which every call of it takes, and its calls. Clones share both.
 #[derive(Debug, Clone)]
 pub struct Attempt {
-    ends: Instant,
+    clock: Clock,
+    ends: Millis,
     calls: Arc<PerApi<AtomicU32>>,
     writing: Arc<AtomicBool>,
+    has_written: Arc<AtomicBool>,
+    times: Arc<PerApi<Mutex<Option<Reading>>>>,
+}
+
+/// What time an API said it was, and when it said so by our clock.
+#[derive(Debug, Clone, Copy)]
+struct Reading {
+    time: Millis,
+    read_at: Millis,
 }
 
 impl Attempt {
-    /// An attempt that has `limit` from now (`sync.deadline`).
+    /// An attempt that has `limit` from now (`sync.deadline`), measured by the clock that leases end by: it is over in
+    /// time also where the process was suspended meanwhile.
     #[must_use]
-    pub fn within(limit: Duration) -> Self {
-        Self { ends: Instant::now() + limit, calls: Arc::default(), writing: Arc::default() }
+    pub fn within(limit: Duration, clock: &Clock) -> Self {
+        Self {
+            clock: clock.clone(),
+            ends: clock.now().plus(limit),
+            calls: Arc::default(),
+            writing: Arc::default(),
+            has_written: Arc::default(),
+            times: Arc::default(),
+        }
     }
 
     /// The same, with so many calls that have been taken from the quotas already and wait for no turn.
@@ -41,16 +59,24 @@ impl Attempt {
         PerApi::each(|api| self.calls.of(api).load(Ordering::SeqCst))
     }
 
-    /// When the time is up.
-    #[must_use]
-    pub fn ends(&self) -> Instant {
-        self.ends
-    }
-
-    /// What is left of it.
+    /// What is left of its time.
     #[must_use]
     pub fn left(&self) -> Duration {
-        self.ends.saturating_duration_since(Instant::now())
+        self.ends.since(self.clock.now())
+    }
+
+    /// What time it is by the clock of `api` itself: the `Date` of its latest answer in this attempt, and what has passed
+    /// since. `None` where no answer had one.
+    #[must_use]
+    pub fn time_of(&self, api: Api) -> Option<Millis> {
+        let reading = (*self.times.of(api).lock().unwrap_or_else(PoisonError::into_inner))?;
+        Some(reading.time.plus(self.clock.now().since(reading.read_at)))
+    }
+
+    /// Notes that `api` has just said that it is `time`.
+    pub(super) fn note_time(&self, api: Api, time: Millis) {
+        let reading = Reading { time, read_at: self.clock.now() };
+        *self.times.of(api).lock().unwrap_or_else(PoisonError::into_inner) = Some(reading);
     }
 
     /// Whether a write has been sent and not been answered: it may still take effect if the sync is cut off now.
@@ -59,8 +85,35 @@ impl Attempt {
         self.writing.load(Ordering::SeqCst)
     }
 
+    /// Whether a write has been sent, whatever became of it.
+    #[must_use]
+    pub fn has_written(&self) -> bool {
+        self.has_written.load(Ordering::SeqCst)
+    }
+
     /// Marks that a write is under way, or has been answered.
     pub(super) fn set_writing(&self, writing: bool) {
         self.writing.store(writing, Ordering::SeqCst);
+        self.has_written.fetch_or(writing, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_latest_answer_says_what_time_it_is_at_an_api_and_the_time_since_is_added() {
+        let clock = Clock::manual(Millis(1_000_000));
+        let attempt = Attempt::within(Duration::from_secs(60), &clock);
+        assert_eq!(attempt.time_of(Api::Sesamy), None);
+        attempt.note_time(Api::Sesamy, Millis(5_000));
+        attempt.note_time(Api::Mailmojo, Millis(70_000_000));
+        clock.advance(Duration::from_secs(2));
+        assert_eq!(attempt.time_of(Api::Sesamy), Some(Millis(7_000)));
+        attempt.clone().note_time(Api::Sesamy, Millis(6_000));
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(attempt.time_of(Api::Sesamy), Some(Millis(7_000)), "of the later answer");
+        assert_eq!(attempt.time_of(Api::Mailmojo), Some(Millis(70_003_000)));
     }
 }

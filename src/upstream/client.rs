@@ -10,7 +10,7 @@ use secrecy::ExposeSecret;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::answer::{Verdict, judge, own_message, read_limited};
+use super::answer::{Verdict, date, judge, own_message, read_limited};
 use super::http::{ClientError, client};
 use super::pace::{Meter, NoTurn, Pace};
 use super::rest::{Rest, Why};
@@ -201,6 +201,9 @@ impl Upstream {
         attempt.set_writing(is_write);
         let reply = send(request).await;
         attempt.set_writing(is_write && reply.as_ref().is_err_and(|error| error.is_late));
+        if let Some(time) = reply.as_ref().ok().and_then(|reply| date(&reply.headers)) {
+            attempt.note_time(self.api, time);
+        }
         let status = reply.as_ref().ok().map(|reply| reply.status.as_u16());
         telemetry::upstream_called(self.api.as_str(), call.route, status, started.elapsed());
         reply.map_err(|error| transient(format!("{} {}: {}", call.method, call.route, error.text)))

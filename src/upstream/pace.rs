@@ -67,7 +67,7 @@ impl Pace {
                 }
             }
         };
-        tokio::time::timeout_at(attempt.ends(), turn).await.unwrap_or(Err(NoTurn::NoTimeLeft))
+        tokio::time::timeout(attempt.left(), turn).await.unwrap_or(Err(NoTurn::NoTimeLeft))
     }
 }
 
@@ -115,8 +115,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_burst_goes_through_at_once_and_the_next_call_does_not() {
-        let pace = pace(&Clock::system());
-        let attempt = Attempt::within(Duration::from_millis(20));
+        let clock = Clock::system();
+        let (pace, attempt) = (pace(&clock), Attempt::within(Duration::from_millis(20), &clock));
         for _ in 0..3 {
             assert_eq!(pace.wait(&attempt).await, Ok(()));
         }
@@ -125,9 +125,10 @@ mod tests {
 
     #[tokio::test]
     async fn the_calls_that_a_sync_begins_with_wait_for_nobody() {
-        let pace = pace(&Clock::manual(Millis(0)));
+        let clock = Clock::manual(Millis(0));
+        let pace = pace(&clock);
         let attempt =
-            Attempt::within(Duration::from_millis(20)).with_calls(PerApi { sesamy: 2, mailmojo: 7 });
+            Attempt::within(Duration::from_millis(20), &clock).with_calls(PerApi { sesamy: 2, mailmojo: 7 });
         for _ in 0..5 {
             assert_eq!(pace.wait(&attempt).await, Ok(()), "two of its own, and then a burst of three");
         }
@@ -146,8 +147,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_meter_that_fails_is_told() {
-        let pace = Pace::new(Api::Sesamy, Arc::new(Broken), Clock::system());
-        let wait = pace.wait(&Attempt::within(Duration::from_secs(1))).await;
+        let clock = Clock::system();
+        let attempt = Attempt::within(Duration::from_secs(1), &clock);
+        let wait = Pace::new(Api::Sesamy, Arc::new(Broken), clock).wait(&attempt).await;
         assert_eq!(wait, Err(NoTurn::NoMeter("the disk is gone".to_owned())));
     }
 }

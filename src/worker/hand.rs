@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::{Rests, ended, verdict};
 use crate::clock::Clock;
-use crate::queue::{Done, Entry, Job, Known, Queue, Settlement};
+use crate::queue::{Done, Entry, Job, Known, Queue, Settled, Settlement};
 use crate::sync::{Asked, Brake, Context, Report, SyncError};
 use crate::upstream::rest::Admission;
 use crate::upstream::{Api, Attempt};
@@ -62,15 +62,14 @@ impl Hand {
     #[must_use]
     pub fn context(&self, job: &Job) -> Context {
         let spent = self.clock.now().since(job.leased_at);
-        let attempt = Attempt::within(self.limits.deadline.saturating_sub(spent)).with_calls(job.calls);
-        Context::new(attempt, job.memory.clone())
+        let left = self.limits.deadline.saturating_sub(spent);
+        Context::new(Attempt::within(left, &self.clock).with_calls(job.calls), job.memory.clone())
     }
 
     /// `job` as it is settled after a sync within `context`: with the calls that are left, and what the sync has seen.
     #[must_use]
     pub fn after(job: Job, context: &Context) -> Job {
-        let (calls, learned) = (context.attempt.calls_left(), context.learned().map(Box::new));
-        Job { calls, learned, ..job }
+        Job { learned: context.learned().map(Box::new), ..job.after(&context.attempt) }
     }
 
     /// Runs `sync`, the sync of `job` within `context`, judges what came of it, logs it, and ends the lease. To be cut off
@@ -171,9 +170,16 @@ impl Hand {
     }
 
     /// A settlement that fails is no loss: the lease runs out, and the sync is done again.
-    pub(super) async fn settle(&self, job: &Job, settlement: Settlement, entry: Option<Entry>) {
-        if let Err(error) = self.queue.settle(job, settlement, entry).await {
-            tracing::error!(user_id = %job.user, %error, "cannot settle a sync; it will be done again");
+    pub(crate) async fn settle(&self, job: &Job, settlement: Settlement, entry: Option<Entry>) {
+        match self.queue.settle(job, settlement, entry).await {
+            Ok(Settled::LeaseLost) if job.has_written => {
+                tracing::warn!(user_id = %job.user, event_type = job.event_type, "a sync wrote to Mailmojo and ended \
+                    after its lease, so it may have overwritten what a later sync wrote: the user is synced again");
+            }
+            Ok(_) => {}
+            Err(error) => {
+                tracing::error!(user_id = %job.user, %error, "cannot settle a sync; it will be done again");
+            }
         }
     }
 

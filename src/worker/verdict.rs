@@ -120,6 +120,7 @@ mod tests {
             calls_taken: PerApi::default(),
             lane: Lane::Events,
             is_probe: false,
+            has_written: false,
             memory: crate::memory::Memory::default(),
             learned: None,
         }

@@ -74,7 +74,7 @@ pub(super) fn full(at: Millis) -> String {
 }
 
 fn strftime(at: Millis, format: &str) -> String {
-    jiff::Timestamp::from_millisecond(at.0).map(|at| at.strftime(format).to_string()).unwrap_or_default()
+    at.timestamp().strftime(format).to_string()
 }
 
 #[cfg(test)]
@@ -112,5 +112,6 @@ mod tests {
         assert_eq!(told, expected);
         assert!(when(noon.plus(Duration::from_secs(5)), noon).into_string().contains(">in 5 s<"));
         assert!(when(noon, noon).into_string().contains(">just now<"));
+        assert_eq!(full(Millis(i64::MAX)), "9999-12-30 22:00:00 UTC", "a moment that no calendar has");
     }
 }

@@ -110,7 +110,7 @@ impl Desk {
         let mut failures = 0;
         loop {
             self.until_open().await?;
-            let attempt = Attempt::within(hand.limits.deadline);
+            let attempt = Attempt::within(hand.limits.deadline, &hand.clock);
             let failure = tokio::select! {
                 answer = ask(attempt) => match answer {
                     Ok(answer) => return Ok(answer),

@@ -193,7 +193,8 @@ impl Desk {
             if self.until_open().await.is_err() {
                 return Fate::CutOff;
             }
-            let context = Context::new(Attempt::within(hand.limits.deadline), memory.clone());
+            let attempt = Attempt::within(hand.limits.deadline, &hand.clock);
+            let context = Context::new(attempt, memory.clone());
             let decision = tokio::select! {
                 decision = self.decide(&context, &case) => decision,
                 () = self.stop.leasing.cancelled() => return Fate::CutOff,

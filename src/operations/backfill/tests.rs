@@ -95,7 +95,8 @@ impl Town {
             options,
         ));
         let patience = Patience { backoff: POLICY, max_attempts: 3 };
-        let limits = Limits { deadline: Duration::from_secs(60), request_timeout: TIMEOUT, patience };
+        // A sync's time is the clock's too: it must not be up because a test moved the clock.
+        let limits = Limits { deadline: Duration::from_secs(3_500), request_timeout: TIMEOUT, patience };
         let brake = Arc::clone(syncer.brake());
         let hand = Hand { queue, rests, brake, clock: clock.clone(), limits };
         let operator = Operator { hand, syncer, calls: usual_calls(true), resync_every: None };

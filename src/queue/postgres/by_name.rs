@@ -158,6 +158,7 @@ fn job(asked: Asked<'_>, standing: Standing, memory: Memory) -> Job {
         calls: PerApi::default(),
         calls_taken: PerApi::default(),
         is_probe: false,
+        has_written: false,
         memory,
         learned: None,
     }

@@ -127,6 +127,7 @@ fn job(row: &PgRow) -> sqlx::Result<Result<(i64, Job), (String, String)>> {
         calls: PerApi::default(),
         calls_taken: PerApi::default(),
         is_probe: false,
+        has_written: false,
         memory: memory::read(row)?,
         learned: None,
     };

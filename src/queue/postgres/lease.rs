@@ -140,12 +140,30 @@ async fn forget(transaction: &mut PgConnection, shared: &mut Locked, names: &[i6
     Ok(())
 }
 
-/// Ends leases, each of another user, gives back what their syncs did not need of the APIs, and writes what they came to
-/// into the history; what came of each.
+/// Ends leases, each of another user; what came of each. Where a lease is lost and a write was sent under it, its user is
+/// due again. A lease may seem lost because this very end is tried a second time: one sync too many does no harm.
+pub(super) async fn settle(
+    connection: &mut PgConnection,
+    ends: &[End<'_>],
+    given: Option<Millis>,
+    options: &Options,
+) -> sqlx::Result<Vec<Settled>> {
+    let settled = end(&mut *connection, ends, given, options).await?;
+    let is_lost_after_a_write =
+        |(end, came): &(&End<'_>, &Settled)| **came == Settled::LeaseLost && end.job.has_written;
+    let lost: Vec<&Job> =
+        ends.iter().zip(&settled).filter(is_lost_after_a_write).map(|(end, _)| end.job).collect();
+    if !lost.is_empty() {
+        settle::sync_again(connection, &lost, given, options).await?;
+    }
+    Ok(settled)
+}
+
+/// Ends leases, gives back what their syncs did not need of the APIs, and writes what they came to into the history.
 ///
 /// A lease that is not there any more gives nothing back and tells nothing: it may be this very end, tried a second time.
 /// Rows are locked in one order by all replicas: users by id and with each its history, the APIs, the counts.
-pub(super) async fn settle(
+async fn end(
     connection: &mut PgConnection,
     ends: &[End<'_>],
     given: Option<Millis>,

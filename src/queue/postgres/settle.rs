@@ -61,6 +61,29 @@ pub(super) const SETTLE: &str = concat!(
     RETURNING u.user_id, e.kind IN (0, 1, 2) AND u.generation <> e.generation AS came, now"
 );
 
+/// What an event does to rows that are there, with each its own `cause` for the type. A user who is due or held keeps what
+/// asked for that sync: it may be an event, which may do more.
+pub(super) const SYNC_AGAIN: &str = concat!(
+    "WITH times AS MATERIALIZED (SELECT ",
+    server_time!(),
+    " AS now),
+    lost AS (SELECT * FROM unnest($3::text[], $4::text[]) AS l (user_id, cause)),
+    held AS MATERIALIZED (
+        SELECT l.* FROM lost AS l JOIN users AS u ON u.connection = 'default' AND u.user_id = l.user_id
+        ORDER BY u.user_id FOR NO KEY UPDATE OF u)
+    UPDATE users AS u SET
+        generation = u.generation + 1,
+        event_type = CASE WHEN u.due_at IS NULL THEN l.cause ELSE u.event_type END,
+        due_at = CASE WHEN u.lease_owner IS NULL THEN least(u.due_at, now + $2) ELSE u.due_at END,
+        lane = 0,
+        attempts = CASE WHEN u.parked_at IS NULL THEN u.attempts ELSE 0 END,
+        failing_since = CASE WHEN u.parked_at IS NULL THEN u.failing_since END,
+        parked_at = NULL,
+        answer = NULL
+    FROM held AS l CROSS JOIN times
+    WHERE u.connection = 'default' AND u.user_id = l.user_id"
+);
+
 /// The end of one lease.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct End<'a> {
@@ -123,6 +146,21 @@ impl End<'_> {
             _ => None,
         }
     }
+}
+
+/// Makes the users of `jobs`, each another one, due again.
+pub(super) async fn sync_again(
+    connection: &mut PgConnection,
+    jobs: &[&Job],
+    given: Option<Millis>,
+    options: &Options,
+) -> sqlx::Result<()> {
+    let again = sqlx::query(SYNC_AGAIN)
+        .bind(given.map(|now| now.0))
+        .bind(millis(options.debounce))
+        .bind(jobs.iter().map(|job| job.user.as_str()).collect::<Vec<_>>())
+        .bind(jobs.iter().map(|job| job.event_type.as_str()).collect::<Vec<_>>());
+    again.execute(connection).await.map(drop)
 }
 
 /// Ends leases, each of another user; what came of each is in the order of `ends`.

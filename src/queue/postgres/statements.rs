@@ -22,9 +22,9 @@ macro_rules! server_time {
 }
 pub(super) use server_time;
 
-/// Events, one row per user, each in the first lane; who is held stays in its own until it is settled. Where a user is
-/// held, or due soon enough in the first lane, `due_at` and `lane` stay as they are, and with them every index: the row
-/// is rewritten in its page.
+/// Events, one row per user, each in the first lane. The `due_at` of a held row is the end of its lease, and stays. Where
+/// a user of the first lane is held or due soon enough, `due_at` and `lane` stay as they are, and with them every index:
+/// the row is rewritten in its page.
 ///
 /// Nobody who was forgotten becomes known again. The locking clause is why whoever is being forgotten does not either: see
 /// [`super::forgotten`].
@@ -42,7 +42,7 @@ pub(super) const PUSH: &str = concat!(
             generation = u.generation + excluded.generation,
             event_type = excluded.event_type,
             due_at = CASE WHEN u.lease_owner IS NULL THEN least(u.due_at, excluded.due_at) ELSE u.due_at END,
-            lane = CASE WHEN u.lease_owner IS NULL THEN 0 ELSE u.lane END,
+            lane = 0,
             attempts = CASE WHEN u.parked_at IS NULL THEN u.attempts ELSE 0 END,
             failing_since = CASE WHEN u.parked_at IS NULL THEN u.failing_since END,
             parked_at = NULL,

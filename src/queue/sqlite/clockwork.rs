@@ -94,16 +94,18 @@ impl Clockwork {
         self.ticked
     }
 
-    /// Goes on to the next step that has something to write; false where there is none, or none yet. Only reads.
+    /// Goes on to the next step that has something to write; false where there is none, or none yet. Only reads. `now` is
+    /// the queue's time, and `wall` the time of day, which rows wait for.
     pub(super) fn look(
         &mut self,
         connection: &Connection,
         now: Millis,
+        wall: Millis,
         options: &Options,
     ) -> rusqlite::Result<bool> {
         loop {
             self.next = match self.next.clone() {
-                Next::Expiry if whose_time_has_come(connection, now, 1)?.is_empty() => Next::Release,
+                Next::Expiry if whose_time_has_come(connection, wall, 1)?.is_empty() => Next::Release,
                 Next::Release if !is_anybody_released(connection, options)? => Next::Canary,
                 Next::Canary if self.next_canary(connection)?.is_none() => Next::Round,
                 Next::Round => match self.look_round(connection, now)? {
@@ -140,10 +142,15 @@ impl Clockwork {
     }
 
     /// Takes the step that [`Clockwork::look`] has found.
-    pub(super) fn step(&mut self, transaction: &Transaction<'_>, now: Millis) -> rusqlite::Result<()> {
+    pub(super) fn step(
+        &mut self,
+        transaction: &Transaction<'_>,
+        now: Millis,
+        wall: Millis,
+    ) -> rusqlite::Result<()> {
         self.next = match self.next {
             Next::Expiry => {
-                let (seen, expired) = expire(transaction, now)?;
+                let (seen, expired) = expire(transaction, now, wall)?;
                 self.ticked.expired = expired;
                 self.ticked.more |= seen == TICK_STEP;
                 Next::Release
@@ -214,17 +221,17 @@ impl Clockwork {
 
 fn whose_time_has_come(
     connection: &Connection,
-    now: Millis,
+    wall: Millis,
     most: usize,
 ) -> rusqlite::Result<Vec<(String, bool)>> {
     let most = i64::try_from(most).unwrap_or(i64::MAX);
     let mut statement = connection.prepare_cached(WHOSE_TIME_HAS_COME)?;
-    statement.query_map([now.0, most], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+    statement.query_map([wall.0, most], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
 }
 
 /// How many rows were seen, and how many of them are due now.
-fn expire(transaction: &Transaction<'_>, now: Millis) -> rusqlite::Result<(usize, u64)> {
-    let rows = whose_time_has_come(transaction, now, TICK_STEP)?;
+fn expire(transaction: &Transaction<'_>, now: Millis, wall: Millis) -> rusqlite::Result<(usize, u64)> {
+    let rows = whose_time_has_come(transaction, wall, TICK_STEP)?;
     let mut expired = 0;
     for (user, becomes_due) in &rows {
         if *becomes_due {

@@ -44,18 +44,24 @@ impl Errand {
         &mut self,
         connection: &Connection,
         now: Millis,
+        wall: Millis,
         options: &Options,
     ) -> rusqlite::Result<bool> {
         match self {
             Self::Retry { whom, left: left @ None, .. } => *left = Some(retry::name(connection, whom)?),
             Self::Retry { .. } | Self::Prune { .. } => {}
-            Self::Tick { clockwork, .. } => return clockwork.look(connection, now, options),
+            Self::Tick { clockwork, .. } => return clockwork.look(connection, now, wall, options),
         }
         Ok(true)
     }
 
-    /// Takes a step.
-    pub(super) fn step(&mut self, transaction: &Transaction<'_>, now: Millis) -> rusqlite::Result<()> {
+    /// Takes a step; `now` is the queue's time, and `wall` the time of day.
+    pub(super) fn step(
+        &mut self,
+        transaction: &Transaction<'_>,
+        now: Millis,
+        wall: Millis,
+    ) -> rusqlite::Result<()> {
         match self {
             Self::Retry { left, made_due, .. } => {
                 let left = left.get_or_insert_default();
@@ -69,7 +75,7 @@ impl Errand {
                 *left = if rows < most { 0 } else { *left - most };
                 *pruned += rows as u64;
             }
-            Self::Tick { clockwork, .. } => clockwork.step(transaction, now)?,
+            Self::Tick { clockwork, .. } => clockwork.step(transaction, now, wall)?,
         }
         Ok(())
     }

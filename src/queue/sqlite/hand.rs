@@ -71,10 +71,11 @@ impl Hand {
         connection: &mut Connection,
         errand: &mut Errand,
     ) -> rusqlite::Result<Option<NextDue>> {
-        if !errand.prepare(connection, self.clock.now(), &self.options)? {
+        if !errand.prepare(connection, self.clock.now(), self.clock.wall(), &self.options)? {
             return Ok(None);
         }
-        self.within(connection, |_, transaction, now| errand.step(transaction, now)).map(Some)
+        self.within(connection, |hand, transaction, now| errand.step(transaction, now, hand.clock.wall()))
+            .map(Some)
     }
 
     fn within(

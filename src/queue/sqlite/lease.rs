@@ -236,6 +236,7 @@ impl Lessor<'_> {
             calls: PerApi::default(), // these three are told by `Apis::leased`
             calls_taken: PerApi::default(),
             is_probe: false,
+            has_written: false,
             memory,
             learned: None,
         }

@@ -48,8 +48,21 @@ pub(super) const ABANDON: &str = "
     WHERE connection = 'default' AND user_id = ?1 AND lease_owner = ?2
     RETURNING 0";
 
-/// Ends the lease of `job` at the time `now`, and writes `entry` into the history where it was still there; `again` is when
-/// a user is due for whom an event came meanwhile.
+/// What an event does to a row that is there, with `?3` for its type. A user who is due or held keeps what asked for that
+/// sync: it may be an event, which may do more.
+pub(super) const SYNC_AGAIN: &str = "
+    UPDATE users SET generation = generation + 1,
+        event_type = iif(due_at IS NULL, ?3, event_type),
+        due_at = iif(lease_owner IS NULL, min(coalesce(due_at, ?2), ?2), due_at),
+        lane = 0,
+        attempts = iif(parked_at IS NULL, attempts, 0),
+        failing_since = iif(parked_at IS NULL, failing_since, NULL),
+        parked_at = NULL,
+        answer = NULL
+    WHERE connection = 'default' AND user_id = ?1";
+
+/// Ends the lease of `job` at the time `now`, and writes `entry` into the history where it was still there. A user is due
+/// at `again` for whom an event came meanwhile, or for whom a write was sent under a lease that is lost.
 pub(super) fn settle(
     transaction: &Transaction<'_>,
     job: &Job,
@@ -59,6 +72,10 @@ pub(super) fn settle(
     again: Millis,
 ) -> rusqlite::Result<Settled> {
     let settled = end(transaction, job, how, now, again)?;
+    if settled == Settled::LeaseLost && job.has_written {
+        let row = params![job.user.as_str(), again.0, job.event_type];
+        transaction.prepare_cached(SYNC_AGAIN)?.execute(row)?;
+    }
     if let Some(entry) = entry.filter(|_| settled != Settled::LeaseLost) {
         history::write(transaction, &job.user, entry, now)?;
     }

@@ -11,21 +11,22 @@ use crate::queue::forgetting::ForgettingKey;
 use crate::queue::{Lane, NextDue, Options, Progress};
 use crate::user::UserId;
 
-/// An event of a user who is due soon enough and in the first lane, or held (a lease that has ended holds until somebody
+/// An event of a user in the first lane who is due soon enough, or held (a lease that has ended holds until somebody
 /// takes it over): only the generation tells. A statement of its own, as one that could move `due_at` would rewrite its
 /// index each time.
 pub(super) const PUSH_ONTO: &str = "
     UPDATE users SET generation = generation + ?2, event_type = ?4
-    WHERE connection = 'default' AND user_id = ?1 AND (lease_owner IS NOT NULL OR (lane = 0 AND due_at <= ?3))";
+    WHERE connection = 'default' AND user_id = ?1 AND lane = 0 AND (lease_owner IS NOT NULL OR due_at <= ?3)";
 
 /// An event of any other user: new, due later or in a slower lane, or with nothing to do. One that is parked starts
-/// afresh.
+/// afresh. A held row is in the first lane from now on, so that it is also taken over there if nobody settles it; its
+/// `due_at` is the end of the lease.
 pub(super) const PUSH: &str = "
     INSERT INTO users (connection, user_id, generation, due_at, event_type) VALUES ('default', ?1, ?2, ?3, ?4)
     ON CONFLICT (connection, user_id) DO UPDATE SET
         generation = generation + excluded.generation,
         event_type = excluded.event_type,
-        due_at = min(coalesce(due_at, excluded.due_at), excluded.due_at),
+        due_at = iif(lease_owner IS NULL, min(coalesce(due_at, excluded.due_at), excluded.due_at), due_at),
         lane = 0,
         attempts = iif(parked_at IS NULL, attempts, 0),
         failing_since = iif(parked_at IS NULL, failing_since, NULL),

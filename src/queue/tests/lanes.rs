@@ -14,7 +14,8 @@ stories! {
     an_event_goes_before_retries_and_retries_before_the_background,
     who_failed_in_the_background_is_tried_again_there,
     an_event_lifts_its_user_to_the_first_lane,
-    an_event_during_a_sync_of_the_background_lifts_its_user_when_that_ends,
+    an_event_during_a_sync_of_the_background_lifts_its_user_however_that_ends,
+    an_event_during_a_sync_of_the_background_that_nobody_settles_is_taken_over_as_an_event,
     a_lane_that_is_due_sooner_does_not_go_first,
     the_background_has_no_more_places_than_there_is_room_for_it,
     the_background_has_half_the_pace_and_leaves_the_burst_to_events,
@@ -109,7 +110,7 @@ async fn an_event_lifts_its_user_to_the_first_lane(shop: Shop) {
     assert_eq!(queue.next_due().borrow().prompt, shop.later(DEBOUNCE), "whatever it waited for");
 }
 
-async fn an_event_during_a_sync_of_the_background_lifts_its_user_when_that_ends(shop: Shop) {
+async fn an_event_during_a_sync_of_the_background_lifts_its_user_however_that_ends(shop: Shop) {
     let queue = shop.opens();
     let at = shop.later(HOUR).unwrap();
     for (name, how) in
@@ -118,11 +119,24 @@ async fn an_event_during_a_sync_of_the_background_lifts_its_user_when_that_ends(
         let job = of_background(&queue, name).await;
         queue.push(&user(name), UPDATE).await.unwrap();
         let row = &queue.rows_of(&[user(name)]).await.unwrap()[0];
-        assert_eq!((row.lane, row.due_at), (Lane::Background, shop.later(LEASE)), "held, it stays: {name}");
+        assert_eq!((row.lane, row.due_at), (Lane::Events, shop.later(LEASE)), "the lease stands: {name}");
         queue.settle(&job, how, None).await.unwrap();
         let row = &queue.rows_of(&[user(name)]).await.unwrap()[0];
         assert_eq!(row.lane, Lane::Events, "{name}");
     }
+}
+
+async fn an_event_during_a_sync_of_the_background_that_nobody_settles_is_taken_over_as_an_event(shop: Shop) {
+    let queue = shop.opens();
+    of_background(&queue, "kari").await;
+    queue.push(&user("kari"), UPDATE).await.unwrap();
+    assert_eq!(queue.next_due().borrow().prompt, shop.later(LEASE), "the worker wakes for it");
+    shop.clock.advance(LEASE);
+    due_in_background(&shop, &queue, &["older"]).await;
+    due(&shop, &queue, &["later"]).await;
+    let jobs = queue.lease(Room { all: 2, background: 0 }).await.unwrap().jobs;
+    assert_eq!(names(&jobs), ["email|kari", "email|later"], "before whatever came after it");
+    assert_eq!((jobs[0].lane, jobs[0].event_type.as_str(), jobs[0].attempts), (Lane::Events, UPDATE, 1));
 }
 
 async fn a_lane_that_is_due_sooner_does_not_go_first(shop: Shop) {

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use super::operators::{ask, by_hand};
 use super::{DEBOUNCE, LEASE, Shop, UPDATE, done, leased, next_due, only_job, park, retry, stories, user};
 use crate::queue::Room;
-use crate::queue::{Job, Queue, Settled, Settlement};
+use crate::queue::{Job, Lane, LeaseRequest, Queue, Settled, Settlement};
 
 stories! {
     the_longest_due_are_leased_first,
@@ -13,6 +14,8 @@ stories! {
     a_foreign_lease_is_neither_settled_nor_made_longer,
     a_lease_that_nobody_settled_counts_as_an_attempt,
     a_late_settlement_changes_nothing,
+    a_lease_that_is_lost_after_a_write_makes_the_user_due_again,
+    a_lease_that_is_lost_after_a_write_makes_nobody_known,
     a_settlement_counts_until_somebody_takes_the_user_over,
     an_event_after_a_lease_ended_leaves_the_takeover_where_it_is,
     a_failure_counts_only_where_it_is_the_users,
@@ -116,6 +119,54 @@ async fn a_late_settlement_changes_nothing(shop: Shop) {
     }
     assert_eq!(queue.settle(&current, done(), None).await.unwrap(), Settled::AsAsked);
     assert_eq!(queue.settle(&current, done(), None).await.unwrap(), Settled::LeaseLost, "a second time");
+}
+
+/// Whatever has become of the row by then. What asked for the lost sync asks for the next one, so that one which may create
+/// nobody stays so; only an event that came meanwhile goes before it.
+async fn a_lease_that_is_lost_after_a_write_makes_the_user_due_again(shop: Shop) {
+    const CAUSE: &str = "backfill --existing-only";
+    let queue = shop.opens();
+    let request = |name| LeaseRequest { cause: CAUSE, lane: Lane::Background, ..by_hand(name) };
+    let fails = retry(shop.later(LEASE * 9).unwrap(), true);
+    for (name, next, cause) in [
+        ("idle", Some(done()), CAUSE),
+        ("failing", Some(fails), CAUSE),
+        ("parked", Some(park("400")), CAUSE),
+        ("leased", None, CAUSE),
+        ("due", Some(done()), UPDATE),
+    ] {
+        let late = ask(&queue, request(name)).await.unwrap();
+        shop.clock.advance(LEASE);
+        let other = only_job(&queue).await;
+        if let Some(how) = &next {
+            queue.settle(&other, how.clone(), None).await.unwrap();
+        }
+        if cause == UPDATE {
+            queue.push(&user(name), UPDATE).await.unwrap();
+        }
+        let late = Job { has_written: true, ..late };
+        assert_eq!(queue.settle(&late, park("422"), None).await.unwrap(), Settled::LeaseLost, "{name}");
+        if next.is_none() {
+            assert_eq!(next_due(&queue), shop.later(LEASE), "the other has the lease");
+            assert_eq!(queue.settle(&other, done(), None).await.unwrap(), Settled::DueAgain);
+        }
+        assert_eq!(next_due(&queue), shop.later(DEBOUNCE), "{name}");
+        shop.clock.advance(DEBOUNCE);
+        let again = only_job(&queue).await;
+        assert_eq!((again.event_type.as_str(), again.lane), (cause, Lane::Events), "{name}");
+        assert!(again.generation > other.generation, "{name}");
+        assert_eq!(queue.settle(&again, done(), None).await.unwrap(), Settled::AsAsked, "{name}");
+    }
+}
+
+async fn a_lease_that_is_lost_after_a_write_makes_nobody_known(shop: Shop) {
+    let queue = shop.opens();
+    let late = leased(&shop, &queue, "kari").await;
+    shop.clock.advance(LEASE);
+    assert!(queue.forget(&only_job(&queue).await).await.unwrap());
+    let late = Job { has_written: true, ..late };
+    assert_eq!(queue.settle(&late, done(), None).await.unwrap(), Settled::LeaseLost);
+    assert_eq!((next_due(&queue), queue.rows_of(&[user("kari")]).await.unwrap().len()), (None, 0));
 }
 
 async fn a_settlement_counts_until_somebody_takes_the_user_over(shop: Shop) {

@@ -29,8 +29,9 @@ enum Step {
     Lease(usize, usize),
     /// In that lane; where that is set, only who was not touched in so many milliseconds; one who was forgotten too or not.
     LeaseUser(usize, usize, Option<u64>, bool),
-    /// Settles any of the jobs so far, the latest being the first; with what the sync has seen, where it has seen anything.
-    Settle(usize, How, Option<Remembered>),
+    /// Settles any of the jobs so far, the latest being the first; with a write sent under its lease or not, and with what the
+    /// sync has seen, where it has seen anything.
+    Settle(usize, How, bool, Option<Remembered>),
     GiveBack(Vec<usize>, Option<usize>, u64),
     Retry(Whom),
     /// Pauses or resumes, as another process where that is set.
@@ -121,8 +122,8 @@ fn step() -> impl Strategy<Value = Step> {
         5 => (0_usize..4, 0_usize..4).prop_map(|(all, background)| Step::Lease(all, background.min(all))),
         4 => (0..USERS, 0..Lane::ALL.len(), proptest::option::of(0_u64..200_000), any::<bool>())
             .prop_map(|(user, lane, untouched, again)| Step::LeaseUser(user, lane, untouched, again)),
-        5 => (prop_oneof![4 => 0_usize..2, 1 => 0_usize..8], how, proptest::option::of(remembered()))
-            .prop_map(|(job, how, learned)| Step::Settle(job, how, learned)),
+        5 => (prop_oneof![4 => 0_usize..2, 1 => 0_usize..8], how, any::<bool>(), proptest::option::of(remembered()))
+            .prop_map(|(job, how, has_written, learned)| Step::Settle(job, how, has_written, learned)),
         1 => (proptest::collection::vec(0..USERS, 0..3), answer, delay.clone())
             .prop_map(|(users, answer, delay)| Step::GiveBack(users, answer, delay)),
         2 => whom.prop_map(Step::Retry),
@@ -169,8 +170,9 @@ async fn take(step: Step, shop: &Shop, queue: &mut Queue, model: &mut Model, job
                 jobs.push(*job);
             }
         }
-        Step::Settle(back, how, learned) => {
+        Step::Settle(back, how, has_written, learned) => {
             let Some(job) = jobs.iter().rev().nth(back) else { return };
+            let job = &Job { has_written, ..job.clone() };
             let how = match how {
                 How::Done(held_back, remembered, changes) => Settlement::Done(Box::new(Done {
                     held_back,

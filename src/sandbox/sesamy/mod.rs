@@ -15,7 +15,7 @@ pub use user::{Contract, Entitlement, User, contract, entitlement, user};
 
 use super::Options;
 use super::call::{Api, Route};
-use super::desk::{Desk, Trouble};
+use super::desk::{AnswerDate, Desk, Trouble};
 use super::fault::Rule;
 use super::gate::{Gate, Stage};
 use super::hub::{Hub, locked};
@@ -237,6 +237,11 @@ impl Sesamy {
     #[must_use]
     pub fn faults(&self) -> BTreeMap<String, u64> {
         self.trouble.struck()
+    }
+
+    /// Says what time it is like this from now on, in the `Date` of each answer.
+    pub fn say_date(&self, date: AnswerDate) {
+        self.trouble.say(date);
     }
 
     /// Forgets all rules of what goes wrong.

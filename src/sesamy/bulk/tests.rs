@@ -35,9 +35,9 @@ impl Town {
             meter: Arc::new(OwnMeter::new(PerApi { sesamy: quota, mailmojo: quota }, clock.clone())),
             clock: clock.clone(),
             request_timeout: Duration::from_secs(10),
-            rest: Arc::new(Rest::new(Api::Sesamy, policy, clock)),
+            rest: Arc::new(Rest::new(Api::Sesamy, policy, clock.clone())),
         });
-        let attempt = Attempt::within(Duration::from_secs(60));
+        let attempt = Attempt::within(Duration::from_secs(60), &clock);
         Self { sandbox, client: Client::new(upstream.unwrap()), attempt }
     }
 

@@ -62,6 +62,7 @@ async fn no_statement_reads_a_whole_table() {
     for (sql, values) in [
         (statements::PUSH, pushes.as_str()),
         (settle::SETTLE, settles),
+        (settle::SYNC_AGAIN, "1000000, 2000, '{email|5,email|6}', '{x,y}'"),
         (memory::ANOTHER, "'5@example.com', 'email|5'"),
         (memory::SEEN_BY_OTHERS, "'5@example.com', 'email|x', '7'"),
         (forgotten::FORGET, &format!("'email|5', 7, {hash}, 1000000")),

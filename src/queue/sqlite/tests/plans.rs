@@ -38,6 +38,7 @@ async fn no_statement_reads_a_whole_table() {
         settle::PARK,
         settle::RELEASE,
         settle::ABANDON,
+        settle::SYNC_AGAIN,
         retry::MAKE_DUE,
         history::LAST,
         history::PRUNE,

@@ -87,7 +87,7 @@ impl Model {
             last = Some(user.clone());
             let is_known = row.synced.is_some() && row.memory.missing_since.is_none();
             if row.due.is_none() && row.parked.is_none() && is_known && !row.held_back {
-                (row.due, row.lane, row.cause) = (Some(now), Lane::Background, DRIFT);
+                (row.due, row.lane, row.cause) = (Some(now), Lane::Background, DRIFT.to_owned());
                 drifting += 1;
             }
         }
@@ -108,7 +108,7 @@ impl Row {
             return false;
         }
         if self.due.is_none() && !self.held_back {
-            self.cause = EXPIRY;
+            self.cause = EXPIRY.to_owned();
         }
         self.lane = Lane::Retries;
         self.sooner(now);

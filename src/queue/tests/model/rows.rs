@@ -15,7 +15,7 @@ use crate::user::UserId;
 pub(super) struct Row {
     pub(super) lane: Lane,
     generation: i64,
-    pub(super) cause: &'static str,
+    pub(super) cause: String,
     pub(super) due: Option<Millis>,
     pub(super) owner: Option<i64>,
     attempts: u32,
@@ -47,8 +47,19 @@ impl Row {
     fn is_leased_as(&mut self, job: &Job, now: Millis) {
         let told = (job.generation, job.attempts, job.failing_since, job.lane);
         assert_eq!(told, (self.generation, self.attempts, self.failing_since, self.lane));
-        assert_eq!((job.event_type.as_str(), &job.memory), (self.cause, &self.memory));
+        assert_eq!((&job.event_type, &job.memory), (&self.cause, &self.memory));
         (self.owner, self.due) = (Some(job.lease_owner), Some(now.plus(LEASE)));
+    }
+
+    fn has_an_event(&mut self, now: Millis) {
+        self.generation += 1;
+        self.lane = Lane::Events;
+        if self.parked.is_some() {
+            self.afresh();
+        }
+        if self.owner.is_none() {
+            self.sooner(now.plus(DEBOUNCE));
+        }
     }
 
     pub(super) fn is_released(&mut self, now: Millis) {
@@ -92,14 +103,8 @@ impl Model {
             return;
         }
         let row = self.rows.entry(user).or_default();
-        (row.generation, row.cause) = (row.generation + 1, UPDATE);
-        if row.parked.is_some() {
-            row.afresh();
-        }
-        if row.owner.is_none() {
-            row.sooner(now.plus(DEBOUNCE));
-            row.lane = Lane::Events;
-        }
+        row.cause = UPDATE.to_owned();
+        row.has_an_event(now);
     }
 
     /// Checks that those are `leased` who may be, and leases them.
@@ -151,7 +156,7 @@ impl Model {
                 row.afresh();
             }
             row.lane = if row.due.is_some() { row.lane.min(request.lane) } else { request.lane };
-            (row.generation, row.cause) = (row.generation + 1, request.cause);
+            (row.generation, row.cause) = (row.generation + 1, request.cause.to_owned());
             row.is_leased_as(job, now);
             self.forgotten.remove(&request.user);
             self.rows.insert(request.user.clone(), row);
@@ -159,8 +164,16 @@ impl Model {
     }
 
     pub(super) fn settle(&mut self, job: &Job, how: &Settlement, now: Millis) -> Settled {
-        let row = self.rows.get_mut(&job.user).filter(|row| row.owner == Some(job.lease_owner));
-        let Some(row) = row else { return Settled::LeaseLost };
+        let Some(row) = self.rows.get_mut(&job.user) else { return Settled::LeaseLost };
+        if row.owner != Some(job.lease_owner) {
+            if job.has_written {
+                if row.due.is_none() {
+                    row.cause.clone_from(&job.event_type);
+                }
+                row.has_an_event(now);
+            }
+            return Settled::LeaseLost;
+        }
         let came = row.generation != job.generation;
         if let Some(learned) = &job.learned {
             row.memory = (**learned).clone();
@@ -260,8 +273,8 @@ impl Model {
                 row.lane = if row.due.is_some() { row.lane.min(Lane::Retries) } else { Lane::Retries };
                 row.sooner(now);
                 row.afresh();
-                if !RESTRICTED.contains(&row.cause) {
-                    row.cause = "retry";
+                if !RESTRICTED.contains(&row.cause.as_str()) {
+                    row.cause = "retry".to_owned();
                 }
             })
             .count() as u64
