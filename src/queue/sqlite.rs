@@ -108,6 +108,7 @@ struct Opened {
 fn open_alone(path: &Path, options: &Options, now: Millis, tuning: Tuning) -> Result<Opened, OpenError> {
     let place = open::Place::new(path)?;
     let lock = place.lock()?;
+    place.close_to_others();
     let mut connection = place.connect(tuning)?;
     let mut unready = Unready { check: place.bytes() > tuning.check_first, since: Some(now) };
     if !unready.check {

@@ -37,6 +37,7 @@ mod durable;
 mod encrypted;
 mod expiry;
 mod figures;
+mod file_modes;
 mod forget;
 mod forget_mailmojo;
 mod forget_page;
