@@ -48,7 +48,7 @@ use crate::user::UserId;
 pub use apis::Rates;
 pub use clockwork::{DRIFT, EXPIRY, Round, Tick, Ticked};
 use command::{Answer, Command, Ends, News, Push};
-pub use error::{Damage, OpenError, QueueError};
+pub use error::{Damage, Moved, OpenError, QueueError};
 pub use history::{Entry, HistoryRow, MinuteCount};
 pub use lane::{Lane, NextDue};
 pub use lease::{Done, Job, Known, LeaseRequest, Leased, Room, Settled, Settlement, UserLease};

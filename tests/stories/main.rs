@@ -54,6 +54,7 @@ mod masked;
 mod metrics;
 mod metrics_files;
 mod moved_clock;
+mod moved_file;
 mod never_against_their_will;
 mod no_such_host;
 mod odd_requests;
