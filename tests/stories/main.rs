@@ -50,6 +50,7 @@ mod keeping_in_step;
 mod letter_case;
 mod locked_file;
 mod logs;
+mod long_log;
 mod masked;
 mod metrics;
 mod metrics_files;

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::{Tuning, check, schema};
+use super::{Tuning, check, keeper, schema};
 use crate::queue::{Damage, OpenError, QueueError};
 
 /// The mode of a file that only its owner may read and write.
@@ -294,6 +294,9 @@ fn prepare(connection: &Connection, tuning: Tuning) -> rusqlite::Result<String> 
     let journal = connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
     // A ceiling: while events never pause, the keeper's checkpoints alone would let the log grow without end.
     connection.pragma_update(None, "wal_autocheckpoint", 16_384)?;
+    // A log that a reader has made long is cut back when it begins anew.
+    let limit = keeper::LONG_LOG.cast_signed();
+    connection.pragma_update_and_check(None, "journal_size_limit", limit, |row| row.get::<_, i64>(0))?;
     connection.pragma_update(None, "cache_size", -32_768)?; // in KiB
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     // What is erased is overwritten, pages that are given up included. It costs a page's write where a table shrinks by
