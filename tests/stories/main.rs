@@ -36,6 +36,7 @@ mod dry_run;
 mod durable;
 mod encrypted;
 mod expiry;
+mod failing_parts;
 mod figures;
 mod file_modes;
 mod forget;

@@ -4,12 +4,11 @@
 #![cfg(target_os = "linux")]
 
 use std::path::PathBuf;
-use std::process::Command as Tool;
 
 use sesamy_mailmojo::sandbox::{Fault, Route, Rule};
 use tokio::process::Command;
 
-use crate::shell::changed;
+use crate::shell::{changed, preload};
 use crate::town::{Service, Town, alone};
 use crate::trouble::{address, events, people, synced};
 
@@ -26,10 +25,7 @@ impl Elsewhen {
     async fn at(offset: i64, settings: &[(&str, &str)]) -> Self {
         let mut town = Town::with(settings).await;
         town.service.kill().await;
-        let shim = town.folder.path().join("moved_clock.so");
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/stories/moved_clock.c");
-        let built = Tool::new("cc").args(["-shared", "-fPIC", "-O1", "-o"]).arg(&shim).arg(source).status();
-        assert!(built.unwrap().success(), "the build of SQLite needed a C compiler too");
+        let shim = preload(town.folder.path(), "moved_clock.c");
         let mut story = Self { offset: town.folder.path().join("offset"), town, shim };
         story.set(offset);
         story.start(&[]).await;

@@ -67,6 +67,12 @@ impl Writer {
             if batch.iter().any(|command| matches!(command, Command::Close)) {
                 self.end.commands.close(); // what has been sent is still received
             }
+            if self.keeper.has_ended() {
+                tracing::error!(
+                    "the thread that keeps the queue's log short has ended by itself; the queue closes"
+                );
+                self.end.commands.close();
+            }
             if self.unusable.is_none()
                 && let Err(moved) = self.files.check()
             {
