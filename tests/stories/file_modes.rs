@@ -69,6 +69,33 @@ async fn files_that_an_earlier_version_left_open_to_all_are_closed_by_the_next_s
     assert_eq!(modes(&folder), all_closed(&RUNNING));
 }
 
+#[tokio::test]
+async fn a_report_is_its_owners_alone_and_overwrites_nothing() {
+    let town = Town::start().await;
+    people(&town, &["kari"]);
+    let folder = tempfile::tempdir().unwrap();
+    let victim = folder.path().join("victim");
+    fs::write(&victim, "somebody's").unwrap();
+    std::os::unix::fs::symlink(&victim, folder.path().join("backfill-dry-run.jsonl")).unwrap();
+    for _ in 0..2 {
+        let mut command = permissive();
+        command.current_dir(folder.path());
+        let ended = run_by(command, &["backfill", "--dry-run", "--json"], town.settings()).await;
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+    }
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "somebody's");
+    let reports: Vec<_> = fs::read_dir(folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .filter(|entry| entry.file_name().to_str().unwrap().starts_with("backfill-dry-run-"))
+        .collect();
+    assert_eq!(reports.len(), 2);
+    for report in reports {
+        assert_eq!(report.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_to_string(report.path()).unwrap().lines().count(), 1);
+    }
+}
+
 /// A command beside the service is not the one to change anything.
 #[tokio::test]
 async fn a_queue_that_a_command_makes_is_its_owners_alone() {
