@@ -33,7 +33,7 @@
 //! | [`upstream`] | what both clients share: tokens, pacing, rests, error classes | either API |
 //! | [`sandbox`] | an in-memory Sesamy and Mailmojo over real HTTP | the service |
 //! | [`memory`] | what is remembered of a user between two syncs: plain data | what follows from it |
-//! | [`telemetry`], [`personal`], [`user`], [`clock`] | the ground: logs and metrics, masking, ids, time | everything above |
+//! | [`telemetry`], [`personal`], [`user`], [`clock`], `fingerprint` | the ground: logs and metrics, masking, ids, time, comparing secrets | everything above |
 
 pub mod admin;
 pub mod cli;
@@ -41,6 +41,7 @@ pub mod clock;
 pub mod config;
 pub mod event;
 pub mod fields;
+mod fingerprint;
 pub mod mailmojo;
 pub mod memory;
 pub mod merge;
