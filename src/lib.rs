@@ -33,7 +33,7 @@
 //! | [`upstream`] | what both clients share: tokens, pacing, rests, error classes | either API |
 //! | [`sandbox`] | an in-memory Sesamy and Mailmojo over real HTTP | the service |
 //! | [`memory`] | what is remembered of a user between two syncs: plain data | what follows from it |
-//! | [`telemetry`], [`personal`], [`address`], [`user`], [`clock`] | the ground: logs and metrics, masking, addresses, ids, time | everything above |
+//! | [`telemetry`], [`personal`], [`address`], [`user`], [`clock`], `fingerprint` | the ground: logs and metrics, masking, addresses, ids, time, comparing secrets | everything above |
 
 pub mod address;
 pub mod admin;
@@ -42,6 +42,7 @@ pub mod clock;
 pub mod config;
 pub mod event;
 pub mod fields;
+mod fingerprint;
 pub mod mailmojo;
 pub mod memory;
 pub mod merge;

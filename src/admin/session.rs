@@ -13,10 +13,10 @@ use std::time::Duration;
 
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretString};
-use sha2::{Digest, Sha256};
-use subtle::{Choice, ConstantTimeEq};
+use sha2::Sha256;
 
 use crate::clock::Millis;
+use crate::fingerprint::Fingerprint;
 
 /// How long a session lasts.
 pub(super) const LASTS: Duration = Duration::from_secs(12 * 60 * 60);
@@ -30,8 +30,7 @@ const OF_FORMS: &[u8] = b"sesamy-mailmojo admin form 1";
 pub(super) struct Keys(Vec<Key>);
 
 struct Key {
-    /// Of one length for all, so that a comparison does not tell how long a token is.
-    digest: [u8; 32],
+    token: Fingerprint,
     sessions: Hmac<Sha256>,
     forms: Hmac<Sha256>,
 }
@@ -41,9 +40,9 @@ struct Key {
 pub(super) struct Admitted(usize);
 
 /// A session that is open.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub(super) struct Session {
-    form_token: [u8; 32],
+    form_token: Fingerprint,
 }
 
 impl Keys {
@@ -55,14 +54,7 @@ impl Keys {
 
     /// Which of the tokens `sent` is; how long the answer takes says nothing about how close a guess was.
     pub(super) fn admit(&self, sent: &[u8]) -> Option<Admitted> {
-        let digest: [u8; 32] = Sha256::digest(sent).into();
-        let mut found = None;
-        for (at, key) in self.0.iter().enumerate() {
-            if key.digest.ct_eq(&digest).into() {
-                found = Some(Admitted(at));
-            }
-        }
-        found
+        Fingerprint::of(sent).find_in(self.0.iter().map(|key| &key.token)).map(Admitted)
     }
 
     /// The cookie's value of a new session. `nonce` is random.
@@ -70,15 +62,15 @@ impl Keys {
         let expiry = now.plus(LASTS).0 / 1_000;
         let signed = format!("{VERSION}.{expiry}.{}", hex::encode(nonce));
         let signature = self.0.get(admitted.0)?.sign(&signed);
-        Some(format!("{signed}.{}", hex::encode(signature)))
+        Some(format!("{signed}.{}", signature.to_hex()))
     }
 
     /// The session that a cookie's value names, if we have made it and its time is not over.
     pub(super) fn session(&self, cookie: &str, now: Millis) -> Option<Session> {
         let (signed, signature) = cookie.rsplit_once('.')?;
-        let mut sent = [0; 32];
-        hex::decode_to_slice(signature, &mut sent).ok()?;
-        let key = self.0.iter().find(|key| key.sign(signed).ct_eq(&sent).into())?;
+        let sent = Fingerprint::from_hex(signature.as_bytes())?;
+        let right: Vec<_> = self.0.iter().map(|key| key.sign(signed)).collect();
+        let key = self.0.get(sent.find_in(&right)?)?;
 
         let mut parts = signed.split('.');
         let (version, expiry, nonce) = (parts.next()?, parts.next()?, parts.next()?);
@@ -91,14 +83,12 @@ impl Keys {
 impl Session {
     /// What every form of the session carries.
     pub(super) fn form_token(&self) -> String {
-        hex::encode(self.form_token)
+        self.form_token.to_hex()
     }
 
     /// Whether `sent` is it.
     pub(super) fn has_form(&self, sent: &str) -> bool {
-        let mut token = [0; 32];
-        let is_one = hex::decode_to_slice(sent, &mut token).is_ok();
-        (Choice::from(u8::from(is_one)) & self.form_token.ct_eq(&token)).into()
+        Fingerprint::from_hex(sent.as_bytes()).is_some_and(|sent| sent.find_in([&self.form_token]).is_some())
     }
 }
 
@@ -109,20 +99,21 @@ impl Key {
             let key = whole.clone().chain_update(purpose).finalize().into_bytes();
             Hmac::<Sha256>::new_from_slice(&key).ok()
         };
-        Some(Self {
-            digest: Sha256::digest(token).into(),
-            sessions: derive(OF_SESSIONS)?,
-            forms: derive(OF_FORMS)?,
-        })
+        Some(Self { token: Fingerprint::of(token), sessions: derive(OF_SESSIONS)?, forms: derive(OF_FORMS)? })
     }
 
-    fn sign(&self, signed: &str) -> [u8; 32] {
-        self.sessions.clone().chain_update(signed).finalize().into_bytes().into()
+    fn sign(&self, signed: &str) -> Fingerprint {
+        hmac(&self.sessions, signed)
     }
 
-    fn form(&self, nonce: &str) -> [u8; 32] {
-        self.forms.clone().chain_update(nonce).finalize().into_bytes().into()
+    fn form(&self, nonce: &str) -> Fingerprint {
+        hmac(&self.forms, nonce)
     }
+}
+
+fn hmac(key: &Hmac<Sha256>, of: &str) -> Fingerprint {
+    let bytes: [u8; 32] = key.clone().chain_update(of).finalize().into_bytes().into();
+    bytes.into()
 }
 
 impl fmt::Debug for Keys {

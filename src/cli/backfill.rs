@@ -3,7 +3,7 @@
 mod progress;
 mod told;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,8 +24,6 @@ use crate::sync::usual_calls;
 use crate::upstream::{Attempt, Meter, PerApi};
 use crate::worker::Stop;
 
-/// Where a dry run writes its lines, if nothing else is asked for.
-const DRY_RUN_REPORT: &str = "backfill-dry-run.jsonl";
 /// What syncs under way have to end, once it is to stop.
 const GRACE: Duration = Duration::from_secs(8);
 /// Calls of Sesamy's for each user beside the entitlements: pages of two looks at users and contracts.
@@ -42,8 +40,8 @@ pub(super) struct Options {
     /// Only users who were changed, or a contract of theirs, in the time before it began: 30m, 2h, 3d.
     #[arg(long, value_name = "TIME", value_parser = duration)]
     updated_since: Option<Duration>,
-    /// Write a line of JSON per user into FILE; a dry run writes backfill-dry-run.jsonl unless told otherwise, here or, where
-    /// nothing can be written here, beside the queue's file.
+    /// Write a line of JSON per user into FILE, which must not exist yet. Without this option a dry run makes a file
+    /// backfill-dry-run-….jsonl, here or, where nothing can be written here, beside the queue's file.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
     /// Begin anew, whatever was left unfinished.
@@ -122,44 +120,44 @@ async fn bring_in_step(
         );
         return Err(CommandError::Told);
     }
-    let file = report(settings, options, backfill.goes_on_from().is_some())?;
-    let file = file.map(|(path, file)| {
-        backfill.report_to(file);
+    let report = report(settings, options, backfill.goes_on_from().is_some())?;
+    let path = report.map(|report| {
+        let path = report.path().to_owned();
+        backfill.report_to(report);
         path
     });
     let summary = backfill.run().await?;
     if options.output.json {
         answer::json(&summary)?;
+        if let Some(path) = path {
+            anstream::eprintln!("a line per user: {}", path.display());
+        }
     } else {
-        told::summary(&summary, file.as_deref())?;
+        told::summary(&summary, path.as_deref())?;
     }
     if summary.ok { Ok(()) } else { Err(CommandError::Told) }
 }
 
-/// The report, open; that of a dry run is in the working directory, or, where nothing can be written there (as in the
+/// The report, open. That of a dry run is in the working directory, or, where nothing can be written there (as in the
 /// image), beside the queue's file.
 fn report(
     settings: &Settings,
     options: &Options,
     goes_on: bool,
-) -> Result<Option<(PathBuf, ReportFile)>, BackfillError> {
-    let beside_the_queue = match &settings.queue.url {
-        QueueUrl::Sqlite(path) => path.with_file_name(DRY_RUN_REPORT),
-        QueueUrl::Postgres(_) => std::env::temp_dir().join(DRY_RUN_REPORT),
-    };
-    let places = match &options.report {
-        Some(path) => vec![path.clone()],
-        None if options.dry_run => vec![DRY_RUN_REPORT.into(), beside_the_queue],
+) -> Result<Option<ReportFile>, BackfillError> {
+    let report = match &options.report {
+        Some(path) if goes_on => ReportFile::go_on(path)?,
+        Some(path) => ReportFile::create(path)?,
+        None if options.dry_run => ReportFile::create_in(Path::new(".")).or_else(|_| {
+            let beside_the_queue = match &settings.queue.url {
+                QueueUrl::Sqlite(path) => path.parent().unwrap_or(Path::new("/")).to_owned(),
+                QueueUrl::Postgres(_) => std::env::temp_dir(),
+            };
+            ReportFile::create_in(&beside_the_queue)
+        })?,
         None => return Ok(None),
     };
-    let mut refused = None;
-    for path in places {
-        match ReportFile::open(&path, goes_on) {
-            Ok(file) => return Ok(Some((path, file))),
-            Err(error) => refused = Some(error),
-        }
-    }
-    refused.map_or(Ok(None), |error| Err(error.into()))
+    Ok(Some(report))
 }
 
 fn order(settings: &Settings, options: &Options) -> Order {

@@ -38,6 +38,8 @@ pub(super) enum DemoError {
     Settings(#[from] SettingsError),
     #[error("the demo's service cannot start: {0}")]
     Service(#[from] ServiceError),
+    #[error("the demo's service has failed: {0}")]
+    Broken(#[source] ServiceError),
     #[error("the demo cannot speak to its own service: {0}")]
     Http(#[from] reqwest::Error),
     #[error("{0}")]
@@ -55,7 +57,7 @@ pub(super) enum DemoError {
 /// Tells the story; succeeds if every chapter ended as it should and the sandbox objects to nothing.
 pub(super) async fn run(options: Options) -> Result<(), DemoError> {
     let mut signals = Signals::listen()?;
-    let stage = Stage::build(options.port).await?;
+    let mut stage = Stage::build(options.port).await?;
     let told = tokio::select! {
         told = story::tell(&stage) => told,
         signal = signals.next() => Err(io::Error::other(format!("{signal} before the story was over")).into()),
@@ -64,8 +66,10 @@ pub(super) async fn run(options: Options) -> Result<(), DemoError> {
     let findings: Vec<String> = stage.sandbox.findings().iter().map(ToString::to_string).collect();
     if told.is_ok() && options.keep {
         keep::print(&stage)?;
-        signals.next().await;
-        say("\nStopping.")?;
+        tokio::select! {
+            _ = signals.next() => say("\nStopping.")?,
+            broken = stage.service.broken() => return Err(DemoError::Broken(broken)),
+        }
     }
     stage.service.stop(Timetable::prompt()).await;
     told?;

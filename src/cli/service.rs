@@ -40,7 +40,7 @@ pub(super) enum ServiceError {
     #[error("webhook.signature_header is not the name of a header")]
     SignatureHeader,
     #[error(
-        "the queue, the worker or the server has ended by itself; the log tells why. Start the service again"
+        "the queue, the worker, the server or the upkeep has ended by itself; the log tells why. Start the service again"
     )]
     Ended,
     #[error("a part of the service ended with a fault: {0}")]
@@ -59,7 +59,7 @@ pub(super) struct Service {
     server: JoinHandle<()>,
     /// The operations page, where there is a token for it.
     page: Option<Page>,
-    /// Ends with the service.
+    /// What runs beside the worker until the service stops.
     upkeep: JoinSet<()>,
 }
 
@@ -165,6 +165,7 @@ impl Service {
             ended = &mut self.worker => ended,
             ended = &mut self.server => ended,
             ended = of_page(&mut self.page) => ended,
+            Some(ended) = self.upkeep.join_next() => ended,
         };
         match ended {
             Err(error) => ServiceError::Part(error),
@@ -261,4 +262,65 @@ fn authenticator(webhook: &config::Webhook) -> Result<Authenticator, ServiceErro
 
 fn render(metrics: PrometheusHandle) -> crate::server::RenderMetrics {
     Arc::new(move || metrics.render())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Longer than the loops of any part sleep.
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    async fn started(folder: &tempfile::TempDir) -> Service {
+        let queue = format!("sqlite://{}", folder.path().join("queue.db").display());
+        let nowhere = "http://127.0.0.1:9";
+        let settings = [
+            ("SERVER__LISTEN", "127.0.0.1:0"),
+            ("ADMIN__LISTEN", "127.0.0.1:0"),
+            ("ADMIN__TOKENS", "an-admin-token-of-16-or-more"),
+            ("WEBHOOK__BEARER_TOKENS", "token"),
+            ("SESAMY__API_URL", nowhere),
+            ("SESAMY__ACCESS_TOKEN", "token"),
+            ("MAILMOJO__API_URL", nowhere),
+            ("MAILMOJO__API_TOKEN", "token"),
+            ("MAILMOJO__LIST_ID", "1"),
+            ("QUEUE__URL", &queue),
+        ];
+        let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        Service::start(Settings::load(None, settings.into_iter()).unwrap().settings).await.unwrap()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn whichever_part_ends_the_service_is_broken() {
+        type End = fn(&mut Service);
+        let ends: [(&str, End); 5] = [
+            ("the worker", |service| service.worker.abort()),
+            ("the server", |service| service.server.abort()),
+            ("the page", |service| service.page.as_ref().unwrap().running.abort()),
+            ("the upkeep", |service| service.upkeep.abort_all()),
+            ("a panic in the upkeep", |service| drop(service.upkeep.spawn(async { panic!("a fault") }))),
+        ];
+        for (part, end) in ends {
+            let folder = tempfile::tempdir().unwrap();
+            let mut service = started(&folder).await;
+            end(&mut service);
+            let broken = tokio::time::timeout(PATIENCE, service.broken()).await;
+            assert!(matches!(broken, Ok(ServiceError::Part(_))), "{part}: {broken:?}");
+        }
+    }
+
+    /// Also while nobody may be leased, when the worker does not ask the queue.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_service_whose_queue_ends_is_broken() {
+        for is_paused in [false, true] {
+            let folder = tempfile::tempdir().unwrap();
+            let mut service = started(&folder).await;
+            if is_paused {
+                service.queue.pause().await.unwrap();
+            }
+            service.queue.close().await;
+            let broken = tokio::time::timeout(PATIENCE, service.broken()).await;
+            assert!(matches!(broken, Ok(ServiceError::Ended)), "{broken:?}");
+        }
+    }
 }

@@ -13,6 +13,9 @@ pub enum QueueError {
     /// The store's file was found damaged: nothing is written into it any more.
     #[error(transparent)]
     Damaged(Damage),
+    /// A file of the store is not where it was opened: nothing is written into the store any more.
+    #[error(transparent)]
+    Moved(#[from] Moved),
     /// The store did not answer in the time that the caller has.
     #[error("the queue's store does not answer; does its disk hang?")]
     Late,
@@ -36,6 +39,21 @@ pub struct Damage {
     pub why: String,
 }
 
+/// A file of the queue that is not where it was opened, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the queue's file {} is not the one that this process opened: {what}. No event is kept and no user is synced from now \
+     on. Put the file back, together with the files beside it whose names begin alike, and restart the service. To go on \
+     with another file, or with an empty queue, which forgets who was waiting for a sync, just restart it",
+    path.display()
+)]
+pub struct Moved {
+    /// The file: the database, or one beside it.
+    pub path: PathBuf,
+    /// What has become of it.
+    pub what: &'static str,
+}
+
 /// Why a queue could not be opened. Each message names the file and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -50,7 +68,7 @@ pub enum OpenError {
         path: PathBuf,
         /// The database's folder.
         folder: PathBuf,
-        /// The user id of this process, `unknown` where the system does not tell.
+        /// The user id of this process.
         uid: String,
         /// The system's reason.
         why: String,

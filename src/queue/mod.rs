@@ -51,7 +51,7 @@ pub use apis::Rates;
 pub use cause::{AGAIN, DRIFT, EXISTING_ONLY, EXPIRY, FORGET, RESTRICTED};
 pub use clockwork::{Round, Tick, Ticked};
 use command::{Answer, Command, Ends, News, Push};
-pub use error::{Damage, OpenError, QueueError};
+pub use error::{Damage, Moved, OpenError, QueueError};
 pub use history::{Entry, HistoryRow, MinuteCount};
 pub use lane::{Lane, NextDue};
 pub use lease::{Done, Job, Known, LeaseRequest, Leased, Room, Settled, Settlement, UserLease};

@@ -2,7 +2,8 @@
 //!
 //! A thread of its own writes ([`writer`], [`hand`]), another keeps the log short ([`keeper`]), and each question is read
 //! on a connection of its own ([`reader`]). An operating-system lock beside the file keeps a second service out
-//! ([`open`]); a command takes turns with it by SQLite's own lock, a transaction each. A damaged file is refused, or left alone from the moment it is found so ([`check`]).
+//! ([`open`]); a command takes turns with it by SQLite's own lock, a transaction each. A damaged file is refused, or left alone
+//! from the moment it is found so ([`check`]); so is one that was moved away ([`open_files`]).
 //!
 //! What made it fast, measured: one transaction for all that waits; one trip to the writer's thread per event;
 //! checkpoints beside the writer; small pages; a batch in the order of its keys. What did not, and is left out: waiting
@@ -19,6 +20,7 @@ mod keeper;
 mod lease;
 mod memory;
 mod open;
+mod open_files;
 mod reader;
 mod retry;
 mod round;
@@ -87,13 +89,15 @@ pub(super) fn open(
     let gone = || OpenError::Damaged(place.damage("the table `forgetting` has lost its key".to_owned()));
     let forgetting = forgetting.ok_or_else(gone)?;
     let second = place.second_connection(tuning)?;
+    let files = open_files::OpenFiles::of(&place, lock.is_some())
+        .map_err(|error| OpenError::Store { path: place.path().to_owned(), why: error.to_string() })?;
 
     let (ends, writer_end) = Ends::new(next_due);
     let keeper = keeper::start(second, writer_end.to_self.clone(), tuning).map_err(OpenError::Thread)?;
     let hand = hand::Hand::new(options, clock, seed, lock.is_none(), unready.since, forgetting.clone());
-    let writer = writer::Writer::new(connection, writer_end, keeper, hand, place.clone());
+    let writer = writer::Writer::new(connection, writer_end, keeper, hand, place.clone(), files.clone());
     writer::start(writer, unready.check.then_some(tuning), lock).map_err(OpenError::Thread)?;
-    Ok((ends, Reader::new(place, forgetting)))
+    Ok((ends, Reader::new(place, files, forgetting)))
 }
 
 struct Opened {
@@ -108,6 +112,7 @@ struct Opened {
 fn open_alone(path: &Path, options: &Options, now: Millis, tuning: Tuning) -> Result<Opened, OpenError> {
     let place = open::Place::new(path)?;
     let lock = place.lock()?;
+    place.close_to_others();
     let mut connection = place.connect(tuning)?;
     let mut unready = Unready { check: place.bytes() > tuning.check_first, since: Some(now) };
     if !unready.check {

@@ -9,13 +9,13 @@ use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, HeaderName};
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretString};
-use sha2::{Digest, Sha256};
-use subtle::{Choice, ConstantTimeEq};
+use sha2::Sha256;
+
+use crate::fingerprint::Fingerprint;
 
 /// Checks the credentials of a request.
 pub struct Authenticator {
-    /// Tokens as digests: all of one length, so that a comparison does not tell how long a token is.
-    tokens: Vec<[u8; 32]>,
+    tokens: Vec<Fingerprint>,
     /// Keyed once; a request works on a clone.
     keys: Vec<Hmac<Sha256>>,
     signature_header: HeaderName,
@@ -55,7 +55,8 @@ impl Authenticator {
         let open = allow_unauthenticated && bearer_tokens.is_empty() && hmac_secrets.is_empty();
         let bytes =
             |secrets: Vec<SecretString>| secrets.into_iter().filter(|one| !one.expose_secret().is_empty());
-        let tokens = bytes(bearer_tokens).map(|one| Sha256::digest(one.expose_secret()).into()).collect();
+        let tokens =
+            bytes(bearer_tokens).map(|one| Fingerprint::of(one.expose_secret().as_bytes())).collect();
         let keys = bytes(hmac_secrets)
             .filter_map(|one| Hmac::new_from_slice(one.expose_secret().as_bytes()).ok()) // a key of any length is taken
             .collect();
@@ -82,34 +83,26 @@ impl Authenticator {
     }
 
     fn has_token(&self, headers: &HeaderMap) -> bool {
-        let mut found = Choice::from(0);
         if self.tokens.is_empty() {
             return false;
         }
-        for sent in headers.get_all(AUTHORIZATION).iter().filter_map(|line| bearer(line.as_bytes())) {
-            let digest: [u8; 32] = Sha256::digest(sent).into();
-            for token in &self.tokens {
-                found |= token.ct_eq(&digest);
-            }
-        }
-        found.into()
+        let lines = headers.get_all(AUTHORIZATION).iter();
+        let mut sent = lines.filter_map(|line| bearer(line.as_bytes())).map(Fingerprint::of);
+        sent.any(|sent| sent.find_in(&self.tokens).is_some())
     }
 
     fn has_signature(&self, headers: &HeaderMap, body: &[u8]) -> bool {
         let lines = headers.get_all(&self.signature_header);
-        let sent: Vec<[u8; 32]> = lines.iter().filter_map(|line| signature(line.as_bytes())).collect();
-        let mut found = Choice::from(0);
+        let sent: Vec<_> = lines.iter().filter_map(|line| signature(line.as_bytes())).collect();
         if sent.is_empty() {
             return false;
         }
         // One HMAC for each secret and not for each line: a hundred lines must not cost a hundred times as much.
-        for key in &self.keys {
-            let right: [u8; 32] = key.clone().chain_update(body).finalize().into_bytes().into();
-            for signature in &sent {
-                found |= right.ct_eq(signature);
-            }
-        }
-        found.into()
+        let sign = |key: &Hmac<Sha256>| -> [u8; 32] {
+            key.clone().chain_update(body).finalize().into_bytes().into()
+        };
+        let right: Vec<_> = self.keys.iter().map(sign).map(Fingerprint::from).collect();
+        sent.iter().any(|sent| sent.find_in(&right).is_some())
     }
 
     fn accepted(&self) -> String {
@@ -151,15 +144,14 @@ pub(crate) fn bearer(line: &[u8]) -> Option<&[u8]> {
 /// The signature of a line, `<hex>` or `sha256=<hex>` in any case; none where it is not 64 hex digits.
 ///
 /// Source: assumed, as GitHub and others do it; how Sesamy would sign events is not published.
-fn signature(line: &[u8]) -> Option<[u8; 32]> {
+fn signature(line: &[u8]) -> Option<Fingerprint> {
     const PREFIX: &[u8] = b"sha256=";
     let line = line.trim_ascii();
     let digits = match line.split_at_checked(PREFIX.len()) {
         Some((prefix, digits)) if prefix.eq_ignore_ascii_case(PREFIX) => digits,
         _ => line,
     };
-    let mut signature = [0; 32];
-    hex::decode_to_slice(digits, &mut signature).ok().map(|()| signature)
+    Fingerprint::from_hex(digits)
 }
 
 #[cfg(test)]

@@ -133,7 +133,9 @@ async fn a_dry_run_writes_nothing_and_its_totals_are_what_the_run_then_does() {
     for table in ["users", "history", "backfills", "sync_counts"] {
         assert_eq!(town.query(&format!("SELECT count(*) FROM {table}")).unwrap(), 0, "{table}");
     }
-    let lines = std::fs::read_to_string(town.folder.path().join("backfill-dry-run.jsonl")).unwrap();
+    let (_, report) = ended.stderr.trim_end().rsplit_once("a line per user: ").unwrap();
+    assert!(report.contains("/backfill-dry-run-"), "{report}");
+    let lines = std::fs::read_to_string(report).unwrap();
     let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.len(), 63);
     let first = lines.iter().find(|line| line["user_id"] == id(0)).unwrap();
@@ -148,7 +150,13 @@ async fn a_dry_run_writes_nothing_and_its_totals_are_what_the_run_then_does() {
     }
     assert_eq!(real["outcomes"], json!({"created": 30, "subscribed": 10, "updated": 20, "skipped": 3}));
     assert_eq!(real["tags_gained"][SUBSCRIBER], 60);
-    assert_eq!(std::fs::read_to_string(report).unwrap().lines().count(), 63);
+    assert_eq!(std::fs::read_to_string(&report).unwrap().lines().count(), 63);
+    // It is the only record of that run: the next one needs a name of its own.
+    let again = ["backfill", "--yes", "--report", report.to_str().unwrap()];
+    let ended = run(&again, town.settings()).await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.stderr.contains("run.jsonl: File exists"), "{ended:?}");
+    assert_eq!(std::fs::read_to_string(&report).unwrap().lines().count(), 63);
     assert_in_step(&town, 0..60);
 }
 

@@ -58,7 +58,9 @@ async fn killed_in_the_middle_it_goes_on_and_nobody_is_missed_or_synced_twice() 
 async fn stopped_by_a_signal_it_leaves_no_lease_says_how_to_go_on_and_then_does() {
     let town = without_a_service(&[], 40).await;
     let gate = town.sandbox.sesamy.hold_for(Route::Entitlements, &id(20));
-    let (mut child, output) = begin(&town, &[]);
+    let report = town.folder.path().join("run.jsonl");
+    let report_to = ["--report", report.to_str().unwrap()];
+    let (mut child, output) = begin(&town, &report_to);
     gate.arrived().await;
     terminate(&child);
     output.wait_for("that it stops", |line| says(line, "stopping: syncs under way")).await;
@@ -71,11 +73,12 @@ async fn stopped_by_a_signal_it_leaves_no_lease_says_how_to_go_on_and_then_does(
     assert_eq!(other.code, Some(1));
     assert!(other.stderr.contains("--restart") && other.stderr.contains("list 7"), "{}", other.stderr);
 
-    let (ended, summary) = backfill(&town, &[]).await;
+    let (ended, summary) = backfill(&town, &report_to).await;
     assert_eq!((ended.code, &summary["continued"]), (Some(0), &json!(true)));
     assert_eq!(reads(&town.sandbox).len(), 40);
     assert_eq!(reads(&town.sandbox).values().max(), Some(&1), "nobody twice");
     assert_eq!(summary["outcomes"], json!({"created": 10, "subscribed": 10, "updated": 20}));
+    assert_eq!(std::fs::read_to_string(report).unwrap().lines().count(), 40, "the report is gone on with");
 }
 
 #[tokio::test]

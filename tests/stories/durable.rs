@@ -58,6 +58,29 @@ async fn what_was_answered_202_is_in_the_file_though_the_process_is_killed_at_on
     assert_eq!(file.query_row("PRAGMA integrity_check", [], |row| row.get(0)), Ok("ok".to_owned()));
 }
 
+/// A kill cannot show this, for what was written outlives a process; only a machine that loses its power does.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn what_is_answered_202_was_synced_to_disk_before() {
+    use crate::shell::{changed, preload};
+    use crate::town::{Service, command};
+
+    let mut town = Town::with(&[("SYNC__DEBOUNCE", "1h")]).await;
+    town.service.kill().await;
+    let (library, list) = (preload(town.folder.path(), "counted_syncs.c"), town.folder.path().join("synced"));
+    let counted = [("LD_PRELOAD", library.to_str().unwrap()), ("COUNTED_SYNCS", list.to_str().unwrap())];
+    town.service = Service::start_by(command(), &changed(town.settings(), &counted)).await;
+    let synced = || {
+        let synced = std::fs::read_to_string(&list).unwrap_or_default();
+        synced.lines().filter(|path| path.ends_with("/queue.db-wal")).count()
+    };
+    for number in 0..50 {
+        let before = synced();
+        assert_eq!(town.event("contract.1#update", &format!("u{number}")).await, 202);
+        assert!(synced() > before, "event {number} was answered before it was on disk");
+    }
+}
+
 /// Somebody else's transaction on the file, an unlucky backup for instance, lasts longer than a sender can wait.
 #[tokio::test]
 async fn an_event_that_cannot_be_kept_is_answered_503_until_the_file_can_be_written_again() {

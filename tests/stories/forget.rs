@@ -248,9 +248,10 @@ async fn a_backfill_counts_who_was_forgotten_and_does_nothing_for_them() {
         assert!(!asked, "{:?}", town.sandbox.calls());
     }
     assert!(town.sandbox.mailmojo.contact(&address("u2")).is_none());
+    std::fs::remove_file(&report).unwrap();
     let told = hand(&town, &[&["backfill", "--yes"], &dry_run[..]].concat()).await.stdout;
     assert!(told.contains("forgotten by an operator"), "{told}");
-    let lines = std::fs::read_to_string(report).unwrap();
+    let lines = std::fs::read_to_string(&report).unwrap();
     assert!(lines.contains(r#""user_id":"u2","outcome":"forgotten""#), "{lines}");
 }
 

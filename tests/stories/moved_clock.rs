@@ -5,14 +5,13 @@
 #![cfg(target_os = "linux")]
 
 use std::path::PathBuf;
-use std::process::Command as Tool;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use sesamy_mailmojo::sandbox::{AnswerDate, Fault, Route, Rule, contact, entitlement, user};
 use tokio::process::Command;
 
-use crate::shell::changed;
+use crate::shell::{changed, preload};
 use crate::town::{LIST, PATIENCE, Service, Town, alone};
 use crate::trouble::{address, events, people, synced};
 
@@ -31,10 +30,7 @@ impl Elsewhen {
     async fn at(offset: i64, settings: &[(&str, &str)]) -> Self {
         let mut town = Town::with(settings).await;
         town.service.kill().await;
-        let shim = town.folder.path().join("moved_clock.so");
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/stories/moved_clock.c");
-        let built = Tool::new("cc").args(["-shared", "-fPIC", "-O1", "-o"]).arg(&shim).arg(source).status();
-        assert!(built.unwrap().success(), "the build of SQLite needed a C compiler too");
+        let shim = preload(town.folder.path(), "moved_clock.c");
         let mut story = Self { offset: town.folder.path().join("offset"), town, shim };
         story.set(offset);
         story.start(&[]).await;

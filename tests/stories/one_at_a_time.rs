@@ -42,6 +42,24 @@ async fn a_second_service_on_the_same_file_is_refused_and_the_first_goes_on() {
     town.sync("kari").await;
 }
 
+/// A volume that is mounted elsewhere, for instance: at the first start the link leads to a file that is yet to be made.
+#[tokio::test]
+async fn a_second_service_is_refused_where_the_first_has_made_the_file_through_a_link() {
+    let town = Town::start().await;
+    let (file, link) = (town.folder.path().join("volume/queue.db"), town.folder.path().join("link.db"));
+    let chain = town.folder.path().join("chain.db");
+    std::os::unix::fs::symlink("volume/queue.db", &link).unwrap();
+    std::os::unix::fs::symlink(&link, &chain).unwrap();
+
+    let first = Service::start(&at(town.settings(), &chain)).await;
+    assert!(file.is_file() && file.with_file_name("queue.db.lock").is_file());
+    for path in [&chain, &link, &file] {
+        let why = refused(&at(town.settings(), path)).await;
+        assert!(why.contains("in use"), "{why}");
+    }
+    assert_eq!(first.get("/readyz").await.0, StatusCode::OK);
+}
+
 #[tokio::test]
 async fn a_missing_folder_is_made() {
     let town = Town::start().await;

@@ -1,6 +1,7 @@
 //! Commands that are run to their end, as in a shell.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use tokio::process::Command;
 
@@ -41,6 +42,16 @@ pub fn changed(settings: &Settings, changes: &[(&str, &str)]) -> Settings {
         }
     }
     changed
+}
+
+/// Builds a C file beside the stories as a library in `folder`, for `LD_PRELOAD`; its path.
+pub fn preload(folder: &Path, source: &str) -> PathBuf {
+    let library = folder.join(source).with_extension("so");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stories").join(source);
+    let mut cc = std::process::Command::new("cc");
+    let built = cc.args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(source).status();
+    assert!(built.unwrap().success(), "the build of SQLite needed a C compiler too");
+    library
 }
 
 /// Tells what is not tried on this machine, and why.

@@ -1,7 +1,12 @@
 //! A file with a line per user: what came of each, or would.
+//!
+//! It has ids of readers in it, and its folder may be one that others write into too. So it is always a file that this
+//! process makes, for its owner alone, and never one that somebody has put there, or a link to another; only a backfill
+//! that goes on adds to the file of the one before, once it is sure that it is that.
 
-use std::fs::File;
+use std::fs::{self, File, Permissions};
 use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -9,6 +14,9 @@ use serde::Serialize;
 use crate::personal::Mask;
 use crate::sync::Report as Synced;
 use crate::user::UserId;
+
+/// The mode of a file that only its owner may read and write.
+const OWNER_ONLY: u32 = 0o600;
 
 /// The file, open.
 #[derive(Debug)]
@@ -19,7 +27,10 @@ pub struct ReportFile {
 
 /// The file cannot be made or written.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot write the report {}: {error}; choose another file with --report", path.display())]
+#[error(
+    "cannot write the report {}: {error}. Choose another file with --report, or move away what has that name",
+    path.display()
+)]
 pub struct ReportError {
     path: PathBuf,
     error: io::Error,
@@ -75,17 +86,52 @@ fn masked(tags: &[String]) -> Vec<String> {
 }
 
 impl ReportFile {
-    /// Makes the file, for nobody else to read; one that is there is emptied, unless it is to be gone `on` with.
+    /// Makes the file. One that is there stays: it may be the only record of an earlier run.
+    ///
+    /// # Errors
+    /// [`ReportError`], also where the name is taken.
+    pub fn create(path: &Path) -> Result<Self, ReportError> {
+        let made = File::options().write(true).create_new(true).mode(OWNER_ONLY).open(path);
+        Self::of(path, made)
+    }
+
+    /// Makes a file of a name of its own in `folder`: `backfill-dry-run-`, random letters, `.jsonl`.
     ///
     /// # Errors
     /// [`ReportError`].
-    pub fn open(path: &Path, on: bool) -> Result<Self, ReportError> {
-        let mut options = File::options();
-        options.create(true).write(true).append(on).truncate(!on);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options.open(path).map_err(|error| ReportError { path: path.to_owned(), error })?;
-        Ok(Self { path: path.to_owned(), file: BufWriter::new(file) })
+    pub fn create_in(folder: &Path) -> Result<Self, ReportError> {
+        let mut name = tempfile::Builder::new(); // its files are their owner's alone
+        let made = name.prefix("backfill-dry-run-").suffix(".jsonl").rand_bytes(8).tempfile_in(folder);
+        match made.and_then(|file| file.keep().map_err(|error| error.error)) {
+            Ok((file, path)) => Self::of(&path, Ok(file)),
+            Err(error) => Self::of(&folder.join("backfill-dry-run-….jsonl"), Err(error)),
+        }
+    }
+
+    /// Adds to the file of a backfill that was stopped; makes it where it is gone.
+    ///
+    /// # Errors
+    /// [`ReportError`], also where the name leads to anything but a file of this user's.
+    pub fn go_on(path: &Path) -> Result<Self, ReportError> {
+        match Self::create(path) {
+            Err(taken) if taken.error.kind() == io::ErrorKind::AlreadyExists => {
+                Self::of(path, own_file(path))
+            }
+            made => made,
+        }
+    }
+
+    fn of(path: &Path, opened: io::Result<File>) -> Result<Self, ReportError> {
+        match opened {
+            Ok(file) => Ok(Self { path: path.to_owned(), file: BufWriter::new(file) }),
+            Err(error) => Err(ReportError { path: path.to_owned(), error }),
+        }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Adds a line.
@@ -107,5 +153,92 @@ impl ReportFile {
 
     fn failed(&self, error: io::Error) -> ReportError {
         ReportError { path: self.path.clone(), error }
+    }
+}
+
+/// Opens a file of this user's to add to it, and closes it to others.
+fn own_file(path: &Path) -> io::Result<File> {
+    let refused = || io::Error::other("it is not a regular file of this user's");
+    let named = fs::symlink_metadata(path)?;
+    if !named.is_file() || named.uid() != rustix::process::geteuid().as_raw() {
+        return Err(refused()); // before it is opened: a pipe would wait for its other end
+    }
+    let file = File::options().append(true).open(path)?;
+    let opened = file.metadata()?;
+    if (opened.dev(), opened.ino()) != (named.dev(), named.ino()) {
+        return Err(refused()); // it was replaced in between, by a link for instance
+    }
+    file.set_permissions(Permissions::from_mode(OWNER_ONLY))?;
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    fn add(mut report: ReportFile, user: &str) -> PathBuf {
+        report.add(&Line::of(&UserId::new(user).unwrap(), "updated", "")).unwrap();
+        report.flush().unwrap();
+        report.path().to_owned()
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    fn lines(path: &Path) -> usize {
+        fs::read_to_string(path).unwrap().lines().count()
+    }
+
+    #[test]
+    fn a_report_is_its_owners_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let named = folder.path().join("named.jsonl");
+        assert_eq!(mode(&add(ReportFile::create(&named).unwrap(), "a")), 0o600);
+        assert_eq!(mode(&add(ReportFile::create_in(folder.path()).unwrap(), "a")), 0o600);
+        let anew = folder.path().join("anew.jsonl");
+        assert_eq!(mode(&add(ReportFile::go_on(&anew).unwrap(), "a")), 0o600);
+        fs::set_permissions(&named, Permissions::from_mode(0o666)).unwrap();
+        assert_eq!(mode(&add(ReportFile::go_on(&named).unwrap(), "b")), 0o600);
+        assert_eq!(lines(&named), 2);
+    }
+
+    #[test]
+    fn a_name_of_ours_is_another_each_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = [0, 1].map(|_| add(ReportFile::create_in(folder.path()).unwrap(), "a"));
+        assert_ne!(paths[0], paths[1]);
+        for path in paths {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            assert!(name.starts_with("backfill-dry-run-") && name.ends_with(".jsonl"), "{name}");
+            assert_eq!((path.parent().unwrap(), name.len()), (folder.path(), 31));
+        }
+        let missing = ReportFile::create_in(&folder.path().join("missing")).unwrap_err().to_string();
+        assert!(missing.contains("missing/backfill-dry-run-"), "{missing}");
+    }
+
+    #[test]
+    fn what_has_the_name_already_is_neither_overwritten_nor_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link) = (folder.path().join("file"), folder.path().join("link"));
+        let (dangling, nowhere) = (folder.path().join("dangling"), folder.path().join("nowhere"));
+        fs::write(&file, "somebody's").unwrap();
+        symlink(&file, &link).unwrap();
+        symlink(&nowhere, &dangling).unwrap();
+        for path in [&file, &link, &dangling] {
+            let error = ReportFile::create(path).unwrap_err();
+            assert_eq!(error.error.kind(), io::ErrorKind::AlreadyExists);
+            assert!(error.to_string().contains("--report"), "{error}");
+        }
+        for path in [&link, &dangling, folder.path()] {
+            let error = ReportFile::go_on(path).unwrap_err().to_string();
+            assert!(error.contains("not a regular file"), "{error}");
+        }
+        assert_eq!((fs::read_to_string(&file).unwrap(), nowhere.exists()), ("somebody's".to_owned(), false));
+        if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::chown(&file, Some(65_534), None).unwrap();
+            assert!(ReportFile::go_on(&file).is_err(), "it is another user's");
+        }
     }
 }

@@ -53,6 +53,16 @@ impl Wake {
         self.teller.tell(at);
     }
 
+    /// Whether a direction has ended by itself, which it can do by a panic alone.
+    pub(super) fn has_ended(&self) -> bool {
+        self.tasks.iter().any(AbortOnDropHandle::is_finished)
+    }
+
+    #[cfg(test)]
+    pub(super) fn abort_handles(&self) -> [tokio::task::AbortHandle; 2] {
+        self.tasks.each_ref().map(|task| task.abort_handle())
+    }
+
     pub(super) async fn close(self) {
         drop(self.tasks);
         // A server that does not answer has been told all the same.

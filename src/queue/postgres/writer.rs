@@ -49,7 +49,8 @@ impl Writer {
     pub(super) async fn run(mut self) {
         let mut batch = Vec::with_capacity(BATCH);
         let mut probe_at = Instant::now();
-        loop {
+        // They are looked at with each command; the scheduler sends one every second.
+        while !self.has_a_part_ended() {
             let refuses = !self.accepting.load(Ordering::Relaxed);
             tokio::select! {
                 biased;
@@ -67,6 +68,15 @@ impl Writer {
             }
         }
         self.finish().await;
+    }
+
+    /// Whether a task of the queue has ended by itself. To go on without it would be to lease nobody, or to wake nobody.
+    fn has_a_part_ended(&self) -> bool {
+        let has_ended = self.desk_ended.is_finished() || self.wake.has_ended();
+        if has_ended {
+            tracing::error!("a task of the queue has ended by itself; the queue closes");
+        }
+        has_ended
     }
 
     async fn carry_out(&mut self, batch: &mut Vec<Command>) {
@@ -209,4 +219,69 @@ fn coalesced(sorted: &[Push]) -> Vec<Event<'_>> {
             Some(Event { user, events: i64::try_from(events).unwrap_or(i64::MAX), event_type: last? })
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+    use tokio::task::AbortHandle;
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::clock::Millis;
+    use crate::queue::NextDue;
+    use crate::queue::command::Ends;
+    use crate::queue::postgres::wake;
+    use crate::queue::tests::OPTIONS;
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    /// A writer whose database is nowhere, the callers' end of its queue, and a handle on each of its tasks.
+    async fn running() -> (JoinHandle<()>, Ends, [AbortHandle; 3]) {
+        let nowhere = PgConnectOptions::new_without_pgpass().host("127.0.0.1").port(9);
+        let tuning = Tuning { connect: Duration::from_millis(50), ..Tuning::default() };
+        let pool = PgPoolOptions::new().acquire_timeout(tuning.connect).connect_lazy_with(nowhere.clone());
+        let (ends, end) = Ends::new(NextDue::default());
+        let due = Due::new(end.next_due);
+        let wake = wake::start(pool, "channel".to_owned(), 1, due.clone(), tuning).await;
+        let (desk, mut commands) = mpsc::unbounded_channel();
+        let desk_ended = tokio::spawn(async move { while commands.recv().await.is_some() {} });
+        let [listens, tells] = wake.abort_handles();
+        let tasks = [desk_ended.abort_handle(), listens, tells];
+        let writer = Writer {
+            commands: end.commands,
+            accepting: end.accepting,
+            closed: end.closed,
+            line: Line::new(nowhere, tuning),
+            desk,
+            desk_ended,
+            closing: CancellationToken::new(),
+            due,
+            wake,
+            key: ForgettingKey::new(&[7; 32]).unwrap(),
+            options: OPTIONS,
+            clock: Clock::manual(Millis(1_000_000)),
+            tuning,
+        };
+        (tokio::spawn(writer.run()), ends, tasks)
+    }
+
+    #[tokio::test]
+    async fn a_queue_whose_task_has_ended_closes_with_the_next_command() {
+        for task in 0..3 {
+            let (running, ends, tasks) = running().await;
+            ends.send(Command::Probe).await.unwrap();
+            tokio::task::yield_now().await;
+            assert!(!running.is_finished() && !ends.is_closed());
+            tasks[task].abort();
+            while !tasks[task].is_finished() {
+                tokio::task::yield_now().await;
+            }
+            ends.send(Command::Probe).await.unwrap();
+            timeout(PATIENCE, running).await.expect("it goes on without a task").unwrap();
+            assert!(ends.is_closed(), "task {task}");
+        }
+    }
 }

@@ -14,6 +14,9 @@ use crate::queue::command::Command;
 
 /// How long to wait for others before the log is emptied another time.
 const BRIEFLY: Duration = Duration::from_millis(20);
+/// In bytes. No load brings the log near this length; somebody who reads the file all the time does, for the log cannot
+/// begin anew before its last reader has gone.
+pub(super) const LONG_LOG: u64 = 64 * 1024 * 1024;
 
 /// The writer's hold on the thread, which ends when this is dropped.
 pub(super) struct Keeper {
@@ -61,6 +64,11 @@ impl Keeper {
         self.change(|state| state.refusing = refusing);
     }
 
+    /// Whether the thread has ended by itself, which it can do by a panic alone.
+    pub(super) fn has_ended(&self) -> bool {
+        self.thread.as_ref().is_some_and(JoinHandle::is_finished)
+    }
+
     fn change(&self, change: impl FnOnce(&mut State)) {
         change(&mut self.duties.lock());
         self.duties.changed.notify_one();
@@ -95,10 +103,17 @@ impl Duties {
 }
 
 fn run(connection: &Connection, writer: &mpsc::WeakSender<Command>, duties: &Duties, tuning: Tuning) {
-    let mut probed: Option<Instant> = None;
+    let (mut probed, mut is_long): (Option<Instant>, _) = (None, false);
     while let Some(asked) = duties.next(tuning) {
         if asked.written {
-            checkpoint(connection);
+            match checkpoint(connection) {
+                Ok(Some(bytes)) => is_long = note_length(bytes, is_long, connection),
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "the queue's log could not be copied into the database; trying again \
+                    with the next event")
+                }
+            }
         }
         if asked.erased && !empty_the_log(connection, tuning) {
             duties.lock().erased = true;
@@ -124,9 +139,29 @@ fn empty_the_log(connection: &Connection, tuning: Tuning) -> bool {
     connection.busy_timeout(tuning.busy).and(emptied).unwrap_or(false)
 }
 
-fn checkpoint(connection: &Connection) {
+/// Copies into the database what can be copied of the log; how many bytes of it are in use then. None where somebody else is
+/// copying just now.
+fn checkpoint(connection: &Connection) -> rusqlite::Result<Option<u64>> {
     // Passive: takes what it can without keeping anybody waiting; the rest is for the next time.
-    if let Err(error) = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", (), |_| Ok(())) {
-        tracing::warn!(%error, "the queue's log could not be copied into the database; trying again with the next event");
+    let pages: i64 = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", (), |row| row.get(1))?;
+    let page_size: i64 = connection.query_row("PRAGMA page_size", (), |row| row.get(0))?;
+    Ok(u64::try_from(pages.saturating_mul(page_size)).ok()) // -1 pages where it could not begin
+}
+
+/// Logs that the log has become long, once until it is short again; whether it is long.
+fn note_length(bytes: u64, was_long: bool, connection: &Connection) -> bool {
+    let is_long = bytes > LONG_LOG;
+    let path = connection.path().unwrap_or_default();
+    if is_long && !was_long {
+        tracing::warn!(
+            path,
+            bytes,
+            "the queue's write-ahead log has grown past 64 MB, and will fill the disk: another program \
+            reads the queue's file without a pause, a backup or an open sqlite3 shell. End it; `fuser` with this path \
+            lists the processes"
+        );
+    } else if was_long && !is_long {
+        tracing::info!(path, bytes, "the queue's write-ahead log is short again");
     }
+    is_long
 }

@@ -8,6 +8,7 @@ pub(super) mod rows;
 use rusqlite::{Connection, OpenFlags, Transaction};
 
 use super::open::Place;
+use super::open_files::OpenFiles;
 use super::{forget, retry, round};
 use crate::address;
 use crate::clock::Millis;
@@ -22,12 +23,13 @@ use crate::user::UserId;
 #[derive(Debug, Clone)]
 pub(in crate::queue) struct Reader {
     place: Place,
+    files: OpenFiles,
     forgetting: ForgettingKey,
 }
 
 impl Reader {
-    pub(super) fn new(place: Place, forgetting: ForgettingKey) -> Self {
-        Self { place, forgetting }
+    pub(super) fn new(place: Place, files: OpenFiles, forgetting: ForgettingKey) -> Self {
+        Self { place, files, forgetting }
     }
 
     pub(in crate::queue) async fn count(&self, now: Millis) -> Result<Census, QueueError> {
@@ -128,14 +130,16 @@ impl Reader {
         &self,
         question: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, QueueError> {
-        let path = self.place.path().to_owned();
+        let (place, files) = (self.place.clone(), self.files.clone());
         let answered = tokio::task::spawn_blocking(move || {
             let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-            let mut connection = Connection::open_with_flags(&path, flags)?;
-            question(&connection.transaction()?)
+            let opened = Connection::open_with_flags(place.path(), flags);
+            files.check()?; // after the opening: a file that is replaced from now on is not the one that is read
+            let answer = opened.and_then(|mut connection| question(&connection.transaction()?));
+            answer.map_err(|error| place.later(&error))
         });
         match answered.await {
-            Ok(answer) => answer.map_err(|error| self.place.later(&error)),
+            Ok(answer) => answer,
             Err(stopped) => Err(QueueError::Store(format!("the queue was not read: {stopped}"))),
         }
     }

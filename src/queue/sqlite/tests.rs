@@ -16,6 +16,7 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::Tuning;
+use super::open::Place;
 use crate::clock::{Clock, Millis};
 use crate::queue::Role;
 use crate::queue::Room;
@@ -111,6 +112,25 @@ async fn what_was_answered_is_in_the_files_though_nobody_closed_them() {
     let queue = Queue::open_sqlite(&copy, Role::Service, OPTIONS, clock.clone(), 8).unwrap();
     clock.advance(DEBOUNCE);
     assert_eq!(queue.lease(Room::for_any(1)).await.unwrap().jobs[0].user, user("kari"));
+}
+
+/// `FULL`: a commit is on disk when it is answered. With less, a machine that loses its power loses events that were
+/// answered 202, which no kill of a process shows.
+#[test]
+fn each_connection_that_writes_waits_for_the_disk() {
+    let (_folder, path) = folder();
+    let (place, tuning) = (Place::new(&path).unwrap(), Tuning::default());
+    let connections = [
+        ("the service's", place.connect(tuning).unwrap()),
+        ("a command's", place.connect_beside(false, tuning).unwrap()),
+        ("the keeper's", place.second_connection(tuning).unwrap()),
+    ];
+    for (whose, connection) in connections {
+        let read = |pragma: &str| connection.query_row(&format!("PRAGMA {pragma}"), (), |row| row.get(0));
+        assert_eq!(read("synchronous"), Ok(2_i64), "{whose}");
+        let journal = connection.query_row("PRAGMA journal_mode", (), |row| row.get::<_, String>(0));
+        assert_eq!(journal.unwrap(), "wal", "{whose}");
+    }
 }
 
 #[tokio::test]

@@ -16,9 +16,10 @@ use super::errand::Errand;
 use super::hand::Hand;
 use super::keeper::Keeper;
 use super::open::Place;
+use super::open_files::OpenFiles;
 use super::{Tuning, check};
 use crate::queue::command::{Command, WriterEnd};
-use crate::queue::{Damage, Leased, NextDue, OpenError, QueueError};
+use crate::queue::{Leased, NextDue, OpenError, QueueError};
 
 /// The most commands in one transaction. Larger ones were not faster.
 const BATCH: usize = 1_024;
@@ -29,8 +30,9 @@ pub(super) struct Writer {
     keeper: Keeper,
     hand: Hand,
     place: Place,
-    /// What was found wrong with the file. From then on it is left alone.
-    damage: Option<Damage>,
+    files: OpenFiles,
+    /// Why the file is left alone: it was found damaged, or was moved away.
+    unusable: Option<QueueError>,
     /// Whether somebody was erased.
     has_erased: bool,
     /// The runtime on which callers wait, where there is one.
@@ -50,9 +52,10 @@ impl Writer {
         keeper: Keeper,
         hand: Hand,
         place: Place,
+        files: OpenFiles,
     ) -> Self {
         let callers = Handle::try_current().ok();
-        Self { connection, end, keeper, hand, place, damage: None, has_erased: false, callers }
+        Self { connection, end, keeper, hand, place, files, unusable: None, has_erased: false, callers }
     }
 
     fn run(mut self, check: Option<Tuning>, lock: Option<File>) {
@@ -63,6 +66,17 @@ impl Writer {
         while self.take(&mut batch, !errands.is_empty()) {
             if batch.iter().any(|command| matches!(command, Command::Close)) {
                 self.end.commands.close(); // what has been sent is still received
+            }
+            if self.keeper.has_ended() {
+                tracing::error!(
+                    "the thread that keeps the queue's log short has ended by itself; the queue closes"
+                );
+                self.end.commands.close();
+            }
+            if self.unusable.is_none()
+                && let Err(moved) = self.files.check()
+            {
+                self.leave_alone(moved.into());
             }
             errands.extend(batch.extract_if(.., |command| Errand::is(command)).filter_map(Errand::of));
             self.carry_out(&mut batch);
@@ -100,7 +114,7 @@ impl Writer {
     fn check(&mut self, tuning: Tuning) {
         match check::whole(&self.place, tuning) {
             Ok(()) => {}
-            Err(OpenError::Damaged(damage)) => self.leave_alone(damage),
+            Err(OpenError::Damaged(damage)) => self.leave_alone(QueueError::Damaged(damage)),
             // Not the file's fault; if it is, the statements will tell.
             Err(error) => tracing::warn!(%error, "the queue could not be checked whole"),
         }
@@ -111,8 +125,8 @@ impl Writer {
         if batch.is_empty() {
             return;
         }
-        if let Some(damage) = &self.damage {
-            batch.drain(..).for_each(|command| refuse(command, damage));
+        if let Some(why) = &self.unusable {
+            batch.drain(..).for_each(|command| refuse(command, why));
             return;
         }
         match self.commit_all(batch) {
@@ -135,13 +149,13 @@ impl Writer {
         &mut self,
         work: impl FnOnce(&mut Hand, &mut Connection) -> rusqlite::Result<Option<NextDue>>,
     ) -> Result<(), Failed> {
-        if let Some(damage) = &self.damage {
-            return Err(Failed { error: QueueError::Damaged(damage.clone()), for_all: true });
+        if let Some(why) = &self.unusable {
+            return Err(Failed { error: why.clone(), for_all: true });
         }
         let next_due = work(&mut self.hand, &mut self.connection).map_err(|error| {
             let failed = Failed::new(&error, &self.place);
-            if let QueueError::Damaged(damage) = &failed.error {
-                self.leave_alone(damage.clone());
+            if let QueueError::Damaged(_) = &failed.error {
+                self.leave_alone(failed.error.clone());
             }
             failed
         })?;
@@ -154,18 +168,18 @@ impl Writer {
         Ok(())
     }
 
-    /// No restart would mend it, and no small write can tell that it is whole again: this stands until the end.
-    fn leave_alone(&mut self, damage: Damage) {
-        tracing::error!("{damage}");
+    /// No small write can show that the file is usable again: this stands until the end of the process.
+    fn leave_alone(&mut self, why: QueueError) {
+        tracing::error!("{why}");
         self.end.accepting.store(false, Ordering::Relaxed);
         self.end.next_due.send_replace(NextDue::default());
         self.keeper.refusing(false);
-        self.damage = Some(damage);
+        self.unusable = Some(why);
     }
 
     /// Answers commands that share a fate.
     fn answer(&self, commands: Vec<Command>, committed: Result<(), QueueError>) {
-        if self.damage.is_none() && commands.iter().any(Command::keeps_events) {
+        if self.unusable.is_none() && commands.iter().any(Command::keeps_events) {
             self.note_whether_accepting(&committed);
         }
         let answer = move || commands.into_iter().for_each(|command| command.reply(committed.clone()));
@@ -193,16 +207,16 @@ impl Writer {
     /// The log goes into the database, so that the one file is all there is. A command leaves that to the service, unless
     /// it has erased somebody, who may still be in the log.
     fn finish(self, lock: Option<File>) {
-        let Self { connection, end, keeper, place, damage, has_erased, .. } = self;
+        let Self { connection, end, keeper, place, unusable, has_erased, .. } = self;
         drop(keeper);
-        if damage.is_none()
+        if unusable.is_none()
             && lock.is_none()
             && has_erased
             && let Err(error) = empty_the_log(&connection)
         {
             tracing::warn!(%error, "who was erased may be in the queue's log until the next start");
         }
-        if damage.is_none()
+        if unusable.is_none()
             && lock.is_some()
             && let Err(error) = copy_the_log(&connection)
         {
@@ -217,13 +231,14 @@ impl Writer {
     }
 }
 
-/// Nobody is leased from a damaged file, which is no failure of its own: the damage is told once, and by each event.
-fn refuse(mut command: Command, damage: &Damage) {
+/// Nobody is leased from a file that is left alone. That is not reported as one more failure: the log has the reason once,
+/// and each event is answered with it.
+fn refuse(mut command: Command, why: &QueueError) {
     if let Command::Lease { answer, .. } = &mut command {
         answer.hold(Leased::default());
         return command.reply(Ok(()));
     }
-    command.reply(Err(QueueError::Damaged(damage.clone())));
+    command.reply(Err(why.clone()));
 }
 
 fn empty_the_log(connection: &Connection) -> rusqlite::Result<()> {
