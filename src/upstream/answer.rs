@@ -72,27 +72,36 @@ fn error_json(body: &[u8]) -> Option<Value> {
 }
 
 /// For how long a 429 asks to stay away: `Retry-After` in seconds or as a date, else the body's `error.retry_after`
-/// (seconds), else `X-RateLimit-Reset` (unix seconds). What cannot be read is passed over.
+/// (seconds, a number or its digits), else `X-RateLimit-Reset` (unix seconds). Decimals are rounded up. What cannot be read
+/// is passed over.
 ///
 /// Source: RFC 9110, 10.2.3, and Sesamy's published rate limit.
 fn rest_asked_for(headers: &HeaderMap, body: &[u8], now: SystemTime) -> Option<Duration> {
     let header = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
     let until = |moment: SystemTime| moment.duration_since(now).unwrap_or_default();
-    let in_header = header(RETRY_AFTER.as_str()).and_then(|value| {
-        let seconds = value.parse().ok().map(Duration::from_secs);
-        seconds.or_else(|| httpdate::parse_http_date(value).ok().map(until))
-    });
+    let in_header = header(RETRY_AFTER.as_str())
+        .and_then(|value| seconds(value).or_else(|| httpdate::parse_http_date(value).ok().map(until)));
     let in_body = || {
         let answer = error_json(body)?;
-        let seconds = answer.get("error").and_then(|error| error.get("retry_after"));
-        let seconds = seconds.or_else(|| answer.get("retry_after"))?.as_f64()?;
-        Duration::try_from_secs_f64(seconds.ceil()).ok()
+        let asked = answer.get("error").and_then(|error| error.get("retry_after"));
+        let asked = asked.or_else(|| answer.get("retry_after"))?;
+        asked.as_str().map_or_else(|| rounded_up(asked.as_f64()?), seconds)
     };
-    let at_reset = || {
-        let unix: u64 = header("x-ratelimit-reset")?.parse().ok()?;
-        UNIX_EPOCH.checked_add(Duration::from_secs(unix)).map(until)
-    };
+    let at_reset = || UNIX_EPOCH.checked_add(header("x-ratelimit-reset").and_then(seconds)?).map(until);
     in_header.or_else(in_body).or_else(at_reset)
+}
+
+/// Seconds in digits, with a fraction or without.
+fn seconds(text: &str) -> Option<Duration> {
+    let text = text.trim();
+    let is_decimal = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let decimal = || text.parse().ok().filter(|_| is_decimal).and_then(rounded_up);
+    text.parse().map(Duration::from_secs).ok().or_else(decimal)
+}
+
+/// None where it is below 0, or more than a duration holds.
+fn rounded_up(seconds: f64) -> Option<Duration> {
+    Duration::try_from_secs_f64(seconds.ceil()).ok()
 }
 
 /// The API's own words about an error: `code`, `title`, `detail`, `message`, `error`, `errors` and `error_description`, as
@@ -194,12 +203,25 @@ mod tests {
             (vec![("retry-after", "7"), ("x-ratelimit-reset", "1000000030")], body, Some(7)),
             (vec![("retry-after", "Sun, 09 Sep 2001 01:47:00 GMT")], body, Some(20)),
             (vec![("retry-after", "Sun, 09 Sep 2001 01:00:00 GMT")], body, Some(0)),
+            (vec![("retry-after", "2.5")], body, Some(3)),
+            (vec![("retry-after", "0.001")], body, Some(1)),
+            (vec![("retry-after", "3.0")], body, Some(3)),
             (vec![("retry-after", "soon")], body, Some(60)),
+            (vec![("retry-after", "1e2")], body, Some(60)),
+            (vec![("retry-after", "inf")], body, Some(60)),
+            (vec![("retry-after", "1.2.3")], body, Some(60)),
+            (vec![("retry-after", ".")], body, Some(60)),
+            (vec![("retry-after", "")], body, Some(60)),
             (vec![("retry-after", "-5"), ("x-ratelimit-reset", "1000000030")], "", Some(30)),
             (vec![("x-ratelimit-reset", "1000000030")], body, Some(60)),
             (vec![("x-ratelimit-reset", "999999999")], "", Some(0)),
+            (vec![("x-ratelimit-reset", "1000000029.5")], "", Some(30)),
             (vec![("x-ratelimit-reset", "99999999999999999999")], "{}", None),
             (vec![], r#"{"error": {"retry_after": 1.5}}"#, Some(2)),
+            (vec![], r#"{"error": {"retry_after": "3"}}"#, Some(3)),
+            (vec![], r#"{"retry_after": " 2.5 "}"#, Some(3)),
+            (vec![], r#"{"retry_after": "soon"}"#, None),
+            (vec![], r#"{"retry_after": null}"#, None),
             (vec![], r#"{"error": {"retry_after": -1}}"#, None),
             (vec![], r#"{"error": {"retry_after": 1e300}}"#, None),
             (vec![], r#"{"error": "slow down"}"#, None),
