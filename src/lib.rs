@@ -33,7 +33,7 @@
 //! | [`upstream`] | what both clients share: tokens, pacing, rests, error classes | either API |
 //! | [`sandbox`] | an in-memory Sesamy and Mailmojo over real HTTP | the service |
 //! | [`memory`] | what is remembered of a user between two syncs: plain data | what follows from it |
-//! | [`telemetry`], [`personal`], [`user`], [`clock`] | the ground: logs and metrics, masking, ids, time | everything above |
+//! | [`telemetry`], [`personal`], [`user`], [`clock`], `surrogates` | the ground: logs and metrics, masking, ids, time, half emojis | everything above |
 
 pub mod admin;
 pub mod cli;
@@ -52,6 +52,7 @@ pub mod queue;
 pub mod sandbox;
 pub mod server;
 pub mod sesamy;
+mod surrogates;
 pub mod sync;
 pub mod tags;
 pub mod telemetry;

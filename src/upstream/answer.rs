@@ -1,10 +1,13 @@
 //! What an HTTP answer means: a pure judgement of status, headers and body.
 
+use std::borrow::Cow;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use serde_json::Value;
+
+use crate::surrogates;
 
 /// The longest answer that is read, in bytes. A page of 100 rows is a few hundred kilobytes at the most.
 const MAX_ANSWER_BYTES: usize = 8 * 1024 * 1024;
@@ -139,7 +142,8 @@ fn collect_words(value: &Value, levels: u32, words: &mut Vec<String>) {
     }
 }
 
-/// Reads a body, up to [`MAX_ANSWER_BYTES`].
+/// Reads a body, up to [`MAX_ANSWER_BYTES`]. What is no character in it, bytes that are no UTF-8 or half of an escaped
+/// emoji, is U+FFFD then: it must not cost a user the whole answer.
 pub(super) async fn read_limited(mut response: reqwest::Response) -> Result<Vec<u8>, String> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| super::client::describe(&error))? {
@@ -148,7 +152,17 @@ pub(super) async fn read_limited(mut response: reqwest::Response) -> Result<Vec<
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(body)
+    Ok(with_whole_characters(body))
+}
+
+fn with_whole_characters(body: Vec<u8>) -> Vec<u8> {
+    let text = String::from_utf8(body)
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+        .into_bytes();
+    match surrogates::without_lone_ones(&text) {
+        Cow::Owned(changed) => changed,
+        Cow::Borrowed(_) => text,
+    }
 }
 
 #[cfg(test)]
@@ -229,6 +243,18 @@ mod tests {
         ] {
             let expected = Verdict::RateLimited(seconds.map(Duration::from_secs));
             assert_eq!(judged(429, &headers, body), expected, "{headers:?} {body}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_character_costs_itself_alone() {
+        for (body, expected) in [
+            (&b"{\"name\": \"K\xe5ri\"}"[..], "{\"name\": \"K\u{fffd}ri\"}"),
+            (b"{\"name\": \"K\xc3\xa5ri \\ud83d\"}", "{\"name\": \"K\u{e5}ri \\ufffd\"}"),
+            (b"\"\xff\\ude00\"", "\"\u{fffd}\\ufffd\""),
+            (b"[]", "[]"),
+        ] {
+            assert_eq!(with_whole_characters(body.to_vec()), expected.as_bytes(), "{expected}");
         }
     }
 

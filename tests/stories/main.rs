@@ -42,6 +42,7 @@ mod forget_mailmojo;
 mod forget_page;
 mod forget_postgres;
 mod full_disk;
+mod half_an_emoji;
 mod health;
 mod hostile_answers;
 mod image;
