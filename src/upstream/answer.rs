@@ -5,8 +5,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
+use super::Object;
 use crate::surrogates;
 
 /// The longest answer that is read, in bytes. A page of 100 rows is a few hundred kilobytes at the most.
@@ -72,6 +75,15 @@ fn is_json(body: &[u8]) -> bool {
 /// The JSON of an error, where it is some and not too long.
 fn error_json(body: &[u8]) -> Option<Value> {
     if body.len() > MAX_ERROR_BYTES { None } else { serde_json::from_slice(body).ok() }
+}
+
+/// Whether a 2xx tells of an error all the same: `{"data": [], "error": …}` is no empty list. Null is none.
+pub(super) fn has_error(body: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Marked {
+        error: Option<IgnoredAny>,
+    }
+    serde_json::from_slice::<Object<Marked>>(body).is_ok_and(|marked| marked.0.error.is_some())
 }
 
 /// For how long a 429 asks to stay away: `Retry-After` in seconds or as a date, else the body's `error.retry_after`
@@ -243,6 +255,27 @@ mod tests {
         ] {
             let expected = Verdict::RateLimited(seconds.map(Duration::from_secs));
             assert_eq!(judged(429, &headers, body), expected, "{headers:?} {body}");
+        }
+    }
+
+    #[test]
+    fn an_error_in_a_good_answer_is_seen_and_null_is_none() {
+        for (body, expected) in [
+            (r#"{"data": [], "error": {"code": "odd"}}"#, true),
+            (r#"{"error": "odd"}"#, true),
+            (r#"{"error": {}, "data": []}"#, true),
+            (r#"{"\u0065rror": [1]}"#, true),
+            (r#"{"data": [], "error": null}"#, false),
+            (r#"{"data": {"error": "of the row"}, "errors": null}"#, false),
+            (r#"[{"error": "of the row"}]"#, false),
+            (r#"["odd"]"#, false),
+            (r#""error""#, false),
+            ("null", false),
+            ("{}", false),
+            ("<html>", false),
+            ("", false),
+        ] {
+            assert_eq!(has_error(body.as_bytes()), expected, "{body}");
         }
     }
 

@@ -10,7 +10,7 @@ use secrecy::ExposeSecret;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::answer::{Verdict, judge, own_message, read_limited};
+use super::answer::{Verdict, has_error, judge, own_message, read_limited};
 use super::http::{ClientError, client};
 use super::pace::{Meter, NoTurn, Pace};
 use super::rest::{Rest, Why};
@@ -202,8 +202,12 @@ impl Upstream {
     fn conclude(&self, call: &Call, reply: Reply, token: &Token) -> Result<Answer, Failure> {
         let verdict = judge(reply.status, &reply.headers, &reply.body, SystemTime::now());
         let status = reply.status.as_u16();
-        let bare = format!("{} {} was answered {status}", call.method, call.route);
+        let mut bare = format!("{} {} was answered {status}", call.method, call.route);
         let class = match verdict {
+            Verdict::Success if has_error(&reply.body) => {
+                bare.push_str(" with an error in it");
+                Class::Transient
+            }
             Verdict::Success => return Ok(Answer::Found(Body { api: self.api, bytes: reply.body })),
             Verdict::NotFound => return Ok(Answer::NotFound),
             // A rest is logged without an API's own words, which may quote a user.
