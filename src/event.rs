@@ -188,7 +188,7 @@ pub fn read(body: &[u8], vendor_id: Option<&str>) -> Result<Reading, EventError>
     if let (Cow::Owned(_), Field::Text(id)) = (&readable, &fields.user_id)
         && id.contains(char::REPLACEMENT_CHARACTER)
     {
-        strict::read(text(body)?)?; // an id without one of its characters is nobody's: told as the fault that it is
+        strict::read(text(body)?)?; // an id that lost a character is somebody else's; this names line and column
     }
 
     let name = match &fields.event_type {

@@ -82,7 +82,7 @@ fn expected(value: &Value, vendor: Option<&str>) -> Result<Reading, EventError> 
 
 /// The same with each run of `\uXXXX` decoded and written anew, halves of emojis as U+FFFD.
 fn with_whole_emojis(text: &str) -> String {
-    let (mut told, mut rest) = (String::new(), text);
+    let (mut written, mut rest) = (String::new(), text);
     loop {
         let mut units = Vec::new();
         while let Some(unit) = escaped_unit(rest) {
@@ -92,13 +92,13 @@ fn with_whole_emojis(text: &str) -> String {
         for c in char::decode_utf16(units) {
             let mut both = [0; 2];
             let c = c.unwrap_or(char::REPLACEMENT_CHARACTER);
-            c.encode_utf16(&mut both).iter().for_each(|unit| told += &format!("\\u{unit:04x}"));
+            c.encode_utf16(&mut both).iter().for_each(|unit| written += &format!("\\u{unit:04x}"));
         }
         let mut chars = rest.chars();
-        let Some(next) = chars.next() else { return told };
-        told.push(next);
+        let Some(next) = chars.next() else { return written };
+        written.push(next);
         if next == '\\' {
-            told.extend(chars.next());
+            written.extend(chars.next());
         }
         rest = chars.as_str();
     }

@@ -7,27 +7,13 @@ use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use serde_json::Value;
 
 use super::Object;
+use super::error_body::error_json;
 use crate::surrogates;
 
 /// The longest answer that is read, in bytes. A page of 100 rows is a few hundred kilobytes at the most.
 const MAX_ANSWER_BYTES: usize = 8 * 1024 * 1024;
-
-/// The longest error, or answer of a token endpoint, that is looked into, in bytes. What is longer is no API's word, and
-/// a few bytes of JSON may take many times their number in memory.
-pub(super) const MAX_ERROR_BYTES: usize = 64 * 1024;
-
-/// The longest part of an API's own message that is taken over, in characters.
-pub(crate) const MAX_MESSAGE_CHARS: usize = 2_000;
-
-/// The most separate texts that such a message is made of.
-const MAX_TEXTS: usize = 100;
-
-/// How deep inside an error's body its texts are looked for. What is below `errors` is looked at twice, so without an
-/// end the work would double with every few levels.
-const MAX_LEVELS: u32 = 8;
 
 /// What an answer means, before anybody knows what was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,12 +58,7 @@ fn is_json(body: &[u8]) -> bool {
     error_json(body).is_some_and(|value| !value.is_number())
 }
 
-/// The JSON of an error, where it is some and not too long.
-fn error_json(body: &[u8]) -> Option<Value> {
-    if body.len() > MAX_ERROR_BYTES { None } else { serde_json::from_slice(body).ok() }
-}
-
-/// Whether a 2xx tells of an error all the same: `{"data": [], "error": …}` is no empty list. Null is none.
+/// Whether the body of a 2xx reports an error: `{"data": [], "error": …}` is not an empty list. Null is no error.
 pub(super) fn has_error(body: &[u8]) -> bool {
     #[derive(Deserialize)]
     struct Marked {
@@ -117,41 +98,6 @@ fn seconds(text: &str) -> Option<Duration> {
 /// None where it is below 0, or more than a duration holds.
 fn rounded_up(seconds: f64) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds.ceil()).ok()
-}
-
-/// The API's own words about an error: `code`, `title`, `detail`, `message`, `error`, `errors` and `error_description`, as
-/// far as they are there. None where the body is not the JSON of an error.
-pub(crate) fn own_message(body: &[u8]) -> Option<String> {
-    let answer = error_json(body)?;
-    let mut words = Vec::new();
-    collect_words(&answer, MAX_LEVELS, &mut words);
-    let message: String = words.join("; ").chars().take(MAX_MESSAGE_CHARS).collect();
-    (!message.is_empty()).then_some(message)
-}
-
-fn collect_words(value: &Value, levels: u32, words: &mut Vec<String>) {
-    const KEYS: [&str; 7] = ["code", "title", "detail", "message", "error", "errors", "error_description"];
-    let Some(below) = levels.checked_sub(1) else { return };
-    if words.len() >= MAX_TEXTS {
-        return;
-    }
-    match value {
-        Value::String(text) if !words.contains(text) => words.push(text.clone()),
-        Value::Array(items) => items.iter().for_each(|item| collect_words(item, below, words)),
-        Value::Object(fields) => {
-            let known = KEYS.iter().filter_map(|key| fields.get(*key));
-            known.for_each(|field| collect_words(field, below, words));
-            // `errors` is often an object of field names, each with its own message.
-            if let Some(Value::Object(by_field)) = fields.get("errors") {
-                for (field, message) in by_field.iter().take(MAX_TEXTS) {
-                    let mut own = Vec::new();
-                    collect_words(message, below, &mut own);
-                    words.push(format!("{field}: {}", own.join(", ")));
-                }
-            }
-        }
-        _ => {}
-    }
 }
 
 /// Reads a body, up to [`MAX_ANSWER_BYTES`]. What is no character in it, bytes that are no UTF-8 or half of an escaped
@@ -292,42 +238,9 @@ mod tests {
     }
 
     #[test]
-    fn an_apis_own_words_are_found_wherever_it_puts_them() {
-        for (body, expected) in [
-            (r#"{"error": {"code": "bad", "message": "no such list"}}"#, Some("bad; no such list")),
-            (r#"{"title": "Bad Request", "detail": "odd address"}"#, Some("Bad Request; odd address")),
-            (r#"{"message": "odd"}"#, Some("odd")),
-            (r#"{"errors": ["one", {"message": "two"}]}"#, Some("one; two")),
-            (r#"{"errors": {"email": ["is odd"], "phone": "too"}}"#, Some("email: is odd; phone: too")),
-            (r#"{"something": "else"}"#, None),
-            ("<html>", None),
-            ("", None),
-        ] {
-            assert_eq!(own_message(body.as_bytes()).as_deref(), expected, "{body}");
-        }
-    }
-
-    #[test]
-    fn an_error_that_is_nested_deep_or_has_many_texts_is_read_in_no_time() {
-        let deep = format!(r#"{}"odd"{}"#, r#"{"errors":"#.repeat(120), "}".repeat(120));
-        let all = |one: &dyn Fn(u32) -> String| (0..4_000).map(one).collect::<Vec<_>>().join(",");
-        let many = format!("[{}]", all(&|n| format!(r#""{n}""#)));
-        let fields = format!(r#"{{"errors":{{{}}}}}"#, all(&|n| format!(r#""{n}":["odd"]"#)));
-        let started = std::time::Instant::now();
-        for body in [deep, many, fields] {
-            assert!(body.len() <= MAX_ERROR_BYTES);
-            let chars = own_message(body.as_bytes()).map_or(0, |message| message.chars().count());
-            assert!(chars <= MAX_MESSAGE_CHARS);
-        }
-        assert!(started.elapsed() < Duration::from_secs(10));
-    }
-
-    #[test]
-    fn what_is_too_long_for_an_error_is_not_looked_into() {
+    fn what_is_too_long_for_an_error_is_not_judged_as_one() {
         let long = |length: usize| format!(r#"{{"message":"{}"}}"#, "x".repeat(length));
-        assert!(own_message(long(1_000).as_bytes()).is_some());
-        assert_eq!(own_message(long(MAX_ERROR_BYTES).as_bytes()), None);
         assert_eq!(judged(404, &[], &long(1_000)), Verdict::NotFound);
-        assert_eq!(judged(404, &[], &long(MAX_ERROR_BYTES)), Verdict::Transient);
+        assert_eq!(judged(404, &[], &long(64 * 1024)), Verdict::Transient);
     }
 }

@@ -79,6 +79,7 @@ mod town;
 mod trouble;
 mod trying_again;
 mod unwritable_file;
+mod what_an_api_says;
 mod what_is_kept;
 mod who_is_skipped;
 mod who_may_send;
