@@ -40,10 +40,11 @@ pub fn key(address: &str) -> Option<String> {
 }
 
 /// Invisible are the format characters (category Cf: soft hyphen, zero width space, byte order mark, …) and all others
-/// that Unicode says to show as nothing.
+/// that Unicode says to show as nothing. U+FFFD stands for a character that was lost on the way: the address is another one.
 fn is_odd(c: char) -> bool {
     c.is_whitespace()
         || c.is_control()
+        || c == char::REPLACEMENT_CHARACTER
         || CodePointMapData::<GeneralCategory>::new().get(c) == GeneralCategory::Format
         || CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
 }
@@ -68,6 +69,7 @@ mod tests {
             ("kari@exam\u{2028}ple.com", false),
             ("kari@exam\u{7}ple.com", false),
             ("\0kari@example.com", false),
+            ("kari\u{fffd}@example.com", false),
         ] {
             assert_eq!(is_usable(address), expected, "{address:?}");
         }

@@ -10,6 +10,9 @@ mod strict;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
+
+use crate::surrogates;
 use crate::user::{UserId, UserIdError};
 use strict::Field;
 
@@ -169,7 +172,8 @@ pub const MAX_DEPTH: usize = 64;
 /// Reads a body.
 ///
 /// Shapes: `body` is the raw bytes of the request; `vendor_id`, where there is one, is the only vendor whose events are
-/// taken. The checks come in the order of [`EventError`]'s variants, an unknown type between vendor and user id.
+/// taken. The checks come in the order of [`EventError`]'s variants, an unknown type between vendor and user id. Half an
+/// emoji (`\ud83d` alone) is read as U+FFFD anywhere but in the user id, where it is no JSON.
 ///
 /// # Errors
 /// The first check that fails. A number that does not fit into 64 bits counts as no JSON.
@@ -177,8 +181,15 @@ pub fn read(body: &[u8], vendor_id: Option<&str>) -> Result<Reading, EventError>
     if body.is_empty() {
         return Err(EventError::Empty);
     }
-    let text = std::str::from_utf8(body).map_err(|error| EventError::NotUtf8 { at: error.valid_up_to() })?;
-    let fields = strict::read(text)?;
+    let text =
+        |bytes| std::str::from_utf8(bytes).map_err(|error| EventError::NotUtf8 { at: error.valid_up_to() });
+    let readable = surrogates::without_lone_ones(body);
+    let fields = strict::read(text(&readable)?)?;
+    if let (Cow::Owned(_), Field::Text(id)) = (&readable, &fields.user_id)
+        && id.contains(char::REPLACEMENT_CHARACTER)
+    {
+        strict::read(text(body)?)?; // an id that lost a character is somebody else's; this names line and column
+    }
 
     let name = match &fields.event_type {
         Field::Absent => return Err(EventError::NoEventType),

@@ -33,7 +33,7 @@
 //! | [`upstream`] | what both clients share: tokens, pacing, rests, error classes | either API |
 //! | [`sandbox`] | an in-memory Sesamy and Mailmojo over real HTTP | the service |
 //! | [`memory`] | what is remembered of a user between two syncs: plain data | what follows from it |
-//! | [`telemetry`], [`personal`], [`address`], [`user`], [`clock`], `fingerprint` | the ground: logs and metrics, masking, addresses, ids, time, comparing secrets | everything above |
+//! | [`telemetry`], [`personal`], [`address`], [`user`], [`clock`], `fingerprint`, `surrogates` | the ground: logs and metrics, masking, addresses, ids, time, comparing secrets, half emojis | everything above |
 
 pub mod address;
 pub mod admin;
@@ -54,6 +54,7 @@ pub mod queue;
 pub mod sandbox;
 pub mod server;
 pub mod sesamy;
+mod surrogates;
 pub mod sync;
 pub mod tags;
 pub mod telemetry;

@@ -1,8 +1,8 @@
-//! Personal data: values whose `Debug` shows nothing, and the mask that takes them out of other people's messages.
+//! Personal data: values whose `Debug` shows nothing, and the mask that takes them out of text that others have written.
 //!
-//! An API's error message is kept with a parked row and written to the log, and it may quote what was sent to it. The
-//! [`Mask`] of a sync knows that sync's own values and removes them in any letter case, Unicode form and encoding that
-//! messages come in, together with every word that holds an `@`.
+//! No sentence of an API is logged or kept, but identifiers of its errors and a publisher's own tags are, and either may be
+//! somebody's name. The [`Mask`] of a sync knows that sync's own values and finds them in any letter case, Unicode form and
+//! encoding, together with every word that holds an `@`.
 
 mod escapes;
 mod mask;

@@ -6,6 +6,7 @@
 pub(crate) mod answer;
 mod attempt;
 mod client;
+pub(crate) mod error_body;
 mod http;
 mod object;
 mod pace;
@@ -20,6 +21,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 pub use attempt::Attempt;
 pub use client::{Answer, Body, Call, Options, Upstream};
+pub use error_body::OwnWords;
 pub use http::{ClientError, client as http_client};
 pub use object::{Object, object, objects};
 pub use pace::{Meter, OwnMeter, Turn};
@@ -28,6 +30,7 @@ pub use quota::{Quota, Used};
 pub use token::Credentials;
 
 use crate::personal::Mask;
+use error_body::Said;
 
 /// One of the two APIs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -80,7 +83,8 @@ pub enum Class {
 
 /// Why a call failed.
 ///
-/// The text may quote personal data, so it is shown only through [`Failure::message`].
+/// Its message names the API, what was called, the status and the identifiers of the API's error; no sentence of an API is in
+/// it (see `error_body`). It is masked all the same before it is logged: an identifier could be a name.
 #[derive(Clone)]
 pub struct Failure {
     /// Which API.
@@ -89,15 +93,15 @@ pub struct Failure {
     pub class: Class,
     /// The status of the answer, where there was one.
     pub status: Option<u16>,
+    /// In our own words.
     text: String,
-    /// What of ours the text may quote.
-    secrets: Mask,
+    said: Box<Said>,
 }
 
 impl Failure {
-    /// A failure with a text that still has to be masked.
+    /// A failure, described in our own words.
     pub(crate) fn new(api: Api, class: Class, text: impl Into<String>) -> Self {
-        Self { api, class, status: None, text: text.into(), secrets: Mask::default() }
+        Self { api, class, status: None, text: text.into(), said: Box::default() }
     }
 
     /// An answer that is JSON but not what was asked for.
@@ -114,28 +118,36 @@ impl Failure {
         Self { status: Some(status), ..self }
     }
 
-    /// The same, with `secret` taken out of every message too.
-    pub(crate) fn with_secret(mut self, secret: &str) -> Self {
-        self.secrets.add(secret);
-        self
+    /// The same, with what the API says about it.
+    pub(crate) fn with_said(self, said: Said) -> Self {
+        Self { said: Box::new(said), ..self }
     }
 
     /// What failed, without personal data and secrets.
     #[must_use]
     pub fn message(&self, mask: &Mask) -> String {
-        let mut all = self.secrets.clone();
-        all.add_all(mask);
-        format!("{}: {}", self.api, all.apply(&self.text))
+        format!("{}: {}{}", self.api, mask.apply(&self.text), self.said.facts(mask))
     }
 
-    /// What is the same for all users who fail for the same reason: the status and the masked message, with every word
-    /// that has a digit (an id, a time, a request number) left out.
+    /// What is the same for all users who fail for the same reason: the status, the error's code and the names of the fields;
+    /// where there was no status, the message without every word that has a digit.
     #[must_use]
     pub fn answer(&self, mask: &Mask) -> String {
-        let message = self.message(mask);
-        let words = message.split_whitespace().filter(|word| !word.contains(|c: char| c.is_ascii_digit()));
-        let words: Vec<&str> = words.collect();
-        format!("{} {}", self.status.unwrap_or_default(), words.join(" "))
+        let reason = match self.status {
+            Some(status) => format!("{status}{}", self.said.reason(mask)),
+            None => {
+                let has_digit = |word: &&str| word.contains(|c: char| c.is_ascii_digit());
+                let words: Vec<&str> = self.text.split_whitespace().filter(|word| !has_digit(word)).collect();
+                mask.apply(&words.join(" "))
+            }
+        };
+        format!("{}: {reason}", self.api)
+    }
+
+    /// The API's own words, for the operator who has just asked.
+    #[must_use]
+    pub fn own_words(&self) -> Option<&OwnWords> {
+        self.said.words.as_ref()
     }
 }
 
@@ -149,12 +161,26 @@ impl fmt::Debug for Failure {
 mod tests {
     use super::*;
 
+    fn refused(status: u16, body: &str) -> Failure {
+        let text = format!("GET /v1/lists/{{id}}/ was answered {status}");
+        let said = Said::in_body(body.as_bytes(), &Mask::default());
+        Failure::new(Api::Mailmojo, Class::Permanent, text).with_status(status).with_said(said)
+    }
+
     #[test]
-    fn a_failure_shows_its_text_only_through_a_mask() {
-        let failure =
-            Failure::new(Api::Mailmojo, Class::Permanent, "kari@example.com is no address").with_status(422);
-        assert!(!format!("{failure:?}").contains("kari"));
-        assert_eq!(failure.message(&Mask::default()), "mailmojo: [masked] is no address");
+    fn a_failure_tells_what_was_called_and_identifiers_but_no_sentence_of_an_api() {
+        let body = r#"{"code": "taken", "message": "belongs to Berit Q.", "errors": {"phone": "of Berit"}, "request_id": "r7"}"#;
+        let failure = refused(409, body);
+        let mask = Mask::default();
+        let message =
+            "mailmojo: GET /v1/lists/{id}/ was answered 409 (code taken; request_id r7; fields phone)";
+        assert_eq!(failure.message(&mask), message);
+        assert_eq!(failure.answer(&mask), "mailmojo: 409 (code taken; fields phone)");
+        assert!(failure.own_words().unwrap().for_the_operator().contains("belongs to Berit Q."));
+        assert!(!format!("{failure:?}").contains("Berit"));
+        let mut mask = Mask::default();
+        mask.add("Taken"); // a name, as it turns out
+        assert!(!format!("{} {}", failure.message(&mask), failure.answer(&mask)).contains("taken"));
     }
 
     #[test]
@@ -167,10 +193,16 @@ mod tests {
 
     #[test]
     fn one_reason_is_one_answer_whatever_the_ids_in_it() {
-        let answer = |text: &str| {
-            Failure::new(Api::Mailmojo, Class::Permanent, text).with_status(400).answer(&Mask::default())
+        let answer = |body: &str| refused(400, body).answer(&Mask::default());
+        let closed = |id: &str| {
+            answer(&format!(r#"{{"code": "closed", "message": "to {id}", "request_id": "{id}"}}"#))
         };
-        assert_eq!(answer("list 7 is closed (request 91f)"), answer("list 7 is closed (request a22)"));
-        assert_ne!(answer("list is closed"), answer("list is full"));
+        assert_eq!(closed("7"), closed("a22"));
+        assert_ne!(closed("7"), answer(r#"{"code": "full"}"#));
+        assert_ne!(answer("{}"), refused(409, "{}").answer(&Mask::default()));
+        let odd = |at: u32| {
+            Failure::wrong_shape(Api::Sesamy, &format!("not JSON, at line {at}")).answer(&Mask::default())
+        };
+        assert_eq!(odd(1), odd(70));
     }
 }

@@ -1,4 +1,5 @@
-//! Why it could not be done, for the page and the API alike. No text in here holds personal data.
+//! Why it could not be done, for the page and the API alike. No text in here holds personal data, but for an API's own
+//! words, which the page alone shows.
 
 use axum::http::StatusCode;
 
@@ -7,6 +8,7 @@ use crate::operations::{FORGOTTEN, NotForgotten, NotSynced};
 use crate::queue::QueueError;
 use crate::server::problem::Kind;
 use crate::sync::SyncError;
+use crate::upstream::OwnWords;
 
 /// What an operator asked for could not be done.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -24,6 +26,8 @@ pub(super) enum Failure {
     #[error("{0}")]
     Upstream(String),
     #[error("{0}")]
+    Sync(SyncError),
+    #[error("{0}")]
     Store(QueueError),
 }
 
@@ -35,8 +39,16 @@ impl Failure {
             Self::Forgotten => Kind::UserForgotten,
             Self::Busy(_) => Kind::UserBusy,
             Self::NotNow(_) | Self::Undone(_) => Kind::NotNow,
-            Self::Upstream(_) => Kind::UpstreamFailed,
+            Self::Upstream(_) | Self::Sync(_) => Kind::UpstreamFailed,
             Self::Store(_) => Kind::QueueUnavailable,
+        }
+    }
+
+    /// The API's own words, for the page of the operator who has just asked. No problem document has them.
+    pub(super) fn own_words(&self) -> Option<&str> {
+        match self {
+            Self::Sync(error) => error.own_words.as_ref().map(OwnWords::for_the_operator),
+            _ => None,
         }
     }
 
@@ -47,7 +59,7 @@ impl Failure {
             Self::Forgotten => "The user was forgotten",
             Self::Busy(_) => "The user is being synced",
             Self::NotNow(_) | Self::Undone(_) => "Not now",
-            Self::Upstream(_) => "An API did not do as asked",
+            Self::Upstream(_) | Self::Sync(_) => "An API did not do as asked",
             Self::Store(_) => "The queue cannot be asked just now",
         };
         (self.kind().status(), title)
@@ -87,7 +99,7 @@ impl From<NotForgotten> for Failure {
 
 impl From<SyncError> for Failure {
     fn from(error: SyncError) -> Self {
-        Self::Upstream(error.to_string())
+        Self::Sync(error)
     }
 }
 

@@ -1,5 +1,6 @@
 //! How a command answers: JSON for programs, or lines for people, in colour where standard output is a terminal.
 
+use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
 use crate::clock::Millis;
+use crate::upstream::OwnWords;
 use crate::user::{UserId, UserIdError};
 
 pub(super) const GOOD: Style = Style::new().fg_color(Some(anstyle::Color::Ansi(AnsiColor::Green)));
@@ -27,6 +29,22 @@ pub(super) fn json(answer: &impl Serialize) -> io::Result<()> {
 /// Prints a line.
 pub(super) fn line(text: &str) -> io::Result<()> {
     writeln!(anstream::stdout(), "{text}")
+}
+
+/// An API's own words, for JSON.
+pub(super) fn said(own_words: Option<&OwnWords>) -> Option<String> {
+    own_words.map(|words| words.for_the_operator().to_owned())
+}
+
+/// An API's own words, for people.
+pub(super) fn quoted(api_said: &str) -> String {
+    format!("{QUIET}the API's own words:{QUIET:#} “{}”", clean(api_said))
+}
+
+/// A value as one line of text: what an API sends must not move the cursor or colour the terminal.
+pub(super) fn clean(value: impl Display) -> String {
+    let is_odd = |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    value.to_string().chars().map(|c| if is_odd(c) { '\u{fffd}' } else { c }).collect()
 }
 
 /// Asks `question` on standard error, where there is somebody to ask; else nobody has agreed.

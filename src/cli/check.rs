@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
+use super::answer;
 use super::wiring::{Clients, clients, quotas};
 use super::{CommandError, Output};
 use crate::clock::Clock;
@@ -22,6 +23,8 @@ struct Check {
     ok: bool,
     /// What was found, or what failed.
     detail: String,
+    /// The API's own words about what failed.
+    api_said: Option<String>,
 }
 
 /// The answer of `check --json`.
@@ -39,7 +42,8 @@ pub(super) async fn run(settings: Settings, output: Output) -> Result<(), Comman
         clients(&settings, &meter, &clock).map_err(|error| CommandError::Service(error.into()))?;
     let attempt = Attempt::within(settings.sync.deadline, &clock);
 
-    let mut checks = vec![Check { what: "settings", ok: true, detail: "complete".to_owned() }];
+    let mut checks =
+        vec![Check { what: "settings", ok: true, detail: "complete".to_owned(), api_said: None }];
     let users = sesamy.probe(&attempt).await;
     checks.push(check("sesamy", users.map(|()| "the credentials are good for reading users".to_owned())));
     checks.extend(of_mailmojo(&mailmojo, &attempt).await);
@@ -56,7 +60,8 @@ pub(super) async fn run(settings: Settings, output: Output) -> Result<(), Comman
 /// For programs, wrong settings are an answer as well; for people, the error says it all. Gives the error on.
 pub(super) fn without_settings(error: CommandError, output: Output) -> std::io::Result<CommandError> {
     if output.json {
-        print_json(vec![Check { what: "settings", ok: false, detail: error.to_string() }])?;
+        let detail = error.to_string();
+        print_json(vec![Check { what: "settings", ok: false, detail, api_said: None }])?;
     }
     Ok(error)
 }
@@ -92,12 +97,12 @@ async fn of_mailmojo(mailmojo: &mailmojo::Client, attempt: &Attempt) -> Vec<Chec
 
 fn check(what: &'static str, result: Result<String, Failure>) -> Check {
     match result {
-        Ok(detail) => Check { what, ok: true, detail },
+        Ok(detail) => Check { what, ok: true, detail, api_said: None },
         Err(failure) => {
             let message = failure.message(&Mask::default());
             let detail =
                 message.strip_prefix(what).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(&message);
-            Check { what, ok: false, detail: detail.to_owned() }
+            Check { what, ok: false, detail: detail.to_owned(), api_said: answer::said(failure.own_words()) }
         }
     }
 }
@@ -105,5 +110,9 @@ fn check(what: &'static str, result: Result<String, Failure>) -> Check {
 fn print(check: &Check) -> std::io::Result<()> {
     let (color, word) = if check.ok { (AnsiColor::Green, "ok    ") } else { (AnsiColor::Red, "failed") };
     let style = Style::new().fg_color(Some(color.into())).bold();
-    writeln!(anstream::stdout(), "{style}{word}{style:#}  {:<9}{}", check.what, check.detail)
+    let mut line = format!("{style}{word}{style:#}  {:<9}{}", check.what, check.detail);
+    if let Some(words) = &check.api_said {
+        line += &format!("\n                 {}", answer::quoted(words));
+    }
+    answer::line(&line)
 }

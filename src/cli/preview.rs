@@ -9,16 +9,16 @@ use clap::Args;
 use serde::Serialize;
 
 use super::wiring::{clients, open_queue, quotas, sync_options};
-use super::{CommandError, Output};
+use super::{CommandError, Output, answer};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::memory::Memory;
 use crate::operations::FORGOTTEN;
-use crate::operations::find::users_by_email;
+use crate::operations::find::{FindError, users_by_email};
 use crate::operations::preview::{Preview, preview};
 use crate::queue::{Lane, Queue, QueueError, Role};
 use crate::sync::{AddressIndex, NoOtherUsers, Syncer};
-use crate::upstream::{Attempt, Meter, OwnMeter};
+use crate::upstream::{Attempt, Meter, OwnMeter, OwnWords};
 use crate::user::UserId;
 
 /// Whose sync to look at.
@@ -52,6 +52,8 @@ struct Looked {
     preview: Option<Preview>,
     /// Why there is no preview.
     error: Option<String>,
+    /// The API's own words about that.
+    api_said: Option<String>,
 }
 
 /// Looks at each user in turn, and tells of each; a failure of one does not keep the others from being told.
@@ -73,27 +75,30 @@ pub(super) async fn run(settings: Settings, options: Options) -> Result<(), Comm
     if let Some(address) = &options.email {
         match users_by_email(syncer.sesamy(), address, &attempt()).await {
             Ok(found) if found.is_empty() => {
-                told.failed(None, "Sesamy has no user with this address".to_owned())?;
+                told.failed(None, "Sesamy has no user with this address".to_owned(), None)?;
             }
             Ok(found) => users.extend(found),
-            Err(error) => told.failed(None, error.to_string())?,
+            Err(error @ FindError::NoAddress) => told.failed(None, error.to_string(), None)?,
+            Err(FindError::Sesamy { message, own_words }) => {
+                told.failed(None, message, own_words.as_ref())?
+            }
         }
     }
     for user in &users {
         let memory = match memory_of(queue.as_ref(), user).await {
             Ok(Some(memory)) => memory,
             Ok(None) => {
-                told.failed(Some(user), format!("the user {FORGOTTEN}"))?;
+                told.failed(Some(user), format!("the user {FORGOTTEN}"), None)?;
                 continue;
             }
             Err(error) => {
-                told.failed(Some(user), error.to_string())?;
+                told.failed(Some(user), error.to_string(), None)?;
                 continue;
             }
         };
         match preview(&syncer, user, &memory, &attempt()).await {
             Ok(preview) => told.of(preview)?,
-            Err(error) => told.failed(Some(user), error.to_string())?,
+            Err(error) => told.failed(Some(user), error.message, error.own_words.as_ref())?,
         }
     }
     told.end()
@@ -139,20 +144,30 @@ impl Told {
     fn of(&mut self, preview: Preview) -> std::io::Result<()> {
         if self.json {
             let user_id = Some(preview.user_id.clone());
-            self.answer.users.push(Looked { user_id, preview: Some(preview), error: None });
+            self.answer.users.push(Looked { user_id, preview: Some(preview), error: None, api_said: None });
             return Ok(());
         }
         writeln!(anstream::stdout(), "{}", picture::of(&preview))
     }
 
-    fn failed(&mut self, user: Option<&UserId>, error: String) -> std::io::Result<()> {
+    fn failed(
+        &mut self,
+        user: Option<&UserId>,
+        error: String,
+        own_words: Option<&OwnWords>,
+    ) -> std::io::Result<()> {
+        let api_said = answer::said(own_words);
         self.answer.ok = false;
         let user_id = user.map(|user| user.as_str().to_owned());
         if self.json {
-            self.answer.users.push(Looked { user_id, preview: None, error: Some(error) });
+            self.answer.users.push(Looked { user_id, preview: None, error: Some(error), api_said });
             return Ok(());
         }
-        writeln!(anstream::stdout(), "{}", picture::of_failure(user_id.as_deref(), &error))
+        writeln!(
+            anstream::stdout(),
+            "{}",
+            picture::of_failure(user_id.as_deref(), &error, api_said.as_deref())
+        )
     }
 
     fn end(self) -> Result<(), CommandError> {

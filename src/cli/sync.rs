@@ -39,13 +39,14 @@ struct Answer {
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 enum One {
-    Synced(Synced),
-    /// `outcome` is `not_synced`; nothing was asked or written.
-    Refused {
-        user_id: String,
-        outcome: &'static str,
-        error: String,
+    Synced {
+        #[serde(flatten)]
+        synced: Synced,
+        /// The API's own words about what failed.
+        api_said: Option<String>,
     },
+    /// `outcome` is `not_synced`; nothing was asked or written.
+    Refused { user_id: String, outcome: &'static str, error: String },
 }
 
 /// Syncs one user after the other; fails if anybody is not in step then.
@@ -91,7 +92,7 @@ pub(super) fn stop_on_signal() -> Result<CancellationToken, CommandError> {
 
 async fn one(operator: &Operator, user: &UserId, again: Again, patience: &Patience) -> One {
     match operator.sync(user, again, patience).await {
-        Ok(synced) => One::Synced(synced),
+        Ok(synced) => One::Synced { api_said: answer::said(synced.own_words.as_ref()), synced },
         Err(why) => One::refused(user, &why),
     }
 }
@@ -102,13 +103,13 @@ impl One {
     }
 
     fn is_good(&self) -> bool {
-        matches!(self, Self::Synced(synced) if synced.is_good())
+        matches!(self, Self::Synced { synced, .. } if synced.is_good())
     }
 }
 
 fn print(one: &One) -> std::io::Result<()> {
-    let synced = match one {
-        One::Synced(synced) => synced,
+    let (synced, api_said) = match one {
+        One::Synced { synced, api_said } => (synced, api_said),
         One::Refused { user_id: user, error, .. } => {
             return answer::line(&format!("{BAD}{:<11}{BAD:#} {user}\n            {error}", "not synced"));
         }
@@ -139,6 +140,9 @@ fn print(one: &One) -> std::io::Result<()> {
     }
     if let Some(error) = &synced.error {
         line += &format!("\n            {error}");
+    }
+    if let Some(words) = api_said {
+        line += &format!("\n            {}", answer::quoted(words));
     }
     answer::line(&line)
 }

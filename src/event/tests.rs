@@ -41,7 +41,6 @@ fn what_is_not_json_is_refused_by_its_place_and_without_a_quotation() {
         ("{'a':1}", 1, 2),
         ("\u{feff}{}", 1, 1),
         ("{\"userId\":\"a\nb\"}", 2, 0),
-        ("{\"userId\":\"\\ud800\"}", 1, 18),
         (" ", 1, 1),
         ("[1,", 1, 3),
     ] {
@@ -52,6 +51,27 @@ fn what_is_not_json_is_refused_by_its_place_and_without_a_quotation() {
     assert_eq!(event(""), Err(EventError::Empty));
     assert_eq!(read(b"{\"userId\":\"\xff\"}", None), Err(EventError::NotUtf8 { at: 11 }));
     assert_eq!(read(b"{\"unread\":\"\xc3\"}", None), Err(EventError::NotUtf8 { at: 11 }));
+}
+
+#[test]
+fn half_an_emoji_costs_its_character_and_not_the_event() {
+    for field in [r#""note":"\ud83d""#, r#""no\ude00te":1"#, r#""deep":[{"\uD83D":"\ude00\ud83d"}]"#] {
+        let body = format!(r#"{{"eventType":"contract.1#update",{field},"userId":"a"}}"#);
+        assert_eq!(event(&body), read_as("a", EventType::ContractUpdate), "{body}");
+    }
+    let whole_one = r#"{"eventType":"contract.1#update","userId":"a\ud83d\ude00"}"#;
+    assert_eq!(event(whole_one), read_as("a😀", EventType::ContractUpdate));
+    let half = r#"{"eventType":"contract.1#update","userId":"a\ud83d"}"#;
+    assert_eq!(event(half), Err(EventError::NotJson { line: 1, column: 51 }), "an id that lost a character");
+    let same_sign = r#"{"eventType":"contract.1#update","userId":"a\ufffd"}"#;
+    assert_eq!(event(same_sign), read_as("a\u{fffd}", EventType::ContractUpdate));
+    for (body, error) in [
+        (r#"{"a":"\ud83d","a":1}"#, EventError::DuplicateKey),
+        (r#"{"a\ud83d":1,"a\ud83d":1}"#, EventError::DuplicateKey),
+        (r#"{"a":"\ud83""#, EventError::NotJson { line: 1, column: 12 }),
+    ] {
+        assert_eq!(event(body), Err(error), "{body}");
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use crate::address;
 use crate::personal::Mask;
 use crate::sesamy::Client;
-use crate::upstream::Attempt;
+use crate::upstream::{Attempt, OwnWords};
 use crate::user::UserId;
 
 /// Why nobody was found.
@@ -12,9 +12,14 @@ pub enum FindError {
     /// What was asked for is no address.
     #[error("that is no e-mail address: it has no @, or white space or an invisible character in it")]
     NoAddress,
-    /// Sesamy could not be asked; nothing personal is left in the message.
-    #[error("{0}")]
-    Sesamy(String),
+    /// Sesamy could not be asked.
+    #[error("{message}")]
+    Sesamy {
+        /// What failed; nothing personal is left in it.
+        message: String,
+        /// Sesamy's own words about it, for the operator who has just asked.
+        own_words: Option<OwnWords>,
+    },
 }
 
 /// All users whom Sesamy knows by `address`, however it is spelled (see [`address::is_same`]): none, one or several.
@@ -33,6 +38,6 @@ pub async fn users_by_email(
     sesamy.find_by_email(address, attempt).await.map_err(|failure| {
         let mut mask = Mask::default();
         mask.add(address);
-        FindError::Sesamy(failure.message(&mask))
+        FindError::Sesamy { message: failure.message(&mask), own_words: failure.own_words().cloned() }
     })
 }

@@ -9,8 +9,8 @@ use super::{FORGOTTEN, Operator};
 use crate::clock::Millis;
 use crate::queue::{AGAIN, Job, Lane, LeaseRequest, QueueError, UserLease};
 use crate::sync::Manner;
-use crate::upstream::Api;
 use crate::upstream::rest::Admission;
+use crate::upstream::{Api, OwnWords};
 use crate::user::UserId;
 use crate::worker::Ended;
 
@@ -59,8 +59,11 @@ pub struct Synced {
     pub tags_removed: Vec<String>,
     /// Which of our tags the contact of the user's address of before lost.
     pub old_tags_removed: Vec<String>,
-    /// What failed, personal data masked.
+    /// What failed.
     pub error: Option<String>,
+    /// The API's own words about it, for the operator who has just asked. In no JSON by itself.
+    #[serde(skip)]
+    pub own_words: Option<OwnWords>,
 }
 
 impl Synced {
@@ -85,6 +88,7 @@ impl Synced {
                 tags_removed: report.tags_removed,
                 old_tags_removed: report.old_tags_removed,
                 error: None,
+                own_words: None,
             },
             Err(error) => Self {
                 user,
@@ -97,6 +101,7 @@ impl Synced {
                 tags_removed: Vec::new(),
                 old_tags_removed: Vec::new(),
                 error: Some(error.message),
+                own_words: error.own_words,
             },
         }
     }

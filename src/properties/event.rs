@@ -9,14 +9,20 @@ use crate::user::UserIdError;
 
 pub fn hold(body: &[u8]) {
     let read = event::read(body, None);
-    let value: Result<Value, _> = serde_json::from_slice(body);
-    let Ok(value) = value else {
+    let text = std::str::from_utf8(body).map(with_whole_emojis);
+    let value: Option<Value> = text.as_ref().ok().and_then(|text| serde_json::from_str(text).ok());
+    let (Ok(text), Some(value)) = (text, value) else {
         // Where plain serde_json can read nothing, nothing was read. (It gives up at 128 levels.)
         assert!(read.is_err(), "{read:?}");
         return;
     };
-    // JSON by now, so this is text, and scanning it is simple.
-    let text = std::str::from_utf8(body).unwrap();
+    let text = text.as_str(); // JSON by now, so scanning it is simple
+    let had_halves = serde_json::from_slice::<Value>(body).is_err();
+    let lost_a_sign = value["userId"].as_str().is_some_and(|id| id.contains(char::REPLACEMENT_CHARACTER));
+    if had_halves && lost_a_sign {
+        assert!(read.is_err(), "{read:?}");
+        return;
+    }
     let (depth, keys) = depth_and_keys(text);
     let has_twins = keys != keys_in(&value);
     match (depth > MAX_DEPTH, has_twins) {
@@ -72,6 +78,35 @@ fn expected(value: &Value, vendor: Option<&str>) -> Result<Reading, EventError> 
         Some(fault) => Err(EventError::UserId(fault)),
         None => Ok(Reading::Event { user: crate::user::UserId::new(id.as_str()).unwrap(), event_type }),
     }
+}
+
+/// The same with each run of `\uXXXX` decoded and written anew, halves of emojis as U+FFFD.
+fn with_whole_emojis(text: &str) -> String {
+    let (mut written, mut rest) = (String::new(), text);
+    loop {
+        let mut units = Vec::new();
+        while let Some(unit) = escaped_unit(rest) {
+            units.push(unit);
+            rest = &rest[6..];
+        }
+        for c in char::decode_utf16(units) {
+            let mut both = [0; 2];
+            let c = c.unwrap_or(char::REPLACEMENT_CHARACTER);
+            c.encode_utf16(&mut both).iter().for_each(|unit| written += &format!("\\u{unit:04x}"));
+        }
+        let mut chars = rest.chars();
+        let Some(next) = chars.next() else { return written };
+        written.push(next);
+        if next == '\\' {
+            written.extend(chars.next());
+        }
+        rest = chars.as_str();
+    }
+}
+
+fn escaped_unit(text: &str) -> Option<u16> {
+    let digits = text.strip_prefix("\\u")?.get(..4)?;
+    digits.bytes().all(|digit| digit.is_ascii_hexdigit()).then(|| u16::from_str_radix(digits, 16).unwrap())
 }
 
 /// How deep valid JSON is nested, and how many keys are written in it.

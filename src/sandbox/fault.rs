@@ -162,14 +162,22 @@ impl Answer {
     #[must_use]
     pub fn html(mut self) -> Self {
         let page = format!("<!doctype html><title>{0}</title><h1>{0}</h1>\n", self.status);
-        self.body = AnswerBody::Plain(Body::Text { content_type: "text/html; charset=utf-8", text: page });
+        let content_type = "text/html; charset=utf-8";
+        self.body = AnswerBody::Plain(Body::Text { content_type, text: page.into() });
         self
     }
 
     /// This text as the body, called JSON whether it is or not.
     #[must_use]
-    pub fn text(mut self, text: &str) -> Self {
-        self.body = AnswerBody::Plain(Body::Text { content_type: "application/json", text: text.to_owned() });
+    pub fn text(self, text: &str) -> Self {
+        self.bytes(text.as_bytes())
+    }
+
+    /// The same for what need not be text.
+    #[must_use]
+    pub fn bytes(mut self, bytes: &[u8]) -> Self {
+        let text = bytes.to_vec().into();
+        self.body = AnswerBody::Plain(Body::Text { content_type: "application/json", text });
         self
     }
 

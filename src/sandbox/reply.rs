@@ -22,7 +22,7 @@ pub(super) struct Reply {
 #[derive(Debug, Clone)]
 pub(super) enum Body {
     Json(Value),
-    Text { content_type: &'static str, text: String },
+    Text { content_type: &'static str, text: Bytes },
     Empty,
 }
 
@@ -38,7 +38,7 @@ impl Reply {
     /// What a web server says about a path that is no part of its API.
     pub(super) fn html(status: u16) -> Self {
         let text = format!("<!doctype html><title>{status}</title><h1>{status}</h1>\n");
-        Self::new(status, Body::Text { content_type: "text/html; charset=utf-8", text })
+        Self::new(status, Body::Text { content_type: "text/html; charset=utf-8", text: text.into() })
     }
 
     pub(super) fn with_header(mut self, name: &str, value: impl ToString) -> Self {
@@ -56,7 +56,7 @@ impl Reply {
     fn bytes(&self) -> Bytes {
         match &self.body {
             Body::Json(json) => Bytes::from(json.to_string()),
-            Body::Text { text, .. } => Bytes::from(text.clone()),
+            Body::Text { text, .. } => text.clone(),
             Body::Empty => Bytes::new(),
         }
     }

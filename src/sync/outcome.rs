@@ -6,7 +6,7 @@ use crate::memory::Memory;
 use crate::merge::consent::Block;
 use crate::merge::{self, NotCreated, Plan};
 use crate::personal::Mask;
-use crate::upstream::{Api, Class, Failure};
+use crate::upstream::{Api, Class, Failure, OwnWords};
 use crate::user::UserId;
 
 /// How a sync ended.
@@ -177,7 +177,7 @@ impl Report {
     }
 }
 
-/// Why a sync failed; nothing personal is left in it.
+/// Why a sync failed; nothing personal is left in it, but for what [`OwnWords`] may have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct SyncError {
@@ -189,6 +189,8 @@ pub struct SyncError {
     pub message: String,
     /// What is the same for all who fail for this reason.
     pub answer: String,
+    /// The API's own words, for the operator who has just asked; they are neither logged nor kept.
+    pub own_words: Option<OwnWords>,
     /// Which APIs answered all that they were asked before.
     pub reached: Vec<Api>,
 }
@@ -204,6 +206,7 @@ impl SyncError {
             class: failure.class,
             message: failure.message(mask),
             answer: failure.answer(&of_nobody),
+            own_words: failure.own_words().cloned(),
             reached: reached.collect(),
         }
     }

@@ -1,29 +1,20 @@
 //! What an HTTP answer means: a pure judgement of status, headers and body.
 
+use std::borrow::Cow;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use reqwest::StatusCode;
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
-use serde_json::Value;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 
+use super::Object;
+use super::error_body::error_json;
 use crate::clock::Millis;
+use crate::surrogates;
 
 /// The longest answer that is read, in bytes. A page of 100 rows is a few hundred kilobytes at the most.
 const MAX_ANSWER_BYTES: usize = 8 * 1024 * 1024;
-
-/// The longest error, or answer of a token endpoint, that is looked into, in bytes. What is longer is no API's word, and
-/// a few bytes of JSON may take many times their number in memory.
-pub(super) const MAX_ERROR_BYTES: usize = 64 * 1024;
-
-/// The longest part of an API's own message that is taken over, in characters.
-pub(crate) const MAX_MESSAGE_CHARS: usize = 2_000;
-
-/// The most separate texts that such a message is made of.
-const MAX_TEXTS: usize = 100;
-
-/// How deep inside an error's body its texts are looked for. What is below `errors` is looked at twice, so without an
-/// end the work would double with every few levels.
-const MAX_LEVELS: u32 = 8;
 
 /// What an answer means, before anybody knows what was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,32 +59,32 @@ fn is_json(body: &[u8]) -> bool {
     error_json(body).is_some_and(|value| !value.is_number())
 }
 
-/// The JSON of an error, where it is some and not too long.
-fn error_json(body: &[u8]) -> Option<Value> {
-    if body.len() > MAX_ERROR_BYTES { None } else { serde_json::from_slice(body).ok() }
+/// Whether the body of a 2xx reports an error: `{"data": [], "error": …}` is not an empty list. Null is no error.
+pub(super) fn has_error(body: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Marked {
+        error: Option<IgnoredAny>,
+    }
+    serde_json::from_slice::<Object<Marked>>(body).is_ok_and(|marked| marked.0.error.is_some())
 }
 
 /// For how long a 429 asks to stay away: `Retry-After` in seconds or as a date, else the body's `error.retry_after`
-/// (seconds), else `X-RateLimit-Reset` (unix seconds). What cannot be read is passed over.
+/// (seconds, a number or its digits), else `X-RateLimit-Reset` (unix seconds). Decimals are rounded up. What cannot be read
+/// is passed over.
 ///
 /// Source: RFC 9110, 10.2.3, and Sesamy's published rate limit.
 fn rest_asked_for(headers: &HeaderMap, body: &[u8], now: SystemTime) -> Option<Duration> {
     let header = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
     let until = |moment: SystemTime| moment.duration_since(now).unwrap_or_default();
-    let in_header = header(RETRY_AFTER.as_str()).and_then(|value| {
-        let seconds = value.parse().ok().map(Duration::from_secs);
-        seconds.or_else(|| httpdate::parse_http_date(value).ok().map(until))
-    });
+    let in_header = header(RETRY_AFTER.as_str())
+        .and_then(|value| seconds(value).or_else(|| httpdate::parse_http_date(value).ok().map(until)));
     let in_body = || {
         let answer = error_json(body)?;
-        let seconds = answer.get("error").and_then(|error| error.get("retry_after"));
-        let seconds = seconds.or_else(|| answer.get("retry_after"))?.as_f64()?;
-        Duration::try_from_secs_f64(seconds.ceil()).ok()
+        let asked = answer.get("error").and_then(|error| error.get("retry_after"));
+        let asked = asked.or_else(|| answer.get("retry_after"))?;
+        asked.as_str().map_or_else(|| rounded_up(asked.as_f64()?), seconds)
     };
-    let at_reset = || {
-        let unix: u64 = header("x-ratelimit-reset")?.parse().ok()?;
-        UNIX_EPOCH.checked_add(Duration::from_secs(unix)).map(until)
-    };
+    let at_reset = || UNIX_EPOCH.checked_add(header("x-ratelimit-reset").and_then(seconds)?).map(until);
     in_header.or_else(in_body).or_else(at_reset)
 }
 
@@ -106,42 +97,21 @@ pub(super) fn date(headers: &HeaderMap) -> Option<Millis> {
     i64::try_from(since_1970.as_millis()).ok().map(Millis)
 }
 
-/// The API's own words about an error: `code`, `title`, `detail`, `message`, `error`, `errors` and `error_description`, as
-/// far as they are there. None where the body is not the JSON of an error.
-pub(crate) fn own_message(body: &[u8]) -> Option<String> {
-    let answer = error_json(body)?;
-    let mut words = Vec::new();
-    collect_words(&answer, MAX_LEVELS, &mut words);
-    let message: String = words.join("; ").chars().take(MAX_MESSAGE_CHARS).collect();
-    (!message.is_empty()).then_some(message)
+/// Seconds in digits, with a fraction or without.
+fn seconds(text: &str) -> Option<Duration> {
+    let text = text.trim();
+    let is_decimal = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let decimal = || text.parse().ok().filter(|_| is_decimal).and_then(rounded_up);
+    text.parse().map(Duration::from_secs).ok().or_else(decimal)
 }
 
-fn collect_words(value: &Value, levels: u32, words: &mut Vec<String>) {
-    const KEYS: [&str; 7] = ["code", "title", "detail", "message", "error", "errors", "error_description"];
-    let Some(below) = levels.checked_sub(1) else { return };
-    if words.len() >= MAX_TEXTS {
-        return;
-    }
-    match value {
-        Value::String(text) if !words.contains(text) => words.push(text.clone()),
-        Value::Array(items) => items.iter().for_each(|item| collect_words(item, below, words)),
-        Value::Object(fields) => {
-            let known = KEYS.iter().filter_map(|key| fields.get(*key));
-            known.for_each(|field| collect_words(field, below, words));
-            // `errors` is often an object of field names, each with its own message.
-            if let Some(Value::Object(by_field)) = fields.get("errors") {
-                for (field, message) in by_field.iter().take(MAX_TEXTS) {
-                    let mut own = Vec::new();
-                    collect_words(message, below, &mut own);
-                    words.push(format!("{field}: {}", own.join(", ")));
-                }
-            }
-        }
-        _ => {}
-    }
+/// None where it is below 0, or more than a duration holds.
+fn rounded_up(seconds: f64) -> Option<Duration> {
+    Duration::try_from_secs_f64(seconds.ceil()).ok()
 }
 
-/// Reads a body, up to [`MAX_ANSWER_BYTES`].
+/// Reads a body, up to [`MAX_ANSWER_BYTES`]. What is no character in it, bytes that are no UTF-8 or half of an escaped
+/// emoji, is U+FFFD then: it must not cost a user the whole answer.
 pub(super) async fn read_limited(mut response: reqwest::Response) -> Result<Vec<u8>, String> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| super::client::describe(&error))? {
@@ -150,7 +120,17 @@ pub(super) async fn read_limited(mut response: reqwest::Response) -> Result<Vec<
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(body)
+    Ok(with_whole_characters(body))
+}
+
+fn with_whole_characters(body: Vec<u8>) -> Vec<u8> {
+    let text = String::from_utf8(body)
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+        .into_bytes();
+    match surrogates::without_lone_ones(&text) {
+        Cow::Owned(changed) => changed,
+        Cow::Borrowed(_) => text,
+    }
 }
 
 #[cfg(test)]
@@ -205,12 +185,25 @@ mod tests {
             (vec![("retry-after", "7"), ("x-ratelimit-reset", "1000000030")], body, Some(7)),
             (vec![("retry-after", "Sun, 09 Sep 2001 01:47:00 GMT")], body, Some(20)),
             (vec![("retry-after", "Sun, 09 Sep 2001 01:00:00 GMT")], body, Some(0)),
+            (vec![("retry-after", "2.5")], body, Some(3)),
+            (vec![("retry-after", "0.001")], body, Some(1)),
+            (vec![("retry-after", "3.0")], body, Some(3)),
             (vec![("retry-after", "soon")], body, Some(60)),
+            (vec![("retry-after", "1e2")], body, Some(60)),
+            (vec![("retry-after", "inf")], body, Some(60)),
+            (vec![("retry-after", "1.2.3")], body, Some(60)),
+            (vec![("retry-after", ".")], body, Some(60)),
+            (vec![("retry-after", "")], body, Some(60)),
             (vec![("retry-after", "-5"), ("x-ratelimit-reset", "1000000030")], "", Some(30)),
             (vec![("x-ratelimit-reset", "1000000030")], body, Some(60)),
             (vec![("x-ratelimit-reset", "999999999")], "", Some(0)),
+            (vec![("x-ratelimit-reset", "1000000029.5")], "", Some(30)),
             (vec![("x-ratelimit-reset", "99999999999999999999")], "{}", None),
             (vec![], r#"{"error": {"retry_after": 1.5}}"#, Some(2)),
+            (vec![], r#"{"error": {"retry_after": "3"}}"#, Some(3)),
+            (vec![], r#"{"retry_after": " 2.5 "}"#, Some(3)),
+            (vec![], r#"{"retry_after": "soon"}"#, None),
+            (vec![], r#"{"retry_after": null}"#, None),
             (vec![], r#"{"error": {"retry_after": -1}}"#, None),
             (vec![], r#"{"error": {"retry_after": 1e300}}"#, None),
             (vec![], r#"{"error": "slow down"}"#, None),
@@ -240,42 +233,42 @@ mod tests {
     }
 
     #[test]
-    fn an_apis_own_words_are_found_wherever_it_puts_them() {
+    fn an_error_in_a_good_answer_is_seen_and_null_is_none() {
         for (body, expected) in [
-            (r#"{"error": {"code": "bad", "message": "no such list"}}"#, Some("bad; no such list")),
-            (r#"{"title": "Bad Request", "detail": "odd address"}"#, Some("Bad Request; odd address")),
-            (r#"{"message": "odd"}"#, Some("odd")),
-            (r#"{"errors": ["one", {"message": "two"}]}"#, Some("one; two")),
-            (r#"{"errors": {"email": ["is odd"], "phone": "too"}}"#, Some("email: is odd; phone: too")),
-            (r#"{"something": "else"}"#, None),
-            ("<html>", None),
-            ("", None),
+            (r#"{"data": [], "error": {"code": "odd"}}"#, true),
+            (r#"{"error": "odd"}"#, true),
+            (r#"{"error": {}, "data": []}"#, true),
+            (r#"{"\u0065rror": [1]}"#, true),
+            (r#"{"data": [], "error": null}"#, false),
+            (r#"{"data": {"error": "of the row"}, "errors": null}"#, false),
+            (r#"[{"error": "of the row"}]"#, false),
+            (r#"["odd"]"#, false),
+            (r#""error""#, false),
+            ("null", false),
+            ("{}", false),
+            ("<html>", false),
+            ("", false),
         ] {
-            assert_eq!(own_message(body.as_bytes()).as_deref(), expected, "{body}");
+            assert_eq!(has_error(body.as_bytes()), expected, "{body}");
         }
     }
 
     #[test]
-    fn an_error_that_is_nested_deep_or_has_many_texts_is_read_in_no_time() {
-        let deep = format!(r#"{}"odd"{}"#, r#"{"errors":"#.repeat(120), "}".repeat(120));
-        let all = |one: &dyn Fn(u32) -> String| (0..4_000).map(one).collect::<Vec<_>>().join(",");
-        let many = format!("[{}]", all(&|n| format!(r#""{n}""#)));
-        let fields = format!(r#"{{"errors":{{{}}}}}"#, all(&|n| format!(r#""{n}":["odd"]"#)));
-        let started = std::time::Instant::now();
-        for body in [deep, many, fields] {
-            assert!(body.len() <= MAX_ERROR_BYTES);
-            let chars = own_message(body.as_bytes()).map_or(0, |message| message.chars().count());
-            assert!(chars <= MAX_MESSAGE_CHARS);
+    fn what_is_no_character_costs_itself_alone() {
+        for (body, expected) in [
+            (&b"{\"name\": \"K\xe5ri\"}"[..], "{\"name\": \"K\u{fffd}ri\"}"),
+            (b"{\"name\": \"K\xc3\xa5ri \\ud83d\"}", "{\"name\": \"K\u{e5}ri \\ufffd\"}"),
+            (b"\"\xff\\ude00\"", "\"\u{fffd}\\ufffd\""),
+            (b"[]", "[]"),
+        ] {
+            assert_eq!(with_whole_characters(body.to_vec()), expected.as_bytes(), "{expected}");
         }
-        assert!(started.elapsed() < Duration::from_secs(10));
     }
 
     #[test]
-    fn what_is_too_long_for_an_error_is_not_looked_into() {
+    fn what_is_too_long_for_an_error_is_not_judged_as_one() {
         let long = |length: usize| format!(r#"{{"message":"{}"}}"#, "x".repeat(length));
-        assert!(own_message(long(1_000).as_bytes()).is_some());
-        assert_eq!(own_message(long(MAX_ERROR_BYTES).as_bytes()), None);
         assert_eq!(judged(404, &[], &long(1_000)), Verdict::NotFound);
-        assert_eq!(judged(404, &[], &long(MAX_ERROR_BYTES)), Verdict::Transient);
+        assert_eq!(judged(404, &[], &long(64 * 1024)), Verdict::Transient);
     }
 }

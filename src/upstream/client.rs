@@ -1,6 +1,7 @@
 //! One call to an API, with everything that a call needs: a token, its turn, a time limit, a judgement.
 
 use std::error::Error as _;
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -10,13 +11,15 @@ use secrecy::ExposeSecret;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::answer::{Verdict, date, judge, own_message, read_limited};
+use super::answer::{Verdict, date, has_error, judge, read_limited};
+use super::error_body::Said;
 use super::http::{ClientError, client};
 use super::pace::{Meter, NoTurn, Pace};
 use super::rest::{Rest, Why};
 use super::token::{Credentials, Token, Tokens};
 use super::{Api, Attempt, Class, Failure};
 use crate::clock::Clock;
+use crate::personal::Mask;
 use crate::telemetry;
 
 /// What an [`Upstream`] is made of.
@@ -71,11 +74,16 @@ pub enum Answer {
     NotFound,
 }
 
-/// The body of an answer.
-#[derive(Debug)]
+/// The body of an answer. `Debug` shows its length alone.
 pub struct Body {
     api: Api,
     bytes: Vec<u8>,
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Body({}, {} bytes)", self.api, self.bytes.len())
+    }
 }
 
 impl Body {
@@ -212,17 +220,20 @@ impl Upstream {
     fn conclude(&self, call: &Call, reply: Reply, token: &Token) -> Result<Answer, Failure> {
         let verdict = judge(reply.status, &reply.headers, &reply.body, SystemTime::now());
         let status = reply.status.as_u16();
-        let bare = format!("{} {} was answered {status}", call.method, call.route);
+        let mut text = format!("{} {} was answered {status}", call.method, call.route);
         let class = match verdict {
+            Verdict::Success if has_error(&reply.body) => {
+                text.push_str(" with an error in it");
+                Class::Transient
+            }
             Verdict::Success => return Ok(Answer::Found(Body { api: self.api, bytes: reply.body })),
             Verdict::NotFound => return Ok(Answer::NotFound),
-            // A rest is logged without an API's own words, which may quote a user.
             Verdict::Unauthorized | Verdict::Forbidden => {
-                self.rest.refused(Why::Credentials, &bare);
+                self.rest.refused(Why::Credentials, &text);
                 Class::Resting
             }
             Verdict::WrongPlace => {
-                self.rest.refused(Why::Configuration, &bare);
+                self.rest.refused(Why::Configuration, &text);
                 Class::Resting
             }
             Verdict::RateLimited(asked) => {
@@ -232,11 +243,10 @@ impl Upstream {
             Verdict::Transient => Class::Transient,
             Verdict::Permanent => Class::Permanent,
         };
-        let text = match own_message(&reply.body) {
-            Some(own) => format!("{bare}: {own}"),
-            None => bare,
-        };
-        Err(Failure::new(self.api, class, text).with_status(status).with_secret(token.secret.expose_secret()))
+        let mut secrets = Mask::default();
+        secrets.add(token.secret.expose_secret());
+        let said = Said::in_body(&reply.body, &secrets);
+        Err(Failure::new(self.api, class, text).with_status(status).with_said(said))
     }
 }
 

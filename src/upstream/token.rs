@@ -11,7 +11,8 @@ use serde_json::Value;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::answer::{MAX_ERROR_BYTES, read_limited};
+use super::answer::read_limited;
+use super::error_body::{MAX_ERROR_BYTES, Said};
 use super::rest::{Rest, Why};
 use super::{Api, Attempt, Class, Failure};
 use crate::personal::Mask;
@@ -36,9 +37,17 @@ pub enum Credentials {
 }
 
 /// Why there is no token. Never quotes what was sent.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(super) struct TokenError(String);
+struct TokenError {
+    /// In our own words, but for OAuth's code.
+    text: String,
+    said: Said,
+}
+
+impl TokenError {
+    fn new(text: impl Into<String>) -> Self {
+        Self { text: text.into(), said: Said::default() }
+    }
+}
 
 /// A token in use; two of them are the same where their serial numbers are.
 #[derive(Clone)]
@@ -136,13 +145,13 @@ impl Tokens {
             (extra.0, &extra.1),
         ];
         let request = self.http.post(token_url.clone()).form(&form).timeout(self.timeout);
-        let issued = fetch(request, self.rest.api()).await.map_err(|error| {
-            // Its error's code is a word of its own choice, and so could be the secret.
-            let mut secrets = Mask::default();
-            [id, secret.expose_secret()].into_iter().for_each(|value| secrets.add(value));
-            let text = secrets.apply(&error.to_string());
+        let mut secrets = Mask::default();
+        [id, secret.expose_secret()].into_iter().for_each(|value| secrets.add(value));
+        let issued = fetch(request, self.rest.api(), &secrets).await.map_err(|error| {
+            // The code is a word of the endpoint's own choice, and so could be the secret.
+            let text = secrets.apply(&error.text);
             self.rest.refused(Why::Credentials, &text);
-            Failure::new(self.rest.api(), Class::Resting, text)
+            Failure::new(self.rest.api(), Class::Resting, text).with_said(error.said)
         })?;
         kept.serial += 1;
         let renew_at = issued.life().and_then(|life| {
@@ -155,33 +164,31 @@ impl Tokens {
     }
 }
 
-async fn fetch(request: reqwest::RequestBuilder, api: Api) -> Result<Issued, TokenError> {
+async fn fetch(request: reqwest::RequestBuilder, api: Api, secrets: &Mask) -> Result<Issued, TokenError> {
     let started = Instant::now();
     let response = request.send().await;
     let status = response.as_ref().ok().map(|response| response.status().as_u16());
     telemetry::upstream_called(api.as_str(), "token", status, started.elapsed());
     let response = response.map_err(|error| {
-        TokenError(format!("the token endpoint did not answer: {}", super::client::describe(&error)))
+        TokenError::new(format!("the token endpoint did not answer: {}", super::client::describe(&error)))
     })?;
     let status = response.status();
     let body = read_limited(response)
         .await
-        .map_err(|error| TokenError(format!("the token endpoint's answer: {error}")))?;
+        .map_err(|error| TokenError::new(format!("the token endpoint's answer: {error}")))?;
     if body.len() > MAX_ERROR_BYTES {
-        return Err(TokenError(format!(
+        return Err(TokenError::new(format!(
             "the token endpoint's answer is longer than {MAX_ERROR_BYTES} bytes"
         )));
     }
     if !status.is_success() {
-        return Err(TokenError(format!(
-            "the token endpoint answered {}{}",
-            status.as_u16(),
-            oauth_error(&body).map(|code| format!(" ({code})")).unwrap_or_default()
-        )));
+        let code = oauth_error(&body).map(|code| format!(" ({code})")).unwrap_or_default();
+        let text = format!("the token endpoint answered {}{code}", status.as_u16());
+        return Err(TokenError { text, said: Said::in_body(&body, secrets) });
     }
     let issued: Issued = serde_json::from_slice(&body).map_err(|error| {
         let (line, column) = (error.line(), error.column());
-        TokenError(format!(
+        TokenError::new(format!(
             "the token endpoint's answer is not the JSON of a token (line {line}, column {column})"
         ))
     })?;
@@ -189,7 +196,7 @@ async fn fetch(request: reqwest::RequestBuilder, api: Api) -> Result<Issued, Tok
     if issued.access_token.expose_secret().is_empty()
         || !issued.access_token.expose_secret().chars().all(sendable)
     {
-        return Err(TokenError("the token endpoint's token cannot be sent in a header".to_owned()));
+        return Err(TokenError::new("the token endpoint's token cannot be sent in a header".to_owned()));
     }
     Ok(issued)
 }

@@ -128,7 +128,8 @@ mod tests {
 
     fn error(class: Class) -> SyncError {
         let text = |it: &str| it.to_owned();
-        SyncError { api: Api::Sesamy, class, message: text("odd"), answer: text("400 odd"), reached: vec![] }
+        let (message, answer) = (text("odd"), text("400 odd"));
+        SyncError { api: Api::Sesamy, class, message, answer, own_words: None, reached: vec![] }
     }
 
     fn decide(job: &Job, class: Class, others_succeed: bool) -> Settlement {

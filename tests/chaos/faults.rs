@@ -131,6 +131,7 @@ fn of_any() -> Vec<(usize, Fault)> {
         (4, Fault::status(404).html().into()),
         (4, Fault::status(200).html().into()),
         (2, Fault::status(200).empty().into()),
+        (4, Fault::wrong_shape(json!({"data": [], "error": {"code": "internal_error"}}))),
         (6, Fault::Close),
         (6, Fault::CutJson),
         (6, Fault::CutConnection),

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use sesamy_mailmojo::sandbox::{Fault, Route, Rule, contact, user};
 
 use crate::town::{LIST, PATIENCE, Town};
@@ -14,8 +14,8 @@ pub const TOKEN: &str = "an-admin-token-of-some-length";
 pub const OTHER_TOKEN: &str = "another-admin-token-of-length";
 /// A user whom Mailmojo will not have, as the id stands in a path.
 pub const KARI: &str = "email%7Ckari";
-/// What Mailmojo says of it.
-pub const WORDS: &str = "phone: is too short";
+/// What is kept of Mailmojo's refusal.
+pub const WORDS: &str = "422 (fields phone)";
 
 /// A town with an operations page.
 pub struct Office {
@@ -44,7 +44,8 @@ impl Office {
         sesamy.put_user(user("email|ola").email("ola@example.com"));
         let kari = contact("kari@example.com").tags(["vip", "sesamy_overdue_contract"]).on_list(LIST);
         mailmojo.put_contact(kari);
-        mailmojo.inject(Rule::on(Route::ContactPatch, Fault::status(422).message(WORDS)).times(1));
+        let refusal = Fault::status(422).json(json!({"errors": {"phone": ["is too short"]}}));
+        mailmojo.inject(Rule::on(Route::ContactPatch, refusal).times(1));
         for (id, state) in [("email|kari", "parked"), ("email|ola", "idle")] {
             assert_eq!(office.town.event("contract.1#purchased", id).await, 202);
             office.user_is(&id.replace('|', "%7C"), state).await;

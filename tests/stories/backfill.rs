@@ -333,7 +333,7 @@ async fn who_fails_is_counted_with_the_reason_and_who_fails_in_passing_is_tried_
     // No service runs: it sees to everybody itself.
     town.service.terminate();
     town.service.ended().await;
-    let refusal = Fault::status(422).message("no such address");
+    let refusal = Fault::status(422).json(json!({"code": "no_such_address", "detail": "no: u3@example.com"}));
     town.sandbox.mailmojo.inject(Rule::on(Route::ContactPatch, refusal).about(&address(3)));
     town.sandbox
         .mailmojo
@@ -343,7 +343,7 @@ async fn who_fails_is_counted_with_the_reason_and_who_fails_in_passing_is_tried_
     assert_eq!((&summary["finished"], &summary["ok"]), (&json!(true), &json!(false)));
     let failed = summary["failed"].as_object().unwrap();
     assert_eq!((failed.len(), failed.values().next()), (1, Some(&json!(1))), "{summary}");
-    assert!(failed.keys().next().unwrap().contains("no such address"), "{summary}");
+    assert!(failed.keys().next().unwrap().contains("no_such_address"), "{summary}");
     assert_in_step(&town, [5]);
     assert_eq!(town.query("SELECT count(*) FROM users WHERE parked_at IS NOT NULL").unwrap(), 1);
     assert_eq!(town.query("SELECT count(*) FROM users WHERE due_at IS NOT NULL").unwrap(), 0);

@@ -87,7 +87,12 @@ async fn who_fails_by_hand_is_told_and_the_exit_code_tells_it_too() {
     let outcomes: Vec<&Value> =
         answer["users"].as_array().unwrap().iter().map(|one| &one["outcome"]).collect();
     assert_eq!((outcomes, &answer["ok"]), (vec![&json!("parked"), &json!("created")], &json!(false)));
-    assert!(answer["users"][0]["error"].as_str().unwrap().contains("no such plan"), "{answer}");
+    let odd = &answer["users"][0];
+    assert_eq!(odd["error"], "sesamy: GET /management/users/{id} was answered 422 (code error)", "{answer}");
+    assert_eq!(
+        (&odd["api_said"], &answer["users"][1]["api_said"]),
+        (&json!("error; no such plan"), &Value::Null)
+    );
 }
 
 #[tokio::test]
@@ -138,11 +143,11 @@ fn text_of(line: &Value) -> &str {
 async fn who_is_parked_is_listed_with_the_reason_shown_with_the_history_and_tried_again() {
     let town = Town::with(&[AT_ONCE]).await;
     people(&town, &["odd1", "odd2", "other", "good"]);
-    let refuse = |message: &str| -> Fault { Fault::status(422).message(message).into() };
+    let refuse = |code: &str| Fault::status(422).json(json!({"error": {"code": code}}));
     let sesamy = &town.sandbox.sesamy;
-    sesamy.inject(Rule::on(Route::Profile, refuse("no such plan")).about("odd1"));
-    sesamy.inject(Rule::on(Route::Profile, refuse("no such plan")).about("odd2"));
-    sesamy.inject(Rule::on(Route::Profile, refuse("merged away")).about("other"));
+    sesamy.inject(Rule::on(Route::Profile, refuse("no_such_plan")).about("odd1"));
+    sesamy.inject(Rule::on(Route::Profile, refuse("no_such_plan")).about("odd2"));
+    sesamy.inject(Rule::on(Route::Profile, refuse("merged_away")).about("other"));
     for user in ["odd1", "good", "odd2", "other"] {
         town.sync(user).await;
     }
@@ -158,7 +163,7 @@ async fn who_is_parked_is_listed_with_the_reason_shown_with_the_history_and_trie
     assert_eq!((next["next"].as_str(), next["users"].as_array().unwrap().len()), (None, 2));
 
     let shown = hand(&town, &["queue", "show", "odd1"]).await;
-    for told in ["parked", "no such plan", "userVendor.1#update", "permanent"] {
+    for told in ["parked", "no_such_plan", "userVendor.1#update", "permanent"] {
         assert!(shown.stdout.contains(told), "{told} is not in {}", shown.stdout);
     }
     let unknown = hand(&town, &["queue", "show", "nobody"]).await;

@@ -123,7 +123,7 @@ async fn the_lines_work(lines: &[String]) {
 
     tells(refuse, "422").await;
     tells(bearer, "202 Accepted").await;
-    comes_to_tell(parked, "no such plan").await;
+    comes_to_tell(parked, "was answered 422").await;
     tells(mend, "").await;
     tells(retry, "1 user").await;
     comes_to_tell(parked, "nobody").await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use sesamy_mailmojo::sandbox::{Fault, Route, Rule};
 
 use crate::town::Town;
@@ -33,7 +33,10 @@ async fn five_users_in_a_row_who_fail_let_the_api_rest_and_get_their_attempts_ba
     let line = rests(&town, "sesamy", "outage").await;
     assert_eq!((&line["level"], &line["seconds"]), (&"ERROR".into(), &3_600.into()));
     let message = line["message"].as_str().unwrap();
-    assert!(message.contains("5 different users in a row failed alike: 503 sesamy: GET"), "{message}");
+    assert!(
+        message.contains("5 different users in a row failed alike: sesamy: 503 (code error);"),
+        "{message}"
+    );
     synced(&town, "e", "postponed", 1).await;
     town.wait_for_queue(LEASED, |leased| leased == 0).await;
     assert_eq!(town.query(ATTEMPTS), Ok(0));
@@ -108,12 +111,13 @@ async fn an_outage_sends_one_probe_at_a_time_doubles_its_rest_and_ends_with_one_
 }
 
 #[tokio::test]
-async fn five_users_refused_with_the_same_words_are_a_wrong_setting_and_nobody_stays_parked() {
+async fn five_users_refused_for_the_same_reason_are_a_wrong_setting_and_nobody_stays_parked() {
     let town = Town::with(&[AT_ONCE, ("SYNC__BACKOFF_BASE", "400ms"), ("SYNC__BACKOFF_CAP", "400ms")]).await;
     people(&town, &FIVE);
     let refuse = |user: &str, at: usize| {
-        let words = format!("cannot add <{}>: the list is closed (request 7f{at}, {at})", address(user));
-        let fault = Fault::status(400).message(&words);
+        let words = format!("cannot add <{}>: the list is closed", address(user));
+        let error = json!({"code": "list_closed", "message": words, "request_id": format!("7f{at}")});
+        let fault = Fault::status(400).json(json!({ "error": error }));
         town.sandbox.mailmojo.inject(Rule::on(Route::Subscribe, fault).about(&address(user)).times(1));
     };
     for (at, user) in FIVE[..4].iter().enumerate() {
@@ -126,7 +130,7 @@ async fn five_users_refused_with_the_same_words_are_a_wrong_setting_and_nobody_s
     events(&town, &["e"]).await;
     let line = rests(&town, "mailmojo", "outage").await;
     let message = line["message"].as_str().unwrap();
-    assert!(message.contains("cannot add [masked] the list is closed"), "{message}");
+    assert!(message.contains("failed alike: mailmojo: 400 (code list_closed);"), "{message}");
     town.parked(0).await;
     town.settled().await;
     for user in FIVE {
@@ -139,26 +143,26 @@ async fn five_users_refused_with_the_same_words_are_a_wrong_setting_and_nobody_s
 #[tokio::test]
 async fn odd_users_each_with_an_answer_of_its_own_are_parked_each() {
     let town = Town::with(&[AT_ONCE]).await;
-    for (user, words) in [
-        ("a", "the address is odd"),
-        ("b", "the name is odd"),
-        ("c", "the phone is odd"),
-        ("d", "a tag is odd"),
-        ("e", "too many tags"),
-        ("f", "too young"),
+    for (user, field) in [
+        ("a", "email"),
+        ("b", "first_name"),
+        ("c", "phone"),
+        ("d", "tags"),
+        ("e", "last_name"),
+        ("f", "custom"),
     ] {
         people(&town, &[user]);
-        let fault = Fault::status(422).message(words);
+        let fault = Fault::status(422).json(json!({"errors": {field: ["is odd"]}}));
         town.sandbox.mailmojo.inject(Rule::on(Route::Subscribe, fault).about(&address(user)));
         town.sync(user).await;
         let error = text(&town, &format!("SELECT error FROM users WHERE user_id = '{user}'")).unwrap();
-        assert!(error.contains(words), "{error}");
+        assert!(error.contains(&format!("422 (fields {field})")), "{error}");
     }
     town.parked(6).await;
     assert!(town.service.output.lines().iter().all(|line| !is_rest(line)));
     assert_eq!(api(&town, "mailmojo").await["state"], "ok");
 
-    // Four with the same words are still four odd users: a success is between them and the fifth.
+    // Four with the same answer are still four odd users: a success is between them and the fifth.
     let four = ["four-a", "four-b", "four-c", "four-d"];
     people(&town, &four);
     people(&town, &["fine", "fifth"]);
@@ -193,7 +197,7 @@ async fn one_user_who_fails_alone_is_parked_only_when_others_succeed() {
     town.settled().await;
     town.parked(1).await;
     assert!(
-        text(&town, "SELECT error FROM users WHERE user_id = 'odd'").unwrap().contains("the row is broken")
+        text(&town, "SELECT error FROM users WHERE user_id = 'odd'").unwrap().contains("was answered 500")
     );
 
     // Another user's success was before these failures began: they are counted anew, and nobody succeeds meanwhile.

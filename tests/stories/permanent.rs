@@ -1,4 +1,4 @@
-//! What no retry can mend: the user is parked with the API's own words, visible, until the next event.
+//! What no retry can mend: the user is parked with status, code and fields, visible, until the next event.
 
 use serde_json::json;
 use sesamy_mailmojo::sandbox::{Fault, Route, Rule, contact, contract, entitlement, user};
@@ -9,14 +9,14 @@ use crate::trouble::{address, events, lines_at, people, synced, text, told};
 const AT_ONCE: (&str, &str) = ("SYNC__DEBOUNCE", "0s");
 
 #[tokio::test]
-async fn a_user_whom_an_api_will_not_have_is_parked_with_its_own_words_until_the_next_event() {
+async fn a_user_whom_an_api_will_not_have_is_parked_with_the_reason_until_the_next_event() {
     let town = Town::with(&[AT_ONCE]).await;
     let (sesamy, mailmojo) = (&town.sandbox.sesamy, &town.sandbox.mailmojo);
     let status = |status: u16, message: &str| -> Fault { Fault::status(status).message(message).into() };
-    let odd = json!({"errors": {"phone": ["is too short", "is odd"]}, "message": "check your data"});
+    let odd = json!({"errors": {"phone": ["is too short", "is odd"]}, "message": "check your data", "request_id": "r-7"});
     let sesamys: Vec<(Route, Fault, &str)> = vec![
-        (Route::Profile, status(400, "no such region"), "answered 400: bad_request; no such region"),
-        (Route::Contracts, status(409, "they are merging"), "answered 409: error; they are merging"),
+        (Route::Profile, status(400, "no such region"), "answered 400 (code bad_request)"),
+        (Route::Contracts, status(409, "they are merging"), "answered 409 (code error)"),
         (
             Route::Entitlements,
             Fault::status(410).html().into(),
@@ -24,11 +24,11 @@ async fn a_user_whom_an_api_will_not_have_is_parked_with_its_own_words_until_the
         ),
     ];
     let mailmojos: Vec<(Route, Fault, &str)> = vec![
-        (Route::ContactGet, status(402, "pay the bill"), "answered 402: Error 402; pay the bill"),
+        (Route::ContactGet, status(402, "pay the bill"), "GET /v1/contacts/{email}/ was answered 402"),
         (
             Route::Subscribe,
             Fault::status(422).json(odd).into(),
-            "POST /v1/lists/{id}/subscribers/ was answered 422: check your data; phone: is too short, is odd",
+            "POST /v1/lists/{id}/subscribers/ was answered 422 (request_id r-7; fields phone)",
         ),
         (Route::ContactPatch, status(451, "by law"), "PATCH /v1/contacts/{email}/ was answered 451"),
     ];

@@ -20,7 +20,7 @@ async fn what_may_work_later_is_tried_again_until_it_does() {
     let odd = |json: Value| Fault::wrong_shape(json);
     // Which call, what is wrong with it, and what the log says of it.
     let table: Vec<(Route, Fault, &str)> = vec![
-        (Route::Profile, status(408), "sesamy: GET /management/users/{id} was answered 408: "),
+        (Route::Profile, status(408), "sesamy: GET /management/users/{id} was answered 408 ("),
         (Route::Profile, status(425), "was answered 425"),
         (Route::Contracts, status(500), "sesamy: GET /management/contracts was answered 500"),
         (Route::Entitlements, Fault::status(502).html().into(), "was answered 502"),

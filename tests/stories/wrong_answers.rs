@@ -46,6 +46,18 @@ fn with_list(field: &'static str, value: Value) -> Fault {
     Fault::edit(move |answer| answer["list_associations"][0][field] = value.clone())
 }
 
+/// The true answer, in an envelope where it `is_list`, and an error beside it.
+fn with_an_error(is_list: bool) -> Fault {
+    let error = json!({"code": "internal_error", "message": "odd"});
+    Fault::edit(move |answer| {
+        if is_list {
+            *answer = json!({"data": answer.take(), "error": error});
+        } else {
+            answer["error"] = error.clone();
+        }
+    })
+}
+
 /// The true answer within an array.
 fn in_an_array() -> Fault {
     Fault::edit(|answer| *answer = json!([answer.take()]))
@@ -129,6 +141,7 @@ async fn a_wrong_profile_causes_no_write() {
         ("an array", in_an_array()),
         ("an array of the fields' values", Fault::edit(|answer| *answer = json!([answer["userId"]]))),
         ("an empty array", Fault::wrong_shape(json!([]))),
+        ("the true one with an error", with_an_error(false)),
         ("somebody else's in an envelope", Fault::wrong_shape(json!({"data": {"userId": "u2"}, "meta": {}}))),
     ]);
     cause_no_write(&town, Route::Profile, answers).await;
@@ -141,6 +154,15 @@ async fn a_wrong_list_of_contracts_or_entitlements_causes_no_write() {
         let mut answers = nonsense();
         let page = |pagination: Value| Fault::wrong_shape(json!({"data": [], "pagination": pagination}));
         answers.extend([
+            (
+                "an empty page with an error",
+                Fault::wrong_shape(json!({"data": [], "error": {"code": "odd"}})),
+            ),
+            (
+                "an empty page with a word for an error",
+                Fault::wrong_shape(json!({"error": "odd", "data": []})),
+            ),
+            ("the true page with an error", with_an_error(true)),
             ("an object for rows", Fault::wrong_shape(json!({"data": {}}))),
             ("rows under another name", Fault::wrong_shape(json!({"rows": []}))),
             ("an end before the total", page(json!({"total": 3}))),
@@ -214,6 +236,11 @@ async fn a_wrong_contact_causes_no_write() {
         ("an empty array", Fault::wrong_shape(json!([]))),
         ("a contact without a mark", Fault::wrong_shape(json!({"tags": []}))),
         ("an envelope", Fault::edit(|answer| *answer = json!({"data": answer.take()}))),
+        ("the true one with an error", with_an_error(false)),
+        (
+            "no tags and an error",
+            Fault::edit(|answer| (answer["tags"], answer["error"]) = (json!([]), json!("odd"))),
+        ),
     ]);
     cause_no_write(&town, Route::ContactGet, answers).await;
 }
@@ -225,6 +252,7 @@ async fn a_wrong_member_of_the_list_causes_no_write() {
     let mut answers = nonsense();
     answers.extend([
         ("somebody else", with("email", json!("ola@example.com"))),
+        ("the true one with an error", with_an_error(false)),
         ("an address that is a number", with("email", json!(5))),
         ("a status that is a number", with("status", json!(1))),
         ("an array", in_an_array()),
@@ -249,12 +277,14 @@ async fn what_is_new_or_null_in_a_right_answer_is_no_matter() {
     let stories = [
         (Route::Profile, added("")),
         (Route::Profile, with("name", Value::Null)),
+        (Route::Profile, with("error", Value::Null)),
         (Route::Profile, with("firstName", Value::Null)),
         (Route::Profile, Fault::edit(|answer| *answer = json!({"data": answer.take(), "meta": {"x": 1}}))),
         (Route::Contracts, with_row("new_field", new.clone())),
         (Route::Contracts, with_row("items", Value::Null)),
         (Route::Contracts, with_row("status", Value::Null)),
         (Route::Contracts, Fault::edit(|answer| *answer = json!({"data": answer.take()}))),
+        (Route::Entitlements, Fault::edit(|answer| *answer = json!({"data": answer.take(), "error": null}))),
         (Route::Entitlements, with_row("new_field", row)),
         (Route::Entitlements, with_row("purchaseOption", Value::Null)),
         (Route::Entitlements, with_row("origin", json!({"type": null, "contractId": null, "new": 1}))),
@@ -262,6 +292,7 @@ async fn what_is_new_or_null_in_a_right_answer_is_no_matter() {
         (Route::ContactGet, added("list_associations")),
         (Route::ContactGet, with_list("list_id", json!("7"))),
         (Route::ContactGet, with("email", Value::Null)),
+        (Route::ContactGet, with("error", Value::Null)),
         (Route::ContactGet, with("custom", json!([]))),
         (Route::ContactGet, with("status_changed", json!(5))),
     ];

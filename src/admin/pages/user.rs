@@ -96,7 +96,12 @@ fn body(session: &Session, told: &Told<'_>, preview: Option<&Result<Preview, Fai
                 h2 #preview-title { "What a sync would do now" }
                 @match preview {
                     Ok(preview) => { (preview::shown(preview)) }
-                    Err(error) => p.bad { (error.to_string()) },
+                    Err(error) => {
+                        p.bad { (error.to_string()) }
+                        @if let Some(words) = error.own_words() {
+                            p { "The API's own words, which are kept nowhere: " q { (words) } }
+                        }
+                    }
                 }
             }
         }

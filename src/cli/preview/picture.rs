@@ -1,9 +1,8 @@
 //! A preview for people: what comes (`+`), goes (`-`) and stays (`=`), a line each, with the reason beside it.
 
-use std::fmt::Display;
-
 use anstyle::{AnsiColor, Color, Style};
 
+use crate::cli::answer::{clean, quoted};
 use crate::merge::why::{Custom, Field, FieldWhy, List, Tag, TagWhy};
 use crate::operations::preview::{ContactNow, Facts, OldContactNow, Preview, Request};
 use crate::personal::Personal;
@@ -62,14 +61,16 @@ pub(super) fn of(preview: &Preview) -> String {
     lines.join("\n")
 }
 
-/// A user who could not be looked at.
-pub(super) fn of_failure(user: Option<&str>, error: &str) -> String {
-    match user {
-        Some(user) => {
-            format!("{BOLD}{}{BOLD:#}  {FAILED}failed{FAILED:#}: {}\n", clean(user), clean(error))
-        }
-        None => format!("{FAILED}failed{FAILED:#}: {}\n", clean(error)),
+/// A user who could not be looked at, with the API's own words about that.
+pub(super) fn of_failure(user: Option<&str>, error: &str, api_said: Option<&str>) -> String {
+    let mut text = format!("{FAILED}failed{FAILED:#}: {}\n", clean(error));
+    if let Some(user) = user {
+        text = format!("{BOLD}{}{BOLD:#}  {text}", clean(user));
     }
+    if let Some(words) = api_said {
+        text += &format!("  {}\n", quoted(words));
+    }
+    text
 }
 
 fn about(who: &str, what: &str) -> String {
@@ -236,12 +237,6 @@ fn of_request(request: &Request, held_back: bool) -> Vec<String> {
         lines.push("  A sync would hold this back: sync.dry_run is on.".to_owned());
     }
     lines
-}
-
-/// A value as one line of text: what an API sends must not move the cursor or colour the terminal.
-fn clean(value: impl Display) -> String {
-    let is_odd = |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    value.to_string().chars().map(|c| if is_odd(c) { '\u{fffd}' } else { c }).collect()
 }
 
 #[cfg(test)]

@@ -44,7 +44,7 @@ pub struct Line<'a> {
     /// As in the log; `left_to_events` where somebody else has the user in hand, `forgotten` where an operator has
     /// had the user forgotten.
     pub outcome: &'a str,
-    /// Why it was skipped, or what failed, personal data masked.
+    /// Why it was skipped, or what failed.
     pub reason: &'a str,
     /// The fields that changed.
     pub changed: &'a [&'static str],
