@@ -191,7 +191,8 @@ impl Worker {
             return;
         }
         let syncer = self.syncer.in_manner(cause::manner_of(&job.event_type));
-        let sync = syncer.sync(&job.user, &job.memory, &attempt);
+        let memory = cause::memory_of(&job);
+        let sync = syncer.sync(&job.user, &memory, &attempt);
         self.hand.carry_out(job.clone(), attempt.clone(), sync).await;
     }
 

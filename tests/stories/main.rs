@@ -56,6 +56,7 @@ mod metrics_files;
 mod moved_clock;
 mod never_against_their_will;
 mod no_such_host;
+mod not_known_yet;
 mod odd_requests;
 mod one_account;
 mod one_at_a_time;
