@@ -143,8 +143,13 @@ impl Syncer {
     #[must_use]
     pub fn in_manner(&self, manner: Manner) -> Self {
         let mut syncer = Self { manner, ..self.clone() };
-        syncer.options.rules.create_contacts &= matches!(manner, Manner::Usual | Manner::Again);
+        syncer.options.rules.create_contacts &= syncer.may_create();
         syncer
+    }
+
+    /// Whether it may create somebody, as far as its manner goes.
+    fn may_create(&self) -> bool {
+        matches!(self.manner, Manner::Usual | Manner::Again)
     }
 
     /// The client that it asks Sesamy by.

@@ -121,8 +121,11 @@ impl Syncer {
         let now = self.clock.wall();
         let missing = missing::missing(memory, now);
         let mut decision = self.skip(user, context, nobody, Mask::default());
+        // A sync that may create nobody begins no search for a user whom it could only create.
+        let looks_again = memory.missing_since.is_some() || memory.email.is_some() || self.may_create();
         match missing::look(&missing, now) {
             Look::None => decision.report.memory = missing,
+            Look::At(_) if !looks_again => decision.report.memory = missing,
             Look::At(then) => (decision.report.memory, decision.report.changes_at) = (missing, Some(then)),
             Look::Confirmed(email) => {
                 let former = self.former(user, email, context, &mut mask).await;

@@ -1,5 +1,6 @@
-//! A user whom Sesamy does not know any more: a second look a day later has to confirm it, for to take tags off upon one odd
-//! answer would be rash.
+//! A user whom Sesamy does not know. One that it knew before is gone only if a second look a day later confirms it, for to
+//! take tags off upon one odd answer would be rash. One that it never knew may be about to come: a webhook can be quicker
+//! than the API, so the user is looked for again a few times.
 
 use std::time::Duration;
 
@@ -9,12 +10,20 @@ use crate::memory::Memory;
 /// How long Sesamy has to go on saying so.
 pub(super) const CONFIRMED_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// How long after the event a user is looked for again whom Sesamy does not know yet.
+const LOOKED_FOR_AFTER: [Duration; 4] = [
+    Duration::from_secs(60),
+    Duration::from_secs(10 * 60),
+    Duration::from_secs(60 * 60),
+    Duration::from_secs(24 * 60 * 60),
+];
+
 /// What follows from Sesamy not knowing a user.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Look<'a> {
-    /// Nothing: no address is remembered, so there is nothing to take off.
+    /// Nothing: no address is remembered, so there is nothing to take off, and the user was looked for long enough.
     None,
-    /// A second look, then.
+    /// Another look, then.
     At(Millis),
     /// The user is gone: our tags go from the contact of this address.
     Confirmed(&'a str),
@@ -28,7 +37,11 @@ pub(super) fn missing(memory: &Memory, now: Millis) -> Memory {
 
 /// What follows at `now` for a user of whom `memory` is remembered, this answer included.
 pub(super) fn look(memory: &Memory, now: Millis) -> Look<'_> {
-    let (Some(email), Some(since)) = (&memory.email, memory.missing_since) else { return Look::None };
+    let Some(since) = memory.missing_since else { return Look::None };
+    let Some(email) = &memory.email else {
+        let next = LOOKED_FOR_AFTER.into_iter().map(|after| since.plus(after)).find(|at| now < *at);
+        return next.map_or(Look::None, Look::At);
+    };
     let confirmed = since.plus(CONFIRMED_AFTER);
     if now < confirmed { Look::At(confirmed) } else { Look::Confirmed(email.as_str()) }
 }
@@ -55,10 +68,28 @@ mod tests {
             (email.clone(), Some(Millis(0)), Millis(day.0 - 1), Look::At(day)),
             (email.clone(), Some(Millis(0)), day, Look::Confirmed("kari@example.com")),
             (email, None, day, Look::None),
-            (None, Some(Millis(0)), day, Look::None),
         ] {
             let memory = Memory { email, missing_since: since, ..Memory::default() };
             assert_eq!(look(&memory, now), expected, "{memory:?} at {now}");
+        }
+    }
+
+    #[test]
+    fn a_user_who_was_never_known_is_looked_for_four_times_within_a_day() {
+        let memory = Memory { missing_since: Some(Millis(0)), ..Memory::default() };
+        for (seconds, next) in [
+            (0, Some(60)),
+            (59, Some(60)),
+            (60, Some(600)),
+            (600, Some(3_600)),
+            (3_599, Some(3_600)),
+            (3_600, Some(86_400)),
+            (86_400, None),
+            (9_000_000, None),
+        ] {
+            let at = |seconds: i64| Millis(seconds * 1_000);
+            let expected = next.map_or(Look::None, |next| Look::At(at(next)));
+            assert_eq!(look(&memory, at(seconds)), expected, "after {seconds} s");
         }
     }
 }

@@ -3,7 +3,8 @@
 //! A cause is kept with the user's row as an event's type is, so whoever tries again, a service after a kill among them,
 //! keeps to it. An event takes its place, and with it the restriction.
 
-use crate::queue::{DRIFT, EXISTING_ONLY, EXPIRY, FORGET};
+use crate::memory::Memory;
+use crate::queue::{DRIFT, EXISTING_ONLY, EXPIRY, FORGET, Job, Lane};
 use crate::sync::Manner;
 
 /// How far a sync may go that `cause` has asked for.
@@ -13,6 +14,14 @@ pub(super) fn manner_of(cause: &str) -> Manner {
         EXPIRY | DRIFT => Manner::Round,
         _ => Manner::Usual,
     }
+}
+
+/// What the sync of `job` goes by. An event begins the search anew for a user whom Sesamy does not know yet: it may be the
+/// first that is true of the user. The clock's own checks go on from where it began.
+pub(super) fn memory_of(job: &Job) -> Memory {
+    let begins_anew = job.lane == Lane::Events && job.memory.email.is_none();
+    let missing_since = job.memory.missing_since.filter(|_| !begins_anew);
+    Memory { missing_since, ..job.memory.clone() }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Rests, ended, verdict};
+use super::{Rests, cause, ended, verdict};
 use crate::clock::Clock;
 use crate::queue::{Done, Entry, Job, Known, Queue, Settled, Settlement};
 use crate::sync::{Asked, Brake, Context, Report, SyncError};
@@ -63,7 +63,7 @@ impl Hand {
     pub fn context(&self, job: &Job) -> Context {
         let spent = self.clock.now().since(job.leased_at);
         let left = self.limits.deadline.saturating_sub(spent);
-        Context::new(Attempt::within(left, &self.clock).with_calls(job.calls), job.memory.clone())
+        Context::new(Attempt::within(left, &self.clock).with_calls(job.calls), cause::memory_of(job))
     }
 
     /// `job` as it is settled after a sync within `context`: with the calls that are left, and what the sync has seen.

@@ -62,6 +62,7 @@ mod moved_clock;
 mod moved_file;
 mod never_against_their_will;
 mod no_such_host;
+mod not_known_yet;
 mod odd_requests;
 mod one_account;
 mod one_at_a_time;

@@ -118,8 +118,9 @@ async fn a_clock_that_is_a_year_ahead_takes_nobodys_tags_and_is_logged_once() {
 /// looked at time and again until it ends.
 #[tokio::test]
 async fn access_ends_when_it_does_at_sesamy_however_wrong_the_clock_is() {
-    for offset in [-3_600, 3_600] {
-        let story = Elsewhen::at(offset, &[]).await;
+    for (at_the_start, offset) in [(-3_600, -3_600), (3_600, 3_600), (400 * DAY, 0)] {
+        let story = Elsewhen::at(at_the_start, &[]).await;
+        story.set(offset);
         let town = &story.town;
         readers(town, &["over"], -600);
         readers(town, &["ends"], 4);

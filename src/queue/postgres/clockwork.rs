@@ -44,10 +44,14 @@ pub(super) const LOOK: &str = concat!(
 );
 
 /// Who is due in a faster lane already is only taken off the clock, and so is who is parked: nobody knows better then
-/// than the next event. Whose change is held back keeps what asked for it. A row that is not leased has no sync for an event to come in, so the generation may stay.
+/// than the next event. Whose change is held back keeps what asked for it; and so does a user whom Sesamy does not know yet,
+/// because the event may create the contact. A row that is not leased has no sync for an event to come in, so the
+/// generation may stay.
 pub(super) const EXPIRE: &str = "
     WITH found AS MATERIALIZED (
-        SELECT user_id, parked_at IS NULL AND due_at IS NULL AND NOT held_back AS is_idle,
+        SELECT user_id,
+            parked_at IS NULL AND due_at IS NULL AND NOT held_back
+                AND (email IS NOT NULL OR missing_since IS NULL) AS is_expiry,
             parked_at IS NULL AND (due_at IS NULL OR lane = 2) AS is_made_due
         FROM users WHERE connection = 'default' AND changes_at <= $1 AND lease_owner IS NULL
         ORDER BY changes_at LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED)
@@ -55,7 +59,7 @@ pub(super) const EXPIRE: &str = "
         changes_at = NULL,
         due_at = CASE WHEN is_made_due THEN least(u.due_at, $1) ELSE u.due_at END,
         lane = CASE WHEN is_made_due THEN 1 ELSE u.lane END,
-        event_type = CASE WHEN is_idle THEN $3 ELSE u.event_type END
+        event_type = CASE WHEN is_expiry THEN $3 ELSE u.event_type END
     FROM found WHERE u.connection = 'default' AND u.user_id = found.user_id
     RETURNING is_made_due";
 

@@ -16,9 +16,12 @@ pub(super) const WHOSE_TIME_HAS_COME: &str = "
     WHERE connection = 'default' AND changes_at <= ?1 AND lease_owner IS NULL ORDER BY changes_at LIMIT ?2";
 
 /// The generation stays, which counts what asked for a sync: nobody holds the row, so that no event is missed for it. Whose
-/// change is held back keeps what asked for it.
+/// change is held back keeps what asked for it; and so does a user whom Sesamy does not know yet, because the event may
+/// create the contact.
 pub(super) const EXPIRES: &str = "
-    UPDATE users SET event_type = iif(due_at IS NULL AND held_back = 0, ?3, event_type), lane = 1,
+    UPDATE users SET lane = 1,
+        event_type = iif(
+            due_at IS NULL AND held_back = 0 AND (email IS NOT NULL OR missing_since IS NULL), ?3, event_type),
         due_at = min(coalesce(due_at, ?2), ?2), changes_at = NULL
     WHERE connection = 'default' AND user_id = ?1";
 

@@ -19,6 +19,7 @@ stories! {
     who_is_due_for_an_event_anyhow_stays_so,
     who_waits_for_a_retry_anyhow_stays_so,
     who_is_due_in_the_background_is_lifted_and_keeps_the_cause,
+    a_user_whom_sesamy_does_not_know_yet_keeps_the_cause,
     who_is_being_synced_is_left_until_that_ends,
     many_whose_time_has_come_are_made_due_in_small_steps,
     an_event_after_that_is_an_event,
@@ -100,6 +101,22 @@ async fn who_is_due_in_the_background_is_lifted_and_keeps_the_cause(shop: Shop) 
     assert_eq!(tick(&queue).await, Ticked { expired: 1, ..Ticked::default() });
     let job = only_job(&queue).await;
     assert_eq!((job.event_type.as_str(), job.lane), ("backfill", Lane::Retries));
+}
+
+/// The event may create the contact, and `expiry` may not. A user who was known before keeps nothing to create.
+async fn a_user_whom_sesamy_does_not_know_yet_keeps_the_cause(shop: Shop) {
+    let queue = shop.opens();
+    let missing_since = Some(shop.clock.now());
+    for (memory, cause) in [(Memory::default(), UPDATE), (seen("kari@example.com"), EXPIRY)] {
+        let job = leased(&shop, &queue, "kari").await;
+        let memory = Memory { missing_since, ..memory };
+        queue.settle(&job, done_with(memory, shop.later(HOUR)), None).await.unwrap();
+        shop.clock.advance(HOUR);
+        assert_eq!(tick(&queue).await, Ticked { expired: 1, ..Ticked::default() });
+        let job = only_job(&queue).await;
+        assert_eq!((job.event_type.as_str(), job.lane), (cause, Lane::Retries));
+        queue.settle(&job, done(), None).await.unwrap();
+    }
 }
 
 async fn who_is_being_synced_is_left_until_that_ends(shop: Shop) {

@@ -107,7 +107,8 @@ impl Row {
         if self.parked.is_some() || self.due.is_some() && self.lane != Lane::Background {
             return false;
         }
-        if self.due.is_none() && !self.held_back {
+        let is_sought = self.memory.email.is_none() && self.memory.missing_since.is_some();
+        if self.due.is_none() && !self.held_back && !is_sought {
             self.cause = EXPIRY.to_owned();
         }
         self.lane = Lane::Retries;
