@@ -104,7 +104,7 @@ async fn a_user_is_found_by_the_whole_address_and_nothing_less() {
 }
 
 #[tokio::test]
-async fn whoever_has_an_address_is_found_whichever_form_of_the_domain_sesamy_has() {
+async fn a_user_is_found_whichever_form_of_the_domain_sesamy_has() {
     let town = Town::start().await;
     town.sandbox.sesamy.put_user(user("u1").email("kari@xn--blbr-roah.no"));
     town.sandbox.sesamy.put_user(user("u2").email("Ola@blåbær.no"));
