@@ -39,6 +39,19 @@ pub fn key(address: &str) -> Option<String> {
     Some(key).filter(|key| !key.is_empty())
 }
 
+/// What a text search may find `address` by: as it is, trimmed, and with its domain in the other form, ASCII or Unicode,
+/// where it has two.
+#[must_use]
+pub fn spellings(address: &str) -> Vec<String> {
+    let address = address.trim();
+    let other = address.rsplit_once('@').and_then(|(mailbox, domain)| {
+        let forms = [idna::domain_to_ascii(domain).ok()?, idna::domain_to_unicode(domain).0];
+        let other = forms.into_iter().find(|form| *form != domain.to_lowercase())?;
+        Some(format!("{mailbox}@{other}"))
+    });
+    [address.to_owned()].into_iter().chain(other).collect()
+}
+
 /// Invisible are the format characters (category Cf: soft hyphen, zero width space, byte order mark, …) and all others
 /// that Unicode says to show as nothing. U+FFFD stands for a character that was lost on the way: the address is another one.
 fn is_odd(c: char) -> bool {
@@ -124,6 +137,20 @@ mod tests {
         assert!(!is_same("kari@example.com", "kari@example.com.au"));
         assert!(!is_same("kari@faß.de", "kari@fass.de"));
         assert!(!is_same("xn--blbr-roah.no@example.com", "blåbær.no@example.com"));
+    }
+
+    #[test]
+    fn an_address_with_two_forms_of_its_domain_is_searched_by_both() {
+        for (address, expected) in [
+            (" Kari@Example.com", &["Kari@Example.com"][..]),
+            ("kari@blåbær.no", &["kari@blåbær.no", "kari@xn--blbr-roah.no"]),
+            ("kari@BLÅBÆR.no", &["kari@BLÅBÆR.no", "kari@xn--blbr-roah.no"]),
+            ("kari@xn--blbr-roah.no", &["kari@xn--blbr-roah.no", "kari@blåbær.no"]),
+            ("kari@xn--a", &["kari@xn--a"]),
+            ("kari", &["kari"]),
+        ] {
+            assert_eq!(spellings(address), expected);
+        }
     }
 
     proptest! {

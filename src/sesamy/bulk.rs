@@ -138,23 +138,23 @@ impl Client {
     /// # Errors
     /// [`Failure`].
     pub async fn find_by_email(&self, address: &str, attempt: &Attempt) -> Result<Vec<UserId>, Failure> {
-        let wanted = address.trim();
-        let (mut found, mut before, mut offset) = (Vec::new(), None, 0);
-        loop {
-            let page = self.users_page(offset, Some(wanted), attempt).await?;
-            if before == Some(page.mark) {
-                return Err(wrong_shape(SAME_PAGE));
-            }
-            for row in page.rows.into_iter().filter(|row| row.has_address(wanted)) {
-                if !found.contains(&row.user) {
-                    found.push(row.user);
+        let mut found = Vec::new();
+        for spelling in address::spellings(address) {
+            let (mut before, mut next) = (None, Some(0));
+            while let Some(offset) = next {
+                let page = self.users_page(offset, Some(&spelling), attempt).await?;
+                if before.replace(page.mark) == Some(page.mark) {
+                    return Err(wrong_shape(SAME_PAGE));
                 }
-            }
-            match page.next {
-                Some(next) => (before, offset) = (Some(page.mark), next),
-                None => return Ok(found),
+                for row in page.rows.into_iter().filter(|row| row.has_address(address)) {
+                    if !found.contains(&row.user) {
+                        found.push(row.user);
+                    }
+                }
+                next = page.next;
             }
         }
+        Ok(found)
     }
 
     /// Whether anybody but `user` has exactly this address, however it is spelled (see [`address::is_same`]). A guest by
@@ -169,9 +169,27 @@ impl Client {
         is_guest_id: impl Fn(&UserId) -> bool,
         attempt: &Attempt,
     ) -> Result<OwnerBesides, Failure> {
+        let is_guest = |row: &UserRow| row.is_guest() || is_guest_id(&row.user);
+        let is_owner = |row: &UserRow| row.has_address(address) && !is_guest(row);
+        for spelling in address::spellings(address) {
+            let owner = self.search_for_owner(user, &spelling, is_owner, attempt).await?;
+            if owner != OwnerBesides::Nobody {
+                return Ok(owner);
+            }
+        }
+        Ok(OwnerBesides::Nobody)
+    }
+
+    async fn search_for_owner(
+        &self,
+        user: &UserId,
+        search: &str,
+        is_owner: impl Fn(&UserRow) -> bool,
+        attempt: &Attempt,
+    ) -> Result<OwnerBesides, Failure> {
         let (mut before, mut offset, mut all_readable) = (None, 0, true);
         for _ in 0..MAX_SEARCH_PAGES {
-            let path = users_path(offset, Some(address.trim()));
+            let path = users_path(offset, Some(search));
             let call = Call { method: Method::GET, route: USERS, path, body: None };
             let Some(Answer::Found(body)) = self.upstream.call_if_allowed(&call, attempt).await? else {
                 return Ok(OwnerBesides::Unknown);
@@ -181,13 +199,15 @@ impl Client {
             };
             let page = page.typed(UserRow::of);
             let others = || page.rows.iter().filter(|row| row.user != *user);
-            if others().any(|row| row.has_address(address) && !row.is_guest() && !is_guest_id(&row.user)) {
+            if others().any(&is_owner) {
                 return Ok(OwnerBesides::Somebody);
+            }
+            if before.replace(page.mark) == Some(page.mark) {
+                return Ok(OwnerBesides::Unknown);
             }
             all_readable &= page.left_out == 0 && others().all(|row| row.email().is_some());
             match page.next {
-                Some(_) if before == Some(page.mark) => return Ok(OwnerBesides::Unknown),
-                Some(next) => (before, offset) = (Some(page.mark), next),
+                Some(next) => offset = next,
                 None if all_readable => return Ok(OwnerBesides::Nobody),
                 None => return Ok(OwnerBesides::Unknown),
             }

@@ -1,7 +1,7 @@
 //! A list of Sesamy's, read page by page until all of it is there.
 //!
-//! Half a list would take away tags that a user should keep. So a page counts as the last one only where nothing speaks
-//! against it, and whatever does not add up is the wrong shape. A list of fewer than ten rows costs one call.
+//! Half a list would take away tags that a user should keep. So a page is the last one only if nothing speaks against
+//! it, and an answer that contradicts itself is the wrong shape. A list of fewer than ten rows costs one call.
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -172,16 +172,16 @@ impl Pagination {
         })
     }
 
-    /// The total, unless it can only be the page's own length: it is less than what has been read, or as much as a first
-    /// page has that may have been cut to a size which is not told.
+    /// The total, unless it may be the page's own length: it is less than the rows read so far, or equal to the length of
+    /// a first page that the server may have cut without saying to what size.
     fn credible_total(&self, offset: usize, length: usize) -> Option<usize> {
         let end = offset.saturating_add(length);
         let may_be_cut = offset == 0 && self.limit.is_none() && length >= SMALLEST_CAP;
         self.total.filter(|total| *total > end || (*total == end && !may_be_cut))
     }
 
-    /// Whether rows follow after the page that begins at `offset`. One word that they do is enough; none where nothing is
-    /// said of it.
+    /// Whether rows follow after the page that begins at `offset`: true if any field says so, `None` if no field says
+    /// anything about it.
     fn has_more(&self, offset: usize, length: usize, total: Option<usize>) -> Option<bool> {
         let by_total = total.map(|total| offset.saturating_add(length) < total);
         // Pages may be counted from 1 or from 0. The first is known without its number, and an empty one after it ends the
@@ -195,7 +195,7 @@ impl Pagination {
     }
 }
 
-/// Whether any of those that say something says yes; none where none of them says anything.
+/// True if any is true, `None` if all are `None`.
 fn any_says(said: impl IntoIterator<Item = Option<bool>>) -> Option<bool> {
     said.into_iter().flatten().reduce(|one, other| one || other)
 }

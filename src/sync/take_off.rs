@@ -101,7 +101,7 @@ impl Syncer {
     }
 }
 
-/// Whoever is forgotten with tags left on would keep them for good: nothing remembers the address any more.
+/// An error, because the tags could never be taken off after the user is forgotten: the address is forgotten too.
 fn owner_unknown() -> Failure {
     let why = "Sesamy does not say whether another user has the address of a contact with our tags; check that the API \
                client may search users, or take the tags off in Mailmojo by hand";

@@ -246,7 +246,7 @@ async fn preview_tells_of_the_address_of_before() {
 async fn a_search_is_read_to_its_end_before_the_old_contact_loses_anything() {
     for is_owned in [true, false] {
         let town = kari(&[]).await;
-        // 150 others whom the search finds too, and behind them one who has the address now and was never synced.
+        // The search finds 150 others too. Behind them, perhaps, is a user who has the address now and was never synced.
         for n in 0..150 {
             let other = user(&format!("a{n:03}")).email(&format!("{OLD}.{n}.test"));
             town.sandbox.sesamy.put_user(other);
@@ -318,7 +318,7 @@ async fn a_search_that_has_no_end_is_given_up_and_takes_nothing_from_the_old_con
 }
 
 #[tokio::test]
-async fn whoever_had_left_is_not_made_under_the_new_address_where_nobody_says_whose_the_old_one_is() {
+async fn a_user_who_had_left_stays_away_where_sesamy_does_not_say_whose_the_old_address_is() {
     let town = kari(&[]).await;
     town.sandbox.mailmojo.unsubscribe(OLD, LIST);
     town.sandbox.sesamy.inject(Rule::on(Route::Users, Fault::status(403)));

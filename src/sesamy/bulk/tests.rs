@@ -104,6 +104,32 @@ async fn a_user_is_found_by_the_whole_address_and_nothing_less() {
 }
 
 #[tokio::test]
+async fn a_user_is_found_whichever_form_of_the_domain_sesamy_has() {
+    let town = Town::start().await;
+    town.sandbox.sesamy.put_user(user("u1").email("kari@xn--blbr-roah.no"));
+    town.sandbox.sesamy.put_user(user("u2").email("Ola@blåbær.no"));
+    assert_eq!(town.found("kari@blåbær.no").await, ["u1"]);
+    assert_eq!(town.found("ola@xn--blbr-roah.no").await, ["u2"]);
+    for (but, address, expected) in [
+        ("u9", "kari@blåbær.no", OwnerBesides::Somebody),
+        ("u9", "ola@xn--blbr-roah.no", OwnerBesides::Somebody),
+        ("u1", "kari@blåbær.no", OwnerBesides::Nobody),
+        ("u9", "per@blåbær.no", OwnerBesides::Nobody),
+    ] {
+        let but = UserId::new(but).unwrap();
+        let owner = town.client.owner_besides(&but, address, |_| false, &town.attempt).await.unwrap();
+        assert_eq!(owner, expected, "{address}");
+    }
+    // The same page twice is not the end of a search, whatever its total says.
+    let page: Vec<_> = (0..12).map(|n| json!({"id": format!("u{n}"), "email": "a@example.com"})).collect();
+    let page = json!({"data": page, "pagination": {"total": 24}});
+    town.sandbox.sesamy.inject(Rule::on(Route::Users, Fault::wrong_shape(page)));
+    let nobody = UserId::new("u9").unwrap();
+    let owner = town.client.owner_besides(&nobody, "kari@example.com", |_| false, &town.attempt);
+    assert_eq!(owner.await.unwrap(), OwnerBesides::Unknown);
+}
+
+#[tokio::test]
 async fn a_list_that_is_none_is_told_apart_from_an_empty_one() {
     let town = Town::start().await;
     assert_eq!(town.client.users_page(0, None, &town.attempt).await.unwrap().rows.len(), 0);
