@@ -29,8 +29,8 @@ impl Found {
 }
 
 impl Syncer {
-    /// The contact by the address as Sesamy gives it; where that is not there and has upper-case letters, once more in
-    /// lower case.
+    /// The contact by the address as Sesamy gives it; where that is not there, by each other spelling that Mailmojo may have
+    /// it under: in lower case, and with the domain in its other form (`blåbær.no`, `xn--blbr-roah.no`).
     pub(super) async fn find_contact(
         &self,
         email: &str,
@@ -38,18 +38,17 @@ impl Syncer {
         mask: &mut Mask,
     ) -> Result<Option<Found>, Failure> {
         let attempt = &context.attempt;
-        let lower = email.to_lowercase();
-        let mut asked = email;
-        let mut contact = self.mailmojo.contact(asked, attempt).await?;
-        if contact.is_none() && lower != email {
-            asked = &lower;
-            contact = self.mailmojo.contact(asked, attempt).await?;
+        let lower = address::spellings(&email.to_lowercase());
+        for asked in
+            [email].into_iter().chain(lower.iter().map(String::as_str).filter(|lower| *lower != email))
+        {
+            let Some(contact) = self.mailmojo.contact(asked, attempt).await? else { continue };
+            contact.mask_into(mask);
+            let membership = self.membership(asked, &contact, attempt).await?;
+            context.saw(email, &self.keys, |before| consent::seen(before, &contact, &membership));
+            return Ok(Some(Found { email: asked.to_owned(), contact, membership }));
         }
-        let Some(contact) = contact else { return Ok(None) };
-        contact.mask_into(mask);
-        let membership = self.membership(asked, &contact, attempt).await?;
-        context.saw(email, &self.keys, |before| consent::seen(before, &contact, &membership));
-        Ok(Some(Found { email: asked.to_owned(), contact, membership }))
+        Ok(None)
     }
 
     /// Reads the contact once more where the first answer left out a field that `data` would write: it may have been a sparse

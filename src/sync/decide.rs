@@ -115,11 +115,14 @@ impl Syncer {
     ) -> Result<Decision, SyncError> {
         // A user who had an address and has no usable one now (no e-mail, not an address, a guest) is like one whom Sesamy does
         // not know: an account may be emptied rather than deleted, and nobody would keep its old contact in step.
-        if nobody.reason != Reason::UserNotFound && memory.email.is_none() {
-            return Ok(self.skip(user, context, nobody, mask));
-        }
         let now = self.clock.wall();
         let missing = missing::missing(memory, now);
+        if nobody.reason != Reason::UserNotFound && memory.email.is_none() {
+            // Never synced, and only an event can change that: no check, no rounds, and the row goes after `history.days`.
+            let mut decision = self.skip(user, context, nobody, mask);
+            decision.report.memory = missing;
+            return Ok(decision);
+        }
         let mut decision = self.skip(user, context, nobody, Mask::default());
         // A sync that may create nobody begins no search for a user whom it could only create.
         let looks_again = memory.missing_since.is_some() || memory.email.is_some() || self.may_create();

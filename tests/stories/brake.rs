@@ -1,6 +1,7 @@
 //! The brake: where too many readers at once would lose the tags of what they pay for, or are suddenly unknown, something is
 //! wrong at Sesamy and not with them. Tags are kept then, all else goes on, and nothing is lost when the source is mended.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use rusqlite::Connection;
@@ -106,10 +107,14 @@ async fn a_source_that_forgets_all_purchases_takes_the_tags_of_25_readers_and_ev
     assert_eq!(told.len(), 1, "{told:?}");
     let message = told[0]["message"].as_str().unwrap();
     assert!(is_on(&told[0]) && message.contains("26") && message.contains("`queue resume`"), "{message}");
+    // The first line of each reader: while the brake is on, held readers are synced again, one every few seconds.
     let lines = town.service.output.lines();
-    let braked = lines.iter().filter(|line| line["braked"] == true).collect::<Vec<_>>();
+    let mut braked = BTreeMap::new();
+    for line in lines.iter().filter(|line| line["braked"] == true) {
+        braked.entry(line["user_id"].to_string()).or_insert(line);
+    }
     assert_eq!(braked.len(), READERS - LOSERS);
-    for line in braked {
+    for line in braked.into_values() {
         assert_eq!((&line["dry_run"], &line["tags_removed"]), (&json!(false), &json!("")), "{line}");
         assert_eq!((&line["outcome"], &line["changed"]), (&json!("updated"), &json!("first_name")), "{line}");
     }
@@ -136,7 +141,9 @@ async fn queue_resume_lets_go_and_all_come_in_step_with_the_mended_source() {
     town.sandbox.clear_calls();
     let_go(&town).await;
     in_step(&town).await;
-    assert_eq!(town.sandbox.count(Route::Profile), (READERS - LOSERS) as u64, "only who was held back");
+    let synced: BTreeSet<_> =
+        town.sandbox.calls_to(Route::Profile).into_iter().map(|call| call.target).collect();
+    assert_eq!(synced.len(), READERS - LOSERS, "only who was held back");
     assert_eq!(town.contact(&address(59)).tags, [""; 0]);
     assert_eq!(having_tags(&town), READERS - LOSERS - 1);
     town.sync_all(ids(0..READERS)).await;
@@ -153,9 +160,8 @@ async fn a_source_that_heals_by_itself_is_let_go_by_the_users_who_are_synced_wel
     assert!(kept_since(&town).await.is_string());
     town.sandbox.sesamy.clear_faults();
 
-    town.sync_all(ids(0..49)).await;
-    assert!(kept_since(&town).await.is_string(), "49 users are not enough");
-    town.sync_all(ids(49..50)).await;
+    // How many it takes is told by the tests of the window: users who are synced again meanwhile count too.
+    town.sync_all(ids(0..50)).await;
     let told = town.service.output.wait_for("that tags are taken away again", is_off).await;
     assert_eq!(told["level"], "INFO", "{told}");
     in_step(&town).await;

@@ -269,3 +269,17 @@ async fn an_answer_that_leaves_fields_out_takes_nothing_from_a_contact() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_contact_under_the_other_form_of_the_domain_is_found_and_not_made_again() {
+    let (unicode, ascii) = ("kari@blåbær.no", "kari@xn--blbr-roah.no");
+    for (at_sesamy, at_mailmojo) in [(unicode, ascii), (ascii, unicode), ("Kari@BLÅBÆR.no", ascii)] {
+        let town = Town::start().await;
+        town.sandbox.mailmojo.put_contact(contact(at_mailmojo).tags(["vip"]).on_list(LIST));
+        town.sandbox.mailmojo.unsubscribe(at_mailmojo, LIST);
+        town.sandbox.sesamy.put_user(user("u1").email(at_sesamy).contract(contract("c1")));
+        assert_eq!(town.sync_told("u1").await["outcome"], "updated", "{at_sesamy}");
+        assert_eq!(town.contact(at_mailmojo).tags, ["vip", "sesamy_active_subscriber"], "{at_sesamy}");
+        assert_eq!(town.sandbox.count(Route::Subscribe), 0, "{at_sesamy}");
+    }
+}

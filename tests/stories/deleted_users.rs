@@ -183,16 +183,17 @@ async fn a_dry_run_takes_nothing_off_and_the_first_start_without_it_does() {
 }
 
 #[tokio::test]
-async fn rows_of_who_was_never_found_or_is_gone_go_after_the_days_of_the_history() {
+async fn rows_of_users_who_were_never_found_have_no_address_or_are_gone_go_after_the_days_of_the_history() {
     let mut town = without_kari().await;
     second_look_after_a_day(&mut town).await;
-    town.sync("never-found").await;
+    town.sandbox.sesamy.put_user(user("no-address"));
+    town.sync_all(["never-found", "guest_7", "no-address"]).await;
     town.sandbox.sesamy.put_user(user("stays").email("stays@example.com"));
     town.sync("stays").await;
     let rows = "SELECT count(*) FROM users";
     later(&mut town, 24 * 28, &[]).await;
     town.sync("stays").await;
-    assert_eq!(town.query(rows).unwrap(), 3, "before history.days");
+    assert_eq!(town.query(rows).unwrap(), 5, "before history.days");
     later(&mut town, 24 * 3, &[]).await;
     town.service.terminate();
     town.service.ended().await;

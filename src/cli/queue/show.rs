@@ -79,7 +79,7 @@ fn print_row(row: &UserRow, memory: &Remembered, now: Millis) -> std::io::Result
     }
     facts.extend(memory.facts());
     if memory.missing_since.is_some() {
-        facts.push(("not in Sesamy", format!("since {}", moment(memory.missing_since))));
+        facts.push(("no usable address", format!("since {}", moment(memory.missing_since))));
     }
     if row.changes_at.is_some() {
         facts.push(("looked at", moment(row.changes_at)));
