@@ -58,7 +58,7 @@ pub fn block(
     keys: &ContactKeys,
 ) -> Option<Block> {
     let has_left = memory.has_left && !is_active_on_list(now);
-    if has_left || old.is_some_and(|old| left_under(memory.contact.as_ref(), old)) {
+    if has_left || old.is_some_and(|old| has_left_under(memory, old)) {
         return Some(Block::LeftUnderOldAddress);
     }
     let mut seen = memory.contact_of(email, keys).into_iter().chain(others);
@@ -89,7 +89,7 @@ pub fn remembered(
 /// that address, `before` what was remembered before this sync, and `memory` the same with what it has seen.
 #[must_use]
 pub fn remembered_of_gone(before: &Memory, mut memory: Memory, old: Old<'_>, keys: &ContactKeys) -> Memory {
-    memory.has_left |= left_under(before.contact.as_ref(), old);
+    memory.has_left |= has_left_under(before, old);
     memory.forget_address(keys);
     memory
 }
@@ -104,8 +104,11 @@ pub fn seen(before: Option<&Seen>, contact: &Contact, membership: &Membership) -
     }
 }
 
-/// Whether somebody with the earlier address had left, or was removed. A status that is absent is no proof of having stayed.
-fn left_under(seen: Option<&Seen>, old: Old<'_>) -> bool {
+/// Whether the user had left, or was removed, under the address of `memory`, whose contact is `old` now. A status that is
+/// absent is no proof of having stayed.
+#[must_use]
+pub fn has_left_under(memory: &Memory, old: Old<'_>) -> bool {
+    let seen = memory.contact.as_ref();
     let has_stayed = |status: Option<&str>| matches!(status, Some(ACTIVE | BOUNCED));
     let left_by_now = match old.present {
         None => seen.is_some(),

@@ -45,11 +45,22 @@ impl Context {
 
     /// Notes that the contact of `address` is as `seen` makes it of what was known of it.
     pub(super) fn saw(&self, address: &str, keys: &ContactKeys, seen: impl FnOnce(Option<&Seen>) -> Seen) {
+        self.note(keys, |memory| {
+            let seen = seen(memory.contact_of(address, keys));
+            memory.saw(address, seen, keys);
+        });
+    }
+
+    /// Notes that the user had left under an earlier address. The contact of that address may be another one at the next try.
+    pub(super) fn had_left(&self, keys: &ContactKeys) {
+        self.note(keys, |memory| memory.has_left = true);
+    }
+
+    fn note(&self, keys: &ContactKeys, change: impl FnOnce(&mut Memory)) {
         let mut memory = self.lock();
-        let now = std::mem::take(&mut *memory).at_list_of(keys);
-        let seen = seen(now.contact_of(address, keys));
+        let mut now = std::mem::take(&mut *memory).at_list_of(keys);
+        change(&mut now);
         *memory = now;
-        memory.saw(address, seen, keys);
     }
 
     fn lock(&self) -> MutexGuard<'_, Memory> {

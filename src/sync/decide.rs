@@ -134,6 +134,9 @@ impl Syncer {
                 let former = self.former(user, email, context, &mut mask).await;
                 let former = former
                     .map_err(|failure| SyncError::of(user, &failure, &mask, &[Api::Sesamy, Api::Mailmojo]))?;
+                if consent::has_left_under(memory, former.as_old()) {
+                    context.had_left(&self.keys);
+                }
                 decision.report.gone(&former, self.options.dry_run);
                 decision.report.memory = if decision.report.held_back {
                     missing

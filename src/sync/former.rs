@@ -15,7 +15,7 @@ use super::source::Source;
 use super::{Context, Syncer};
 use crate::mailmojo::models::ContactData;
 use crate::memory::{ContactKeys, Memory, Seen, SeenByOthers};
-use crate::merge::consent::{Old, has_moved};
+use crate::merge::consent::{self, Old, has_moved};
 use crate::personal::{Mask, Personal};
 use crate::sesamy::bulk::OwnerBesides;
 use crate::tags;
@@ -159,7 +159,11 @@ impl Syncer {
     ) -> Result<Option<Former>, Failure> {
         match &memory.email {
             Some(before) if source.is_whole && has_moved(memory, &source.email) => {
-                self.former(user, before.as_str(), context, mask).await.map(Some)
+                let former = self.former(user, before.as_str(), context, mask).await?;
+                if consent::has_left_under(memory, former.as_old()) {
+                    context.had_left(&self.keys);
+                }
+                Ok(Some(former))
             }
             _ => Ok(None),
         }

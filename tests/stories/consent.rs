@@ -283,3 +283,22 @@ async fn a_contact_under_the_other_form_of_the_domain_is_found_and_not_made_agai
         assert_eq!(town.sandbox.count(Route::Subscribe), 0, "{at_sesamy}");
     }
 }
+
+#[tokio::test]
+async fn having_left_under_the_old_address_counts_though_the_sync_that_saw_it_failed() {
+    let town = Town::with(&[("SYNC__BACKOFF_BASE", "1h"), ("SYNC__BACKOFF_CAP", "1h")]).await;
+    town.sandbox.sesamy.put_user(user("u1").email(OLD).contract(contract("c1")));
+    town.sandbox.sesamy.put_user(user("u2").email(OLD).contract(contract("c2")));
+    town.sync_all(["u1", "u2"]).await;
+    town.sandbox.mailmojo.unsubscribe(OLD, LIST);
+    town.sandbox.sesamy.set_field("u1", "email", NEW);
+    town.sandbox.mailmojo.inject(Rule::on(Route::ContactGet, Fault::status(500)).about(NEW).times(1));
+    town.event("userVendor.1#update", "u1").await;
+    synced(&town, "u1", "failed", 1).await;
+    // The other user of the address joins again, which says nothing about this one.
+    town.sandbox.mailmojo.set_list_status(OLD, LIST, "a");
+    town.event("userVendor.1#update", "u1").await;
+    let told = synced(&town, "u1", "skipped", 1).await;
+    assert!(is_skipped(&told, "left_under_old_address"), "{told}");
+    assert!(town.sandbox.mailmojo.contact(NEW).is_none());
+}

@@ -157,6 +157,8 @@ enum Deed {
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum End {
     Well,
+    /// After the old contact was read, and before the new one was.
+    FailsBetweenTheContacts,
     /// After both APIs were read.
     FailsBeforeWriting,
     /// After the contact was put on the list.
@@ -174,7 +176,12 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     let deed =
         prop_oneof![Just(Deed::Remove), Just(Deed::TakeOff), Just(Deed::Unsubscribe), Just(Deed::Join)];
-    let end = prop_oneof![4 => Just(End::Well), 1 => Just(End::FailsBeforeWriting), 1 => Just(End::FailsAfterWriting)];
+    let end = prop_oneof![
+        4 => Just(End::Well),
+        1 => Just(End::FailsBetweenTheContacts),
+        1 => Just(End::FailsBeforeWriting),
+        1 => Just(End::FailsAfterWriting),
+    ];
     prop_oneof![
         2 => (0..ADDRESSES.len(), deed).prop_map(|(address, deed)| Step::Deed(address, deed)),
         2 => (0..USERS, 0..ADDRESSES.len()).prop_map(|(user, address)| Step::Move(user, address)),
@@ -193,6 +200,8 @@ struct World {
     /// By user and address: a sync has seen the contact there; and has seen it on the list.
     seen: BTreeSet<(usize, usize)>,
     seen_on_list: BTreeSet<(usize, usize)>,
+    /// By user and address: when a sync last saw the contact while the address was the user's, it had unsubscribed.
+    unsubscribed: BTreeSet<(usize, usize)>,
     has_left: [bool; USERS],
 }
 
@@ -204,6 +213,7 @@ impl World {
             rows: Default::default(),
             seen: BTreeSet::new(),
             seen_on_list: BTreeSet::new(),
+            unsubscribed: BTreeSet::new(),
             has_left: [false; USERS],
         }
     }
@@ -217,9 +227,14 @@ impl World {
         }
     }
 
-    fn look(&mut self, user: usize, address: usize, memory: &mut Memory) {
+    fn look(&mut self, user: usize, address: usize, is_own: bool, memory: &mut Memory) {
         let Some(membership) = self.contacts.get(&address) else { return };
         self.seen.insert((user, address));
+        if *membership == on("u") {
+            self.unsubscribed.insert((user, address));
+        } else if *membership == on("a") && is_own {
+            self.unsubscribed.remove(&(user, address));
+        }
         if *membership != Membership::NotOnList {
             self.seen_on_list.insert((user, address));
         }
@@ -253,22 +268,28 @@ impl World {
         if let (Some(old), Some((state, is_own))) = (old_address, &old_contact) {
             let gone = state.is_none() && self.seen.contains(&(user, old));
             let off = *state == Some(Membership::NotOnList) && self.seen_on_list.contains(&(user, old));
-            let had = before.contact.as_ref().is_some_and(|it| it.list_status.as_deref() == Some("u"));
+            let had = self.unsubscribed.contains(&(user, old));
             self.has_left[user] |= gone || off || *state == Some(on("u")) || (!is_own && had);
-            self.look(user, old, &mut memory);
+            self.look(user, old, *is_own, &mut memory);
+        }
+        let old = old_contact.as_ref().map(|(state, is_own)| Old {
+            present: state.as_ref().map(|membership| (&active, membership)),
+            is_own: *is_own,
+        });
+        // Kept however the sync ends.
+        memory.has_left |= old.is_some_and(|old| has_left_under(&before, old));
+        if end == End::FailsBetweenTheContacts {
+            self.rows[user] = memory;
+            return Ok(());
         }
         let joined = self.contacts.get(&address) == Some(&on("a"));
         let is_forbidden = self.is_forbidden(user, address);
-        self.look(user, address, &mut memory);
+        self.look(user, address, true, &mut memory);
         let now = self.contacts.get(&address).cloned();
         let there = now.as_ref().map(|membership| (&active, membership));
         let others: Option<Seen> = (0..USERS)
             .filter(|it| *it != user && self.rows[*it].email_key().as_deref() == Some(email))
             .find_map(|it| self.rows[it].contact.clone());
-        let old = old_contact.as_ref().map(|(state, is_own)| Old {
-            present: state.as_ref().map(|membership| (&active, membership)),
-            is_own: *is_own,
-        });
         let block = block(&before, email, old, there, others.as_ref(), &keys);
         let may = block.is_none() && now.as_ref().is_none_or(|it| *it == Membership::NotOnList);
         prop_assert!(!(may && is_forbidden), "{user} at {email}: {before:?}");
@@ -278,7 +299,7 @@ impl World {
         }
         if may {
             self.contacts.insert(address, on("a"));
-            self.look(user, address, &mut memory);
+            self.look(user, address, true, &mut memory);
         }
         if end == End::FailsAfterWriting {
             self.rows[user] = memory;
