@@ -111,6 +111,28 @@ fn change_of(decision: &Decision) -> (Vec<String>, Vec<String>) {
 }
 
 #[tokio::test]
+async fn the_search_for_an_unknown_user_begins_with_a_sync_that_may_create_and_goes_on_with_any() {
+    let town = Town::with_kari().await;
+    let stranger = UserId::new("stranger").unwrap();
+    let missing = Memory { missing_since: Some(Clock::system().wall()), ..Memory::default() };
+    for (manner, memory, is_looked_for) in [
+        (Manner::Usual, Memory::default(), true),
+        (Manner::Again, Memory::default(), true),
+        (Manner::ExistingOnly, Memory::default(), false),
+        (Manner::Round, Memory::default(), false),
+        (Manner::ExistingOnly, missing.clone(), true),
+        (Manner::Round, missing, true),
+    ] {
+        let syncer = town.syncer.in_manner(manner);
+        let decision = syncer.decide(&stranger, &context(&memory), Known::default()).await.unwrap();
+        let report = decision.report();
+        assert_eq!(report.outcome, Outcome::Skipped(Reason::UserNotFound));
+        assert_eq!(report.changes_at.is_some(), is_looked_for, "{manner:?} {memory:?}");
+        assert!(report.memory.missing_since.is_some());
+    }
+}
+
+#[tokio::test]
 async fn a_write_is_not_begun_where_the_machine_slept_past_the_end_of_the_sync() {
     let (town, clock) = (Town::with_kari().await, Clock::manual(Millis(0)));
     let attempt = Attempt::within(Duration::from_secs(60), &clock);

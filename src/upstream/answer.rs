@@ -37,14 +37,14 @@ pub(crate) enum Verdict {
     Permanent,
 }
 
-/// Judges an answer. `now` is needed where it names a moment.
+/// Judges an answer. `now` is needed where it names a moment and does not say what time it is at the API.
 pub(crate) fn judge(status: StatusCode, headers: &HeaderMap, body: &[u8], now: SystemTime) -> Verdict {
     match status.as_u16() {
         200..=299 => Verdict::Success,
         401 => Verdict::Unauthorized,
         403 => Verdict::Forbidden,
         300..=399 | 405 | 415 => Verdict::WrongPlace,
-        429 => Verdict::RateLimited(rest_asked_for(headers, body, now)),
+        429 => Verdict::RateLimited(rest_asked_for(headers, body, system_time(headers).unwrap_or(now))),
         // A proxy's or load balancer's own page says nothing about the user.
         404 if !is_json(body) => Verdict::Transient,
         404 => Verdict::NotFound,
@@ -92,9 +92,12 @@ fn rest_asked_for(headers: &HeaderMap, body: &[u8], now: SystemTime) -> Option<D
 ///
 /// Source: RFC 9110, 6.6.1.
 pub(super) fn date(headers: &HeaderMap) -> Option<Millis> {
-    let moment = httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?.trim()).ok()?;
-    let since_1970 = moment.duration_since(UNIX_EPOCH).ok()?;
+    let since_1970 = system_time(headers)?.duration_since(UNIX_EPOCH).ok()?;
     i64::try_from(since_1970.as_millis()).ok().map(Millis)
+}
+
+fn system_time(headers: &HeaderMap) -> Option<SystemTime> {
+    httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?.trim()).ok()
 }
 
 /// Seconds in digits, with a fraction or without.
@@ -188,6 +191,20 @@ mod tests {
             (vec![("retry-after", "2.5")], body, Some(3)),
             (vec![("retry-after", "0.001")], body, Some(1)),
             (vec![("retry-after", "3.0")], body, Some(3)),
+            (
+                // By the API's clock, which is an hour behind ours.
+                vec![
+                    ("date", "Sun, 09 Sep 2001 00:46:40 GMT"),
+                    ("retry-after", "Sun, 09 Sep 2001 00:47:00 GMT"),
+                ],
+                body,
+                Some(20),
+            ),
+            (
+                vec![("date", "Sun, 09 Sep 2001 00:46:40 GMT"), ("x-ratelimit-reset", "999996430")],
+                "",
+                Some(30),
+            ),
             (vec![("retry-after", "soon")], body, Some(60)),
             (vec![("retry-after", "1e2")], body, Some(60)),
             (vec![("retry-after", "inf")], body, Some(60)),

@@ -16,10 +16,11 @@ const KEPT: usize = 80;
 const CENSUS: Duration = Duration::from_secs(16);
 
 /// Who has something left to do, but for rounds, which never end; whose access ends within the hour among them. (Whom a
-/// round has made due is in the lane of retries once the time has come, and still due for the round's sake by name.)
+/// round has made due is in the lane of retries once the time has come, and still due for the round's sake by name.) A user
+/// whom Sesamy does not know yet is looked for again for a day, and finding nobody changes nothing.
 const LEFT: &str =
     "SELECT count(*) FROM users WHERE (due_at IS NOT NULL AND NOT (event_type = 'drift' AND lane = 2))
-    OR changes_at < (unixepoch() + 3600) * 1000";
+    OR (changes_at < (unixepoch() + 3600) * 1000 AND (email IS NOT NULL OR missing_since IS NULL))";
 
 /// What has been seen so far.
 pub struct Watch {
