@@ -46,6 +46,7 @@ fn names_and_phone_fill_only_what_is_absent_null_or_blank() {
         (json!({"name": "Kari M.", "phone": "1"}), json!({})),
         (json!({"name": "Kari M.", "first_name": " ", "phone": "1"}), json!({})),
         (json!({"name": "Kari M.", "first_name": "Kari", "phone": "1"}), json!({"last_name": "Moe"})),
+        (json!({"name": "Kari M.", "last_name": "M.", "phone": "1"}), json!({"first_name": "Kari"})),
         (json!({"name": " ", "phone": "1"}), json!({"first_name": "Kari", "last_name": "Moe"})),
     ] {
         assert_eq!(written(&kari, &[], there.clone()), expected, "{there}");

@@ -185,6 +185,11 @@ mod tests {
     }
 
     #[test]
+    fn nobody_is_given_up_for_calls_that_were_not_made() {
+        assert_eq!(decide(&job(49, Some(NOW)), Class::Resting, true), retry(NOW.plus(450 * SECOND)));
+    }
+
+    #[test]
     fn who_ends_the_process_time_and_again_is_parked_without_a_sync() {
         // A long outage and then one kill is no such thing.
         for (unsettled, attempts, parks) in [(50, 50, true), (49, 80, false), (1, 80, false), (0, 50, false)]
@@ -197,10 +202,13 @@ mod tests {
     #[test]
     fn an_apis_fault_costs_the_user_nothing_and_gives_others_back_what_it_cost_them() {
         let rest = Rest::new(Api::Sesamy, patience().backoff, Clock::manual(NOW));
-        let blame = Blame::Api { give_back: vec![user("b")] };
-        let verdict = of(&job(49, Some(NOW)), &error(Class::Permanent), blame, &rest, &patience(), NOW, 0.5);
-        assert_eq!(verdict.settlement, Settlement::Retry { at: NOW, counts: false, error: "odd".to_owned() });
-        let answer = Some("400 odd".to_owned());
-        assert_eq!(verdict.outage, Some(Outage { users: vec![user("b")], answer, due: NOW }));
+        // What is tried again parks nobody but who is given up for good: these are not made due by an outage's end.
+        for (class, answer) in [(Class::Permanent, Some("400 odd".to_owned())), (Class::Transient, None)] {
+            let blame = Blame::Api { give_back: vec![user("b")] };
+            let verdict = of(&job(49, Some(NOW)), &error(class), blame, &rest, &patience(), NOW, 0.5);
+            let settlement = Settlement::Retry { at: NOW, counts: false, error: "odd".to_owned() };
+            assert_eq!(verdict.settlement, settlement);
+            assert_eq!(verdict.outage, Some(Outage { users: vec![user("b")], answer, due: NOW }));
+        }
     }
 }

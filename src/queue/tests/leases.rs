@@ -23,6 +23,8 @@ stories! {
     a_released_user_is_due_at_once,
     a_lease_that_was_abandoned_in_a_write_holds_until_the_write_is_over,
     an_outage_is_given_back,
+    the_end_of_a_sync_ends_the_count_of_leases_in_a_row_and_a_cut_does_not,
+    a_user_of_whom_an_event_came_is_not_parked,
     leases_that_nobody_settles_are_counted_in_a_row,
     who_is_under_lease_again_is_given_back_too,
 }
@@ -244,13 +246,14 @@ async fn an_outage_is_given_back(shop: Shop) {
     let job = leased(&shop, &queue, "once").await;
     let later = shop.clock.now().plus(Duration::from_secs(600));
     queue.settle(&job, retry(later, true), None).await.unwrap();
-    for (name, answer) in [("same", "list not found"), ("other", "address refused")] {
+    let [same, other] = ["same", "other"].map(|end| format!("{} {end}", "list not found".repeat(20)));
+    for (name, answer) in [("same", &same), ("other", &other)] {
         let job = leased(&shop, &queue, name).await;
         queue.settle(&job, park(answer), None).await.unwrap();
     }
 
     let due = shop.clock.now().plus(Duration::from_secs(60));
-    queue.give_back(&[user("once"), user("nobody")], Some("list not found"), due).await.unwrap();
+    queue.give_back(&[user("once"), user("nobody")], Some(&same), due).await.unwrap();
     assert_eq!(next_due(&queue), Some(due));
     assert_eq!(queue.census().await.unwrap().parked, 1, "the other answer is no part of the outage");
     shop.clock.advance(Duration::from_secs(60));
@@ -285,4 +288,29 @@ async fn leases_that_nobody_settles_are_counted_in_a_row(shop: Shop) {
     queue.settle(&job, retry(shop.clock.now(), true), None).await.unwrap();
     let job = only_job(&queue).await;
     assert_eq!((job.unsettled, job.attempts), (0, 3), "an end, however it was, begins the row anew");
+}
+
+async fn the_end_of_a_sync_ends_the_count_of_leases_in_a_row_and_a_cut_does_not(shop: Shop) {
+    let queue = shop.opens();
+    leased(&shop, &queue, "kari").await;
+    shop.clock.advance(LEASE);
+    let job = only_job(&queue).await;
+    assert_eq!(job.unsettled, 1);
+    let until = shop.later(DEBOUNCE).unwrap();
+    queue.settle(&job, Settlement::Abandon { until }, None).await.unwrap();
+    shop.clock.advance(DEBOUNCE);
+    let job = only_job(&queue).await;
+    assert_eq!(job.unsettled, 2, "cut off in a write, it stays unsettled");
+    queue.settle(&job, Settlement::Release, None).await.unwrap();
+    assert_eq!(only_job(&queue).await.unsettled, 0, "released on purpose");
+}
+
+async fn a_user_of_whom_an_event_came_is_not_parked(shop: Shop) {
+    let queue = shop.opens();
+    let job = leased(&shop, &queue, "kari").await;
+    queue.push(&user("kari"), UPDATE).await.unwrap();
+    assert_eq!(queue.settle(&job, park("400"), None).await.unwrap(), Settled::DueAgain);
+    let row = queue.rows_of(&[user("kari")]).await.unwrap().remove(0);
+    assert_eq!((row.parked_at, row.answer, row.due_at), (None, None, shop.later(DEBOUNCE)));
+    assert_eq!(queue.census().await.unwrap().parked, 0);
 }

@@ -30,6 +30,22 @@ mod of_one_process {
     stories_of_one_process! { a_restart_ends_a_lease_once_its_last_write_is_over }
 }
 
+mod of_several_processes {
+    use super::super::{FURTHEST, OPTIONS, Shop, leased, next_due};
+    use crate::queue::Options;
+
+    /// Its sync may be under way, and no two of one user may be at a time.
+    #[tokio::test]
+    async fn a_start_leaves_the_lease_of_a_replica_with_a_longer_deadline() {
+        let Some(shop) = Shop::postgres() else { return };
+        let queue = shop.opens_as(Options { lease: FURTHEST * 2, ..OPTIONS });
+        leased(&shop, &queue, "kari").await;
+        assert_eq!(next_due(&queue), shop.later(FURTHEST * 2));
+        let other = shop.opens();
+        assert_eq!(next_due(&other), shop.later(FURTHEST * 2));
+    }
+}
+
 async fn a_start_brings_back_who_is_due_impossibly_late(shop: Shop) {
     let queue = shop.opens();
     for (name, after) in [("late", FURTHEST * 100), ("later", FURTHEST)] {

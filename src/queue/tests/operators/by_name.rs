@@ -102,6 +102,9 @@ async fn a_due_user_stays_in_the_lane_that_goes_first(shop: Shop) {
     let job = ask(&queue, background("idle")).await.unwrap();
     assert_eq!(job.lane, Lane::Background, "with nothing to do, it was in none");
     queue.settle(&job, retry(shop.clock.now(), true), None).await.unwrap();
+    let job = ask(&queue, background("idle")).await.unwrap();
+    assert_eq!(job.lane, Lane::Background, "due in that lane, it is nobody else's");
+    queue.settle(&job, retry(shop.clock.now(), true), None).await.unwrap();
     let job = ask(&queue, by_hand("idle")).await.unwrap();
     assert_eq!(job.lane, Lane::Events);
     queue.settle(&job, retry(shop.clock.now(), true), None).await.unwrap();
