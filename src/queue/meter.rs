@@ -35,10 +35,16 @@ impl Meter for LaneMeter {
 }
 
 impl AddressIndex for Queue {
-    fn is_anothers<'a>(&'a self, user: &'a UserId, address: &'a str) -> BoxFuture<'a, Result<bool, String>> {
-        Box::pin(
-            async move { Self::is_anothers(self, user, address).await.map_err(|error| error.to_string()) },
-        )
+    fn others_at<'a>(
+        &'a self,
+        user: &'a UserId,
+        address: &'a str,
+        most: usize,
+    ) -> BoxFuture<'a, Result<Vec<UserId>, String>> {
+        Box::pin(async move {
+            let others = Self::others_at(self, user, address, most).await;
+            others.map_err(|error| error.to_string())
+        })
     }
 
     fn seen_by_others<'a>(

@@ -397,12 +397,17 @@ impl Queue {
         self.0.reader.forgotten(users).await
     }
 
-    /// Whether the row of anybody but `user` remembers `address`, letter case aside.
+    /// The users besides `user` whose rows remember `address`, in any spelling; `most` at the most.
     ///
     /// # Errors
     /// The store could not be read.
-    pub async fn is_anothers(&self, user: &UserId, address: &str) -> Result<bool, QueueError> {
-        self.0.reader.is_anothers(user, address).await
+    pub async fn others_at(
+        &self,
+        user: &UserId,
+        address: &str,
+        most: usize,
+    ) -> Result<Vec<UserId>, QueueError> {
+        self.0.reader.others_at(user, address, most).await
     }
 
     /// What the rows of everybody but `user` remember of the contact of `address`, letter case aside, on the list of this

@@ -71,10 +71,15 @@ impl Reader {
         }
     }
 
-    pub(super) async fn is_anothers(&self, user: &UserId, address: &str) -> Result<bool, QueueError> {
+    pub(super) async fn others_at(
+        &self,
+        user: &UserId,
+        address: &str,
+        most: usize,
+    ) -> Result<Vec<UserId>, QueueError> {
         match self {
-            Self::Sqlite(reader) => reader.is_anothers(user, address).await,
-            Self::Postgres(reader) => reader.is_anothers(user, address).await,
+            Self::Sqlite(reader) => reader.others_at(user, address, most).await,
+            Self::Postgres(reader) => reader.others_at(user, address, most).await,
         }
     }
 

@@ -6,13 +6,19 @@ use super::former::Former;
 use super::missing::{self, Look};
 use super::outcome::{Outcome, Reason, Report, SyncError};
 use super::source::{Nobody, Source};
-use super::{Context, Manner, Syncer};
+use super::{Context, Known, Manner, Syncer};
+use crate::address;
 use crate::memory::Memory;
 use crate::merge::consent::{self, Block, has_moved};
 use crate::merge::{self, Plan};
 use crate::personal::Mask;
-use crate::upstream::{Api, Failure};
+use crate::tags::Reasons;
+use crate::upstream::{Api, Class, Failure};
 use crate::user::UserId;
+
+/// The most users of one address whose tags are put together. With more of them tags are only added: so many accounts are
+/// no reader's, and each costs three calls.
+const MOST_AT_AN_ADDRESS: usize = 5;
 
 /// All that was read of a user who has an address.
 pub(super) struct Gathered {
@@ -63,23 +69,50 @@ impl Syncer {
                 self.fill_gaps(found, &context.attempt, mask).await?;
             }
         }
-        if self.manner == Manner::Round && self.takes_from_another(user, &gathered, block).await? {
-            return Ok(self.keeping_tags().decided(user, context, gathered, block, mask.clone()));
+        if self.takes_tags_away(&gathered, block) {
+            match self.wanted_by_others(user, &gathered.source.email, context, mask).await? {
+                Some(wanted) => gathered.source.is_wanted_too(wanted),
+                None => return Ok(self.keeping_tags().decided(user, context, gathered, block, mask.clone())),
+            }
         }
         Ok(self.decided(user, context, gathered, block, mask.clone()))
     }
 
-    /// Whether a tag would go from a contact that another user is remembered by too: of two users with one address, each
-    /// round would take the tags of the one, and the next one those of the other.
-    async fn takes_from_another(
+    fn takes_tags_away(&self, gathered: &Gathered, block: Option<Block>) -> bool {
+        let plan = self.plan(&gathered.source, gathered.found.as_ref(), block);
+        plan.change().is_some_and(|change| !change.tags_removed.is_empty())
+    }
+
+    /// The tags that other users of the same address have, and why: a contact belongs to an address, and of two accounts
+    /// neither may strip the other. Each user is read from Sesamy, and only where a tag would go. None where there are more
+    /// users than [`MOST_AT_AN_ADDRESS`], or Sesamy will not say: then nothing may be taken away.
+    async fn wanted_by_others(
         &self,
         user: &UserId,
-        gathered: &Gathered,
-        block: Option<Block>,
-    ) -> Result<bool, Failure> {
-        let plan = self.plan(&gathered.source, gathered.found.as_ref(), block);
-        let takes_away = plan.change().is_some_and(|change| !change.tags_removed.is_empty());
-        Ok(takes_away && self.is_remembered_of_another(user, &gathered.source.email).await?)
+        email: &str,
+        context: &Context,
+        mask: &mut Mask,
+    ) -> Result<Option<Reasons>, Failure> {
+        let others = self.others_at(user, email, MOST_AT_AN_ADDRESS).await?;
+        if others.len() >= MOST_AT_AN_ADDRESS {
+            return Ok(None);
+        }
+        let mut wanted = Reasons::new();
+        for other in &others {
+            match self.ask_sesamy(other, Known::default(), &context.attempt, mask).await {
+                Ok(Ok(source)) if address::is_same(&source.email, email) => {
+                    source
+                        .reasons
+                        .into_iter()
+                        .for_each(|(tag, why)| wanted.entry(tag).or_default().extend(why));
+                }
+                // Not the address's user any more, or nobody to be synced.
+                Ok(_) => {}
+                Err(failure) if failure.class == Class::Permanent => return Ok(None),
+                Err(failure) => return Err(failure),
+            }
+        }
+        Ok(Some(wanted))
     }
 
     pub(super) fn plan(&self, source: &Source, found: Option<&Found>, block: Option<Block>) -> Plan {

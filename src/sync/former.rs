@@ -24,11 +24,16 @@ use crate::user::UserId;
 
 /// What the queue remembers of an address, whoever's it is.
 pub trait AddressIndex: fmt::Debug + Send + Sync {
-    /// Whether `address` is remembered of anybody but `user`.
+    /// The users besides `user` of whom `address` is remembered, `most` at the most.
     ///
     /// # Errors
     /// Why that is not known, for people.
-    fn is_anothers<'a>(&'a self, user: &'a UserId, address: &'a str) -> BoxFuture<'a, Result<bool, String>>;
+    fn others_at<'a>(
+        &'a self,
+        user: &'a UserId,
+        address: &'a str,
+        most: usize,
+    ) -> BoxFuture<'a, Result<Vec<UserId>, String>>;
 
     /// What other users' rows remember of the contact of `address`, on the list of this name.
     ///
@@ -50,8 +55,13 @@ pub trait AddressIndex: fmt::Debug + Send + Sync {
 pub struct NoOtherUsers;
 
 impl AddressIndex for NoOtherUsers {
-    fn is_anothers<'a>(&'a self, _: &'a UserId, _: &'a str) -> BoxFuture<'a, Result<bool, String>> {
-        Box::pin(async { Ok(false) })
+    fn others_at<'a>(
+        &'a self,
+        _: &'a UserId,
+        _: &'a str,
+        _: usize,
+    ) -> BoxFuture<'a, Result<Vec<UserId>, String>> {
+        Box::pin(async { Ok(Vec::new()) })
     }
 
     fn seen_by_others<'a>(
@@ -196,13 +206,14 @@ impl Syncer {
         Ok(Former { address: Personal::new(address), found, owner, has_ours, write, tags })
     }
 
-    /// Whether `address` is remembered of another user.
-    pub(super) async fn is_remembered_of_another(
+    /// The users besides `user` of whom `address` is remembered, `most` at the most.
+    pub(super) async fn others_at(
         &self,
         user: &UserId,
         address: &str,
-    ) -> Result<bool, Failure> {
-        self.addresses.is_anothers(user, address).await.map_err(queue_failed)
+        most: usize,
+    ) -> Result<Vec<UserId>, Failure> {
+        self.addresses.others_at(user, address, most).await.map_err(queue_failed)
     }
 
     /// What other users' rows remember of the contact of `address`.
@@ -219,7 +230,7 @@ impl Syncer {
         address: &str,
         attempt: &Attempt,
     ) -> Result<OwnerBesides, Failure> {
-        if self.is_remembered_of_another(user, address).await? {
+        if !self.others_at(user, address, 1).await?.is_empty() {
             return Ok(OwnerBesides::Somebody);
         }
         let owner =

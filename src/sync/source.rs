@@ -88,6 +88,14 @@ impl Source {
         Known { profile: Some(self.profile), contracts, entitlements }
     }
 
+    /// Adds tags that others who share the contact have.
+    pub(super) fn is_wanted_too(&mut self, wanted: Reasons) {
+        for (tag, why) in wanted {
+            self.tags.insert(tag.clone());
+            self.reasons.entry(tag).or_default().extend(why);
+        }
+    }
+
     /// Whether `change` may take something away only because the row of a list left out what the profile has: its tags, or
     /// what a custom field comes from.
     pub(super) fn may_lack_what_goes(&self, change: &Change) -> bool {

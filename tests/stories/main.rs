@@ -76,6 +76,7 @@ mod promql;
 mod rate_limits;
 mod removed_by_hand;
 mod replicas;
+mod shared_address;
 mod shell;
 mod slow_callers;
 mod stopping;

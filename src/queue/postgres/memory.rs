@@ -37,9 +37,10 @@ macro_rules! remember {
 }
 pub(super) use remember;
 
-/// Somebody else of that address, by the hash index.
-pub(super) const ANOTHER: &str = "
-    SELECT EXISTS (SELECT FROM users WHERE email_key = $1 AND connection = 'default' AND user_id <> $2)";
+/// Other users of that address, by the hash index.
+pub(super) const OTHERS_AT: &str = "
+    SELECT user_id FROM users WHERE email_key = $1 AND connection = 'default' AND user_id <> $2
+    ORDER BY user_id LIMIT $3";
 
 pub(super) const SEEN_BY_OTHERS: &str = "
     SELECT coalesce(bool_or(contact_seen), false), coalesce(bool_or(contact_on_list), false) FROM users
@@ -95,10 +96,22 @@ pub(super) fn bind<'q>(
         .bind(times(ends.iter().map(|left| left.changes_at)))
 }
 
-/// Whether the row of anybody but `user` remembers `address`.
-pub(super) async fn is_anothers(pool: &PgPool, user: &UserId, address: &str) -> sqlx::Result<bool> {
-    let Some(key) = address::key(address) else { return Ok(false) };
-    sqlx::query_scalar(ANOTHER).bind(storable(&key)).bind(user.as_str()).fetch_one(pool).await
+/// The users besides `user` whose rows remember `address`.
+pub(super) async fn others_at(
+    pool: &PgPool,
+    user: &UserId,
+    address: &str,
+    most: usize,
+) -> sqlx::Result<Vec<UserId>> {
+    let Some(key) = address::key(address) else { return Ok(Vec::new()) };
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    let ids: Vec<String> = sqlx::query_scalar(OTHERS_AT)
+        .bind(storable(&key))
+        .bind(user.as_str())
+        .bind(most)
+        .fetch_all(pool)
+        .await?;
+    Ok(ids.into_iter().filter_map(|id| UserId::new(id).ok()).collect())
 }
 
 /// What the rows of everybody but `user` remember of the contact of `address` on `list`.

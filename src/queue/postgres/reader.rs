@@ -149,12 +149,13 @@ impl Reader {
         Ok(found)
     }
 
-    pub(in crate::queue) async fn is_anothers(
+    pub(in crate::queue) async fn others_at(
         &self,
         user: &UserId,
         address: &str,
-    ) -> Result<bool, QueueError> {
-        self.read(memory::is_anothers(&self.pool, user, address)).await
+        most: usize,
+    ) -> Result<Vec<UserId>, QueueError> {
+        self.read(memory::others_at(&self.pool, user, address, most)).await
     }
 
     pub(in crate::queue) async fn seen_by_others(

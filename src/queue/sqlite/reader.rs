@@ -96,14 +96,15 @@ impl Reader {
         .await
     }
 
-    pub(in crate::queue) async fn is_anothers(
+    pub(in crate::queue) async fn others_at(
         &self,
         user: &UserId,
         address: &str,
-    ) -> Result<bool, QueueError> {
-        let Some(key) = address::key(address) else { return Ok(false) };
+        most: usize,
+    ) -> Result<Vec<UserId>, QueueError> {
+        let Some(key) = address::key(address) else { return Ok(Vec::new()) };
         let user = user.clone();
-        self.ask(move |store| rows::is_anothers(store, &user, &key)).await
+        self.ask(move |store| rows::others_at(store, &user, &key, most)).await
     }
 
     pub(in crate::queue) async fn seen_by_others(

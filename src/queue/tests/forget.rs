@@ -56,7 +56,7 @@ async fn who_is_forgotten_is_gone_with_the_history(shop: Shop) {
     assert!(!is_known(&queue, "kari").await && is_known(&queue, "ola").await);
     assert!(queue.history(&user("kari"), 9).await.unwrap().is_empty());
     assert_eq!(queue.history(&user("ola"), 9).await.unwrap().len(), 1);
-    assert!(!queue.is_anothers(&user("ola"), "kari@example.com").await.unwrap());
+    assert!(queue.others_at(&user("ola"), "kari@example.com", 9).await.unwrap().is_empty());
     assert_eq!(queue.counts_since(Millis(0)).await.unwrap()[0].count, 2, "of which nobody is told");
     let all = ["ola", "kari", "nobody", "kari"].map(user);
     assert_eq!(queue.forgotten(&all).await.unwrap(), [user("kari")]);

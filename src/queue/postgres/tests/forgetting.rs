@@ -199,7 +199,7 @@ async fn no_memory_is_too_odd_for_the_store() {
     let rows = queue.rows_of(&[user("kari")]).await.unwrap();
     let kept = rows[0].memory.email.as_ref().unwrap();
     assert_eq!(kept.as_str(), odd.replace('\0', "\u{fffd}"));
-    assert!(queue.is_anothers(&user("ola"), &odd.to_uppercase()).await.unwrap());
-    assert!(!queue.is_anothers(&user("kari"), &odd).await.unwrap());
+    assert_eq!(queue.others_at(&user("ola"), &odd.to_uppercase(), 9).await.unwrap(), [user("kari")]);
+    assert!(queue.others_at(&user("kari"), &odd, 9).await.unwrap().is_empty());
     queue.close().await;
 }

@@ -63,7 +63,7 @@ async fn no_statement_reads_a_whole_table() {
         (statements::PUSH, pushes.as_str()),
         (settle::SETTLE, settles),
         (settle::SYNC_AGAIN, "1000000, 2000, '{email|5,email|6}', '{x,y}'"),
-        (memory::ANOTHER, "'5@example.com', 'email|5'"),
+        (memory::OTHERS_AT, "'5@example.com', 'email|x', 6"),
         (memory::SEEN_BY_OTHERS, "'5@example.com', 'email|x', '7'"),
         (forgotten::FORGET, &format!("'email|5', 7, {hash}, 1000000")),
         (forgotten::TAKE_UP, hash),

@@ -37,9 +37,9 @@ pub(in crate::queue::sqlite) fn listing(state: Option<State>, by_reason: bool) -
     )
 }
 
-pub(in crate::queue::sqlite) const IS_ANOTHERS: &str = "
-    SELECT EXISTS (SELECT 1 FROM users INDEXED BY users_email
-        WHERE connection = 'default' AND email_key = ?1 AND user_id <> ?2)";
+pub(in crate::queue::sqlite) const OTHERS_AT: &str = "
+    SELECT user_id FROM users INDEXED BY users_email
+    WHERE connection = 'default' AND email_key = ?1 AND user_id <> ?2 ORDER BY user_id LIMIT ?3";
 
 pub(in crate::queue::sqlite) const SEEN_BY_OTHERS: &str = "
     SELECT coalesce(max(contact_seen), 0), coalesce(max(contact_on_list), 0) FROM users INDEXED BY users_email
@@ -57,9 +57,19 @@ pub(super) fn seen_by_others(
     })
 }
 
-/// Whether the row of anybody but `user` has this key of an address.
-pub(super) fn is_anothers(store: &Transaction<'_>, user: &UserId, key: &str) -> rusqlite::Result<bool> {
-    store.query_row(IS_ANOTHERS, [key, user.as_str()], |row| row.get(0))
+/// The users besides `user` whose rows have this key of an address.
+pub(super) fn others_at(
+    store: &Transaction<'_>,
+    user: &UserId,
+    key: &str,
+    most: usize,
+) -> rusqlite::Result<Vec<UserId>> {
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    let ids: Vec<String> = store
+        .prepare(OTHERS_AT)?
+        .query_map(params![key, user.as_str(), most], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    Ok(ids.into_iter().filter_map(|id| UserId::new(id).ok()).collect())
 }
 
 pub(super) fn filtered(

@@ -69,7 +69,7 @@ async fn no_statement_reads_a_whole_table() {
         forget::ERASE_HISTORY,
         forget::ERASE_FROM_ROUND,
         forget::LONG_MISSING,
-        rows::IS_ANOTHERS,
+        rows::OTHERS_AT,
         rows::SEEN_BY_OTHERS,
     ];
     let of_retries = [retry::USER, retry::ALL_PARKED, retry::WITH_ANSWER, retry::WITH_REASON];
