@@ -9,7 +9,9 @@ mod logging;
 use std::time::Duration;
 
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
-use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{
+    BuildError, Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
+};
 
 use catalogue::{
     APIS, DRIFT_REPAIRED, ENDS, EVENT_TYPES, OUTCOMES, QUEUE_ACCEPTING, QUEUE_OLDEST, QUEUE_PAUSED,
@@ -29,15 +31,18 @@ const SECONDS: [f64; 12] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10
 /// # Errors
 /// [`BuildError`] where the buckets are wrong, which a test rules out.
 pub fn start_metrics() -> Result<PrometheusHandle, BuildError> {
-    let recorder = PrometheusBuilder::new()
-        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?
-        .build_recorder();
+    let recorder = recorder()?;
     let handle = recorder.handle();
     if metrics::set_global_recorder(recorder).is_ok() {
         describe();
         begin_at_zero();
     }
     Ok(handle)
+}
+
+fn recorder() -> Result<PrometheusRecorder, BuildError> {
+    let builder = PrometheusBuilder::new();
+    Ok(builder.set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?.build_recorder())
 }
 
 fn describe() {
@@ -154,19 +159,25 @@ mod tests {
 
     #[test]
     fn every_metric_has_its_name_and_no_user() {
-        let handle = start_metrics().unwrap();
-        webhook_answered("accepted", "contract#cancelRequest");
-        upstream_called("sesamy", "/management/users/{id}", None, Duration::from_millis(3));
-        sync_ended("skipped", "guest", Duration::from_millis(3));
-        drift_repaired();
-        round_seen(0.25, Duration::from_secs(7));
-        subscribe_withheld("u");
-        subscribe_withheld("whatever");
-        queue_counted([("due", 1), ("leased", 0), ("scheduled", 0), ("parked", 2)], Duration::from_secs(3));
-        queue_accepting(true);
-        queue_paused(true);
-        tags_kept(true);
-        let text = handle.render();
+        // Its own recorder: the process has one already where another test has started a service.
+        let recorder = recorder().unwrap();
+        metrics::with_local_recorder(&recorder, || {
+            webhook_answered("accepted", "contract#cancelRequest");
+            upstream_called("sesamy", "/management/users/{id}", None, Duration::from_millis(3));
+            sync_ended("skipped", "guest", Duration::from_millis(3));
+            drift_repaired();
+            round_seen(0.25, Duration::from_secs(7));
+            subscribe_withheld("u");
+            subscribe_withheld("whatever");
+            queue_counted(
+                [("due", 1), ("leased", 0), ("scheduled", 0), ("parked", 2)],
+                Duration::from_secs(3),
+            );
+            queue_accepting(true);
+            queue_paused(true);
+            tags_kept(true);
+        });
+        let text = recorder.handle().render();
         for line in [
             r#"sesamy_mailmojo_webhook_requests_total{result="accepted",event_type="contract#cancelRequest"} 1"#,
             r#"sesamy_mailmojo_upstream_requests_total{api="sesamy",route="/management/users/{id}",status="none"} 1"#,
