@@ -120,12 +120,18 @@ async fn a_full_disk_is_told_and_events_are_taken_again_once_there_is_room() {
     takes_events_again(&town).await;
 }
 
+fn is_refusing(line: &serde_json::Value) -> bool {
+    line["message"].as_str().is_some_and(|it| it.starts_with("events cannot be kept and are refused"))
+}
+
 async fn refuses_events_and_tells(town: &Town, events: usize) {
     for _ in 0..events {
         let answer = ask(&town.service, webhook(event("contract.1#update", "u1"))).await;
         answer.is_problem(503, "queue-unavailable");
         let seconds: u64 = answer.header("retry-after").unwrap().parse().unwrap();
         assert!((1..=60).contains(&seconds), "{answer:?}");
+        // The sender may be answered before the writer has given up: it waits for its turn behind a lease that waits too.
+        town.service.output.wait_for("that events cannot be kept", is_refusing).await;
         let ready = ask(&town.service, bare("GET /readyz")).await;
         assert_eq!(ready.status, 503);
         assert_eq!(
