@@ -246,7 +246,7 @@ impl Syncer {
     }
 }
 
-/// The queue cannot be asked: as if Mailmojo had not answered, for without it there is no telling what to do there.
+/// The queue failed: the sync is tried again, as if Mailmojo had not answered, because what to do there depends on it.
 fn queue_failed(why: String) -> Failure {
-    Failure::new(Api::Mailmojo, Class::Transient, format!("whose address it is cannot be told: {why}"))
+    Failure::new(Api::Mailmojo, Class::Transient, format!("the queue cannot be asked who else has the address: {why}"))
 }
