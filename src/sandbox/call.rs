@@ -78,6 +78,8 @@ pub struct Call {
     pub status: Option<u16>,
     /// The request's body, where it is JSON.
     pub body: Option<Value>,
+    /// The JSON of Mailmojo's answer; none if a fault has changed the answer.
+    pub answer: Option<Value>,
     /// When it came, counted from the start of the sandbox.
     pub came: Duration,
     /// When it ended, likewise.

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use tokio::sync::watch;
 
 use super::call::{Api, Call, Log};
@@ -42,6 +43,10 @@ impl Hub {
         }
     }
 
+    pub(super) fn age(&self) -> Duration {
+        self.started.elapsed()
+    }
+
     pub(super) fn ring(&self) {
         self.bell.send_modify(|count| *count = count.wrapping_add(1));
     }
@@ -74,6 +79,7 @@ impl Hub {
             subject: place.subject.clone(),
             status: None,
             body: request.json.clone(),
+            answer: None,
             came: now.duration_since(self.started),
             ended: Duration::ZERO,
         };
@@ -99,6 +105,13 @@ pub(super) struct InFlight {
 }
 
 impl InFlight {
+    /// Keeps the JSON of the answer with the call, if calls are kept.
+    pub(super) fn keep_answer(&mut self, json: Option<&Value>) {
+        if let Some(call) = self.call.as_mut().filter(|_| self.hub.keep_calls) {
+            call.answer = json.cloned();
+        }
+    }
+
     /// The sandbox is done with it; `status` is none where the connection is closed without an answer.
     pub(super) fn answered(mut self, status: Option<u16>) {
         if let Some(mut call) = self.call.take() {

@@ -132,6 +132,12 @@ impl Sandbox {
         Ok(Self { sesamy, mailmojo, hub, _stops: stop.drop_guard() })
     }
 
+    /// The time since its start. The times of calls are counted from there.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        self.hub.age()
+    }
+
     /// Everything that the audit objects to so far.
     #[must_use]
     pub fn findings(&self) -> Vec<Finding> {

@@ -44,6 +44,8 @@ impl Syncer {
         {
             let Some(contact) = self.mailmojo.contact(asked, attempt).await? else { continue };
             contact.mask_into(mask);
+            // Noted before the list is asked, which may fail: the contact was there all the same.
+            context.saw(email, &self.keys, |before| consent::seen(before, &contact, &Membership::NotOnList));
             let membership = self.membership(asked, &contact, attempt).await?;
             context.saw(email, &self.keys, |before| consent::seen(before, &contact, &membership));
             return Ok(Some(Found { email: asked.to_owned(), contact, membership }));

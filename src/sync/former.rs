@@ -248,5 +248,9 @@ impl Syncer {
 
 /// The queue failed: the sync is tried again, as if Mailmojo had not answered, because what to do there depends on it.
 fn queue_failed(why: String) -> Failure {
-    Failure::new(Api::Mailmojo, Class::Transient, format!("the queue cannot be asked who else has the address: {why}"))
+    Failure::new(
+        Api::Mailmojo,
+        Class::Transient,
+        format!("the queue cannot be asked who else has the address: {why}"),
+    )
 }

@@ -10,6 +10,7 @@ use rand::seq::IndexedRandom;
 use reqwest::StatusCode;
 use serde_json::json;
 
+use crate::household::Household;
 use crate::ledger::Rules;
 use crate::member::{Apis, Member};
 use crate::town::{TOKEN, http};
@@ -27,6 +28,9 @@ const EVENTS: [&str; 8] = [
 
 /// How long an event may take to be accepted, restarts included.
 const PATIENCE: Duration = Duration::from_secs(45);
+
+/// How often an actor turns to a household.
+const SHARE_OF_HOUSEHOLDS: f64 = 0.35;
 
 /// Where the service listens just now.
 #[derive(Debug, Clone, Default)]
@@ -58,6 +62,7 @@ pub struct Deeds {
 /// Somebody who makes things happen to some users, and to nobody else's.
 pub struct Actor {
     pub members: Vec<Member>,
+    pub households: Vec<Household>,
     pub apis: Apis,
     pub rules: Rules,
     pub door: Door,
@@ -73,6 +78,7 @@ fn count(of: &AtomicU64) {
 impl Actor {
     pub fn new(
         members: Vec<Member>,
+        households: Vec<Household>,
         apis: &Apis,
         rules: Rules,
         door: &Door,
@@ -80,12 +86,16 @@ impl Actor {
         rng: StdRng,
     ) -> Self {
         let (apis, door, deeds) = (apis.clone(), door.clone(), Arc::clone(deeds));
-        Self { members, apis, rules, door, deeds, rng, client: http() }
+        Self { members, households, apis, rules, door, deeds, rng, client: http() }
     }
 
     /// Acts until `end`. Whatever it does to somebody, an event of that user is accepted after it.
     pub async fn acts_until(mut self, end: Instant) -> Result<Self, String> {
         while Instant::now() < end && !self.deeds.is_over.load(Ordering::Relaxed) {
+            if self.rng.random_bool(SHARE_OF_HOUSEHOLDS) {
+                self.turns_to_a_household().await?;
+                continue;
+            }
             let at = self.rng.random_range(0..self.members.len());
             let member = &mut self.members[at];
             match self.rng.random_range(0..20) {
@@ -108,7 +118,18 @@ impl Actor {
         Ok(self)
     }
 
+    async fn turns_to_a_household(&mut self) -> Result<(), String> {
+        if !self.households.is_empty() {
+            let at = self.rng.random_range(0..self.households.len());
+            for id in self.households[at].acts(&self.apis, &mut self.rng) {
+                self.sends_event_of(at, &id).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Changes each user twice, with an event each time: the second, most likely, in the middle of the first one's sync.
+    /// Households act meanwhile, and about a second longer, because their sequences take several syncs.
     pub async fn makes_a_flurry(&mut self) -> Result<(), String> {
         for at in 0..self.members.len() {
             for pause in [self.rng.random_range(10..90), 0] {
@@ -117,6 +138,11 @@ impl Actor {
                 self.sends_event(at).await?;
                 tokio::time::sleep(Duration::from_millis(pause)).await;
             }
+            self.turns_to_a_household().await?;
+        }
+        for _ in 0..10 * self.households.len() {
+            self.turns_to_a_household().await?;
+            tokio::time::sleep(Duration::from_millis(40)).await;
         }
         Ok(())
     }
@@ -126,16 +152,33 @@ impl Actor {
         for at in 0..self.members.len() {
             self.sends_event(at).await?;
         }
+        for at in 0..self.households.len() {
+            let ids: Vec<String> = self.households[at].residents.iter().map(|it| it.id.clone()).collect();
+            for id in ids {
+                self.sends_event_of(at, &id).await?;
+            }
+        }
         Ok(())
     }
 
     async fn sends_event(&mut self, at: usize) -> Result<(), String> {
         let event = *EVENTS.choose(&mut self.rng).unwrap();
-        let body = json!({"eventType": event, "vendorId": "vendor_1", "userId": self.members[at].person.id});
         self.members[at].note(format!("event {event} is sent"));
-        self.delivers(&body.to_string(), StatusCode::ACCEPTED).await?;
+        self.delivers_event(event, &self.members[at].person.id).await?;
         self.members[at].note("it is accepted".to_owned());
         self.members[at].is_told = true;
+        Ok(())
+    }
+
+    async fn sends_event_of(&mut self, household: usize, id: &str) -> Result<(), String> {
+        let event = *EVENTS.choose(&mut self.rng).unwrap();
+        self.households[household].note(&format!("event {event} of {id} is sent"));
+        self.delivers_event(event, id).await
+    }
+
+    async fn delivers_event(&self, event: &str, id: &str) -> Result<(), String> {
+        let body = json!({"eventType": event, "vendorId": "vendor_1", "userId": id});
+        self.delivers(&body.to_string(), StatusCode::ACCEPTED).await?;
         count(&self.deeds.events);
         Ok(())
     }

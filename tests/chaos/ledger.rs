@@ -18,6 +18,8 @@ pub struct Rules {
     pub creates: bool,
     /// `sesamy.derive_tags`.
     pub derives: bool,
+    /// Whether Mailmojo says of a contact what each list knows of it. (It is no setting.)
+    pub shows_lists: bool,
 }
 
 /// One contact's history, from which follows what it must be.

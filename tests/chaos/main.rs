@@ -12,15 +12,18 @@
 //! `QUEUE__URL`; empty, and for nobody else). A seed draws the users, their changes, the faults and the settings; when
 //! each of them strikes is up to the machine, so that a failure may need a few tries to come again.
 //!
-//! What users have and what must come of it is in `cases.rs`, `person.rs` and `ledger.rs`: they share nothing with the
-//! service.
+//! What users have and what must come of it is in `cases.rs`, `person.rs` and `ledger.rs`; users whose addresses change back
+//! or are shared, and whom nobody may put on the list again, are in `household.rs` and `consent.rs`. They share nothing with
+//! the service.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 #![allow(clippy::print_stdout, reason = "it tells what it did, as a test does")]
 
 mod actor;
 mod cases;
+mod consent;
 mod faults;
+mod household;
 mod ledger;
 mod member;
 mod person;

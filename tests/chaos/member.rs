@@ -129,7 +129,7 @@ impl Member {
     pub fn judge(&self, apis: &Apis, rules: Rules, excuses: &mut Excuses) -> Vec<String> {
         let mut wrong = Vec::new();
         // Leaving is leaving, under another address too.
-        let has_left = self.person.has_moved() && !self.ledgers[0].has_surely_stayed();
+        let has_left = self.person.has_moved() && !self.ledgers[0].has_surely_stayed(rules);
         for (at, ledger) in self.ledgers.iter().enumerate() {
             let may_stay_away = ledger.was_deleted || (at > 0 && has_left);
             let is = apis.mailmojo.contact(&ledger.email);

@@ -2,6 +2,8 @@
 
 use sesamy_mailmojo::sandbox::Sandbox;
 
+use crate::consent::Evidence;
+use crate::household::Household;
 use crate::ledger::{Excuses, Rules};
 use crate::member::{Apis, Member};
 use crate::town::Output;
@@ -17,6 +19,7 @@ pub struct Reckoning<'a> {
     pub watch: &'a Watch,
     pub output: &'a Output,
     pub members: Vec<&'a Member>,
+    pub households: Vec<&'a Household>,
     pub rules: Rules,
 }
 
@@ -43,7 +46,11 @@ impl Reckoning<'_> {
                 self.story_of(first)
             ));
         }
-        let known = |email: &str| self.members.iter().any(|member| member.has(email));
+        self.judges_consent(when)?;
+        let is_of_household =
+            |email: &str| self.households.iter().any(|it| it.addresses.iter().any(|own| own == email));
+        let known =
+            |email: &str| is_of_household(email) || self.members.iter().any(|member| member.has(email));
         let strangers = self.apis.mailmojo.contacts().into_iter().map(|contact| contact.email);
         let strangers: Vec<String> = strangers.filter(|email| !known(email)).collect();
         if !strangers.is_empty() {
@@ -54,8 +61,36 @@ impl Reckoning<'_> {
         Err(format!("{when}, {beyond}\n{stories}"))
     }
 
+    fn judges_consent(&self, when: &str) -> Result<(), String> {
+        self.objects(when, |evidence| evidence.judges_writes())
+    }
+
+    /// Judges how the contacts of households are, once all users have been synced since the last change.
+    ///
+    /// # Errors
+    /// What is wrong, with the story of the first household concerned.
+    pub fn judges_households(&self, when: &str) -> Result<(), String> {
+        self.objects(when, |evidence| evidence.judges_contacts(|email| self.apis.mailmojo.contact(email)))
+    }
+
+    fn objects(&self, when: &str, judged: impl Fn(&Evidence<'_>) -> Vec<String>) -> Result<(), String> {
+        let lives = self.watch.lives(self.output);
+        let evidence = |household| Evidence::new(household, self.rules, &self.watch.of_households, &lives);
+        let wrong: Vec<Vec<String>> =
+            self.households.iter().map(|household| judged(&evidence(household))).collect();
+        let Some(first) = wrong.iter().position(|why| !why.is_empty()) else { return Ok(()) };
+        let count: usize = wrong.iter().map(Vec::len).sum();
+        let (household, why) = (self.households[first], wrong[first].join("\n  "));
+        let names = household.names();
+        let story = self.story(&names[0], &names, &household.story);
+        Err(format!(
+            "{when}, {count} things are wrong with households; the first household:\n  {why}\n{story}"
+        ))
+    }
+
     fn judges_writes(&self) -> Result<(), String> {
-        let findings: Vec<String> = self.sandbox.findings().iter().map(ToString::to_string).collect();
+        let findings = self.sandbox.findings().into_iter().filter(|finding| !Household::excuses(finding));
+        let findings: Vec<String> = findings.map(|finding| finding.to_string()).collect();
         let Some(first) = findings.first() else { return Ok(()) };
         let told = findings.iter().take(20).cloned().collect::<Vec<_>>().join("\n  ");
         let is_about = |member: &&&Member| {
@@ -78,29 +113,27 @@ impl Reckoning<'_> {
 
     fn story_of(&self, member: &Member) -> String {
         let id = &member.person.id;
-        let section = |name: &str, lines: Vec<String>| {
-            let skipped = lines.len().saturating_sub(TOLD);
-            format!(
-                "\n{name} of {id} (the last {}):\n  {}\n",
-                lines.len() - skipped,
-                lines[skipped..].join("\n  ")
-            )
-        };
-        let contacts =
-            member.names().into_iter().map(|name| format!("{name}: {:?}", self.apis.mailmojo.contact(&name)));
+        let wanted = member.person.wanted(self.rules.derives);
+        let sesamy =
+            section("what Sesamy says", id, &[format!("{:?}", member.person), format!("{wanted:?}")]);
+        self.story(id, &member.names(), &member.story) + &sesamy
+    }
+
+    /// What happened to a user, or to all of a household: `names` are ids and addresses.
+    fn story(&self, of: &str, names: &[String], history: &[String]) -> String {
+        let contact = |name: &String| format!("{name}: {:?}", self.apis.mailmojo.contact(name));
         [
-            section("the history", member.story.clone()),
-            section("the calls", self.watch.calls_about(&member.names())),
-            section("the syncs", self.watch.log_of(self.output, id)),
-            section(
-                "what Sesamy says",
-                vec![
-                    format!("{:?}", member.person),
-                    format!("{:?}", member.person.wanted(self.rules.derives)),
-                ],
-            ),
-            section("what Mailmojo has", contacts.collect()),
+            section("the history", of, history),
+            section("the calls", of, &self.watch.calls_about(names)),
+            section("the syncs", of, &self.watch.log_of(self.output, names)),
+            section("what Mailmojo has", of, &names.iter().map(contact).collect::<Vec<_>>()),
         ]
         .concat()
     }
+}
+
+/// A part of a story: its last lines.
+fn section(name: &str, of: &str, lines: &[String]) -> String {
+    let skipped = lines.len().saturating_sub(TOLD);
+    format!("\n{name} of {of} (the last {}):\n  {}\n", lines.len() - skipped, lines[skipped..].join("\n  "))
 }

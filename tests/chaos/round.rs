@@ -12,6 +12,7 @@ use sesamy_mailmojo::sandbox::{Associations, Empty, Mailmojo, Sandbox, Sesamy, S
 
 use crate::actor::{Actor, Deeds, Door};
 use crate::faults;
+use crate::household::Household;
 use crate::ledger::Rules;
 use crate::member::{Apis, Member, OTHER_LIST};
 use crate::reckoning::Reckoning;
@@ -22,6 +23,9 @@ use crate::watch::Watch;
 
 /// How many change things at the same time.
 const ACTORS: usize = 4;
+
+/// How many users there are for each household.
+const USERS_A_HOUSEHOLD: usize = 5;
 
 /// A round to be played.
 #[derive(Debug, Clone)]
@@ -51,10 +55,13 @@ struct Setup {
 impl Setup {
     fn random(rng: &mut StdRng) -> Self {
         let associations = [Associations::Told, Associations::Told, Associations::Null, Associations::Absent];
+        let (creates, derives, ignores_case) =
+            (rng.random_bool(0.85), rng.random_bool(0.85), rng.random_bool(0.3));
+        let associations = *associations.choose(rng).unwrap();
         Self {
-            rules: Rules { creates: rng.random_bool(0.85), derives: rng.random_bool(0.85) },
-            ignores_case: rng.random_bool(0.3),
-            associations: *associations.choose(rng).unwrap(),
+            rules: Rules { creates, derives, shows_lists: associations == Associations::Told },
+            ignores_case,
+            associations,
             hides_inactive: rng.random_bool(0.2),
             concurrency: *[1, 4, 8, 8, 16].choose(rng).unwrap(),
             mailmojo_by_client: rng.random(),
@@ -136,7 +143,7 @@ pub async fn play(plan: &Plan) -> Result<Tally, String> {
     let setup = Setup::random(&mut rng);
     let settings = setup.settings(plan);
     let settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    let mut members = Vec::new();
+    let (mut members, mut households) = (Vec::new(), Vec::new());
     let town = Town::before_start(&settings, |sandbox| {
         setup.prepare(sandbox, &mut rng);
         let apis = apis_of(sandbox);
@@ -144,11 +151,14 @@ pub async fn play(plan: &Plan) -> Result<Tally, String> {
             (0..plan.users)
                 .map(|number| Member::settle(number, &apis, setup.ignores_case, setup.rules, &mut rng)),
         );
+        let started = Instant::now() - sandbox.age();
+        let numbers = 0..plan.users.div_ceil(USERS_A_HOUSEHOLD);
+        households.extend(numbers.map(|number| Household::settle(number, &apis, started, &mut rng)));
     })
     .await;
     let apis = apis_of(&town.sandbox);
     let mut round = Round {
-        watch: Watch::new(plan.queue.is_none()),
+        watch: Watch::new(plan.queue.is_none(), &town.sandbox),
         door: Door::default(),
         deeds: Arc::default(),
         tally: Tally::new(plan.seed, plan.users),
@@ -156,7 +166,7 @@ pub async fn play(plan: &Plan) -> Result<Tally, String> {
         town,
         rng,
     };
-    let played = round.play(plan, setup, members).await;
+    let played = round.play(plan, setup, members, households).await;
     round.tally.seconds = began.elapsed().as_secs_f64();
     round.watch.look(&round.town.sandbox);
     round.tally.take_deeds(&round.deeds);
@@ -172,15 +182,23 @@ fn apis_of(sandbox: &Sandbox) -> Apis {
 }
 
 impl Round {
-    async fn play(&mut self, plan: &Plan, setup: Setup, mut members: Vec<Member>) -> Result<(), String> {
+    async fn play(
+        &mut self,
+        plan: &Plan,
+        setup: Setup,
+        mut members: Vec<Member>,
+        mut households: Vec<Household>,
+    ) -> Result<(), String> {
         self.door.moves_to(self.town.service.url("/webhooks/sesamy"));
         faults::begin(&self.apis, &mut self.rng);
         let end = Instant::now() + plan.trouble;
         let mut acting = Vec::new();
         for left in (1..=ACTORS).rev() {
             let own = members.split_off(members.len() - members.len() / left);
+            let own_households = households.split_off(households.len() - households.len() / left);
             let rng = StdRng::seed_from_u64(self.rng.random());
-            let actor = Actor::new(own, &self.apis, setup.rules, &self.door, &self.deeds, rng);
+            let actor =
+                Actor::new(own, own_households, &self.apis, setup.rules, &self.door, &self.deeds, rng);
             acting.push(tokio::spawn(actor.acts_until(end)));
         }
         let troubled = self.makes_trouble_until(end).await;
@@ -210,7 +228,7 @@ impl Round {
         while Instant::now() < end {
             tokio::time::sleep(Duration::from_millis(self.rng.random_range(100..900))).await;
             self.watch.look(&self.town.sandbox);
-            if !self.town.sandbox.findings().is_empty() {
+            if self.town.sandbox.findings().iter().any(|finding| !Household::excuses(finding)) {
                 self.deeds.is_over.store(true, Ordering::Relaxed);
                 return Ok(());
             }
@@ -227,9 +245,9 @@ impl Round {
                     self.starts_again().await;
                 }
                 6 => {
-                    self.watch.keep(&self.town.service.output);
                     self.town.service.terminate();
                     let status = self.town.service.ended().await;
+                    self.watch.keep(&self.town.service.output, false);
                     self.tally.stops += 1;
                     if !status.success() {
                         return Err(format!("a SIGTERM ended the service with {status}"));
@@ -248,8 +266,8 @@ impl Round {
     }
 
     async fn is_killed(&mut self) {
-        self.watch.keep(&self.town.service.output);
         self.town.service.kill().await;
+        self.watch.keep(&self.town.service.output, true);
         self.tally.kills += 1;
     }
 
@@ -259,11 +277,10 @@ impl Round {
     }
 
     async fn reckons(&mut self, setup: Setup, actors: &mut [Actor]) -> Result<(), String> {
-        let rules = setup.rules;
-        self.is_quiet(actors, "after the trouble").await?;
+        self.is_quiet(actors, setup, "after the trouble").await?;
         let parked = self.watch.parked(&self.town.service.output);
         self.tally.parked = parked.len() as u64;
-        self.reckoning(actors, rules).judges("when the faults have stopped", |id| !parked.contains(id))?;
+        self.reckoning(actors, setup).judges("when the faults have stopped", |id| !parked.contains(id))?;
 
         // An event in the middle of a sync is not lost: nothing else comes after it.
         faults::only_slow(&self.apis, &mut self.rng);
@@ -271,48 +288,54 @@ impl Round {
             .await
             .into_iter()
             .collect::<Result<(), String>>()?;
-        self.is_quiet(actors, "after changes in the middle of syncs").await?;
-        self.reckoning(actors, rules).judges("after changes in the middle of syncs", |_| true)?;
+        self.is_quiet(actors, setup, "after changes in the middle of syncs").await?;
+        self.reckoning(actors, setup).judges("after changes in the middle of syncs", |_| true)?;
         faults::end(&self.apis);
 
-        let writes = self.town.sandbox.writes();
+        let writes = self.writes_to_members();
         for actor in actors.iter_mut() {
             actor.sends_events_of_all().await?;
         }
-        self.is_quiet(actors, "after an event that changes nothing").await?;
-        self.reckoning(actors, rules).judges("after an event that changes nothing", |_| true)?;
-        let writes = self.town.sandbox.writes() - writes;
+        self.is_quiet(actors, setup, "after an event that changes nothing").await?;
+        self.reckoning(actors, setup).judges("after an event that changes nothing", |_| true)?;
+        self.reckoning(actors, setup).judges_households("after an event of each user")?;
+        let writes = self.writes_to_members() - writes;
         if writes > 0 && setup.is_told_all() {
             return Err(format!("{writes} writes came of events that change nothing"));
         }
         if setup.has_rounds && self.watch.has_file {
-            self.is_mended_by_rounds(actors, rules).await?;
+            self.is_mended_by_rounds(actors, setup).await?;
         }
         Ok(())
     }
 
+    /// Households do not count: not every change of theirs is followed by an event.
+    fn writes_to_members(&self) -> u64 {
+        self.town.sandbox.writes() - self.watch.writes_to_households()
+    }
+
     /// Somebody takes our tags away from everybody, and no event tells of it.
-    async fn is_mended_by_rounds(&mut self, actors: &mut [Actor], rules: Rules) -> Result<(), String> {
+    async fn is_mended_by_rounds(&mut self, actors: &mut [Actor], setup: Setup) -> Result<(), String> {
         for actor in actors.iter_mut() {
             let mailmojo = actor.apis.mailmojo.clone();
             let lost: u64 = actor.members.iter_mut().map(|member| member.loses_our_tags(&mailmojo)).sum();
             self.deeds.by_hand.fetch_add(lost, Ordering::Relaxed);
         }
-        let mended = unprompted::is_mended(&self.reckoning(actors, rules)).await;
+        let mended = unprompted::is_mended(&self.reckoning(actors, setup)).await;
         self.watch.look(&self.town.sandbox);
         mended
     }
 
     /// Waits until nothing is left to do, and all of it is told.
-    async fn is_quiet(&mut self, actors: &[Actor], when: &str) -> Result<(), String> {
+    async fn is_quiet(&mut self, actors: &[Actor], setup: Setup, when: &str) -> Result<(), String> {
         let quiet = self.watch.waits_for_quiet(&self.town).await;
         self.watch.look(&self.town.sandbox);
         let Err(why) = quiet else { return Ok(()) };
-        let held = self.reckoning(actors, actors[0].rules).story_of_any(&why.users);
+        let held = self.reckoning(actors, setup).story_of_any(&why.users);
         Err(format!("it stalls {when}: {}\n{held}", why.text))
     }
 
-    fn reckoning<'a>(&'a self, actors: &'a [Actor], rules: Rules) -> Reckoning<'a> {
+    fn reckoning<'a>(&'a self, actors: &'a [Actor], setup: Setup) -> Reckoning<'a> {
         let members = actors.iter().flat_map(|actor| &actor.members).collect();
         Reckoning {
             sandbox: &self.town.sandbox,
@@ -320,7 +343,8 @@ impl Round {
             watch: &self.watch,
             output: &self.town.service.output,
             members,
-            rules,
+            households: actors.iter().flat_map(|actor| &actor.households).collect(),
+            rules: setup.rules,
         }
     }
 }

@@ -16,7 +16,7 @@ use serde_json::Value;
 use sesamy_mailmojo::sandbox::{Contact, Mailmojo, Route, entitlement};
 
 use crate::cases::FOR_EVER;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Rules};
 use crate::member::Member;
 use crate::reckoning::Reckoning;
 
@@ -50,13 +50,14 @@ impl Brief {
 
 impl Ledger {
     /// Whether nothing says that whoever has this address may have left, or was removed.
-    pub fn has_surely_stayed(&self) -> bool {
+    pub fn has_surely_stayed(&self, rules: Rules) -> bool {
         let has_stayed = |status: &str| matches!(status, "a" | "b");
         let on_list = self.statuses.lists.iter().find(|(list, _)| *list == Mailmojo::LIST);
         !self.was_turned
             && !self.was_deleted
             && has_stayed(&self.statuses.account)
-            && on_list.is_none_or(|(_, status)| has_stayed(status))
+            // If Mailmojo hides the place, a subscribe in vain makes it look as if somebody had taken the place away.
+            && on_list.is_none_or(|(_, status)| status == "a" || (rules.shows_lists && has_stayed(status)))
     }
 
     /// Somebody takes all of our tags off but the one that stays for ever, which nothing would bring back; whether any.

@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
-use sesamy_mailmojo::sandbox::Sandbox;
+use sesamy_mailmojo::sandbox::{Call, Route, Sandbox};
 
+use crate::household::Household;
 use crate::town::{Output, Town};
 
 /// How long the service may take, once nothing fails any more, until nothing is left to do.
@@ -28,9 +30,29 @@ pub struct Watch {
     pub has_file: bool,
     calls: HashMap<String, VecDeque<String>>,
     count: u64,
-    /// The outputs of the processes that have ended.
-    lives: Vec<Output>,
+    /// All calls about households.
+    pub of_households: Vec<Call>,
+    /// The outputs of the processes that have ended, when that was, and whether they were killed.
+    lives: Vec<(Output, Duration, bool)>,
+    /// When the sandbox was started, which is what times are counted from.
+    started: (Instant, Timestamp),
     marks: u32,
+}
+
+/// What one process has logged of syncs.
+pub struct Life {
+    pub lines: Vec<Line>,
+    pub end: Duration,
+    pub was_killed: bool,
+}
+
+/// The line of a sync.
+pub struct Line {
+    pub user: String,
+    pub at: Duration,
+    /// Whether the sync ended well.
+    pub is_done: bool,
+    pub reason: String,
 }
 
 /// The service goes on and on, or does not go on.
@@ -40,8 +62,17 @@ pub struct Stall {
 }
 
 impl Watch {
-    pub fn new(has_file: bool) -> Self {
-        Self { has_file, calls: HashMap::new(), count: 0, lives: Vec::new(), marks: 0 }
+    pub fn new(has_file: bool, sandbox: &Sandbox) -> Self {
+        let age = sandbox.age();
+        Self {
+            has_file,
+            calls: HashMap::new(),
+            count: 0,
+            of_households: Vec::new(),
+            lives: Vec::new(),
+            started: (Instant::now() - age, Timestamp::now() - age),
+            marks: 0,
+        }
     }
 
     /// Takes in the calls since the last look.
@@ -55,12 +86,20 @@ impl Watch {
                 }
                 of_one.push_back(call.to_string());
             }
+            let is_kept = call.subject.as_deref().is_some_and(Household::is_subject);
+            self.of_households.extend(is_kept.then_some(call));
         }
     }
 
     /// How many calls there were.
     pub fn calls(&self) -> u64 {
         self.count
+    }
+
+    /// How many writes there were to contacts of households.
+    pub fn writes_to_households(&self) -> u64 {
+        let is_write = |call: &&Call| matches!(call.route, Route::ContactPatch | Route::Subscribe);
+        self.of_households.iter().filter(is_write).count() as u64
     }
 
     /// The last calls about any of `names`, which are in lower case but for user ids.
@@ -71,14 +110,37 @@ impl Watch {
         all
     }
 
-    /// Keeps what a process has told that is about to end.
-    pub fn keep(&mut self, output: &Output) {
-        self.lives.push(output.clone());
+    /// Keeps the output of a process that has ended.
+    pub fn keep(&mut self, output: &Output, was_killed: bool) {
+        self.lives.push((output.clone(), self.started.0.elapsed(), was_killed));
+    }
+
+    /// What all processes have logged of syncs.
+    pub fn lives(&self, output: &Output) -> Vec<Life> {
+        let present = (output, Duration::MAX, false);
+        let ended = self.lives.iter().map(|(output, end, was_killed)| (output, *end, *was_killed));
+        let life = |(output, end, was_killed): (&Output, Duration, bool)| {
+            let syncs = output.lines().into_iter().filter(|line| line["outcome"].is_string());
+            Life { lines: syncs.map(|line| self.line(&line)).collect(), end, was_killed }
+        };
+        ended.chain([present]).map(life).collect()
+    }
+
+    fn line(&self, line: &Value) -> Line {
+        let text = |name: &str| line[name].as_str().unwrap_or_default().to_owned();
+        let at: Timestamp = text("timestamp").parse().expect("a line has its time");
+        Line {
+            user: text("user_id"),
+            at: at.duration_since(self.started.1).try_into().unwrap_or_default(),
+            is_done: !matches!(text("outcome").as_str(), "failed" | "parked" | "postponed"),
+            reason: text("reason"),
+        }
     }
 
     /// The lines about syncs, of all processes in order.
     fn sync_lines(&self, output: &Output) -> Vec<Value> {
-        let lines = self.lives.iter().chain([output]).flat_map(Output::lines);
+        let lives = self.lives.iter().map(|(output, ..)| output);
+        let lines = lives.chain([output]).flat_map(Output::lines);
         lines.filter(|line| line["outcome"].is_string()).collect()
     }
 
@@ -113,9 +175,10 @@ impl Watch {
         parked
     }
 
-    /// The log's last lines about a user.
-    pub fn log_of(&self, output: &Output, user: &str) -> Vec<String> {
-        let lines = self.sync_lines(output).into_iter().filter(|line| line["user_id"] == user);
+    /// The log's last lines about any of `users`.
+    pub fn log_of(&self, output: &Output, users: &[String]) -> Vec<String> {
+        let lines = self.sync_lines(output).into_iter();
+        let lines = lines.filter(|line| users.iter().any(|user| line["user_id"] == user.as_str()));
         let mut last: Vec<String> = lines.map(|line| line.to_string()).collect();
         last.drain(..last.len().saturating_sub(15));
         last

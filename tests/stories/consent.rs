@@ -2,7 +2,9 @@
 //! comes back, not by a retry. And another list or account is a fresh start.
 
 use serde_json::{Value, json};
-use sesamy_mailmojo::sandbox::{Fault, Mailmojo, Route, Rule, Sandbox, contact, contract, user};
+use sesamy_mailmojo::sandbox::{
+    Associations, Fault, Mailmojo, Route, Rule, Sandbox, contact, contract, user,
+};
 
 use crate::shell::{changed, run};
 use crate::town::{LIST, PATIENCE, Town};
@@ -91,6 +93,16 @@ async fn a_contact_that_a_failed_sync_has_seen_is_not_made_again_once_somebody_r
     town.sandbox.mailmojo.put_contact(contact(OLD).tags(["vip"]));
     town.sandbox.sesamy.put_user(user("u1").email(OLD).contract(contract("c1")));
     town.sandbox.mailmojo.inject(Rule::on(Route::Subscribe, Fault::status(500)));
+    town.event("userVendor.1#update", "u1").await;
+    synced(&town, "u1", "failed", 1).await;
+    is_not_made_again(&town).await;
+
+    // It was there, and then the list could not be asked whether it is on it.
+    let town = Town::with(&[("SYNC__BACKOFF_BASE", "1h"), ("SYNC__BACKOFF_CAP", "1h")]).await;
+    town.sandbox.mailmojo.answer_associations_as(Associations::Absent);
+    town.sandbox.mailmojo.put_contact(contact(OLD).tags(["vip"]));
+    town.sandbox.sesamy.put_user(user("u1").email(OLD).contract(contract("c1")));
+    town.sandbox.mailmojo.inject(Rule::on(Route::ListMember, Fault::status(500)));
     town.event("userVendor.1#update", "u1").await;
     synced(&town, "u1", "failed", 1).await;
     is_not_made_again(&town).await;

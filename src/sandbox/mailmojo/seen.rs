@@ -62,6 +62,14 @@ impl Snapshot {
         })
     }
 
+    /// Keeps which lists were said not to know the contact, if this answer says nothing of lists: a sync may read a contact
+    /// once more after it has asked the list.
+    pub(super) fn keep_places_of(&mut self, before: &Self) {
+        if self.lists.is_none() {
+            self.not_on.clone_from(&before.not_on);
+        }
+    }
+
     /// Notes that `list` was told to know the contact, or not to.
     pub(super) fn asked(&mut self, list: i64, knows: bool) {
         if knows {

@@ -173,7 +173,12 @@ impl State {
         let key = self.key(email);
         match (status, json) {
             (200..=299, Some(json)) => match Snapshot::of(json) {
-                Some(snapshot) => drop(self.seen.insert(key, Seen::Somebody(snapshot))),
+                Some(mut snapshot) => {
+                    if let Some(Seen::Somebody(before)) = self.seen.get(&key) {
+                        snapshot.keep_places_of(before);
+                    }
+                    self.seen.insert(key, Seen::Somebody(snapshot));
+                }
                 None => drop(self.seen.remove(&key)),
             },
             (404, Some(_)) => drop(self.seen.insert(key, Seen::Nobody)),
