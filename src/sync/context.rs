@@ -51,6 +51,11 @@ impl Context {
         });
     }
 
+    /// Notes that the user's contact is the one of `address` from now on: our tags are there, and gone from the one before.
+    pub(super) fn moved_to(&self, address: &str, keys: &ContactKeys) {
+        self.note(keys, |memory| memory.move_to(address, keys));
+    }
+
     /// Notes that the user had left under an earlier address. The contact of that address may be another one at the next try.
     pub(super) fn had_left(&self, keys: &ContactKeys) {
         self.note(keys, |memory| memory.has_left = true);

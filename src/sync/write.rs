@@ -77,6 +77,7 @@ impl Syncer {
         // It is there from here on, whatever becomes of what follows.
         let seen = self.put_there(&after);
         context.saw(&source.email, &self.keys, |_| seen.clone());
+        context.moved_to(&source.email, &self.keys);
         // Somebody may have made the contact between our look and our write. What is theirs stays; what is still
         // missing is added once.
         let rest_of = |after: &Contact| {

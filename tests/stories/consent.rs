@@ -315,3 +315,29 @@ async fn having_left_under_the_old_address_counts_though_the_sync_that_saw_it_fa
     assert!(is_skipped(&told, "left_under_old_address"), "{told}");
     assert!(town.sandbox.mailmojo.contact(NEW).is_none());
 }
+
+#[tokio::test]
+async fn a_contact_that_a_failed_sync_has_made_loses_our_tags_when_the_user_goes_back() {
+    let town = kari().await;
+    town.sandbox.sesamy.set_field("u1", "email", NEW);
+    // Somebody had made the contact a moment before, without our tags; and to add them is refused.
+    let without_tags = Fault::edit(|answer| answer["tags"] = json!([]));
+    town.sandbox.mailmojo.inject(Rule::on(Route::Subscribe, without_tags));
+    town.sandbox.mailmojo.inject(Rule::on(Route::ContactPatch, Fault::status(422)).about(NEW));
+    town.event("userVendor.1#update", "u1").await;
+    town.parked(1).await;
+    assert!(town.contact(OLD).tags.is_empty() && !town.contact(NEW).tags.is_empty());
+
+    town.sandbox.mailmojo.clear_faults();
+    town.sandbox.sesamy.set_field("u1", "email", OLD);
+    town.sync("u1").await;
+    assert!(town.contact(NEW).tags.is_empty(), "the address is nobody's any more");
+    assert_eq!(town.contact(OLD).tags, ["sesamy_active_subscriber"]);
+
+    // And to have left there is to have left.
+    town.sandbox.sesamy.set_field("u1", "email", NEW);
+    town.sync("u1").await;
+    town.sandbox.mailmojo.unsubscribe(NEW, LIST);
+    town.sandbox.sesamy.set_field("u1", "email", "kari@example.net");
+    assert!(is_skipped(&town.sync_told("u1").await, "left_under_old_address"));
+}

@@ -312,3 +312,16 @@ async fn nothing_of_them_and_nothing_that_they_come_from_is_logged_or_kept() {
         assert!(!lower.contains("canary") && !lower.contains("9009"), "{told}");
     }
 }
+
+#[tokio::test]
+async fn an_answer_that_leaves_custom_out_costs_nobody_elses_field() {
+    let town = town().await;
+    town.sandbox.mailmojo.replace_custom(true);
+    kari_buys(&town);
+    town.sandbox.mailmojo.put_contact(contact(KARI).custom("shoe_size", 41).on_list(LIST));
+    let sparse = Fault::edit(|answer| drop(answer.as_object_mut().unwrap().remove("custom")));
+    town.sandbox.mailmojo.inject(Rule::on(Route::ContactGet, sparse).times(1));
+    town.sync("u1").await;
+    let all = json!({"city": "Tromsø", "next_bill": "2099-02-01", "plan": "Pluss", "shoe_size": 41, "status": "ACTIVE"});
+    assert_eq!(custom(&town.contact(KARI)), all);
+}

@@ -302,6 +302,9 @@ impl World {
             self.look(user, address, true, &mut memory);
         }
         if end == End::FailsAfterWriting {
+            if may {
+                memory.move_to(email, &keys);
+            }
             self.rows[user] = memory;
             return Ok(());
         }
