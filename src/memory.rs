@@ -96,7 +96,7 @@ impl ContactKeys {
         Self { secret, list }
     }
 
-    /// Keys for who has no store, and so keeps none of them.
+    /// Keys for a process without a store, which keeps none of them.
     #[must_use]
     pub fn without_store(list: String) -> Self {
         Self::new(Hmac::new(&Default::default()), list)

@@ -1,4 +1,4 @@
-//! Consent: whom not to put on the list again, though the contact as it is now would allow it.
+//! Consent: which users must not be put on the list again, even where the contact as it is now would allow it.
 //!
 //! Pure. A contact that is gone, or that has no place on the list, may never have been there, or somebody may have taken it
 //! away; only what is remembered ([`Memory`]) tells the two apart. [`block`] decides, [`remembered`] says what is remembered
@@ -10,7 +10,7 @@ use crate::address;
 use crate::mailmojo::models::{ACTIVE, Contact};
 use crate::memory::{ContactKeys, Memory, Seen};
 
-/// The account status of somebody whom mail does not reach: no sign of having left.
+/// The account status of an address that mail does not reach. It is no sign of having left.
 const BOUNCED: &str = "b";
 
 /// Why somebody may not be put on the list, by what is remembered. An operator's `sync --again` is the way back.

@@ -18,7 +18,7 @@ pub struct Context {
 }
 
 impl Context {
-    /// A sync of a user of whom `memory` is remembered.
+    /// The context of one sync; `memory` is what the user's row remembers.
     #[must_use]
     pub fn new(attempt: Attempt, memory: Memory) -> Self {
         Self { attempt, before: Arc::new(memory.clone()), memory: Arc::new(Mutex::new(memory)) }
@@ -53,7 +53,10 @@ impl Context {
 
     /// Notes that the user's contact is the one of `address` from now on: our tags are there, and gone from the one before.
     pub(super) fn moved_to(&self, address: &str, keys: &ContactKeys) {
-        self.note(keys, |memory| memory.move_to(address, keys));
+        self.note(keys, |memory| {
+            memory.move_to(address, keys);
+            memory.missing_since = None; // Sesamy has just said that the address is the user's
+        });
     }
 
     /// Notes that the user had left under an earlier address. The contact of that address may be another one at the next try.

@@ -2,7 +2,7 @@
 //!
 //! Sesamy has another address, or does not know the user any more. All of our tags go from the old contact, those of
 //! `sync.keep_tags` too, for nobody keeps them in step from now on. Where the address is another user's by now, the contact is
-//! left alone: it is that user's. So it is where Sesamy does not say whose the address is.
+//! left alone: it is that user's. The same where Sesamy does not say whose the address is.
 
 use std::fmt;
 

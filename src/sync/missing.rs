@@ -1,6 +1,6 @@
-//! A user whom Sesamy does not know. One that it knew before is gone only if a second look a day later confirms it, for to
-//! take tags off upon one odd answer would be rash. One that it never knew may be about to come: a webhook can be quicker
-//! than the API, so the user is looked for again a few times.
+//! A user that Sesamy does not know. If it knew the user before, a check a day later has to confirm it, because one odd answer
+//! must cost nobody their tags. If it never did, the user may be about to appear, since a webhook can be quicker than the API:
+//! a few checks follow.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::memory::Memory;
 /// How long Sesamy has to go on saying so.
 pub(super) const CONFIRMED_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How long after the event a user is looked for again whom Sesamy does not know yet.
+/// When to check again, counted from the event, for a user that Sesamy does not know yet.
 const LOOKED_FOR_AFTER: [Duration; 4] = [
     Duration::from_secs(60),
     Duration::from_secs(10 * 60),
@@ -21,9 +21,9 @@ const LOOKED_FOR_AFTER: [Duration; 4] = [
 /// What follows from Sesamy not knowing a user.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Look<'a> {
-    /// Nothing: no address is remembered, so there is nothing to take off, and the user was looked for long enough.
+    /// No check: no address is remembered, so there is nothing to take off, and the last check for a new user is over.
     None,
-    /// Another look, then.
+    /// Another check, then.
     At(Millis),
     /// The user is gone: our tags go from the contact of this address.
     Confirmed(&'a str),
