@@ -303,13 +303,13 @@ async fn having_left_under_the_old_address_counts_though_the_sync_that_saw_it_fa
     town.sandbox.sesamy.put_user(user("u2").email(OLD).contract(contract("c2")));
     town.sync("u1").await;
     town.sync("u2").await;
-    town.sandbox.mailmojo.unsubscribe(OLD, LIST);
+    town.sandbox.mailmojo.delete(OLD);
     town.sandbox.sesamy.set_field("u1", "email", NEW);
     town.sandbox.mailmojo.inject(Rule::on(Route::ContactGet, Fault::status(500)).about(NEW).times(1));
     town.event("userVendor.1#update", "u1").await;
     synced(&town, "u1", "failed", 1).await;
     // The other user of the address joins again, which says nothing about this one.
-    town.sandbox.mailmojo.set_list_status(OLD, LIST, "a");
+    town.sandbox.mailmojo.put_contact(contact(OLD).on_list(LIST));
     town.event("userVendor.1#update", "u1").await;
     let told = synced(&town, "u1", "skipped", 1).await;
     assert!(is_skipped(&told, "left_under_old_address"), "{told}");
