@@ -53,7 +53,7 @@ async fn the_first_page_tells_at_a_glance_how_the_service_is() {
         "answers",
         "<b>1</b><span>parked</span>",
         "oldest due",
-        "everybody was looked at again, ",
+        " looked at again, ", // the first round is over, or has just begun
         "Pause syncs",
         "Last hour: 2 syncs, at most ",
         " 1 changed a contact, 0 had nothing to change, 1 did not get through.",
