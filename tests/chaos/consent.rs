@@ -136,10 +136,10 @@ impl<'a> Evidence<'a> {
     /// Act was done at a contact by `began`, and was not undone by `now`.
     fn departures(&self, address: usize, began: Duration, now: Duration) -> Vec<&Deed> {
         let mut open: Vec<&Deed> = Vec::new();
-        for deed in self.household.deeds.iter().filter(|deed| deed.address == address) {
+        let by_now = |deed: &&Deed| deed.address == address && deed.began < now;
+        for deed in self.household.deeds.iter().filter(by_now) {
             match deed.act {
-                Act::Returns if deed.began < now => open.clear(),
-                _ if deed.ended >= began => {}
+                Act::Returns => open.clear(),
                 // The status went with the contact or its place: nobody can see any more that its reader had left.
                 Act::Removed => open.retain(|it| it.act == Act::TakenOff),
                 Act::TakenOff => open.retain(|it| it.act != Act::LeavesTheList),
