@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 /// A moment, in milliseconds since 1970-01-01T00:00:00Z. In JSON it is text as of RFC 3339, in UTC.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Millis(pub i64);
 
 /// The first moment that RFC 3339 can write: 0000-01-01T00:00:00Z.
@@ -24,6 +24,15 @@ impl fmt::Display for Millis {
 impl serde::Serialize for Millis {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Millis {
+    /// From text as of RFC 3339; what is finer than a millisecond is cut off.
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        let moment: jiff::Timestamp = text.parse().map_err(serde::de::Error::custom)?;
+        Ok(Self(moment.as_millisecond()))
     }
 }
 
@@ -245,7 +254,10 @@ mod tests {
             (Millis(i64::MIN), "0000-01-01T00:00:00Z"),
         ] {
             assert_eq!(moment.to_string(), shown);
-            assert_eq!(serde_json::to_value(moment).unwrap(), shown);
+            let json = serde_json::to_value(moment).unwrap();
+            assert_eq!(json, shown);
+            let back: Millis = serde_json::from_value(json).unwrap();
+            assert_eq!(back, moment.clamp(FIRST, LAST));
         }
     }
 

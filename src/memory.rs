@@ -18,7 +18,8 @@ use crate::personal::Personal;
 pub const MOST_EARLIER: usize = 8;
 
 /// What a user's row remembers. By default nothing: a user who was never synced.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Memory {
     /// The address that was synced last, as Sesamy spelled it. None: there was none, or it was forgotten again.
     pub email: Option<Personal>,
@@ -187,22 +188,18 @@ impl Memory {
         }
     }
 
-    /// [`Memory::earlier`] as the stores keep it; none where it is empty.
+    /// The memory as JSON, for the store; none where there is nothing to remember.
     #[must_use]
-    pub fn earlier_json(&self) -> Option<String> {
-        if self.earlier.is_empty() { None } else { serde_json::to_string(&self.earlier).ok() }
+    pub fn to_json(&self) -> Option<String> {
+        if *self == Self::default() { None } else { serde_json::to_string(self).ok() }
     }
 
-    /// The same memory with what [`Memory::earlier_json`] gave. Text that cannot be read may hold that the user has left, so
-    /// the user counts as having left: nobody is put on a list because something was lost.
+    /// The memory from what [`Memory::to_json`] gave. Text that cannot be read may have held that the user has left, so the
+    /// user counts as having left: nobody is put on a list because something was lost.
     #[must_use]
-    pub fn with_earlier_json(mut self, json: Option<&str>) -> Self {
-        match json.map(serde_json::from_str) {
-            None => {}
-            Some(Ok(earlier)) => self.earlier = earlier,
-            Some(Err(_)) => self.has_left = true,
-        }
-        self
+    pub fn of_json(json: Option<&str>) -> Self {
+        let Some(json) = json else { return Self::default() };
+        serde_json::from_str(json).unwrap_or_else(|_| Self { has_left: true, ..Self::default() })
     }
 
     fn is_present(&self, address: &str) -> bool {
@@ -280,15 +277,15 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn earlier_contacts_survive_the_store_and_unreadable_ones_count_as_having_left() {
+    fn memory_survives_the_store_and_unreadable_memory_counts_as_having_left() {
         let keys = keys("12");
         let mut memory = Memory::default();
-        assert_eq!(memory.earlier_json(), None);
+        assert_eq!(memory.to_json(), None);
         memory.saw("a@example.com", seen("u"), &keys);
-        let json = memory.earlier_json();
-        assert_eq!(Memory::default().with_earlier_json(json.as_deref()), memory);
-        assert_eq!(Memory::default().with_earlier_json(None), Memory::default());
-        assert!(Memory::default().with_earlier_json(Some("{")).has_left);
+        memory.missing_since = Some(Millis(1_700_000_000_123));
+        assert_eq!(Memory::of_json(memory.to_json().as_deref()), memory);
+        assert_eq!(Memory::of_json(None), Memory::default());
+        assert!(Memory::of_json(Some("{")).has_left);
     }
 
     #[test]

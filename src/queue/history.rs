@@ -1,22 +1,22 @@
 //! The history of a user: what each sync came to, kept for a while and folded where it repeats itself.
 //!
-//! It answers "why does this reader have that tag, since when" and "what failed, since when". Nothing personal is in it:
-//! messages are masked before they come here, and of a field only its name is kept.
+//! It answers "why does this reader have that tag, since when" and "what failed, since when". No personal data is in it:
+//! of a field only its name is kept, and an API's own words are not.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::clock::Millis;
 
-/// What one sync came to. Written in the transaction that ends its lease, and only where it ends that lease.
+/// What one sync came to. Written in the transaction that ends its lease, and only if it ends that lease.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Entry {
-    /// What caused it: the type of the event that came last, or a word of ours (`sync`, `retry`, `backfill`).
+    /// What caused it: the event type that came last, or a word of ours (`sync`, `retry`, `backfill`).
     pub event_type: String,
     /// As in the log: `created`, `subscribed`, `updated`, `unchanged`, `skipped`, `failed`, `postponed` or `parked`.
     pub outcome: &'static str,
     /// As in the log: why it was skipped or failed; empty where the outcome says it all.
     pub reason: &'static str,
-    /// Whether `sync.dry_run` or the brake kept a change from being written.
+    /// Whether `sync.dry_run` or the removal guard kept a change from being written.
     pub held_back: bool,
     /// The names of the fields that changed.
     pub changed: Vec<String>,
@@ -24,75 +24,22 @@ pub struct Entry {
     pub tags_added: Vec<String>,
     /// Which of our tags the contact lost, addresses masked.
     pub tags_removed: Vec<String>,
-    /// Which of our tags the contact of an address lost that the user had before, likewise.
+    /// Which of our tags the contact of an earlier address lost, addresses masked.
     pub old_tags_removed: Vec<String>,
     /// Which try it was, counted from 1.
     pub attempt: u32,
     /// How long it took, in milliseconds.
     pub ms: u64,
-    /// What failed, personal data masked.
+    /// What failed, without personal data.
     pub error: Option<String>,
 }
 
-impl Entry {
-    /// What the stores keep of it to tell whether a later one comes to the same.
-    pub(super) fn gist(&self) -> Gist {
-        Gist {
-            outcome: self.outcome.to_owned(),
-            reason: self.reason.to_owned(),
-            held_back: self.held_back,
-            changed: joined(&self.changed),
-            tags_added: joined(&self.tags_added),
-            tags_removed: joined(&self.tags_removed),
-            old_tags_removed: joined(&self.old_tags_removed),
-            error: self.error.clone(),
-        }
-    }
-}
-
-/// The columns of a history row that tell what a sync came to, as the stores keep them.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Gist {
-    pub(super) outcome: String,
-    pub(super) reason: String,
-    pub(super) held_back: bool,
-    pub(super) changed: String,
-    pub(super) tags_added: String,
-    pub(super) tags_removed: String,
-    pub(super) old_tags_removed: String,
-    pub(super) error: Option<String>,
-}
-
-/// What an entry does to a user's history.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fold {
-    /// It is a row of its own.
-    Row,
-    /// It raises `times` of the last row, and is its latest cause, attempt and time.
-    Again,
-    /// It raises `unchanged_times` of the last row.
-    Unchanged,
-}
-
-impl Gist {
-    /// What an entry of this gist does where `last` is the gist of the user's last row.
-    pub(super) fn onto(&self, last: Option<&Self>) -> Fold {
-        match last {
-            Some(last) if last == self => Fold::Again,
-            Some(_) if self.outcome == "unchanged" => Fold::Unchanged,
-            _ => Fold::Row,
-        }
-    }
-}
-
-/// A list as the stores keep it: joined by line feeds, which no tag has.
-fn joined(list: &[String]) -> String {
-    list.iter().map(|one| one.replace('\n', " ")).collect::<Vec<_>>().join("\n")
-}
-
-/// One row of a user's history: a sync, and those after it that came to the same.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// One entry of a user's history: a sync, and those after it that came to the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HistoryRow {
+    /// The store's number of the entry; 0: not stored yet.
+    #[serde(skip)]
+    pub id: i64,
     /// When the first of them ended.
     pub first_at: Millis,
     /// When the last of them ended, those with nothing to do included.
@@ -125,35 +72,87 @@ pub struct HistoryRow {
     pub error: Option<String>,
 }
 
-impl HistoryRow {
-    /// A list as the stores keep it, taken apart again.
-    pub(super) fn split(joined: &str) -> Vec<String> {
-        joined.split('\n').filter(|one| !one.is_empty()).map(str::to_owned).collect()
+/// Which entries of all users are asked for, the latest first.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LogFilter {
+    /// With this outcome only.
+    pub outcome: Option<String>,
+    /// Only those by which a contact lost tags.
+    pub lost_tags: bool,
+    /// Only those whose last sync was at this time or later.
+    pub since: Option<Millis>,
+    /// Those with a smaller number than this one: the next page.
+    pub before: Option<i64>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+impl Entry {
+    /// What this entry, of a sync that ended at `now`, makes of the history whose last entry is `last`: a new entry
+    /// (with the id 0), or the last one with a count raised. Nothing to do counts onto any sync that ended well, so that a
+    /// recovery from a failure is an entry of its own.
+    pub(super) fn onto(&self, last: Option<&HistoryRow>, now: Millis) -> HistoryRow {
+        let new = HistoryRow {
+            id: 0,
+            first_at: now,
+            last_at: now,
+            times: 1,
+            unchanged_times: 0,
+            event_type: self.event_type.clone(),
+            outcome: self.outcome.to_owned(),
+            reason: self.reason.to_owned(),
+            held_back: self.held_back,
+            changed: self.changed.clone(),
+            tags_added: self.tags_added.clone(),
+            tags_removed: self.tags_removed.clone(),
+            old_tags_removed: self.old_tags_removed.clone(),
+            attempt: self.attempt,
+            ms: self.ms,
+            error: self.error.clone(),
+        };
+        match last {
+            Some(last) if last.is_alike(&new) => HistoryRow {
+                times: last.times.saturating_add(1),
+                unchanged_times: last.unchanged_times,
+                first_at: last.first_at,
+                id: last.id,
+                ..new
+            },
+            Some(last) if self.outcome == "unchanged" && last.has_ended_well() => HistoryRow {
+                unchanged_times: last.unchanged_times.saturating_add(1),
+                last_at: now,
+                ..last.clone()
+            },
+            _ => new,
+        }
     }
 }
 
-/// How many syncs of one minute came to one outcome.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct MinuteCount {
-    /// When the minute began.
-    pub minute: Millis,
-    /// As [`Entry::outcome`].
-    pub outcome: String,
-    /// How many.
-    pub count: u64,
-}
+impl HistoryRow {
+    /// Whether a contact lost tags.
+    pub(super) fn lost_tags(&self) -> bool {
+        !self.tags_removed.is_empty() || !self.old_tags_removed.is_empty()
+    }
 
-/// How long counts per minute are kept: a day for the charts, and some more.
-pub(super) const COUNTS_KEPT_MINUTES: i64 = 26 * 60;
+    fn has_ended_well(&self) -> bool {
+        !matches!(self.outcome.as_str(), "failed" | "postponed" | "parked")
+    }
 
-/// The number of the minute of `at`, counted from 1970.
-pub(super) fn minute_of(at: Millis) -> i64 {
-    at.0.div_euclid(60_000)
-}
-
-/// When the minute of that number began.
-pub(super) fn minute_at(number: i64) -> Millis {
-    Millis(number.saturating_mul(60_000))
+    /// Whether both came to the same, whatever caused them and however long they took.
+    fn is_alike(&self, other: &Self) -> bool {
+        let what = |row: &Self| Self {
+            id: 0,
+            first_at: Millis(0),
+            last_at: Millis(0),
+            times: 0,
+            unchanged_times: 0,
+            event_type: String::new(),
+            attempt: 0,
+            ms: 0,
+            ..row.clone()
+        };
+        what(self) == what(other)
+    }
 }
 
 #[cfg(test)]
@@ -161,36 +160,36 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_list_comes_back_as_it_was() {
-        for list in [vec![], vec!["a"], vec!["a, b", "c|d", "é"]] {
-            let list: Vec<String> = list.into_iter().map(str::to_owned).collect();
-            assert_eq!(HistoryRow::split(&joined(&list)), list);
-        }
-    }
-
-    #[test]
-    fn what_repeats_itself_or_changes_nothing_makes_no_row() {
-        let gist = |outcome: &'static str, added: &str| {
-            Entry { outcome, tags_added: vec![added.to_owned()], ..Entry::default() }.gist()
+    fn what_repeats_itself_or_changes_nothing_makes_no_new_entry() {
+        let entry = |outcome: &'static str, added: &str| Entry {
+            outcome,
+            tags_added: Some(added.to_owned()).filter(|tag| !tag.is_empty()).into_iter().collect(),
+            ..Entry::default()
         };
-        let (plus, extra) = (gist("updated", "sesamy_plus"), gist("updated", "sesamy_extra"));
-        let unchanged = Entry { outcome: "unchanged", ..Entry::default() }.gist();
-        for (entry, last, fold) in [
-            (&plus, None, Fold::Row),
-            (&plus, Some(&extra), Fold::Row),
-            (&plus, Some(&unchanged), Fold::Row),
-            (&plus, Some(&plus), Fold::Again),
-            (&unchanged, Some(&plus), Fold::Unchanged),
-            (&unchanged, Some(&unchanged), Fold::Again),
-            (&unchanged, None, Fold::Row),
+        let stored = |entry: &Entry| HistoryRow { id: 7, ..entry.onto(None, Millis(1)) };
+        let (plus, extra) = (entry("updated", "sesamy_plus"), entry("updated", "sesamy_extra"));
+        let (unchanged, failed) = (entry("unchanged", ""), entry("failed", ""));
+        for (case, new, last, (id, times, unchanged_times)) in [
+            ("the first", &plus, None, (0, 1, 0)),
+            ("another change", &plus, Some(&extra), (0, 1, 0)),
+            ("a change after nothing to do", &plus, Some(&unchanged), (0, 1, 0)),
+            ("the same again", &plus, Some(&plus), (7, 2, 0)),
+            ("the same failure again", &failed, Some(&failed), (7, 2, 0)),
+            ("nothing to do after a change", &unchanged, Some(&plus), (7, 1, 1)),
+            ("nothing to do again", &unchanged, Some(&unchanged), (7, 2, 0)),
+            ("a recovery", &unchanged, Some(&failed), (0, 1, 0)),
         ] {
-            assert_eq!(entry.onto(last), fold, "{entry:?} after {last:?}");
+            let came = new.onto(last.map(stored).as_ref(), Millis(5));
+            assert_eq!((came.id, came.times, came.unchanged_times), (id, times, unchanged_times), "{case}");
+            assert_eq!(came.last_at, Millis(5), "{case}");
         }
     }
 
     #[test]
-    fn a_minute_begins_where_the_last_one_ended() {
-        assert_eq!([59_999, 60_000, -1].map(|at| minute_of(Millis(at))), [0, 1, -1]);
-        assert_eq!(minute_at(minute_of(Millis(119_999))), Millis(60_000));
+    fn an_entry_comes_back_from_the_store_as_it_was() {
+        let entry = Entry { outcome: "updated", tags_added: vec!["sesamy_æ".to_owned()], ..Entry::default() };
+        let row = entry.onto(None, Millis(1_700_000_000_123));
+        let json = serde_json::to_string(&row).unwrap();
+        assert_eq!(serde_json::from_str::<HistoryRow>(&json).unwrap(), row);
     }
 }

@@ -1,3 +1,0 @@
--- Which list a contact was seen on, and contacts of addresses that the user had before.
-ALTER TABLE users ADD COLUMN contact_list TEXT;     -- the list, and the API's address, that the columns `contact_…` are about
-ALTER TABLE users ADD COLUMN earlier_contacts TEXT; -- JSON: keyed hashes of earlier addresses, each with its contact as last seen
