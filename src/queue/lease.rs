@@ -26,7 +26,7 @@ pub struct LeaseName(String);
 impl LeaseName {
     /// A name for a lease of a process in `role`. The leases of a service end soon after its next start; those of a command
     /// stand.
-    pub(super) fn new(role: Role, random: u64) -> Self {
+    pub(crate) fn new(role: Role, random: u64) -> Self {
         let holder = match role {
             Role::Service => "service",
             Role::Command { .. } => "command",
@@ -221,7 +221,8 @@ impl Queue {
     async fn drop_forgotten(&self, jobs: &mut Vec<Job>) -> Result<(), QueueError> {
         let is_new = |job: &&Job| job.memory == Memory::default();
         let hash = |job: &Job| self.erasure_key().hash(job.user.as_str());
-        let suspects: Vec<(String, Job)> = jobs.iter().filter(is_new).map(|job| (hash(job), job.clone())).collect();
+        let suspects: Vec<(String, Job)> =
+            jobs.iter().filter(is_new).map(|job| (hash(job), job.clone())).collect();
         if suspects.is_empty() {
             return Ok(());
         }
@@ -295,7 +296,11 @@ fn lease(seen: &Seen, slots: Slots, name: &LeaseName, options: &Options) -> (Cha
     let prompt_again = again(prompt.len() - taken, &[Lane::Events, Lane::Retries], limited);
 
     let most = slots.background.min(slots.all.saturating_sub(taken));
-    let admitted = if prompt.len() > taken { Admitted::Users(0) } else { apis.admit(Lane::Background, most, now, rates) };
+    let admitted = if prompt.len() > taken {
+        Admitted::Users(0)
+    } else {
+        apis.admit(Lane::Background, most, now, rates)
+    };
     let picked = match admitted {
         Admitted::Probe if most > 0 => probe(&background).into_iter().collect(),
         Admitted::Probe => Vec::new(),
