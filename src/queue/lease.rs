@@ -284,7 +284,12 @@ fn lease(seen: &Seen, slots: Slots, name: &LeaseName, options: &Options) -> (Cha
 
     let admitted = apis.admit(Lane::Events, slots.all, now, rates);
     let picked = match admitted {
-        Admitted::Probe => probe(&prompt).into_iter().collect(),
+        Admitted::Probe => {
+            let may_be_background =
+                slots.background > 0 && apis.admit(Lane::Background, 1, now, rates) == admitted;
+            let of_background = background.iter().filter(|_| may_be_background);
+            probe(prompt.iter().chain(of_background).copied()).into_iter().collect()
+        }
         admitted => prompt[..prompt.len().min(admitted.most())].to_vec(),
     };
     let taken = take(&picked, &mut apis);
@@ -293,7 +298,7 @@ fn lease(seen: &Seen, slots: Slots, name: &LeaseName, options: &Options) -> (Cha
         let next = lanes.iter().filter_map(|lane| seen.next_due.get(lane)).min().copied();
         if rest > 0 { limited } else { next.map(|next| limited.map_or(next, |limited| next.max(limited))) }
     };
-    let prompt_again = again(prompt.len() - taken, &[Lane::Events, Lane::Retries], limited);
+    let prompt_again = again(prompt.len().saturating_sub(taken), &[Lane::Events, Lane::Retries], limited);
 
     let most = slots.background.min(slots.all.saturating_sub(taken));
     let admitted = if prompt.len() > taken {
@@ -301,23 +306,22 @@ fn lease(seen: &Seen, slots: Slots, name: &LeaseName, options: &Options) -> (Cha
     } else {
         apis.admit(Lane::Background, most, now, rates)
     };
-    let picked = match admitted {
-        Admitted::Probe if most > 0 => probe(&background).into_iter().collect(),
-        Admitted::Probe => Vec::new(),
-        admitted => background[..background.len().min(admitted.most()).min(most)].to_vec(),
-    };
+    let picked: Vec<&Row> = background.iter().take(admitted.most().min(most)).copied().collect();
     let taken = take(&picked, &mut apis);
     let limited = apis.admit(Lane::Background, most, now, rates).not_before();
-    let background_again =
-        if most == 0 { None } else { again(background.len() - taken, &[Lane::Background], limited) };
+    let background_again = if most == 0 {
+        None
+    } else {
+        again(background.len().saturating_sub(taken), &[Lane::Background], limited)
+    };
     let again_at = prompt_again.into_iter().chain(background_again).min();
     let leased = Leased { jobs, again_at, known: apis.known() };
     (Change::rows(rows).document(APIS, &before, &apis), leased)
 }
 
 /// The row to see with whether an API is back.
-fn probe<'a>(due: &[&'a Row]) -> Option<&'a Row> {
-    due.iter().find(|row| row.attempts == 0).or(due.first()).copied()
+fn probe<'a>(due: impl Iterator<Item = &'a Row> + Clone) -> Option<&'a Row> {
+    due.clone().find(|row| row.attempts == 0).or_else(|| due.clone().next())
 }
 
 fn lease_by_name(

@@ -453,3 +453,6 @@ mod remembered {
         Ok(Memory::of_json(Option::<String>::deserialize(deserializer)?.as_deref()))
     }
 }
+
+#[cfg(test)]
+mod tests;

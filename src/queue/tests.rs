@@ -118,6 +118,20 @@ impl Shop {
 /// Makes a test of each story, once for every kind of store.
 macro_rules! stories {
     ($($story:ident),* $(,)?) => {
+        mod in_memory {
+            $(#[tokio::test]
+            async fn $story() {
+                super::$story(crate::queue::tests::Shop::memory()).await;
+            })*
+        }
+
+        crate::queue::tests::stories_of_real_stores! { $($story),* }
+    };
+}
+
+/// Makes a test of each story, once for every store but the one in memory.
+macro_rules! stories_of_real_stores {
+    ($($story:ident),* $(,)?) => {
         crate::queue::tests::stories_of_one_process! { $($story),* }
 
         mod on_postgres {
@@ -134,13 +148,6 @@ macro_rules! stories {
 /// Makes a test of each story for stores that one process has to itself.
 macro_rules! stories_of_one_process {
     ($($story:ident),* $(,)?) => {
-        mod in_memory {
-            $(#[tokio::test]
-            async fn $story() {
-                super::$story(crate::queue::tests::Shop::memory()).await;
-            })*
-        }
-
         mod on_sqlite {
             $(#[tokio::test]
             async fn $story() {
@@ -149,7 +156,7 @@ macro_rules! stories_of_one_process {
         }
     };
 }
-pub(super) use {stories, stories_of_one_process};
+pub(super) use {stories, stories_of_one_process, stories_of_real_stores};
 
 /// Memory of this address, and of an active contact on the list.
 pub(super) fn seen(address: &str) -> Memory {

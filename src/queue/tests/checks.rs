@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::operators::{ask, by_hand};
 use super::{
-    DEBOUNCE, LEASE, Shop, UPDATE, done, done_with, due, leased, names, next_due, only_job, park, retry,
-    seen, stories, user,
+    DEBOUNCE, LEASE, Shop, UPDATE, done, done_with, due, leased, names, next_due, only_job, retry, seen,
+    stories, user,
 };
 use crate::clock::Millis;
 use crate::memory::Memory;

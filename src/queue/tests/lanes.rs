@@ -155,7 +155,7 @@ async fn the_background_has_no_more_places_than_there_is_room_for_it(shop: Shop)
     assert_eq!(names(&leased.jobs), ["email|event", "email|a", "email|b"]);
     assert_eq!(leased.again_at, None);
     let leased = queue.lease(Slots { all: 4, background: 0 }).await.unwrap();
-    assert_eq!((leased.jobs.len(), leased.again_at), (0, None));
+    assert!(leased.jobs.is_empty());
 }
 
 async fn while_events_use_the_rate_up_the_background_waits(shop: Shop) {

@@ -20,7 +20,6 @@ stories! {
     the_rows_are_counted_by_state_and_not_too_often,
     a_closed_queue_says_so,
     what_was_sent_before_the_close_is_still_done,
-    a_caller_that_goes_away_harms_nobody,
 }
 
 mod of_one_process {
@@ -28,6 +27,13 @@ mod of_one_process {
     use crate::queue::tests::stories_of_one_process;
 
     stories_of_one_process! { a_restart_ends_a_lease_once_its_last_write_is_over }
+}
+
+mod of_real_stores {
+    use super::a_caller_that_goes_away_harms_nobody;
+    use crate::queue::tests::stories_of_real_stores;
+
+    stories_of_real_stores! { a_caller_that_goes_away_harms_nobody }
 }
 
 mod of_several_processes {

@@ -54,8 +54,7 @@ async fn a_lease_takes_the_calls_of_its_sync_and_waits_where_there_are_none(shop
     shop.clock.advance(2 * SECOND - Duration::from_millis(1));
     assert_eq!(queue.lease(Slots::for_any(10)).await.unwrap().jobs.len(), 0);
     shop.clock.advance(Duration::from_millis(1));
-    let leased = queue.lease(Slots::for_any(10)).await.unwrap();
-    assert_eq!((names(&leased.jobs), leased.again_at), (vec!["email|c"], shop.later(3 * SECOND)));
+    assert_eq!(names(&queue.lease(Slots::for_any(10)).await.unwrap().jobs), ["email|c"]);
 }
 
 async fn calls_that_a_sync_did_not_need_are_there_for_the_next(shop: Shop) {

@@ -23,9 +23,13 @@ async fn one_of_each(shop: &Shop, queue: &Queue) {
     let job = leased(shop, queue, "parked").await;
     queue.settle(&job, park("400"), None).await.unwrap();
     leased(shop, queue, "due-lease").await;
-    let job = leased(shop, queue, "scheduled").await;
-    queue.settle(&job, retry(shop.later(HOUR).unwrap(), true), None).await.unwrap();
-    shop.clock.advance(LEASE - super::super::DEBOUNCE);
+    let job = leased(shop, queue, "held").await;
+    queue.settle(&job, Settlement::done(true), None).await.unwrap();
+    for (name, counts) in [("failing", true), ("scheduled", false)] {
+        let job = leased(shop, queue, name).await;
+        queue.settle(&job, retry(shop.later(HOUR).unwrap(), counts), None).await.unwrap();
+    }
+    shop.clock.advance(LEASE - 2 * super::super::DEBOUNCE);
     // Leased in the last moment of the other's lease.
     leased_beside(shop, queue, "leased").await;
     queue.push(&user("due"), UPDATE).await.unwrap();
@@ -89,9 +93,11 @@ async fn rows_are_listed_by_state(shop: Shop) {
         (Some(State::Due), vec!["due", "due-lease"]),
         (Some(State::Leased), vec!["leased"]),
         (Some(State::Scheduled), vec!["scheduled"]),
+        (Some(State::Failing), vec!["failing"]),
+        (Some(State::Held), vec!["held"]),
         (Some(State::Parked), vec!["parked"]),
         (Some(State::Idle), vec!["idle"]),
-        (None, vec!["due", "due-lease", "idle", "leased", "parked", "scheduled"]),
+        (None, vec!["due", "due-lease", "failing", "held", "idle", "leased", "parked", "scheduled"]),
     ] {
         let filter = Filter { state, limit: 10, ..Filter::default() };
         assert_eq!(listed(&queue, filter.clone()).await, expected, "{state:?}");
@@ -122,7 +128,7 @@ async fn rows_are_found_by_what_failed(shop: Shop) {
     let queue = shop.opens().await;
     one_of_each(&shop, &queue).await;
     for (state, reason, expected) in [
-        (None, "FROM an api", vec!["parked", "scheduled"]),
+        (None, "FROM an api", vec!["failing", "parked", "scheduled"]),
         (Some(State::Parked), "FROM an api", vec!["parked"]),
         (Some(State::Due), "FROM an api", vec![]),
         (None, "503", vec!["scheduled"]),
