@@ -131,7 +131,7 @@ async fn rows_are_found_by_what_failed(shop: Shop) {
         (None, "FROM an api", vec!["failing", "parked", "scheduled"]),
         (Some(State::Parked), "FROM an api", vec!["parked"]),
         (Some(State::Due), "FROM an api", vec![]),
-        (None, "503", vec!["scheduled"]),
+        (None, "503", vec!["failing", "scheduled"]),
         (None, "%", vec![]),
     ] {
         let filter = Filter { state, reason: Some(reason.to_owned()), limit: 10, ..Filter::default() };
