@@ -36,6 +36,14 @@ use crate::queue::PostgresUrl;
 use self::environment::Variables;
 use self::reader::Reader;
 
+/// A duration that is typed or sent, as the settings have them: `90s`, `24h`, `2d`; zero is one.
+///
+/// # Errors
+/// What is wrong with it: the end of a sentence that begins with its name.
+pub fn duration(typed: &str) -> Result<Duration, String> {
+    parse::duration_or_zero(&::config::Value::from(typed))
+}
+
 const LISTEN: &str = "server.listen";
 
 /// All settings. A debug print shows `[REDACTED]` for every secret.

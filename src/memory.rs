@@ -13,6 +13,7 @@ use sha2::Sha256;
 use crate::address;
 use crate::clock::Millis;
 use crate::personal::Personal;
+use crate::tags;
 
 /// How many contacts of earlier addresses, or of other lists, are remembered.
 pub const MOST_EARLIER: usize = 8;
@@ -31,8 +32,49 @@ pub struct Memory {
     pub missing_since: Option<Millis>,
     /// The Mailmojo list that `contact` and `has_left` are about, as [`ContactKeys`] names it; none: no list yet.
     pub list: Option<String>,
+    /// The kinds of our tags that the last sync that ended well left on the contact: should the user be gone, they are what
+    /// there is to lose.
+    pub tags: TagKinds,
     /// Contacts of other addresses and other lists, the latest last; at most [`MOST_EARLIER`].
     pub earlier: Vec<Earlier>,
+}
+
+/// The kinds of our tags that a broken source takes away, and whether a contact has any of each.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TagKinds {
+    /// Tags of what the user has access to: `sesamy_active_…`.
+    pub active: bool,
+    /// The profile's own tags: `sesamy_tag_…`.
+    pub of_profile: bool,
+}
+
+impl TagKinds {
+    /// The kinds among `tags`.
+    #[must_use]
+    pub fn of<'a>(tags: impl IntoIterator<Item = &'a String>) -> Self {
+        tags.into_iter().fold(Self::default(), |kinds, tag| {
+            kinds.and(Self { active: tags::is_active(tag), of_profile: tags::is_of_profile(tag) })
+        })
+    }
+
+    /// The kinds of both.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self { active: self.active || other.active, of_profile: self.of_profile || other.of_profile }
+    }
+
+    /// Whether there is any.
+    #[must_use]
+    pub fn any(self) -> bool {
+        self.active || self.of_profile
+    }
+
+    /// Whether none of a kind is `left`.
+    #[must_use]
+    pub fn loses_a_kind(self, left: Self) -> bool {
+        (self.active && !left.active) || (self.of_profile && !left.of_profile)
+    }
 }
 
 /// A contact as Mailmojo last had it. It stays remembered when it is gone.

@@ -12,6 +12,7 @@ mod remembered;
 mod status;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::memory::Memory;
 use crate::queue::{ParkedGroup, Queue, QueueError, Retry};
@@ -68,14 +69,14 @@ impl Operator {
         self.status().await
     }
 
-    /// Lets syncs go on, ends the rests of both APIs, and lets go of the brake.
+    /// Lets syncs go on, ends the rests of both APIs, and releases the removal guard; with `allow_removals`, the guard stays off
+    /// for so long.
     ///
     /// # Errors
     /// The store failed; nothing was changed.
-    pub async fn resume(&self) -> Result<Status, QueueError> {
-        let asked = self.hand.brake.asks();
-        let known = self.queue().resume().await?;
-        self.hand.adopt(asked, &known);
+    pub async fn resume(&self, allow_removals: Option<Duration>) -> Result<Status, QueueError> {
+        let known = self.queue().resume(allow_removals).await?;
+        self.hand.adopt(&known);
         tracing::info!("an operator has resumed syncs");
         self.status().await
     }

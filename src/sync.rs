@@ -7,15 +7,14 @@
 //! [`Syncer::decide`] reads, [`Syncer::write`] writes what was decided, [`Syncer::sync`] does the one and then the
 //! other. Between them is a [`Decision`], which can be looked at without being written.
 
-mod brake;
 mod contact;
 mod context;
 mod decide;
 mod decision;
 mod former;
-mod kept;
 mod missing;
 mod outcome;
+mod removal_guard;
 mod sesamy_time;
 mod source;
 mod take_off;
@@ -37,7 +36,6 @@ use decide::Gathered;
 use outcome::mask_of;
 use sesamy_time::{Difference, SesamyTime};
 
-pub use brake::{Asked, Brake, FEW, News, Sign, TOO_MANY, WINDOW, Window};
 pub use context::Context;
 pub use decision::Decision;
 pub use former::{AddressIndex, NoOtherUsers, OldContact, OldFate};
@@ -106,7 +104,6 @@ pub struct Syncer {
     keys: Arc<ContactKeys>,
     clock: Clock,
     difference: Arc<Difference>,
-    brake: Arc<Brake>,
     has_warned_of_list: Arc<AtomicBool>,
     options: Options,
     manner: Manner,
@@ -124,7 +121,7 @@ impl Syncer {
     ) -> Self {
         let keys = Arc::new(addresses.contact_keys(mailmojo.list_name()));
         let (sesamy, mailmojo) = (Arc::new(sesamy), Arc::new(mailmojo));
-        let (brake, has_warned_of_list) = (Arc::new(Brake::new(clock.clone())), Arc::default());
+        let has_warned_of_list = Arc::default();
         Self {
             sesamy,
             mailmojo,
@@ -132,7 +129,6 @@ impl Syncer {
             keys,
             clock,
             difference: Arc::default(),
-            brake,
             has_warned_of_list,
             options,
             manner: Manner::Usual,
@@ -156,12 +152,6 @@ impl Syncer {
     #[must_use]
     pub fn sesamy(&self) -> &sesamy::Client {
         &self.sesamy
-    }
-
-    /// What keeps its writes from taking tags away, where too many users would lose theirs at once.
-    #[must_use]
-    pub fn brake(&self) -> &Arc<Brake> {
-        &self.brake
     }
 
     /// The list that it keeps in step.

@@ -5,7 +5,6 @@
 //! [`crate::merge`].
 
 mod clock;
-mod ended;
 mod name;
 mod reason;
 
@@ -17,7 +16,6 @@ use crate::sesamy::models::{Contract, Entitlement, Item, Profile};
 use name::{CUSTOM, named};
 
 pub use clock::next_change;
-pub use ended::ended;
 pub use name::{MAX_CHARS, PREFIX, is_ours};
 pub use reason::{Access, Reason};
 
@@ -110,6 +108,12 @@ pub fn reasons_of_profile(profile: &Profile) -> Reasons {
 #[must_use]
 pub fn is_active(tag: &str) -> bool {
     tag.starts_with(ACTIVE)
+}
+
+/// Whether `tag` is one of the profile's own tags.
+#[must_use]
+pub fn is_of_profile(tag: &str) -> bool {
+    tag.starts_with(CUSTOM)
 }
 
 /// One of the tags with a fixed name.

@@ -13,10 +13,12 @@ use metrics_exporter_prometheus::{
     BuildError, Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
 };
 
+use crate::clock::Millis;
 use catalogue::{
     APIS, DRIFT_REPAIRED, ENDS, EVENT_TYPES, OUTCOMES, QUEUE_ACCEPTING, QUEUE_OLDEST, QUEUE_PAUSED,
-    QUEUE_ROWS, REASONS, RESULTS, RESYNC_LATE, STATUSES, SUBSCRIBE_WITHHELD, SYNC_DURATION, SYNCS, TAGS_KEPT,
-    UPSTREAM_DURATION, UPSTREAM_REQUESTS, WEBHOOK_REQUESTS, WHYS, WITH_A_TYPE, WITHOUT_A_TYPE,
+    QUEUE_ROWS, REASONS, REMOVALS_ALLOWED_UNTIL, RESULTS, RESYNC_LATE, STATUSES, SUBSCRIBE_WITHHELD,
+    SYNC_DURATION, SYNCS, TAGS_KEPT, UPSTREAM_DURATION, UPSTREAM_REQUESTS, WEBHOOK_REQUESTS, WHYS,
+    WITH_A_TYPE, WITHOUT_A_TYPE,
 };
 pub use catalogue::{Kind, Label, METRICS, Metric, UPSTREAM_RESTING};
 pub use logging::{Format, LogTarget, LoggingError, filter, start_logging};
@@ -86,6 +88,7 @@ fn begin_at_zero() {
     gauge!(QUEUE_ACCEPTING).set(1.0); // a service that could not open its queue has not started
     gauge!(QUEUE_PAUSED).set(0.0);
     gauge!(TAGS_KEPT).set(0.0);
+    gauge!(REMOVALS_ALLOWED_UNTIL).set(0.0);
 }
 
 /// Counts a webhook request: `result` is `accepted`, `ignored`, or the problem's short name; `event_type` is one of the
@@ -145,7 +148,13 @@ pub fn queue_paused(paused: bool) {
     gauge!(QUEUE_PAUSED).set(f64::from(u8::from(paused)));
 }
 
-/// Sets whether the brake keeps writes from taking tags away.
+/// Sets until when the removal guard is off by an operator's word.
+pub fn removals_allowed_until(until: Option<Millis>) {
+    #[expect(clippy::cast_precision_loss, reason = "seconds since 1970")]
+    gauge!(REMOVALS_ALLOWED_UNTIL).set(until.map_or(0.0, |until| (until.0 / 1_000) as f64));
+}
+
+/// Sets whether the removal guard keeps writes from taking tags away.
 pub fn tags_kept(kept: bool) {
     gauge!(TAGS_KEPT).set(f64::from(u8::from(kept)));
 }
@@ -173,6 +182,7 @@ mod tests {
             queue_accepting(true);
             queue_paused(true);
             tags_kept(true);
+            removals_allowed_until(Some(Millis(1_700_000_000_123)));
         });
         let text = recorder.handle().render();
         for line in [
@@ -188,6 +198,7 @@ mod tests {
             "sesamy_mailmojo_queue_accepting 1",
             "sesamy_mailmojo_queue_paused 1",
             "sesamy_mailmojo_tags_kept 1",
+            "sesamy_mailmojo_removals_allowed_until_timestamp_seconds 1700000000",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }

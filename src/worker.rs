@@ -95,8 +95,6 @@ impl Worker {
                 () = stop.cancelled() => {}
                 Some(ended) = running.tasks.join_next_with_id() => self.reap(running, ended).await,
                 () = self.hand.queue.due_before(known), if self.slots(running).all > 0 => {}
-                // The others are told of the brake at once: whoever starts before the store knows counts anew.
-                () = self.syncer.brake().turned() => {}
                 () = tokio::time::sleep(sleep) => {}
             }
         }
@@ -119,10 +117,9 @@ impl Worker {
         if slots.all == 0 {
             return Wake::After(POLL);
         }
-        let asked = self.hand.brake.asks();
         match self.hand.queue.lease(slots).await {
             Ok(leased) => {
-                self.hand.adopt(asked, &leased.known); // before any of them is synced
+                self.hand.adopt(&leased.known); // before any of them is synced
                 self.start(leased, slots, running)
             }
             Err(QueueError::Closed) => {

@@ -63,7 +63,7 @@ pub(super) async fn pause(State(office): Here, form: Submitted) -> Response {
 }
 
 pub(super) async fn resume(State(office): Here, form: Submitted) -> Response {
-    let done = office.operator.resume().await;
+    let done = office.operator.resume(None).await;
     answer(done.map(|_| Flash::Resumed), &form, "/admin")
 }
 

@@ -4,6 +4,7 @@
 //! Errors are problem documents. The names in here are stable; the README has them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{FromRequestParts, RawPathParams, RawQuery, Request, State};
 use axum::http::request::Parts;
@@ -19,7 +20,7 @@ use super::fields::Fields;
 use super::guard::Here;
 use super::office::{Glance, Office};
 use super::pages::chart::Span;
-use crate::config::Value;
+use crate::config::{Value, duration};
 use crate::operations::preview::Preview;
 use crate::operations::{Again, Forgotten, Remembered, Synced};
 use crate::queue::{Filter, HistoryRow, Retry, State as RowState, UserRow};
@@ -150,7 +151,7 @@ fn filter(query: &str) -> Result<Filter, Refusal> {
     }
     let state = fields.get("state").map(|word| {
         let known = RowState::ALL.into_iter().find(|state| state.as_str() == word);
-        known.ok_or(Refusal::Wrong("state is none of due, leased, scheduled, parked and idle"))
+        known.ok_or(Refusal::Wrong("state is none of due, leased, scheduled, failing, held, parked and idle"))
     });
     let limit = fields.get("limit").map_or(Ok(ROWS), |limit| {
         let number = limit.parse().ok().filter(|number| (1..=MOST_ROWS).contains(number));
@@ -258,9 +259,22 @@ async fn pause(State(office): Here) -> Answer<Glance> {
     Ok(Json(office.glance().await))
 }
 
-async fn resume(State(office): Here) -> Answer<Glance> {
-    office.operator.resume().await?;
+async fn resume(State(office): Here, request: Request) -> Answer<Glance> {
+    const WANTED: &str = r#"the body is neither empty nor {"allow_removals": "24h"}"#;
+    let (parts, body) = request.into_parts();
+    let body = whole(body, &parts.headers, BODY_LIMIT).await.map_err(Refusal::Body)?;
+    let allow = match body.is_empty() {
+        true => None,
+        false => Some(allowance(&body).ok_or(Refusal::Wrong(WANTED))?),
+    };
+    office.operator.resume(allow).await?;
     Ok(Json(office.glance().await))
+}
+
+fn allowance(body: &[u8]) -> Option<Duration> {
+    let fields: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(body).ok()?;
+    let text = fields.get("allow_removals").filter(|_| fields.len() == 1)?.as_str()?;
+    duration(text).ok()
 }
 
 async fn counts(State(office): Here, RawQuery(query): RawQuery) -> Answer<serde_json::Value> {

@@ -15,7 +15,7 @@ use super::session::Keys;
 use crate::clock::Millis;
 use crate::config::InForce;
 use crate::operations::preview::{Preview, preview};
-use crate::operations::{Again, ApiStatus, Forgotten, Operator, Patience, Resync, Status, Synced};
+use crate::operations::{Again, ApiStatus, Forgotten, Operator, Patience, Resync, Synced};
 use crate::queue::{Census, HistoryRow, UserRow};
 use crate::upstream::rest::Snapshot;
 use crate::upstream::{Api, Attempt};
@@ -67,8 +67,10 @@ pub(super) struct Glance {
     pub accepting: bool,
     /// Since when syncs are paused; null while they go on.
     pub paused_since: Option<Millis>,
-    /// Since when the brake keeps writes from taking tags away; null while they do.
+    /// Since when the removal guard keeps writes from taking tags away; null while they do.
     pub tags_kept_since: Option<Millis>,
+    /// Until when the guard is off by an operator's word; null while it is on duty.
+    pub removals_allowed_until: Option<Millis>,
     /// Whether nothing is written (`sync.dry_run`).
     pub dry_run: bool,
     /// Sesamy and Mailmojo.
@@ -105,10 +107,18 @@ impl Office {
     pub(super) async fn glance(&self) -> Glance {
         let (accepting, dry_run) = (self.operator.hand.queue.accepting(), self.dry_run);
         match self.operator.status().await {
-            Ok(Status { now, paused_since, tags_kept_since, rows, apis, resync }) => {
-                let (rows, resync, trouble) = (Some(rows), Some(resync), None);
-                Glance { now, accepting, paused_since, tags_kept_since, dry_run, apis, rows, resync, trouble }
-            }
+            Ok(status) => Glance {
+                now: status.now,
+                accepting,
+                paused_since: status.paused_since,
+                tags_kept_since: status.tags_kept_since,
+                removals_allowed_until: status.removals_allowed_until,
+                dry_run,
+                apis: status.apis,
+                rows: Some(status.rows),
+                resync: Some(status.resync),
+                trouble: None,
+            },
             Err(error) => {
                 // What this process itself knows is better than nothing.
                 let known = |api: Api| {
@@ -117,9 +127,19 @@ impl Office {
                 };
                 let apis = Api::ALL.into_iter().map(known).collect();
                 let (now, trouble) = (self.now(), Some(error.to_string()));
-                let tags_kept_since = self.operator.hand.brake.since();
-                let (paused_since, rows, resync) = (None, None, None);
-                Glance { now, accepting, paused_since, tags_kept_since, dry_run, apis, rows, resync, trouble }
+                let guard = self.operator.hand.queue.guard();
+                Glance {
+                    now,
+                    accepting,
+                    paused_since: None,
+                    tags_kept_since: guard.tripped_at,
+                    removals_allowed_until: guard.allowed_after(self.operator.hand.clock.wall()),
+                    dry_run,
+                    apis,
+                    rows: None,
+                    resync: None,
+                    trouble,
+                }
             }
         }
     }
@@ -150,6 +170,7 @@ impl Office {
         if self.is_forgotten(user).await? {
             return Err(Failure::Forgotten);
         }
+        self.operator.hand.queue.known().await?; // and with it whether the removal guard holds
         let memory = self.operator.memory_of(user).await?;
         Ok(preview(&self.operator.syncer, user, &memory, &self.attempt()).await?)
     }

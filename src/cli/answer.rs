@@ -16,9 +16,9 @@ pub(super) const BAD: Style = Style::new().fg_color(Some(anstyle::Color::Ansi(An
 pub(super) const QUIET: Style = Style::new().dimmed();
 pub(super) const STRONG: Style = Style::new().bold();
 
-/// What the brake is about, and what to do.
-pub(super) const TAGS_KEPT: &str = "too many users at once would have lost their tags, so tags are kept: see whether Sesamy \
-    still tells of all contracts and users, then `queue resume`";
+/// Why the removal guard holds removals back, and what to do.
+pub(super) const TAGS_KEPT: &str = "too many users at once would have lost their tags, so no tag is removed: check whether Sesamy \
+    still lists all contracts, entitlements and profiles, then `queue resume`";
 
 /// Prints `answer` as one JSON document.
 pub(super) fn json(answer: &impl Serialize) -> io::Result<()> {

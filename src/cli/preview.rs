@@ -84,6 +84,11 @@ pub(super) async fn run(settings: Settings, options: Options) -> Result<(), Comm
             }
         }
     }
+    if let Some(queue) = &queue
+        && let Err(error) = queue.known().await
+    {
+        tracing::warn!(%error, "cannot read whether the removal guard has tripped; the preview shows removals as allowed");
+    }
     for user in &users {
         let memory = match memory_of(queue.as_ref(), user).await {
             Ok(Some(memory)) => memory,

@@ -3,6 +3,8 @@
 mod list;
 mod show;
 
+use std::time::Duration;
+
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 
@@ -10,7 +12,7 @@ use super::answer::{self, BAD, GOOD, QUIET, STRONG, TAGS_KEPT};
 use super::wiring::{open_queue, operator};
 use super::{CommandError, Output};
 use crate::clock::Clock;
-use crate::config::Settings;
+use crate::config::{self, Settings};
 use crate::operations::{ApiStatus, FORGOTTEN, Operator, Status};
 use crate::queue::{Census, Lane, Retry, Role, State};
 use crate::user::UserId;
@@ -39,9 +41,21 @@ enum Command {
     /// Pause all syncs; events are still accepted and kept.
     #[command(after_help = "Example:\n  sesamy-mailmojo queue pause")]
     Pause(Output),
-    /// Let syncs go on, end the rest of an API that is at rest, and let tags be taken away again.
-    #[command(after_help = "Example:\n  sesamy-mailmojo queue resume")]
-    Resume(Output),
+    /// Let syncs go on, end the rest of an API that is at rest, and release the removal guard: what it has held back goes
+    /// through.
+    #[command(after_help = "Examples:\n  sesamy-mailmojo queue resume\n  \
+                            sesamy-mailmojo queue resume --allow-removals 24h")]
+    Resume(ResumeOptions),
+}
+
+#[derive(Debug, Clone, Args)]
+struct ResumeOptions {
+    /// Switch the removal guard off for so long, as 30m, 24h or 2d: many readers are about to lose tags rightly. 0s switches it
+    /// on again.
+    #[arg(long, value_name = "TIME", value_parser = config::duration)]
+    allow_removals: Option<Duration>,
+    #[command(flatten)]
+    output: Output,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -69,6 +83,8 @@ enum StateName {
     Due,
     Leased,
     Scheduled,
+    Failing,
+    Held,
     Parked,
     Idle,
 }
@@ -79,6 +95,8 @@ impl From<StateName> for State {
             StateName::Due => Self::Due,
             StateName::Leased => Self::Leased,
             StateName::Scheduled => Self::Scheduled,
+            StateName::Failing => Self::Failing,
+            StateName::Held => Self::Held,
             StateName::Parked => Self::Parked,
             StateName::Idle => Self::Idle,
         }
@@ -108,7 +126,7 @@ pub(super) async fn run(settings: Settings, options: Options) -> Result<(), Comm
         Some(Command::Show(show)) => show::run(&operator, show).await,
         Some(Command::Retry(retry)) => self::retry(&operator, retry).await,
         Some(Command::Pause(output)) => tell(&operator.pause().await?, output),
-        Some(Command::Resume(output)) => tell(&operator.resume().await?, output),
+        Some(Command::Resume(resume)) => tell(&operator.resume(resume.allow_removals).await?, resume.output),
     };
     queue.close().await;
     done
@@ -178,17 +196,22 @@ fn tell(status: &Status, output: Output) -> Result<(), CommandError> {
     }
     if let Some(since) = status.tags_kept_since {
         answer::line(&format!(
-            "{BAD}braked{BAD:#} since {since} ({})",
+            "{BAD}tag removal stopped{BAD:#} since {since} ({})",
             answer::seen_from(status.now, since)
         ))?;
         answer::line(&format!("  {TAGS_KEPT}"))?;
+    }
+    if let Some(until) = status.removals_allowed_until {
+        answer::line(&format!(
+            "{BAD}removal guard off{BAD:#} until {until}: `queue resume --allow-removals 0s` switches it on again"
+        ))?;
     }
     let counts = [
         ("due", rows.due, "waiting to be synced"),
         ("leased", rows.leased, "being synced"),
         ("scheduled", rows.scheduled, "due later: a burst's window"),
         ("failing", rows.failing, "failed, and due later for the next try"),
-        ("held", rows.held, "a change is held back, by sync.dry_run or the brake"),
+        ("held", rows.held, "a change is held back, by sync.dry_run or the removal guard"),
         ("parked", rows.parked, "given up until the next event, or `queue retry`"),
     ];
     for (state, count, meaning) in counts {

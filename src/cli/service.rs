@@ -98,7 +98,6 @@ impl Service {
             body_limit_bytes: settings.server.body_limit_bytes,
             heartbeat: heartbeat.clone(),
             pause: pause.clone(),
-            brake: operator.hand.brake.clone(),
             rests: vec![operator.hand.rests.sesamy.clone(), operator.hand.rests.mailmojo.clone()],
             metrics: render(metrics.clone()),
             draining: draining.clone(),

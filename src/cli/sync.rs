@@ -124,6 +124,9 @@ fn print(one: &One) -> std::io::Result<()> {
     if synced.braked {
         line += &format!("\n            {TAGS_KEPT}");
     }
+    for tag in &synced.tags_held {
+        line += &format!("\n          {QUIET}held{QUIET:#} {tag}");
+    }
     for field in synced.changed.iter().filter(|field| **field != "tags") {
         line += &format!("\n            {QUIET}set{QUIET:#} {field}");
     }

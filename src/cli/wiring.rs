@@ -129,8 +129,7 @@ pub(super) fn operator_with(settings: &Settings, queue: Queue, clock: Clock, cli
     let addresses = Arc::new(queue.clone());
     let options = sync_options(settings);
     let syncer = Arc::new(Syncer::new(clients.sesamy, clients.mailmojo, addresses, clock.clone(), options));
-    let brake = Arc::clone(syncer.brake());
-    let hand = Hand { queue, rests: clients.rests, brake, clock, limits: limits(&settings.sync) };
+    let hand = Hand { queue, rests: clients.rests, clock, limits: limits(&settings.sync) };
     Operator { hand, syncer, calls: sync::usual_calls(settings.sesamy.derive_tags) }
 }
 

@@ -97,6 +97,8 @@ pub enum TagWhy {
     Kept,
     /// Goes: no longer wanted.
     Removed,
+    /// Stays: no longer wanted, but the removal guard holds removals back.
+    Held,
     /// Stays, whatever it means: it is not one of ours.
     SomebodyElses,
 }
@@ -280,6 +282,7 @@ impl fmt::Display for TagWhy {
             Self::AlreadyThere => "already there",
             Self::Kept => "kept by sync.keep_tags",
             Self::Removed => "no longer wanted",
+            Self::Held => "no longer wanted, but the removal guard holds it",
             Self::SomebodyElses => "somebody else's, never touched",
         })
     }

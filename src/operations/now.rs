@@ -49,7 +49,7 @@ pub struct Synced {
     pub reason: &'static str,
     /// Whether `sync.dry_run` kept the change from being written.
     pub dry_run: bool,
-    /// Whether the brake kept tags from being taken away; what is told of was written all the same.
+    /// Whether the removal guard kept tags from being removed; the other fields say what was written all the same.
     pub braked: bool,
     /// The names of the fields that changed.
     pub changed: Vec<&'static str>,
@@ -59,6 +59,8 @@ pub struct Synced {
     pub tags_removed: Vec<String>,
     /// Which of our tags the contact of the user's address of before lost.
     pub old_tags_removed: Vec<String>,
+    /// The tags that the removal guard kept from being removed.
+    pub tags_held: Vec<String>,
     /// What failed.
     pub error: Option<String>,
     /// The API's own words about it, for the operator who has just asked. In no JSON by itself.
@@ -87,6 +89,7 @@ impl Synced {
                 tags_added: report.tags_added,
                 tags_removed: report.tags_removed,
                 old_tags_removed: report.old_tags_removed,
+                tags_held: report.tags_held,
                 error: None,
                 own_words: None,
             },
@@ -100,6 +103,7 @@ impl Synced {
                 tags_added: Vec::new(),
                 tags_removed: Vec::new(),
                 old_tags_removed: Vec::new(),
+                tags_held: Vec::new(),
                 error: Some(error.message),
                 own_words: error.own_words,
             },
@@ -166,7 +170,6 @@ impl Operator {
             again: again == Again::Yes,
         };
         let job = self.lease(&request, patience).await?;
-        self.hand.learn().await; // whether tags are kept
         tracing::info!(user_id = %user, "an operator has asked for a sync");
         let context = self.hand.context(&job);
         let syncer = self.syncer.in_manner(manner);

@@ -47,7 +47,7 @@ pub struct Preview {
     pub request: Option<Request>,
     /// Why none would be sent, in words; none where one would be.
     pub no_request: Option<String>,
-    /// Whether `sync.dry_run` would hold the request back.
+    /// Whether `sync.dry_run` would hold the request back, or the removal guard holds a part of it back.
     pub held_back: bool,
 }
 
@@ -143,7 +143,8 @@ pub async fn preview(
     attempt: &Attempt,
 ) -> Result<Preview, SyncError> {
     let context = Context::new(attempt.clone(), memory.clone());
-    syncer.decide(user, &context, Known::default()).await.map(|decision| Preview::from(&decision))
+    let decision = syncer.decide(user, &context, Known::default()).await?;
+    Ok(Preview::from(&syncer.under_guard(decision, &context)))
 }
 
 impl From<&Decision> for Preview {
@@ -183,7 +184,9 @@ fn no_request(skipped: Option<Reason>) -> &'static str {
         Some(Reason::LeftUnderOldAddress) => {
             "the user had left under an older address; `sync --again` creates the contact all the same"
         }
-        Some(Reason::Brake) => "the brake is on, and the sync begins with taking tags away",
+        Some(Reason::Brake) => {
+            "the removal guard holds back what there is to do; `queue resume` lets it through"
+        }
     }
 }
 

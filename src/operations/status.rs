@@ -15,8 +15,10 @@ pub struct Status {
     pub now: Millis,
     /// Since when an operator has paused syncs; null while they go on.
     pub paused_since: Option<Millis>,
-    /// Since when the brake keeps writes from taking tags away; null while they do.
+    /// Since when the removal guard keeps writes from taking tags away; null while they do.
     pub tags_kept_since: Option<Millis>,
+    /// Until when the guard is off by an operator's word, by the wall clock; null while it is on duty.
+    pub removals_allowed_until: Option<Millis>,
     /// How many rows are in which state; up to 15 s old.
     pub rows: Census,
     /// Sesamy and Mailmojo.
@@ -64,7 +66,8 @@ impl Operator {
         let rows = self.queue().census().await?;
         let resync =
             Resync { due: rows.background_due, oldest_overdue_seconds: rows.oldest_background_ms / 1_000 };
-        let (paused_since, tags_kept_since) = (known.paused_at, known.braked_at);
-        Ok(Status { now, paused_since, tags_kept_since, rows, apis, resync })
+        let (paused_since, tags_kept_since) = (known.paused_at, known.guard.tripped_at);
+        let removals_allowed_until = known.guard.allowed_after(self.hand.clock.wall());
+        Ok(Status { now, paused_since, tags_kept_since, removals_allowed_until, rows, apis, resync })
     }
 }

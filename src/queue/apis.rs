@@ -1,13 +1,14 @@
 //! The document that all processes share about both APIs, and how many leases it allows.
 //!
 //! Pure. A transaction reads the document, leases, and saves it where it has changed. So any number of processes together
-//! keep to the rate, and an open circuit, a pause and the removal guard hold for all of them.
+//! keep to the rate, and an open circuit and a pause hold for all of them.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::lane::Lane;
 use super::lease::{Job, LeaseRequest, UserLease};
+use super::removal_guard::GuardState;
 use super::row::Row;
 use crate::clock::Millis;
 use crate::upstream::rest::{Admission, Change, Probe, Shared};
@@ -42,8 +43,6 @@ pub(super) struct Apis {
     mailmojo: ApiState,
     /// Since when an operator has paused syncs.
     paused_at: Option<Millis>,
-    /// Since when no write takes a tag away.
-    braked_at: Option<Millis>,
     #[serde(flatten)]
     unknown: Map<String, Value>,
 }
@@ -55,8 +54,8 @@ pub struct Known {
     pub rests: PerApi<Shared>,
     /// Since when an operator has paused syncs; none while they go on.
     pub paused_at: Option<Millis>,
-    /// Since when no write takes a tag away (see [`crate::sync::Brake`]); none while they do.
-    pub braked_at: Option<Millis>,
+    /// The removal guard.
+    pub guard: GuardState,
 }
 
 /// What one process announces to all.
@@ -68,12 +67,8 @@ pub(super) enum News {
     Rest(Api, Change),
     /// No more syncs until further notice.
     Pause,
-    /// Syncs go on, every circuit is closed, and writes take tags away again.
+    /// Syncs go on, and every circuit is closed.
     Resume,
-    /// No write takes a tag away until further notice.
-    Brake,
-    /// Writes take tags away again.
-    Release,
 }
 
 /// How many may be leased now.
@@ -215,11 +210,9 @@ impl Apis {
             }
             News::Pause => self.paused_at = self.paused_at.or(Some(now)),
             News::Resume => {
-                (self.paused_at, self.braked_at) = (None, None);
+                self.paused_at = None;
                 self.close_circuits();
             }
-            News::Brake => self.braked_at = self.braked_at.or(Some(now)),
-            News::Release => self.braked_at = None,
         }
     }
 
@@ -231,15 +224,10 @@ impl Apis {
         }
     }
 
-    /// What all know.
-    pub(super) fn known(&self) -> Known {
+    /// What all know, with the state of the removal guard.
+    pub(super) fn known(&self, guard: GuardState) -> Known {
         let rests = PerApi::each(|api| self.of(api).rest.clone());
-        Known { rests, paused_at: self.paused_at, braked_at: self.braked_at }
-    }
-
-    /// Since when no write takes a tag away.
-    pub(super) fn braked_at(&self) -> Option<Millis> {
-        self.braked_at
+        Known { rests, paused_at: self.paused_at, guard }
     }
 }
 

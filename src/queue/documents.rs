@@ -8,8 +8,10 @@ use serde::de::DeserializeOwned;
 
 use super::store::{Change, Seen};
 
-/// The state and pace of both APIs, a pause, and the removal guard: [`super::apis::Apis`].
+/// The state and pace of both APIs, and a pause: [`super::apis::Apis`].
 pub(super) const APIS: &str = "apis";
+/// The removal guard: [`super::removal_guard::Guard`].
+pub(super) const GUARD: &str = "guard";
 /// How far the last backfill has come.
 pub(super) const BACKFILL: &str = "backfill";
 /// Counts of one hour; the hour's number since 1970 follows.

@@ -26,6 +26,8 @@ pub struct Entry {
     pub tags_removed: Vec<String>,
     /// Which of our tags the contact of an earlier address lost, addresses masked.
     pub old_tags_removed: Vec<String>,
+    /// Which of our tags the removal guard kept the sync from removing, addresses masked.
+    pub tags_held: Vec<String>,
     /// Which try it was, counted from 1.
     pub attempt: u32,
     /// How long it took, in milliseconds.
@@ -64,6 +66,9 @@ pub struct HistoryRow {
     pub tags_removed: Vec<String>,
     /// As [`Entry::old_tags_removed`].
     pub old_tags_removed: Vec<String>,
+    /// As [`Entry::tags_held`].
+    #[serde(default)]
+    pub tags_held: Vec<String>,
     /// As [`Entry::attempt`], of the last of them.
     pub attempt: u32,
     /// As [`Entry::ms`], of the last of them.
@@ -106,6 +111,7 @@ impl Entry {
             tags_added: self.tags_added.clone(),
             tags_removed: self.tags_removed.clone(),
             old_tags_removed: self.old_tags_removed.clone(),
+            tags_held: self.tags_held.clone(),
             attempt: self.attempt,
             ms: self.ms,
             error: self.error.clone(),

@@ -5,8 +5,9 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::apis::{Admitted, Apis, Known};
-use super::documents::APIS;
+use super::documents::{APIS, GUARD};
 use super::lane::Lane;
+use super::removal_guard::{Guard, GuardState};
 use super::row::Row;
 use super::store::{Change, First, Index, Look, Seen};
 use super::{Options, Queue, QueueError, Role};
@@ -76,6 +77,13 @@ pub struct Job {
     pub is_probe: bool,
     /// Whether a write was sent under this lease, as far as its holder has reported.
     pub has_written: bool,
+    /// Whether a loss of tags was known beforehand: the row's check with the cause [`super::EXPIRY`] has come.
+    pub expiry_has_come: bool,
+    /// Whether an operator has let a change through that the removal guard had held back.
+    pub has_pass: bool,
+    /// Whether the sync was suspect, for the removal guard. None: it wrote nothing, the user had nothing to lose, or the row
+    /// has a pass.
+    pub suspect: Option<bool>,
     /// What the row remembers of the user.
     pub memory: Memory,
     /// What the row is to remember instead where the lease ends otherwise than by [`super::Settlement::Done`]; none: nothing
@@ -90,7 +98,7 @@ impl Job {
         Self { calls: attempt.calls_left(), has_written: attempt.has_written(), ..self }
     }
 
-    fn new(user: UserId, row: &Row, is_taken_over: bool, lease: LeaseName, now: Millis) -> Self {
+    fn new(user: UserId, row: &Row, is_taken_over: bool, lease: LeaseName, seen: &Seen) -> Self {
         Self {
             user,
             event_type: row.cause.clone(),
@@ -100,11 +108,14 @@ impl Job {
             lease,
             generation: row.generation,
             lane: row.lane,
-            leased_at: now,
+            leased_at: seen.now,
             calls: PerApi::default(), // these three are set by `Apis::leased`
             calls_taken: PerApi::default(),
             is_probe: false,
             has_written: false,
+            expiry_has_come: row.expiry_has_come(seen.wall),
+            has_pass: row.has_pass,
+            suspect: None,
             memory: row.last_seen.clone(),
             learned: None,
         }
@@ -188,9 +199,10 @@ impl Queue {
         let options = self.options();
         let most = slots.all.max(PROBE_CANDIDATES);
         let first = Lane::ALL.map(|lane| First { of: Index::Due(lane), most }).to_vec();
-        let look = Look { first, next_due: true, ..Look::default() }.with(APIS);
+        let look = Look { first, next_due: true, ..Look::default() }.with(APIS).with(GUARD);
         self.wake().looks();
         let mut leased = self.transact(look, move |seen| lease(seen, slots, &name, &options)).await?;
+        self.guard_is(leased.known.guard);
         self.drop_forgotten(&mut leased.jobs).await?;
         Ok(leased)
     }
@@ -203,17 +215,20 @@ impl Queue {
         let (name, options) = (self.lease_name(), self.options());
         let hash = self.erasure_key().hash(request.user.as_str());
         let tombstones = vec![hash.clone()];
-        let look = Look { tombstones, ..Look::rows([request.user.as_str()]) }.with(APIS);
-        self.transact(look, move |seen| match lease_by_name(seen, &request, &hash, &name, &options) {
-            Ok((change, job)) => (change, UserLease::Leased(Box::new(job))),
-            Err(refused) => {
-                // An event has made the row since the user was forgotten.
-                let is_forgotten = matches!(refused, UserLease::Forgotten);
-                let erased = seen.rows.keys().filter(|_| is_forgotten).cloned().collect();
-                (Change { erased, ..Change::default() }, refused)
-            }
-        })
-        .await
+        let look = Look { tombstones, ..Look::rows([request.user.as_str()]) }.with(APIS).with(GUARD);
+        let leased =
+            self.transact(look, move |seen| match lease_by_name(seen, &request, &hash, &name, &options) {
+                Ok((change, job)) => (change, (UserLease::Leased(Box::new(job)), guard_of(seen))),
+                Err(refused) => {
+                    // An event has made the row since the user was forgotten.
+                    let is_forgotten = matches!(refused, UserLease::Forgotten);
+                    let erased = seen.rows.keys().filter(|_| is_forgotten).cloned().collect();
+                    (Change { erased, ..Change::default() }, (refused, guard_of(seen)))
+                }
+            });
+        let (leased, guard) = leased.await?;
+        self.guard_is(guard);
+        Ok(leased)
     }
 
     /// Drops the jobs of forgotten users, and erases their rows: an event may name a user whom an operator had forgotten.
@@ -270,7 +285,7 @@ fn lease(seen: &Seen, slots: Slots, name: &LeaseName, options: &Options) -> (Cha
                 Ok(user) => {
                     let is_taken_over = row.lease.is_some();
                     let row = row.clone().leased(name, until, now);
-                    taken.push(Job::new(user, &row, is_taken_over, name.clone(), now));
+                    taken.push(Job::new(user, &row, is_taken_over, name.clone(), seen));
                     rows.push(row);
                 }
                 Err(why) => rows.push(row.clone().refused(why.to_string(), now)),
@@ -315,8 +330,12 @@ fn lease(seen: &Seen, slots: Slots, name: &LeaseName, options: &Options) -> (Cha
         again(background.len().saturating_sub(taken), &[Lane::Background], limited)
     };
     let again_at = prompt_again.into_iter().chain(background_again).min();
-    let leased = Leased { jobs, again_at, known: apis.known() };
+    let leased = Leased { jobs, again_at, known: apis.known(guard_of(seen)) };
     (Change::rows(rows).document(APIS, &before, &apis), leased)
+}
+
+fn guard_of(seen: &Seen) -> GuardState {
+    seen.document::<Guard>(GUARD).state()
 }
 
 /// The row to see with whether an API is back.
@@ -343,7 +362,7 @@ fn lease_by_name(
     let is_taken_over = row.is_some_and(|row| row.lease.is_some());
     let row = row.cloned().unwrap_or_else(|| Row { lane: request.lane, ..Row::new(request.user.as_str()) });
     let row = apis.request(request, row, now, &rates)?.leased(name, until, now);
-    let mut job = Job::new(request.user.clone(), &row, is_taken_over, name.clone(), now);
+    let mut job = Job::new(request.user.clone(), &row, is_taken_over, name.clone(), seen);
     apis.leased(std::slice::from_mut(&mut job), now, until, &rates);
     let removed_tombstones = Some(hash.to_owned()).filter(|_| is_forgotten).into_iter().collect();
     let change = Change { removed_tombstones, ..Change::rows([row]) };

@@ -30,6 +30,7 @@ mod lease;
 mod memory_store;
 mod operators;
 mod postgres;
+mod removal_guard;
 mod row;
 mod settle;
 mod sqlite;
@@ -62,6 +63,7 @@ pub use lane::Lane;
 pub use lease::{Job, LeaseName, LeaseRequest, Leased, Slots, UserLease};
 pub use operators::{Backlog, Enqueued, LaneMeter};
 pub use postgres::{Place, PostgresError, PostgresUrl};
+pub use removal_guard::GuardState;
 pub use row::State;
 pub use settle::{Done, Settled, Settlement};
 use store::{Answer, Change, Look, Push, Question, Seen, Store};
@@ -84,6 +86,7 @@ struct Inner {
     erasure_key: ErasureKey,
     wake: Arc<Wake>,
     activity: Activity,
+    guard: removal_guard::LastRead,
     names: StdMutex<StdRng>,
     is_closed: std::sync::atomic::AtomicBool,
     last_census: Mutex<Option<(Millis, Census)>>,
@@ -221,6 +224,7 @@ impl Queue {
             erasure_key,
             wake,
             activity: Activity::default(),
+            guard: removal_guard::LastRead::default(),
             names: StdMutex::new(StdRng::seed_from_u64(seed)),
             is_closed: false.into(),
             last_census: Mutex::default(),
@@ -250,6 +254,16 @@ impl Queue {
     #[must_use]
     pub fn accepting(&self) -> bool {
         !self.is_closed() && on_backend!(self.0.backend, store => store.accepting())
+    }
+
+    /// The removal guard as this process last read it: with each lease, and with each settlement that it looks at.
+    #[must_use]
+    pub fn guard(&self) -> GuardState {
+        self.0.guard.get()
+    }
+
+    fn guard_is(&self, state: GuardState) {
+        self.0.guard.set(state);
     }
 
     /// Finishes what waits and closes the store: the file is whole, and another process may open it.

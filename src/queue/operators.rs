@@ -1,10 +1,13 @@
 //! What an operator, or another process, asks of the whole queue.
 
+use std::time::Duration;
+
 use futures_util::future::BoxFuture;
 
 use super::apis::{Apis, Known, News};
-use super::documents::{self, APIS, BACKFILL};
+use super::documents::{self, APIS, BACKFILL, GUARD};
 use super::lane::Lane;
+use super::removal_guard::Guard;
 use super::row::{Row, State};
 use super::store::{Answer, Change, Index, Look, Question, Seen};
 use super::views::{Census, Filter, ParkedGroup, Progress, Retry, UserRow};
@@ -68,39 +71,35 @@ impl Queue {
         self.announce(News::Pause).await
     }
 
-    /// Lets syncs go on, closes the circuits of both APIs, and lets writes take tags away.
+    /// Lets syncs go on, closes the circuits of both APIs, and releases the removal guard. The next step of the scheduler makes
+    /// the rows due that the guard held back, with a pass. With `allow_removals`, the guard stays off for so long.
     ///
     /// # Errors
     /// The store failed; nothing was changed.
-    pub async fn resume(&self) -> Result<Known, QueueError> {
-        self.announce(News::Resume).await
-    }
-
-    /// Keeps writes from taking tags away, in all processes, until [`Queue::release_brake`] or [`Queue::resume`]. On already:
-    /// stays so since then.
-    ///
-    /// # Errors
-    /// The store failed; nothing was changed.
-    pub async fn brake(&self) -> Result<Known, QueueError> {
-        self.announce(News::Brake).await
-    }
-
-    /// Lets writes take tags away again. Held back changes are due with the next step of the scheduler.
-    ///
-    /// # Errors
-    /// The store failed; nothing was changed.
-    pub async fn release_brake(&self) -> Result<Known, QueueError> {
-        self.announce(News::Release).await
+    pub async fn resume(&self, allow_removals: Option<Duration>) -> Result<Known, QueueError> {
+        self.announced(News::Resume, move |guard, wall| guard.released(allow_removals, wall)).await
     }
 
     async fn announce(&self, news: News) -> Result<Known, QueueError> {
-        let known = self.transact(Look::default().with(APIS), move |seen| {
-            let before: Apis = seen.document(APIS);
-            let mut apis = before.clone();
+        self.announced(news, |guard, _| guard).await
+    }
+
+    /// Announces `news`, and changes the removal guard at the time of day.
+    async fn announced(
+        &self,
+        news: News,
+        change: impl Fn(Guard, Millis) -> Guard + Send + Sync + 'static,
+    ) -> Result<Known, QueueError> {
+        let known = self.transact(Look::default().with(APIS).with(GUARD), move |seen| {
+            let (before, guard_before): (Apis, Guard) = (seen.document(APIS), seen.document(GUARD));
+            let (mut apis, guard) = (before.clone(), change(guard_before.clone(), seen.wall));
             apis.apply(&news, seen.now);
-            (Change::default().document(APIS, &before, &apis), apis.known())
+            let saved =
+                Change::default().document(APIS, &before, &apis).document(GUARD, &guard_before, &guard);
+            (saved, apis.known(guard.state()))
         });
         let known = known.await?;
+        self.guard_is(known.guard);
         self.wake().due_at(self.clock().now()); // an open circuit may have been closed
         Ok(known)
     }
@@ -505,5 +504,9 @@ impl AddressIndex for Queue {
 
     fn contact_keys(&self, list: String) -> ContactKeys {
         Self::contact_keys(self, list)
+    }
+
+    fn holds_removals(&self) -> bool {
+        self.guard().is_tripped()
     }
 }

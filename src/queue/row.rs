@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::lane::Lane;
 use super::lease::{Job, LeaseName, LeaseRequest, UserLease};
 use super::settle::{Settled, Settlement};
-use super::{DRIFT, RESTRICTED};
+use super::{DRIFT, EXPIRY, RESTRICTED};
 use crate::clock::Millis;
 use crate::memory::Memory;
 
@@ -50,6 +50,12 @@ pub(super) struct Row {
     /// Whether `sync.dry_run` or the removal guard kept a change from being written.
     #[serde(with = "flag")]
     pub(super) held_back: bool,
+    /// The tags that the removal guard kept the last sync from removing, masked.
+    #[serde(with = "tags")]
+    pub(super) tags_held: Vec<String>,
+    /// Whether the next sync passes the removal guard: an operator has released what it held back.
+    #[serde(with = "flag")]
+    pub(super) has_pass: bool,
     /// When the last sync that ended well did.
     #[serde(with = "millis")]
     pub(super) synced_at: Option<Millis>,
@@ -69,7 +75,7 @@ pub(super) struct Row {
 
 /// The columns of the table `users`, in the order in which the stores name them. The last two are derived from `last_seen`,
 /// for their indexes alone.
-pub(super) const COLUMNS: [&str; 20] = [
+pub(super) const COLUMNS: [&str; 22] = [
     "user_id",
     "generation",
     "cause",
@@ -82,6 +88,8 @@ pub(super) const COLUMNS: [&str; 20] = [
     "parked_at",
     "answer",
     "held_back",
+    "tags_held",
+    "has_pass",
     "synced_at",
     "outcome",
     "reason",
@@ -233,6 +241,8 @@ impl Row {
                     due_at: None,
                     error: None,
                     held_back: done.held_back,
+                    tags_held: done.tags_held.clone(),
+                    has_pass: false,
                     synced_at: Some(now),
                     last_seen: done.memory.clone(),
                     check_at,
@@ -294,7 +304,8 @@ impl Row {
     pub(super) fn checked(self, now: Millis) -> Self {
         let cause = self.check_cause.clone().unwrap_or_else(|| DRIFT.to_owned());
         let lane = if cause == DRIFT { Lane::Background } else { Lane::Retries };
-        let row = self.unchecked_by_time();
+        // The cause of the check stays until a sync ends well: a loss that was known beforehand is no fault of the source.
+        let row = Self { check_at: None, ..self };
         if row.parked_at.is_some() || row.due_at.is_some() && row.lane <= lane {
             return row;
         }
@@ -315,11 +326,13 @@ impl Row {
         Some(Self { due_at: Some(now), lane: Lane::Background, generation, cause: cause.to_owned(), ..row })
     }
 
-    /// Nothing holds the change back any more. Rows that were not due go behind events, as they may be many.
+    /// Nothing holds the change back any more. Rows that were not due go behind events, as they may be many. What the removal
+    /// guard held back gets a pass: an operator has seen it.
     pub(super) fn released(self, now: Millis) -> Self {
         let lane = if self.due_at.is_none() { self.lane.max(Lane::Retries) } else { self.lane };
         let due_at = if self.lease.is_some() { self.due_at } else { self.sooner(now) };
-        Self { held_back: false, lane, due_at, ..self }
+        let has_pass = self.has_pass || !self.tags_held.is_empty();
+        Self { held_back: false, tags_held: Vec::new(), has_pass, lane, due_at, ..self }
     }
 
     /// The row is not due, nor its lease over, later than `latest`.
@@ -365,11 +378,15 @@ impl Row {
 
     /// A parked row is shown as it is, and the next event asks for a sync anyhow.
     fn unchecked(self) -> Self {
-        Self { held_back: false, ..self.unchecked_by_time() }
+        let row = Self { held_back: false, tags_held: Vec::new(), has_pass: false, ..self };
+        Self { check_at: None, check_cause: None, ..row }
     }
 
-    fn unchecked_by_time(self) -> Self {
-        Self { check_at: None, check_cause: None, ..self }
+    /// Whether the tags were expected to change by now: the check with the cause [`EXPIRY`] has come, by the wall clock, and no
+    /// sync has ended well since.
+    pub(super) fn expiry_has_come(&self, wall: Millis) -> bool {
+        let has_come = self.check_at.is_none_or(|at| at <= wall);
+        self.cause == EXPIRY || (self.check_cause.as_deref() == Some(EXPIRY) && has_come)
     }
 
     /// The row as a store saves it: a value for each of [`COLUMNS`].
@@ -438,6 +455,23 @@ mod flag {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
         Ok(u8::deserialize(deserializer)? != 0)
+    }
+}
+
+/// A JSON list, or nothing.
+mod tags {
+    use super::*;
+
+    pub(super) fn serialize<S: Serializer>(tags: &[String], serializer: S) -> Result<S::Ok, S::Error> {
+        // A list of texts can always be written as JSON.
+        let json =
+            Some(tags).filter(|tags| !tags.is_empty()).and_then(|tags| serde_json::to_string(tags).ok());
+        json.serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+        let json = Option::<String>::deserialize(deserializer)?;
+        json.map_or(Ok(Vec::new()), |json| serde_json::from_str(&json).map_err(serde::de::Error::custom))
     }
 }
 

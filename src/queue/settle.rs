@@ -1,9 +1,10 @@
 //! The end of a lease: what a sync came to, and what it leaves.
 
 use super::apis::Apis;
-use super::documents::APIS;
+use super::documents::{APIS, GUARD};
 use super::history::Entry;
 use super::lease::Job;
+use super::removal_guard::{Guard, GuardState};
 use super::row::Row;
 use super::store::{Change, Index, Look, Seen};
 use super::{Counted, Options, Queue, QueueError};
@@ -56,6 +57,8 @@ impl Settlement {
 pub struct Done {
     /// Whether there was a change that was not written: `sync.dry_run`, or the removal guard.
     pub held_back: bool,
+    /// The tags that the removal guard kept the sync from removing, masked.
+    pub tags_held: Vec<String>,
     /// What to remember, in place of what was.
     pub memory: Memory,
     /// When the clock asks for the next sync, by the wall clock, and why; in place of what was. None: never.
@@ -89,12 +92,27 @@ impl Queue {
         let (job, options) = (job.clone(), self.options());
         let look = Look { last_entries: entry.is_some(), ..look_of(&job) };
         let outcome = entry.as_ref().map(|entry| entry.outcome);
-        let settled =
-            self.transact(look, move |seen| settle(seen, &job, &how, entry.as_ref(), &options)).await?;
+        let user = job.suspect.map(|_| self.guard_hash(&job.user));
+        let settled = self.transact(look, move |seen| {
+            let (change, settled) = settle(seen, &job, &how, entry.as_ref(), &options);
+            let (change, guard) = note_sample(change, seen, &job, user.as_deref(), settled);
+            (change, (settled, guard))
+        });
+        let (settled, guard) = settled.await?;
+        if let Some(guard) = guard {
+            self.guard_is(guard);
+        }
         if let Some(outcome) = outcome.filter(|_| settled != Settled::LeaseLost) {
             self.note(Counted::Synced(outcome));
         }
         Ok(settled)
+    }
+
+    /// How the guard's document names a user.
+    fn guard_hash(&self, user: &UserId) -> String {
+        let mut hash = self.erasure_key().hash(user.as_str());
+        hash.truncate(16);
+        hash
     }
 
     /// Forgets the leased user: row and history are erased, and a keyed hash is left by which later events and backfills of
@@ -169,14 +187,34 @@ fn settle(
     (give_calls_back(change, seen, job, options), settled)
 }
 
-/// The row of `job`, and the APIs' document where there is something to give back.
+/// The row of `job`, the APIs' document where there is something to give back, and the guard's where there is a sample.
 fn look_of(job: &Job) -> Look {
     let look = Look::rows([job.user.as_str()]);
-    if job.calls_taken == PerApi::default() { look } else { look.with(APIS) }
+    let look = if job.calls_taken == PerApi::default() { look } else { look.with(APIS) };
+    if job.suspect.is_some() { look.with(GUARD) } else { look }
 }
 
 fn is_leased_as(seen: &Seen, job: &Job) -> bool {
     seen.rows.get(job.user.as_str()).is_some_and(|row| row.lease.as_ref() == Some(&job.lease))
+}
+
+/// Notes in the guard's document what the sync of `job` says of its source: in the same transaction, so that no restart and no
+/// other process forgets it. A lost lease is no excuse for what was written.
+fn note_sample(
+    change: Change,
+    seen: &Seen,
+    job: &Job,
+    user: Option<&str>,
+    settled: Settled,
+) -> (Change, Option<GuardState>) {
+    let (Some(suspect), Some(user)) = (job.suspect, user) else { return (change, None) };
+    let before: Guard = seen.document(GUARD);
+    if settled == Settled::LeaseLost && !job.has_written {
+        return (change, Some(before.state()));
+    }
+    let guard = before.clone().note(user, suspect, seen.now, seen.wall);
+    let state = guard.state();
+    (change.document(GUARD, &before, &guard), Some(state))
 }
 
 fn give_calls_back(change: Change, seen: &Seen, job: &Job, options: &Options) -> Change {

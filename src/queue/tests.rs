@@ -16,11 +16,12 @@ mod sharing;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use self::operators::{ask, by_hand};
 use super::{Done, Job, Options, Queue, Rates, Settlement};
 use crate::clock::{Clock, Millis};
 use crate::memory::{Memory, Seen};
 use crate::personal::Personal;
-use crate::queue::{EXPIRY, Filter, Role, Slots};
+use crate::queue::{EXPIRY, Filter, LeaseRequest, Role, Slots};
 use crate::upstream::{PerApi, Quota};
 use crate::user::UserId;
 
@@ -168,7 +169,7 @@ pub(super) fn seen(address: &str) -> Memory {
 /// The end of a sync that leaves this in the row.
 pub(super) fn done_with(memory: Memory, check_at: Option<Millis>) -> Settlement {
     let check = check_at.map(|at| (at, EXPIRY.to_owned()));
-    Settlement::Done(Box::new(Done { held_back: false, memory, check }))
+    Settlement::Done(Box::new(Done { memory, check, ..Done::default() }))
 }
 
 pub(super) fn user(name: &str) -> UserId {
@@ -185,6 +186,22 @@ pub(super) async fn due(shop: &Shop, queue: &Queue, names: &[&str]) {
 
 pub(super) fn names(jobs: &[Job]) -> Vec<&str> {
     jobs.iter().map(|job| job.user.as_str()).collect()
+}
+
+/// So many users lose all of their tags that the removal guard trips.
+pub(super) async fn trip(queue: &Queue) {
+    for number in 0..26 {
+        let name = format!("suspect-{number:02}");
+        let request = LeaseRequest { calls: PerApi::default(), ..by_hand(&name) };
+        let job = Job { suspect: Some(true), ..ask(queue, request).await.unwrap() };
+        queue.settle(&job, done(), None).await.unwrap();
+    }
+}
+
+/// The end of a sync that the removal guard kept from removing a tag.
+pub(super) fn held_by_guard() -> Settlement {
+    let tags_held = vec!["sesamy_active_subscriber".to_owned()];
+    Settlement::Done(Box::new(Done { held_back: true, tags_held, ..Done::default() }))
 }
 
 /// When the next row is due, or its lease ends.

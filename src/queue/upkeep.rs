@@ -2,8 +2,9 @@
 //! event waits for long; a step with nothing to do writes nothing, and any number of processes may take them.
 
 use super::apis::Apis;
-use super::documents::{ACTIVITY, APIS};
+use super::documents::{ACTIVITY, APIS, GUARD};
 use super::operators::STEP;
+use super::removal_guard::Guard;
 use super::row::Row;
 use super::store::{Change, First, Index, Look};
 use super::{Activity, DRIFT, MISSING, Queue, QueueError};
@@ -65,10 +66,10 @@ impl Queue {
     pub async fn run_checks(&self) -> Result<Checked, QueueError> {
         let dry_run = self.options().dry_run;
         let first = [Index::CheckDue, Index::HeldBack].map(|of| First { of, most: STEP }).to_vec();
-        let look = Look { first, ..Look::default() }.with(APIS);
+        let look = Look { first, ..Look::default() }.with(GUARD);
         self.transact(look, move |seen| {
             let [due, held] = &seen.first[..] else { return (Change::default(), Checked::default()) };
-            let is_held_back = dry_run || seen.document::<Apis>(APIS).braked_at().is_some();
+            let is_held_back = dry_run || seen.document::<Guard>(GUARD).state().is_tripped();
             let mut checked = Checked { more: due.len() == STEP, ..Checked::default() };
             let mut rows = Vec::new();
             for row in due {

@@ -74,6 +74,8 @@ pub struct UserRow {
     pub answer: Option<String>,
     /// Whether `sync.dry_run` or the removal guard kept a change from being written.
     pub held_back: bool,
+    /// The tags that the removal guard kept the last sync from removing.
+    pub tags_held: Vec<String>,
     /// When the last sync that ended well did.
     pub synced_at: Option<Millis>,
     /// What the last sync came to; null before the first one.
@@ -108,11 +110,12 @@ impl UserRow {
             parked_at: row.parked_at,
             answer: row.answer,
             held_back: row.held_back,
+            tags_held: row.tags_held,
             synced_at: row.synced_at,
             outcome: row.outcome,
             reason: row.reason,
             check_at: row.check_at,
-            check_cause: row.check_cause,
+            check_cause: row.check_cause.filter(|_| row.check_at.is_some()),
             memory: row.last_seen,
             lease: row.lease,
         }

@@ -28,7 +28,6 @@ pub(crate) use webhook::body::{BodyError, whole};
 
 use crate::clock::Clock;
 use crate::queue::Queue;
-use crate::sync::Brake;
 use crate::upstream::rest::Rest;
 use crate::worker::{Heartbeat, Pause};
 
@@ -50,8 +49,6 @@ pub struct App {
     pub heartbeat: Heartbeat,
     /// Whether an operator has paused syncs, for `/readyz`.
     pub pause: Pause,
-    /// Whether tags are kept, for `/readyz`.
-    pub brake: Arc<Brake>,
     /// The APIs, for `/readyz`.
     pub rests: Vec<Arc<Rest>>,
     /// What `/metrics` answers.

@@ -51,7 +51,7 @@ struct QueueState {
     accepting: bool,
     /// Since when an operator has paused syncs; null while they go on.
     paused_since: Option<Millis>,
-    /// Since when the brake keeps writes from taking tags away; null while they do.
+    /// Since when the removal guard keeps writes from taking tags away; null while they do.
     tags_kept_since: Option<Millis>,
     /// Null where the queue cannot be counted.
     rows: Option<Census>,
@@ -90,7 +90,7 @@ pub(super) async fn readyz(State(app): State<Arc<App>>, method: Method) -> Respo
         queue: QueueState {
             accepting,
             paused_since: app.pause.since(),
-            tags_kept_since: app.brake.since(),
+            tags_kept_since: app.queue.guard().tripped_at,
             rows,
         },
         apis: app.rests.iter().map(|rest| rest.snapshot().into()).collect(),

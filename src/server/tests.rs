@@ -54,7 +54,6 @@ async fn app() -> App {
         body_limit_bytes: 1_000,
         heartbeat: Heartbeat::default(),
         pause: Pause::default(),
-        brake: Arc::new(crate::sync::Brake::new(Clock::system())),
         rests: vec![],
         metrics: Arc::new(|| "sesamy_mailmojo_up 1\n".to_owned()),
         draining: CancellationToken::new(),

@@ -15,13 +15,55 @@ pub struct Context {
     pub attempt: Attempt,
     before: Arc<Memory>,
     memory: Arc<Mutex<Memory>>,
+    expects_loss: bool,
+    has_pass: bool,
+    suspect: Arc<Mutex<Option<bool>>>,
 }
 
 impl Context {
     /// The context of one sync; `memory` is what the user's row remembers.
     #[must_use]
     pub fn new(attempt: Attempt, memory: Memory) -> Self {
-        Self { attempt, before: Arc::new(memory.clone()), memory: Arc::new(Mutex::new(memory)) }
+        Self {
+            attempt,
+            before: Arc::new(memory.clone()),
+            memory: Arc::new(Mutex::new(memory)),
+            expects_loss: false,
+            has_pass: false,
+            suspect: Arc::default(),
+        }
+    }
+
+    /// The same of a user whose tags were expected to go by now.
+    #[must_use]
+    pub fn expecting_loss(self, expects_loss: bool) -> Self {
+        Self { expects_loss, ..self }
+    }
+
+    /// The same of a user whose change an operator has let through the removal guard.
+    #[must_use]
+    pub fn with_pass(self, has_pass: bool) -> Self {
+        Self { has_pass, ..self }
+    }
+
+    pub(super) fn expects_loss(&self) -> bool {
+        self.expects_loss
+    }
+
+    pub(super) fn has_pass(&self) -> bool {
+        self.has_pass
+    }
+
+    /// Whether the sync was suspect; none where it has nothing to say, or did not come to a write. The removal guard counts it
+    /// however the sync ends: a write that was not answered may have taken effect.
+    #[must_use]
+    pub fn suspect(&self) -> Option<bool> {
+        *self.suspect.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes, before anything is written, whether the sync is suspect.
+    pub(super) fn note_suspicion(&self, suspect: Option<bool>) {
+        *self.suspect.lock().unwrap_or_else(PoisonError::into_inner) = suspect;
     }
 
     /// What was remembered before the sync.

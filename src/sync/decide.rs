@@ -1,14 +1,14 @@
 //! What both APIs say, made into a decision.
 
 use super::contact::Found;
-use super::decision::{Case, Decided, Decision, Write};
+use super::decision::{Case, Decided, Decision, Write, tags_after, tags_now};
 use super::former::Former;
 use super::missing::{self, Look};
 use super::outcome::{Outcome, Reason, Report, SyncError};
 use super::source::{Nobody, Source};
 use super::{Context, Known, Manner, Syncer};
 use crate::address;
-use crate::memory::Memory;
+use crate::memory::{Memory, TagKinds};
 use crate::merge::consent::{self, Block, has_moved};
 use crate::merge::{self, Plan};
 use crate::personal::Mask;
@@ -176,7 +176,8 @@ impl Syncer {
                 } else {
                     let missing_since = missing.missing_since;
                     let seen = Memory { missing_since, ..context.memory().at_list_of(&self.keys) };
-                    consent::remembered_of_gone(memory, seen, former.as_old(), &self.keys)
+                    let gone = consent::remembered_of_gone(memory, seen, former.as_old(), &self.keys);
+                    Memory { tags: TagKinds::default(), ..gone }
                 };
                 decision.former = Some(Box::new(former));
             }
@@ -216,8 +217,12 @@ impl Syncer {
         if there.is_some() || plan.change().is_some() {
             report.changes_at = source.changes_at;
         }
+        report.memory.tags = tags_after(&plan, found.as_ref());
         report.moved(former.as_ref());
         report.held_back = self.options.dry_run && report.writes(&plan, former.as_ref());
+        if report.held_back {
+            report.memory.tags = tags_now(found.as_ref());
+        }
         if report.held_back && former.is_some() {
             // The old contact still has our tags: the address that it is found by must not be forgotten.
             report.memory = Memory { missing_since: None, ..seen.clone() };

@@ -8,7 +8,7 @@ use super::former::{Former, OldContact};
 use super::outcome::{Outcome, Reason, Report};
 use super::source::Source;
 use crate::mailmojo::models::{Contact, ContactData};
-use crate::memory::Memory;
+use crate::memory::{Memory, TagKinds};
 use crate::merge::consent::Block;
 use crate::merge::why::{self, Explanation};
 use crate::merge::{Membership, Plan, Rules};
@@ -152,7 +152,28 @@ impl Decision {
     }
 }
 
+/// The kinds of our tags that the contact has now.
+pub(super) fn tags_now(found: Option<&Found>) -> TagKinds {
+    TagKinds::of(found.iter().flat_map(|found| found.contact.tags.iter().flatten()))
+}
+
+/// The kinds of our tags that `plan` leaves on the contact.
+pub(super) fn tags_after(plan: &Plan, found: Option<&Found>) -> TagKinds {
+    match plan.change().and_then(|change| change.data.tags.as_ref()) {
+        Some(tags) => TagKinds::of(tags),
+        None => tags_now(found),
+    }
+}
+
 impl Decided {
+    pub(super) fn tags_now(&self) -> TagKinds {
+        tags_now(self.found.as_ref())
+    }
+
+    pub(super) fn tags_after(&self, plan: &Plan) -> TagKinds {
+        tags_after(plan, self.found.as_ref())
+    }
+
     pub(super) fn explained(
         source: Source,
         found: Option<Found>,

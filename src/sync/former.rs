@@ -48,6 +48,9 @@ pub trait AddressIndex: fmt::Debug + Send + Sync {
 
     /// The keys of contacts on the list of this name.
     fn contact_keys(&self, list: String) -> ContactKeys;
+
+    /// Whether the removal guard holds removals back, as this process last read it.
+    fn holds_removals(&self) -> bool;
 }
 
 /// Nobody else is known: there is no queue.
@@ -75,6 +78,10 @@ impl AddressIndex for NoOtherUsers {
 
     fn contact_keys(&self, list: String) -> ContactKeys {
         ContactKeys::without_store(list)
+    }
+
+    fn holds_removals(&self) -> bool {
+        false
     }
 }
 

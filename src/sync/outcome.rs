@@ -41,7 +41,7 @@ pub enum Reason {
     RemovedInMailmojo,
     /// The user had left under an older address.
     LeftUnderOldAddress,
-    /// The brake is on, and all that there is to do would begin with taking tags away.
+    /// The removal guard has tripped, and nothing is left to do but what it holds back, or what follows from that.
     Brake,
 }
 
@@ -114,9 +114,11 @@ pub struct Report {
     pub tags_removed: Vec<String>,
     /// Which of our tags the contact of the address lost that the user had before; none where it is the same.
     pub old_tags_removed: Vec<String>,
-    /// Whether `sync.dry_run`, or the brake, kept a change from being written.
+    /// The tags that the removal guard kept the sync from removing, sorted.
+    pub tags_held: Vec<String>,
+    /// Whether `sync.dry_run`, or the removal guard, kept a change from being written.
     pub held_back: bool,
-    /// Whether it was the brake; what is told above is then what was written all the same.
+    /// Whether it was the guard; the fields above but `tags_held` then say what was written all the same.
     pub braked: bool,
     /// The status for which the contact is not subscribed by us, where there is one.
     pub withheld: Option<String>,
@@ -136,6 +138,7 @@ impl Report {
             tags_added: Vec::new(),
             tags_removed: Vec::new(),
             old_tags_removed: Vec::new(),
+            tags_held: Vec::new(),
             held_back: false,
             braked: false,
             withheld: None,

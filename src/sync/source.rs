@@ -27,8 +27,6 @@ pub(super) struct Source {
     pub(super) tags: BTreeSet<String>,
     /// When to look again, by our wall clock, because they or custom fields change by themselves, as far as Sesamy tells.
     pub(super) changes_at: Option<Millis>,
-    /// Tags whose time is over, as far as Sesamy tells.
-    pub(super) ended: BTreeSet<String>,
     bought: Option<Bought>,
 }
 
@@ -73,8 +71,7 @@ impl Source {
         let of_tags = tags::next_change(contracts, entitlements, now);
         let changes_at = of_tags.into_iter().chain(custom.changes_at(&facts)).min();
         let changes_at = changes_at.map(|then| time.shortly_after(then));
-        let ended = tags::ended(contracts, entitlements, now);
-        Self { email, profile, is_whole, person, reasons, tags, changes_at, ended, bought }
+        Self { email, profile, is_whole, person, reasons, tags, changes_at, bought }
     }
 
     /// Which API has answered for this: Sesamy, unless all of it was known.

@@ -1,6 +1,6 @@
 //! Deciding and writing apart, and what a row of a list is trusted with; whole syncs are in `tests/stories`.
 
-mod kept;
+mod removal_guard;
 
 use std::num::NonZero;
 use std::sync::Once;

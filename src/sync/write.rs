@@ -12,20 +12,26 @@ use crate::personal::Mask;
 use crate::upstream::{Api, Failure};
 
 impl Syncer {
-    /// Writes what was decided; nothing where nothing is to be written, or under `sync.dry_run`; and without taking a tag
-    /// away while the brake is on. A decision is to be written at once, while what it was decided from still holds.
+    /// Writes what was decided; nothing where nothing is to be written, or under `sync.dry_run`; and removes nothing while the
+    /// removal guard holds removals back. A decision is to be written at once, while what it was decided from still holds.
     ///
     /// # Errors
     /// [`SyncError`]; whatever was written by then was right, and a later sync finds and keeps it.
     pub async fn write(&self, decision: Decision, context: &Context) -> Result<Report, SyncError> {
+        let is_held = self.holds_removals(context);
+        // A dry run loses nothing. That a user is unknown, though, is remembered, and counts towards the later removal.
+        let loses = !self.options.dry_run || decision.is_first_without_user();
+        if loses && !is_held && !context.has_pass() {
+            context.note_suspicion(decision.suspicion(context));
+        }
+        let decision = if is_held { self.held(decision) } else { decision };
         if self.options.dry_run {
-            return Ok(decision.report);
+            Ok(decision.report)
+        } else if is_held {
+            self.keeping_tags().write_all(decision, context).await
+        } else {
+            self.write_all(decision, context).await
         }
-        if !self.brake.note(&decision.user, decision.sign()) {
-            return self.write_all(decision, context).await;
-        }
-        let syncer = self.keeping_tags();
-        syncer.write_all(syncer.held(decision), context).await
     }
 
     async fn write_all(&self, decision: Decision, context: &Context) -> Result<Report, SyncError> {

@@ -65,7 +65,7 @@ pub struct Metric {
 }
 
 /// All of them.
-pub const METRICS: [Metric; 14] = [
+pub const METRICS: [Metric; 15] = [
     Metric {
         name: WEBHOOK_REQUESTS,
         kind: Kind::Counter,
@@ -100,7 +100,13 @@ pub const METRICS: [Metric; 14] = [
         name: TAGS_KEPT,
         kind: Kind::Gauge,
         labels: &[],
-        meaning: "1 while the brake is on: too many users at once would have lost their tags, and no write takes one away",
+        meaning: "1 while the removal guard has tripped: too many users at once would have lost their tags, and no write takes one away",
+    },
+    Metric {
+        name: REMOVALS_ALLOWED_UNTIL,
+        kind: Kind::Gauge,
+        labels: &[],
+        meaning: "the time in seconds since 1970 until which an operator has switched the removal guard off; 0 where nobody has",
     },
     Metric {
         name: SYNCS,
@@ -160,6 +166,7 @@ pub(super) const QUEUE_OLDEST: &str = "sesamy_mailmojo_queue_oldest_due_seconds"
 pub(super) const QUEUE_ACCEPTING: &str = "sesamy_mailmojo_queue_accepting";
 pub(super) const QUEUE_PAUSED: &str = "sesamy_mailmojo_queue_paused";
 pub(super) const TAGS_KEPT: &str = "sesamy_mailmojo_tags_kept";
+pub(super) const REMOVALS_ALLOWED_UNTIL: &str = "sesamy_mailmojo_removals_allowed_until_timestamp_seconds";
 /// 1 while an API rests, by `api` and `why`.
 pub const UPSTREAM_RESTING: &str = "sesamy_mailmojo_upstream_resting";
 

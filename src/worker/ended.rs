@@ -24,13 +24,14 @@ pub(super) fn tell(job: &Job, result: &Result<Report, SyncError>, settlement: &S
                 tags_added = shown(&report.tags_added),
                 tags_removed = shown(&report.tags_removed),
                 old_tags_removed = shown(&report.old_tags_removed),
+                tags_held = shown(&report.tags_held),
                 ms,
                 attempt,
                 dry_run = report.held_back && !report.braked,
                 braked = report.braked,
                 "{}",
                 match (report.held_back, report.braked) {
-                    (_, true) => "sync: tags that would have gone are kept (the brake is on)",
+                    (_, true) => "sync: the removal guard held a removal back",
                     (true, false) => "sync: would have written this (sync.dry_run)",
                     (false, false) => "sync",
                 },
@@ -95,6 +96,7 @@ pub(super) fn entry(
             tags_added: masked(&report.tags_added),
             tags_removed: masked(&report.tags_removed),
             old_tags_removed: masked(&report.old_tags_removed),
+            tags_held: masked(&report.tags_held),
             ..common
         },
         Err(error) => Entry { error: Some(error.message.clone()), ..common },
@@ -145,7 +147,7 @@ fn shown(tags: &[String]) -> String {
     masked(tags).join(",")
 }
 
-fn masked(tags: &[String]) -> Vec<String> {
+pub(super) fn masked(tags: &[String]) -> Vec<String> {
     let mask = Mask::default();
     tags.iter().map(|tag| mask.apply(tag)).collect()
 }

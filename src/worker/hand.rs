@@ -1,14 +1,13 @@
 //! One leased user's sync, from lease to settlement: the same for the loop and for what an operator asks for by hand.
 
 use std::future::Future;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Rests, cause, ended, verdict};
 use crate::clock::Clock;
 use crate::clock::Millis;
 use crate::queue::{DRIFT, Done, EXPIRY, Entry, Job, Known, MISSING, Queue, Settled, Settlement};
-use crate::sync::{Asked, Brake, Context, Report, SyncError};
+use crate::sync::{Context, Report, SyncError};
 use crate::upstream::rest::Admission;
 use crate::upstream::{Api, Attempt};
 
@@ -50,8 +49,6 @@ pub struct Hand {
     pub queue: Queue,
     /// Whether an API rests.
     pub rests: Rests,
-    /// Whether writes take tags away: the syncer's.
-    pub brake: Arc<Brake>,
     /// The queue's time.
     pub clock: Clock,
     /// What to keep to.
@@ -82,13 +79,16 @@ impl Hand {
     pub fn context(&self, job: &Job) -> Context {
         let spent = self.clock.now().since(job.leased_at);
         let left = self.limits.deadline.saturating_sub(spent);
-        Context::new(Attempt::within(left, &self.clock).with_calls(job.calls), cause::memory_of(job))
+        let attempt = Attempt::within(left, &self.clock).with_calls(job.calls);
+        let context = Context::new(attempt, cause::memory_of(job));
+        context.expecting_loss(job.expiry_has_come).with_pass(job.has_pass)
     }
 
     /// `job` as it is settled after a sync within `context`: with the calls that are left, and what the sync has seen.
     #[must_use]
     pub fn after(job: Job, context: &Context) -> Job {
-        Job { learned: context.learned().map(Box::new), ..job.after(&context.attempt) }
+        let (learned, suspect) = (context.learned().map(Box::new), context.suspect());
+        Job { learned, suspect, ..job.after(&context.attempt) }
     }
 
     /// Runs `sync`, the sync of `job` within `context`, judges what came of it, logs it, and ends the lease. To be cut off
@@ -140,6 +140,7 @@ impl Hand {
                 report.reached.iter().for_each(|api| self.rests.of(*api).succeeded(&job.user));
                 Settlement::Done(Box::new(Done {
                     held_back: report.held_back,
+                    tags_held: ended::masked(&report.tags_held),
                     memory: report.memory.clone(),
                     check: self.limits.check(report, self.clock.wall(), rand::random::<f64>()),
                 }))
@@ -220,10 +221,9 @@ impl Hand {
         self.rests.sesamy.admission().and(self.rests.mailmojo.admission())
     }
 
-    /// Tells other processes what this one has found of an API, or of the source as a whole, and learns what they have. Where
+    /// Tells other processes what this one has found of an API, and learns what they have. Where
     /// the store cannot be had, this process keeps to it by itself, and tries again the next time.
     pub async fn tell_others(&self) {
-        self.tell_brake().await;
         for api in Api::ALL {
             let rest = self.rests.of(api);
             let Some(news) = rest.news() else { continue };
@@ -236,23 +236,11 @@ impl Hand {
         }
     }
 
-    async fn tell_brake(&self) {
-        let Some(news) = self.brake.news() else { return };
-        let told = if news.is_on { self.queue.brake().await } else { self.queue.release_brake().await };
-        match told {
-            Ok(known) => self.brake.told(news, known.braked_at),
-            Err(error) => {
-                tracing::warn!(%error, "cannot tell other processes whether tags are kept; trying again");
-            }
-        }
-    }
-
-    /// Asks what all processes know, and takes over their rests and whether tags are kept; none where the store cannot be had.
+    /// Asks what all processes know, and takes over their rests; none where the store cannot be had.
     pub async fn learn(&self) -> Option<Known> {
-        let asked = self.brake.asks();
         match self.queue.known().await {
             Ok(known) => {
-                self.adopt(asked, &known);
+                self.adopt(&known);
                 Some(known)
             }
             Err(error) => {
@@ -262,9 +250,8 @@ impl Hand {
         }
     }
 
-    /// Takes over what all processes know, by an answer that the store gave after this one `asked`.
-    pub fn adopt(&self, asked: Asked, known: &Known) {
+    /// Takes over what all processes know.
+    pub fn adopt(&self, known: &Known) {
         Api::ALL.into_iter().for_each(|api| self.rests.of(api).adopt(known.rests.of(api).clone()));
-        self.brake.adopt(asked, known.braked_at);
     }
 }

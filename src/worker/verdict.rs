@@ -121,6 +121,9 @@ mod tests {
             lane: Lane::Events,
             is_probe: false,
             has_written: false,
+            expiry_has_come: false,
+            has_pass: false,
+            suspect: None,
             memory: crate::memory::Memory::default(),
             learned: None,
         }

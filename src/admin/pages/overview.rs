@@ -38,7 +38,7 @@ fn overview(session: &Session, status: &Glance, counts: &[MinuteCount]) -> Marku
                 h2 { (verdict(status)) }
                 p.muted { "As of " time datetime=(status.now) { (words::clock(status.now)) } }
                 @if status.tags_kept_since.is_some() && status.paused_since.is_none() {
-                    (button(session, "/admin/queue/resume", "/admin", &[], "primary", html! { "Take tags away again" }))
+                    (button(session, "/admin/queue/resume", "/admin", &[], "primary", html! { "Let removals through" }))
                 }
                 @if status.paused_since.is_some() {
                     (button(session, "/admin/queue/resume", "/admin", &[], "primary", html! { "Resume syncs" }))
@@ -80,7 +80,7 @@ fn verdict(status: &Glance) -> String {
     } else if status.paused_since.is_some() {
         "Syncs are paused".to_owned()
     } else if status.tags_kept_since.is_some() {
-        "Tags are kept: look at Sesamy".to_owned()
+        "Tag removal stopped: check Sesamy".to_owned()
     } else if !resting.is_empty() {
         format!("Waiting for {}", resting.join(" and "))
     } else if status.rows.is_some_and(|rows| rows.parked > 0) {
@@ -125,9 +125,16 @@ fn parts(status: &Glance) -> Markup {
                 div.warn {
                     dt { "Tags" }
                     dd {
-                        "Tags are kept: too many users at once would have lost theirs, " (words::when(at, status.now))
-                        ". See whether Sesamy still tells of all contracts and users."
+                        "No tag is removed: too many users at once would have lost theirs, " (words::when(at, status.now))
+                        ". Check whether Sesamy still lists all contracts, entitlements and profiles. "
+                        a href="/admin/users?state=held" { "What is held back" }
                     }
+                }
+            }
+            @if let Some(until) = status.removals_allowed_until {
+                div.warn {
+                    dt { "Tags" }
+                    dd { "The removal guard is off until " (words::clock(until)) ", by an operator's word." }
                 }
             }
             @if let Some(resync) = status.resync.filter(|resync| resync.due > 0) {

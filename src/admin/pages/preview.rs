@@ -13,7 +13,7 @@ pub(super) fn shown(preview: &Preview) -> Markup {
             strong { (preview.outcome) }
             @if let Some(reason) = preview.skipped { ", " (reason) }
             @if let Some(list) = &preview.list { ": " (list.to_string()) }
-            @if preview.held_back { "; nothing would be written, as sync.dry_run is on" }
+            @if preview.held_back { "; sync.dry_run or the removal guard holds a change back" }
         }
         @if let Some(old) = &preview.old_contact { (old_contact(old)) }
         @if !preview.fields.is_empty() { (fields(&preview.fields)) }
@@ -114,7 +114,7 @@ fn tags(tags: &[Tag]) -> Markup {
                 @let (class, word) = match tag.why {
                     TagWhy::Added => ("added", "comes"),
                     TagWhy::Removed => ("removed", "goes"),
-                    TagWhy::AlreadyThere | TagWhy::Kept | TagWhy::SomebodyElses => ("kept", "stays"),
+                    TagWhy::AlreadyThere | TagWhy::Kept | TagWhy::Held | TagWhy::SomebodyElses => ("kept", "stays"),
                 };
                 li class=(class) {
                     span.word { (word) }

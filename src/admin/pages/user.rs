@@ -187,7 +187,8 @@ fn state(row: &UserRow, now: Millis) -> Markup {
             @for (name, fact) in Remembered::from(&row.memory).facts() { div { dt { (capital(name)) } dd { (fact) } } }
             @if let Some(at) = row.memory.missing_since { div { dt { "No usable address" } dd { "since " (words::when(at, now)) } } }
             @if let Some(at) = row.check_at { div { dt { "Looked at again" } dd { (words::when(at, now)) } } }
-            @if row.held_back { div { dt { "Held back" } dd { "a change, by sync.dry_run or the brake" } } }
+            @if row.held_back { div { dt { "Held back" } dd { "a change, by sync.dry_run or the removal guard" } } }
+            @if !row.tags_held.is_empty() { div { dt { "Tags held" } dd { (row.tags_held.join(", ")) } } }
         }
     }
 }
@@ -221,7 +222,7 @@ fn table(history: &[HistoryRow], now: Millis) -> Markup {
                             }
                             td data-label="Outcome" {
                                 (people::outcome(&row.outcome, &row.reason))
-                                @if row.held_back { p.muted { "held back by sync.dry_run or the brake" } }
+                                @if row.held_back { p.muted { "held back by sync.dry_run or the removal guard" } }
                                 @if let Some(error) = &row.error {
                                     p.error { (error) }
                                 }
@@ -240,13 +241,17 @@ fn table(history: &[HistoryRow], now: Millis) -> Markup {
 
 fn changes(row: &HistoryRow) -> Markup {
     let fields: Vec<&str> = row.changed.iter().map(String::as_str).filter(|field| *field != "tags").collect();
-    let nothing = fields.is_empty() && row.tags_added.is_empty() && row.tags_removed.is_empty();
+    let nothing = fields.is_empty()
+        && row.tags_added.is_empty()
+        && row.tags_removed.is_empty()
+        && row.tags_held.is_empty();
     html! {
         @if nothing { "–" } @else {
             ul.changes {
                 @for field in fields { li { (field) } }
                 @for tag in &row.tags_added { li { ins { (tag) } } }
                 @for tag in &row.tags_removed { li { del { (tag) } } }
+                @for tag in &row.tags_held { li { "held: " (tag) } }
             }
         }
     }

@@ -194,7 +194,7 @@ fn of_tag(tag: &Tag) -> Row {
         TagWhy::Added => ('+', sentences(&tag.reasons)),
         TagWhy::AlreadyThere => ('=', sentences(&tag.reasons)),
         TagWhy::Removed => ('-', vec![tag.why.to_string()]),
-        TagWhy::Kept | TagWhy::SomebodyElses => ('=', vec![tag.why.to_string()]),
+        TagWhy::Kept | TagWhy::Held | TagWhy::SomebodyElses => ('=', vec![tag.why.to_string()]),
     };
     Row { label: "", mark, value: tag.tag.clone(), reasons }
 }

@@ -81,6 +81,9 @@ fn line(row: &UserRow, now: Millis, width: usize) -> String {
     if row.attempts > 0 {
         line += &format!(", {} failed", row.attempts);
     }
+    if !row.tags_held.is_empty() {
+        line += &format!("\n{:width$}  {QUIET}held{QUIET:#} {}", "", row.tags_held.join(", "));
+    }
     if let Some(error) = &row.error {
         line += &format!("\n{:width$}  {BAD}{error}{BAD:#}", "");
     }

@@ -75,7 +75,10 @@ fn print_row(row: &UserRow, memory: &Remembered, now: Millis) -> std::io::Result
         facts.push(("failed", format!("{} times, since {}", row.attempts, moment(row.failing_since))));
     }
     if row.held_back {
-        facts.push(("held back", "a change, by sync.dry_run or the brake".to_owned()));
+        facts.push(("held back", "a change, by sync.dry_run or the removal guard".to_owned()));
+    }
+    if !row.tags_held.is_empty() {
+        facts.push(("tags held", row.tags_held.join(", ")));
     }
     facts.extend(memory.facts());
     if memory.missing_since.is_some() {
@@ -100,7 +103,7 @@ fn print_entry(entry: &HistoryRow, now: Millis) -> std::io::Result<()> {
     }
     line += &format!(" after {}, in {} ms", entry.event_type, entry.ms);
     if entry.held_back {
-        line += ", held back by sync.dry_run or the brake";
+        line += ", held back by sync.dry_run or the removal guard";
     }
     if entry.times > 1 {
         line += &format!("; {} times, last {}", entry.times, answer::seen_from(now, entry.last_at));
@@ -116,6 +119,9 @@ fn print_entry(entry: &HistoryRow, now: Millis) -> std::io::Result<()> {
     }
     for tag in &entry.tags_removed {
         line += &format!("\n    {BAD}-{BAD:#} {tag}");
+    }
+    for tag in &entry.tags_held {
+        line += &format!("\n    {QUIET}held{QUIET:#} {tag}");
     }
     if let Some(error) = &entry.error {
         line += &format!("\n    {error}");

@@ -201,6 +201,7 @@ impl Desk {
             };
             let error = match decision {
                 Ok(decision) => {
+                    let decision = self.operator.syncer.under_guard(decision, &context);
                     let report = decision.report().clone();
                     report.reached.iter().for_each(|api| hand.rests.of(*api).succeeded(&case.user));
                     return Fate::Would(case.user, Ok(report));

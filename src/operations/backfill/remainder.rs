@@ -145,6 +145,7 @@ mod tests {
             parked_at: None,
             answer: None,
             held_back: false,
+            tags_held: Vec::new(),
             synced_at: synced_at.map(Millis),
             outcome: None,
             reason: None,

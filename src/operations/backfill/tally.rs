@@ -25,7 +25,7 @@ pub struct Tally {
     pub tags_gained: Counts,
     /// Of our tags, how many users have lost each.
     pub tags_lost: Counts,
-    /// Users who would have lost tags, and keep them while the brake is on.
+    /// Users who keep tags because the removal guard holds removals back.
     pub tags_kept: u64,
     /// Users whom an event, or somebody by hand, has had synced meanwhile, or will.
     pub left_to_events: u64,
@@ -128,6 +128,7 @@ mod tests {
             tags_added: tags(added),
             tags_removed: tags(removed),
             old_tags_removed: vec![],
+            tags_held: Vec::new(),
             held_back: false,
             braked: false,
             withheld: None,

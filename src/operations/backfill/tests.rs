@@ -102,8 +102,7 @@ impl Town {
             patience,
             resync_every: None,
         };
-        let brake = Arc::clone(syncer.brake());
-        let hand = Hand { queue, rests, brake, clock: clock.clone(), limits };
+        let hand = Hand { queue, rests, clock: clock.clone(), limits };
         let operator = Operator { hand, syncer, calls: usual_calls(true) };
         Self { sandbox, clock, operator, made, _folder: folder }
     }

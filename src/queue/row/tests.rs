@@ -55,6 +55,9 @@ fn job(row: &Row) -> Job {
         calls_taken: PerApi::default(),
         is_probe: false,
         has_written: false,
+        expiry_has_come: false,
+        has_pass: row.has_pass,
+        suspect: None,
         memory: row.last_seen.clone(),
         learned: None,
     }
@@ -90,7 +93,9 @@ fn a_lease() {
 fn the_end_of_a_lease() {
     let open = |row: Row| Row { lease: None, due_at: None, ..row };
     let check = Some((LATER, EXPIRY.to_owned()));
-    let done = Settlement::Done(Box::new(Done { held_back: true, check, ..Done::default() }));
+    let tags_held = vec!["sesamy_active_subscriber".to_owned()];
+    let done = Done { held_back: true, tags_held: tags_held.clone(), check, ..Done::default() };
+    let done = Settlement::Done(Box::new(done));
     let retry = |counts| Settlement::Retry { at: LATER, counts, error: "503".to_owned() };
     let park = Settlement::Park { error: "400".to_owned(), answer: "400".to_owned() };
     let failed =
@@ -101,6 +106,7 @@ fn the_end_of_a_lease() {
             done.clone(),
             Row {
                 held_back: true,
+                tags_held,
                 synced_at: Some(NOW),
                 check_at: Some(LATER),
                 check_cause: Some(EXPIRY.to_owned()),
@@ -220,8 +226,67 @@ fn a_check_by_the_clock() {
             Row { last_seen: gone, ..due(Lane::Retries, MISSING) },
         ),
     ] {
+        let after = Row { check_cause: Some(cause.to_owned()), ..after };
         assert_eq!(check(before, cause).checked(NOW), after, "{case}");
     }
+}
+
+#[test]
+fn what_was_held_back_is_released_and_passes_the_guard_once() {
+    let held = |tags: &[&str]| Row {
+        held_back: true,
+        tags_held: tags.iter().map(|&tag| tag.to_owned()).collect(),
+        ..idle()
+    };
+    let of_guard = || held(&["sesamy_active_subscriber"]);
+    for (case, before, after) in [
+        ("by dry run: as any other sync", held(&[]), due_at(NOW, Lane::Retries)),
+        ("by the guard: with a pass", of_guard(), Row { has_pass: true, ..due_at(NOW, Lane::Retries) }),
+        (
+            "a row due for an event stays in front",
+            Row { due_at: Some(DUE), ..of_guard() },
+            Row { has_pass: true, ..due_at(NOW, Lane::Events) },
+        ),
+    ] {
+        assert_eq!(before.released(NOW), after, "{case}");
+    }
+    let passing = || Row { has_pass: true, ..leased() };
+    for (case, how, has_pass) in [
+        ("done", Settlement::done(false), false),
+        ("parked", Settlement::Park { error: String::new(), answer: String::new() }, false),
+        ("failed", Settlement::Retry { at: LATER, counts: true, error: String::new() }, true),
+        ("released", Settlement::Release, true),
+        ("cut off", Settlement::Abandon { until: LATER }, true),
+    ] {
+        assert_eq!(passing().settled(&job(&passing()), &how, NOW, DUE).0.has_pass, has_pass, "{case}");
+    }
+    assert!(passing().pushed(UPDATE, DUE).has_pass, "an event takes no pass away");
+}
+
+#[test]
+fn a_loss_is_expected_once_its_check_has_come_and_until_a_sync_has_ended_well() {
+    let checked_at =
+        |at, cause: &str| Row { check_at: Some(at), check_cause: Some(cause.to_owned()), ..idle() };
+    let come = || checked_at(NOW, EXPIRY).checked(NOW);
+    for (case, row, expected) in [
+        ("no check", idle(), false),
+        ("the check lies ahead", checked_at(LATER, EXPIRY), false),
+        ("the check has come, and the scheduler was not there yet", checked_at(NOW, EXPIRY), true),
+        ("the scheduler has made the row due", come(), true),
+        ("an event came meanwhile", come().pushed(UPDATE, DUE), true),
+        ("an event came first", checked_at(NOW, EXPIRY).pushed(UPDATE, DUE).checked(NOW), true),
+        ("another check has come", checked_at(NOW, DRIFT).checked(NOW), false),
+        ("a check for a user whom Sesamy does not know", checked_at(NOW, MISSING).checked(NOW), false),
+    ] {
+        assert_eq!(row.expiry_has_come(NOW), expected, "{case}");
+    }
+    let row = Row { lease: Some(name(1)), ..come().pushed(UPDATE, DUE) };
+    let retry = Settlement::Retry { at: LATER, counts: true, error: String::new() };
+    assert!(
+        row.clone().settled(&job(&row), &retry, NOW, DUE).0.expiry_has_come(NOW),
+        "a failed sync keeps it"
+    );
+    assert!(!row.clone().settled(&job(&row), &Settlement::done(false), NOW, DUE).0.expiry_has_come(NOW));
 }
 
 #[test]
@@ -271,7 +336,9 @@ fn a_row_comes_back_from_its_record_and_has_a_value_for_each_column() {
         missing_since: Some(NOW),
         ..Memory::default()
     };
-    for row in [idle(), leased(), parked(), Row { last_seen: memory, held_back: true, ..idle() }] {
+    let tags_held = vec!["sesamy_tag_æ".to_owned()];
+    let held = Row { last_seen: memory, held_back: true, tags_held, has_pass: true, ..idle() };
+    for row in [idle(), leased(), parked(), held] {
         let record = row.to_record();
         assert_eq!(record.len(), COLUMNS.len());
         assert!(COLUMNS.iter().all(|column| record.contains_key(*column)), "{record:?}");

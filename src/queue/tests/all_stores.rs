@@ -32,7 +32,8 @@ enum Step {
     Retry(Whom),
     Enqueue(Vec<usize>, u64),
     Pause(bool),
-    Brake(bool),
+    /// So many users lose their tags that the removal guard trips.
+    Trip,
     Checks,
     /// The user of any of the jobs so far, the latest being the first.
     Forget(usize),
@@ -124,7 +125,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => whom.prop_map(Step::Retry),
         2 => (some_users(), delay.clone()).prop_map(|(users, since)| Step::Enqueue(users, since)),
         1 => prop_oneof![1 => Just(true), 3 => Just(false)].prop_map(Step::Pause),
-        1 => any::<bool>().prop_map(Step::Brake),
+        1 => Just(Step::Trip),
         4 => Just(Step::Checks),
         1 => (0_usize..3).prop_map(Step::Forget),
         1 => prop_oneof![Just(0), delay].prop_map(Step::Prune),
@@ -143,8 +144,9 @@ async fn take(step: Step, shop: &Shop, queue: &mut Queue, jobs: &mut Vec<Job>) -
         let Job {
             user, event_type, attempts, failing_since, is_taken_over, generation, lane, memory, ..
         } = job;
+        let (expiry, pass) = (job.expiry_has_come, job.has_pass);
         format!(
-            "{user} {event_type} {attempts} {failing_since:?} {is_taken_over} {generation} {lane:?} {memory:?}"
+            "{expiry} {pass} {user} {event_type} {attempts} {failing_since:?} {is_taken_over} {generation} {lane:?} {memory:?}"
         )
     };
     match step {
@@ -181,6 +183,7 @@ async fn take(step: Step, shop: &Shop, queue: &mut Queue, jobs: &mut Vec<Job>) -
             let how = match how {
                 How::Done(held_back, remembered, check) => Settlement::Done(Box::new(Done {
                     held_back,
+                    tags_held: held_back.then(|| "sesamy_active_subscriber".to_owned()).into_iter().collect(),
                     memory: remembered.after(&job.memory, now),
                     check: check
                         .map(|(delay, cause)| (after(delay), [EXPIRY, DRIFT, MISSING][cause].to_owned())),
@@ -191,7 +194,7 @@ async fn take(step: Step, shop: &Shop, queue: &mut Queue, jobs: &mut Vec<Job>) -
                 How::Abandon(delay) => Settlement::Abandon { until: after(delay) },
             };
             let learned = learned.map(|learned| Box::new(learned.after(&job.memory, now)));
-            let job = Job { has_written, learned, ..job.clone() };
+            let job = Job { has_written, learned, suspect: Some(has_written), ..job.clone() };
             let entry = Entry { outcome: "updated", attempt: job.attempts + 1, ..Entry::default() };
             format!("{:?}", queue.settle(&job, how, Some(entry)).await)
         }
@@ -215,9 +218,11 @@ async fn take(step: Step, shop: &Shop, queue: &mut Queue, jobs: &mut Vec<Job>) -
             format!("{:?}", queue.enqueue(users(numbers), "backfill", ago(since)).await)
         }
         Step::Pause(true) => format!("{:?}", queue.pause().await),
-        Step::Pause(false) => format!("{:?}", queue.resume().await),
-        Step::Brake(true) => format!("{:?}", queue.brake().await),
-        Step::Brake(false) => format!("{:?}", queue.release_brake().await),
+        Step::Pause(false) => format!("{:?}", queue.resume(None).await),
+        Step::Trip => {
+            super::trip(queue).await;
+            format!("{:?}", queue.guard().tripped_at)
+        }
         Step::Checks => format!("{:?}", queue.run_checks().await),
         Step::Forget(back) => match jobs.iter().rev().nth(back) {
             Some(job) => format!("{:?}", queue.forget(job).await),
@@ -234,7 +239,7 @@ async fn take(step: Step, shop: &Shop, queue: &mut Queue, jobs: &mut Vec<Job>) -
 
 /// All that can be asked of the queue.
 async fn asked(queue: &Queue) -> String {
-    let all = |state| Filter { state, limit: 100, ..Filter::default() };
+    let all = |state| Filter { state, limit: 200, ..Filter::default() };
     let mut rows = queue.rows(&all(None)).await.unwrap();
     rows.iter_mut().for_each(|row| row.lease = None);
     let mut text = format!("{rows:?}");

@@ -12,7 +12,7 @@ use super::{
 use crate::clock::Millis;
 use crate::memory::Memory;
 use crate::queue::{
-    Checked, DRIFT, Done, EXPIRY, Lane, LeaseRequest, Queue, Settled, Settlement, Slots, State,
+    Checked, DRIFT, Done, EXPIRY, Job, Lane, LeaseRequest, Queue, Settled, Settlement, Slots, State,
 };
 
 stories! {

@@ -158,7 +158,7 @@ async fn who_was_missing_for_long_goes_where_nothing_is_left_to_do(shop: Shop) {
             "lately" => (missing(lately), false),
             _ => (missing(long), false),
         };
-        let done = crate::queue::Done { held_back, memory, check: None };
+        let done = crate::queue::Done { held_back, memory, ..Default::default() };
         let entry = Entry { outcome: "skipped", reason: "user_not_found", ..Entry::default() };
         queue.settle(&job, Settlement::Done(Box::new(done)), Some(entry)).await.unwrap();
     }

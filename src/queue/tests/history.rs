@@ -48,6 +48,7 @@ async fn a_sync_leaves_a_row_with_all_that_is_told_of_it(shop: Shop) {
         outcome: "failed",
         reason: "unavailable",
         held_back: true,
+        tags_held: vec!["sesamy_active_sku_a".to_owned()],
         changed: vec!["first_name".to_owned(), "tags".to_owned()],
         tags_added: vec!["sesamy_plus".to_owned(), "sesamy_tag_a|b".to_owned()],
         tags_removed: vec!["sesamy_tag_a\nb".to_owned()],

@@ -49,12 +49,12 @@ async fn while_syncs_pause_events_are_kept_and_nobody_is_leased(shop: Shop) {
     due(&shop, &queue, &["kari"]).await;
     let found = queue.lease(Slots::for_any(10)).await.unwrap();
     assert_eq!((found.jobs.len(), found.known.paused_at), (0, paused_at));
-    assert_eq!((found.again_at, found.known.braked_at), (None, None));
+    assert_eq!((found.again_at, found.known.guard.tripped_at), (None, None));
     assert!(matches!(ask(&queue, by_hand("ola")).await, Err(UserLease::Paused)));
     assert!(queue.rows_of(&[user("ola")]).await.unwrap().is_empty(), "nobody is made known by asking");
     queue.settle(&running, done(), None).await.unwrap();
 
-    assert_eq!(queue.resume().await.unwrap().paused_at, None);
+    assert_eq!(queue.resume(None).await.unwrap().paused_at, None);
     assert_eq!(only_job(&queue).await.user, user("kari"));
 }
 
@@ -74,7 +74,7 @@ async fn to_resume_ends_the_rests_too(shop: Shop) {
     let until = shop.later(Duration::from_secs(600));
     queue.tell_rest(Api::Sesamy, super::sharing::rest(Why::Credentials, until)).await.unwrap();
     assert!(queue.lease(Slots::for_any(1)).await.unwrap().jobs.is_empty());
-    assert_eq!(queue.resume().await.unwrap().rests.sesamy.pause, None);
+    assert_eq!(queue.resume(None).await.unwrap().rests.sesamy.pause, None);
     assert_eq!(only_job(&queue).await.user, user("kari"));
 }
 
@@ -87,7 +87,7 @@ async fn a_pause_by_one_process_holds_for_all(shop: Shop) {
     assert!(service.lease(Slots::for_any(1)).await.unwrap().jobs.is_empty());
     let command = shop.opens_beside();
     assert!(command.known().await.unwrap().paused_at.is_some());
-    command.resume().await.unwrap();
+    command.resume(None).await.unwrap();
     assert_eq!(only_job(&service).await.user, user("kari"));
 }
 

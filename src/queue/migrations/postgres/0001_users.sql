@@ -13,6 +13,8 @@ CREATE TABLE users (
     parked_at     bigint,
     answer        text,                        -- of a parked row: what all have in common that are parked alike
     held_back     smallint NOT NULL DEFAULT 0, -- 1: sync.dry_run or the removal guard kept a change from being written
+    tags_held     text,                        -- JSON: the tags that the removal guard kept the last sync from removing
+    has_pass      smallint NOT NULL DEFAULT 0, -- 1: the next sync passes the removal guard
     synced_at     bigint,                      -- when the last sync that ended well did
     outcome       text,                        -- of the last sync
     reason        text,

@@ -12,6 +12,8 @@ CREATE TABLE users (
     parked_at     INTEGER,
     answer        TEXT,                       -- of a parked row: what all have in common that are parked alike
     held_back     INTEGER NOT NULL DEFAULT 0, -- 1: sync.dry_run or the removal guard kept a change from being written
+    tags_held     TEXT,                       -- JSON: the tags that the removal guard kept the last sync from removing
+    has_pass      INTEGER NOT NULL DEFAULT 0, -- 1: the next sync passes the removal guard
     synced_at     INTEGER,                    -- when the last sync that ended well did
     outcome       TEXT,                       -- of the last sync
     reason        TEXT,

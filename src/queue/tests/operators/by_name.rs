@@ -154,7 +154,7 @@ async fn a_lease_that_needs_no_call_waits_for_no_api_and_no_pause(shop: Shop) {
         let job = ask(&queue, without_calls("kari")).await.unwrap();
         assert_eq!((job.calls, job.calls_taken), (PerApi::default(), PerApi::default()));
         assert!(!job.is_probe, "it tells nothing of an API");
-        queue.resume().await.unwrap();
+        queue.resume(None).await.unwrap();
         queue.tell_rest(Api::Mailmojo, rest(Why::Credentials, over)).await.unwrap();
         let refused = ask(&queue, without_calls("kari")).await.unwrap_err();
         assert!(matches!(refused, UserLease::Held(_)), "held as any other: {refused:?}");

@@ -67,6 +67,7 @@ async fn a_row_tells_all_that_is_kept_of_a_user(shop: Shop) {
         parked_at: None,
         answer: None,
         held_back: true,
+        tags_held: Vec::new(),
         synced_at,
         outcome: None,
         reason: None,
