@@ -1,8 +1,8 @@
 //! Whether the files of the queue are still where they were opened.
 //!
-//! A file that was moved, replaced or deleted stays open in this process, and SQLite goes on writing into it: the events
-//! would be committed, and be in no queue that any later process opens. So every transaction and every read checks this
-//! first. It costs a `stat` of each file, some microseconds beside a commit that waits for the disk.
+//! A file that was moved, replaced or deleted stays open in this process, and SQLite goes on writing into it: events would
+//! be committed, and be in no queue that any later process opens. So every transaction and every read checks this first. It
+//! costs a `stat` of each file, some microseconds beside a commit that waits for the disk.
 
 use std::fs::{self, Metadata};
 use std::io;
@@ -10,7 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::open::Place;
+use super::file::DatabaseFile;
 use crate::queue::Moved;
 
 /// The files as they were when the queue was opened.
@@ -25,16 +25,16 @@ struct OpenFile {
 }
 
 impl OpenFiles {
-    /// Remembers the database, its log with the index of that in shared memory, and with `has_lock` the lock file: without
-    /// any one of them the next process would not find what this one has written, or would be let in beside it.
+    /// Remembers the database, its log, the log's index in shared memory, and with `has_lock` the lock file: without any of
+    /// them the next process would not find what this one has written, or would be let in beside it.
     ///
     /// # Errors
     /// The system's, where one of the files cannot be found.
-    pub(super) fn of(place: &Place, has_lock: bool) -> io::Result<Self> {
+    pub(super) fn of(file: &DatabaseFile, has_lock: bool) -> io::Result<Self> {
         // The database by the name that the next process goes by: a link on the way may lead elsewhere by then.
-        let mut paths = vec![place.named().to_owned(), place.log(), place.shared_memory()];
+        let mut paths = vec![file.named().to_owned(), file.log(), file.shared_memory()];
         if has_lock {
-            paths.push(place.lock_file());
+            paths.push(file.lock_file());
         }
         paths.into_iter().map(OpenFile::at).collect::<io::Result<Arc<[_]>>>().map(Self)
     }
@@ -60,7 +60,7 @@ impl OpenFile {
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
                 "it was moved or deleted"
             }
-            // It may well be there: a folder that may not be looked into, for instance, says nothing about it.
+            // It may well be there: a folder that may not be read, for instance, says nothing about it.
             Err(_) => return Ok(()),
         };
         Err(Moved { path: self.path.clone(), what })

@@ -2,24 +2,20 @@
 
 use rusqlite::{Connection, TransactionBehavior};
 
-/// Step n leads from version n to version n + 1. Never changed once released: a new step is added instead.
-const STEPS: &[&str] = &[
-    include_str!("../migrations/sqlite/0001_users.sql"),
-    include_str!("../migrations/sqlite/0002_apis.sql"),
-    include_str!("../migrations/sqlite/0003_operations.sql"),
-    include_str!("../migrations/sqlite/0004_truth.sql"),
-    include_str!("../migrations/sqlite/0005_consent.sql"),
-];
+/// Step n leads from version n to version n + 1. A released step never changes: a new step is added instead.
+pub(super) const STEPS: &[&str] = &[include_str!("../migrations/sqlite/0001_users.sql")];
 
-/// The latest version that is known.
-pub(super) const KNOWN: u32 = STEPS.len() as u32;
+/// The version that `steps` lead to.
+pub(super) const fn latest(steps: &[&str]) -> u32 {
+    steps.len() as u32
+}
 
 /// Whose database it is, and how old.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Version {
     /// The queue's, or nobody's yet: version 0.
     Ours(u32),
-    /// It has tables, and none of them is the one that tells the version.
+    /// It has tables, and none of them is the one with the version.
     Foreign,
 }
 
@@ -37,14 +33,14 @@ pub(super) fn version(connection: &Connection) -> rusqlite::Result<Version> {
     }
 }
 
-/// Takes the steps that are missing, all or none of them.
-pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
+/// Takes those of `steps` that are missing, all or none of them.
+pub(super) fn migrate(connection: &mut Connection, steps: &[&str]) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     transaction.execute_batch(
         "CREATE TABLE IF NOT EXISTS sesamy_mailmojo_schema (version INTEGER NOT NULL PRIMARY KEY) STRICT",
     )?;
     let reached = current(&transaction)?;
-    for (version, sql) in (1_u32..).zip(STEPS).filter(|(version, _)| *version > reached) {
+    for (version, sql) in (1_u32..).zip(steps).filter(|(version, _)| *version > reached) {
         transaction.execute_batch(sql)?;
         transaction.execute("INSERT INTO sesamy_mailmojo_schema (version) VALUES (?1)", [version])?;
     }

@@ -1,18 +1,16 @@
-//! Opening the file: folder, lock, connections, and a clear word where one of them cannot be had.
-//!
-//! Nothing is written into a file before it is known to be whole. What can be seen at once (header, length, schema, both
-//! ends of every table and index) is looked at in any case; the rest by [`check`](super::check).
+//! The file of the queue: its path, folder, lock and modes, and connections to it, with a clear message where one of them
+//! cannot be had.
 
 use std::ffi::OsString;
 use std::fs::{self, File, Permissions, TryLockError};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::{Tuning, check, keeper, schema};
 use crate::queue::{Damage, OpenError, QueueError};
 
 /// The mode of a file that only its owner may read and write.
@@ -21,10 +19,41 @@ const OWNER_ONLY: u32 = 0o600;
 const OTHERS: u32 = 0o077;
 /// As many symbolic links as Linux follows before it gives up.
 const MOST_LINKS: usize = 40;
+/// In bytes. No load brings the log near this length. A program that reads the file without a pause does, for the log cannot
+/// begin anew before its last reader has gone.
+pub(super) const LONG_LOG: u64 = 64 * 1024 * 1024;
+
+/// What only tests set otherwise. The times are the machine's, not the queue's clock's.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::queue) struct Tuning {
+    /// How long after a write the log is copied into the database.
+    pub(in crate::queue) checkpoint_after: Duration,
+    /// How often a small write finds out whether events can be kept again.
+    pub(in crate::queue) probe_every: Duration,
+    /// How long to wait for another process's transaction: a command, a backup, or an open sqlite3 shell.
+    pub(in crate::queue) busy: Duration,
+    /// The longest file, in bytes, that is read whole before the start is over. The default takes less than a tenth of a
+    /// second.
+    pub(in crate::queue) check_first: u64,
+    /// A limit on the file's size, in pages.
+    pub(in crate::queue) most_pages: Option<u32>,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            checkpoint_after: Duration::from_millis(100),
+            probe_every: Duration::from_secs(2),
+            busy: Duration::from_secs(2), // a sender waits a few seconds for its answer
+            check_first: 8 * 1024 * 1024,
+            most_pages: None,
+        }
+    }
+}
 
 /// Where the database is.
 #[derive(Debug, Clone)]
-pub(super) struct Place {
+pub(super) struct DatabaseFile {
     /// As `queue.url` names it, made absolute.
     named: PathBuf,
     /// The file itself, behind all symbolic links. Lock and log are beside it.
@@ -32,43 +61,51 @@ pub(super) struct Place {
     folder: PathBuf,
 }
 
-impl Place {
+impl DatabaseFile {
     /// Makes the folder if it is missing.
-    pub(super) fn new(path: &Path) -> Result<Self, OpenError> {
+    pub(super) fn at(path: &Path) -> Result<Self, OpenError> {
         // An absolute path is a file for SQLite too, whatever its name: never `:memory:`.
         let named = std::path::absolute(path)
             .map_err(|error| OpenError::Store { path: path.to_owned(), why: error.to_string() })?;
         let path = behind_links(&named);
         let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
-        let mut place = Self { named, path, folder };
-        fs::create_dir_all(&place.folder)
-            .map_err(|error| place.not_writable(&place.folder, error.to_string()))?;
+        let mut file = Self { named, path, folder };
+        fs::create_dir_all(&file.folder)
+            .map_err(|error| file.not_writable(&file.folder, error.to_string()))?;
         // The folder may be a link as well, or be reached through one.
-        if let Ok(folder) = place.folder.canonicalize()
-            && let Some(name) = place.path.file_name()
+        if let Ok(folder) = file.folder.canonicalize()
+            && let Some(name) = file.path.file_name()
         {
-            place.path = folder.join(name);
-            place.folder = folder;
+            file.path = folder.join(name);
+            file.folder = folder;
         }
-        Ok(place)
-    }
-
-    /// The same for a command, which makes nothing unless it may.
-    pub(super) fn beside_others(path: &Path, may_create: bool) -> Result<Self, OpenError> {
-        // A file that cannot be looked at is told of by the opening.
-        if !may_create && matches!(path.try_exists(), Ok(false)) {
-            return Err(OpenError::NoQueue { path: path.to_owned() });
-        }
-        Self::new(path)
+        Ok(file)
     }
 
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The path that `queue.url` names, symbolic links in it and all.
+    /// The path that `queue.url` names, symbolic links and all.
     pub(super) fn named(&self) -> &Path {
         &self.named
+    }
+
+    pub(super) fn log(&self) -> PathBuf {
+        beside(&self.path, "-wal")
+    }
+
+    pub(super) fn shared_memory(&self) -> PathBuf {
+        beside(&self.path, "-shm")
+    }
+
+    pub(super) fn lock_file(&self) -> PathBuf {
+        beside(&self.path, ".lock")
+    }
+
+    /// How many bytes the database and its log have.
+    pub(super) fn bytes(&self) -> u64 {
+        length(&self.path) + length(&self.log())
     }
 
     /// Takes the lock that keeps a second service out. It is free again when the file is dropped or the process dies.
@@ -88,8 +125,8 @@ impl Place {
         }
     }
 
-    /// Takes from everybody but the owner what the modes of the queue's files allow them: an earlier version left files that
-    /// all users of the machine could read. Files of another owner are logged and left alone.
+    /// Removes from the queue's files every permission of others than the owner. Files of another owner are logged and left
+    /// alone.
     pub(super) fn close_to_others(&self) {
         for path in [self.path.clone(), self.log(), self.shared_memory(), self.lock_file()] {
             let Ok(found) = fs::symlink_metadata(&path) else { continue };
@@ -109,70 +146,9 @@ impl Place {
         }
     }
 
-    /// The writer's connection, with the schema of this version. The caller holds the lock.
-    pub(super) fn connect(&self, tuning: Tuning) -> Result<Connection, OpenError> {
-        let (mut connection, found) = self.look(true, tuning)?;
-        self.prepare(&connection, tuning)?;
-        if found < schema::KNOWN {
-            if found > 0 {
-                check::whole(self, tuning)?; // a change of the schema rewrites it
-            }
-            schema::migrate(&mut connection).map_err(|error| self.explain(&error))?;
-        }
-        if found == 0 {
-            // Where a queue was expected, a volume may be missing.
-            tracing::info!(path = %self.path.display(), "a new queue, with nobody in it");
-        }
-        check::ends(&connection).map_err(|error| self.explain_unfit(&error))?;
-        Ok(connection)
-    }
-
-    /// The same beside a service, which is left alone: only where there is none, the lock is taken for as long as the
-    /// schema is made or changed.
-    pub(super) fn connect_beside(&self, may_create: bool, tuning: Tuning) -> Result<Connection, OpenError> {
-        let (connection, found) = self.look(may_create, tuning)?;
-        if found == schema::KNOWN {
-            self.prepare(&connection, tuning)?;
-            check::ends(&connection).map_err(|error| self.explain_unfit(&error))?;
-            return Ok(connection);
-        }
-        drop(connection);
-        match found {
-            0 if !may_create => return Err(OpenError::NoQueue { path: self.path.clone() }),
-            0 => {}
-            // A command that only looks must not keep the service of that version from ever starting again.
-            _ if !may_create => {
-                return Err(OpenError::Older { path: self.path.clone(), found, known: schema::KNOWN });
-            }
-            _ => {}
-        }
-        let _lock = self.lock().map_err(|error| match error {
-            OpenError::InUse { path, .. } => OpenError::Older { path, found, known: schema::KNOWN },
-            error => error,
-        })?;
-        self.connect(tuning)
-    }
-
-    /// A connection, and the version of the schema that it finds; 0 where there is none yet. Looked at first: what is not
-    /// ours stays as it is, its page size and journal included.
-    fn look(&self, may_create: bool, tuning: Tuning) -> Result<(Connection, u32), OpenError> {
-        self.refuse_a_log_without_its_database()?;
-        if may_create {
-            self.create()?;
-        }
-        let connection = self.open(tuning)?;
-        match schema::version(&connection).map_err(|error| self.explain(&error))? {
-            schema::Version::Foreign => Err(OpenError::Foreign { path: self.path.clone() }),
-            schema::Version::Ours(found) if found > schema::KNOWN => {
-                Err(OpenError::Newer { path: self.path.clone(), found, known: schema::KNOWN })
-            }
-            schema::Version::Ours(found) => Ok((connection, found)),
-        }
-    }
-
-    /// Makes an empty file where there is none, for its owner alone. SQLite gives its log the same mode. It is never SQLite
-    /// that makes the file: that would be with the mode that the process's umask leaves of 0644.
-    fn create(&self) -> Result<(), OpenError> {
+    /// Creates an empty file if there is none, for its owner alone. SQLite gives its log the same mode. SQLite itself must
+    /// never create the file: it would have the mode that the process's umask leaves of 0644.
+    pub(super) fn create(&self) -> Result<(), OpenError> {
         match File::options().write(true).create_new(true).mode(OWNER_ONLY).open(&self.path) {
             Ok(_) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
@@ -183,33 +159,8 @@ impl Place {
         }
     }
 
-    fn prepare(&self, connection: &Connection, tuning: Tuning) -> Result<(), OpenError> {
-        if prepare(connection, tuning).map_err(|error| self.explain(&error))? == "wal" {
-            return Ok(());
-        }
-        let why = "its file system has no shared memory; the queue needs a local disk".to_owned();
-        Err(OpenError::Store { path: self.path.clone(), why })
-    }
-
-    /// How many bytes the database and its log have.
-    pub(super) fn bytes(&self) -> u64 {
-        length(&self.path) + length(&self.log())
-    }
-
-    pub(super) fn log(&self) -> PathBuf {
-        beside(&self.path, "-wal")
-    }
-
-    pub(super) fn shared_memory(&self) -> PathBuf {
-        beside(&self.path, "-shm")
-    }
-
-    pub(super) fn lock_file(&self) -> PathBuf {
-        beside(&self.path, ".lock")
-    }
-
     /// SQLite would make a new database, and throw the log away, events in it and all.
-    fn refuse_a_log_without_its_database(&self) -> Result<(), OpenError> {
+    pub(super) fn refuse_a_log_without_its_database(&self) -> Result<(), OpenError> {
         if length(&self.path) == 0 && length(&self.log()) > 0 {
             let why = format!("the file is empty or gone, but not its log {}", self.log().display());
             return Err(OpenError::Damaged(self.damage(why)));
@@ -217,12 +168,8 @@ impl Place {
         Ok(())
     }
 
-    /// A connection beside the writer's, for checkpoints and for the check.
-    pub(super) fn second_connection(&self, tuning: Tuning) -> Result<Connection, OpenError> {
-        self.open(tuning)
-    }
-
-    fn open(&self, tuning: Tuning) -> Result<Connection, OpenError> {
+    /// A connection that may write, and has written nothing yet.
+    pub(super) fn connect(&self, tuning: Tuning) -> Result<Connection, OpenError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection =
             Connection::open_with_flags(&self.path, flags).map_err(|error| self.explain(&error))?;
@@ -234,7 +181,22 @@ impl Place {
         Ok(connection)
     }
 
-    /// SQLite's error, as an operator needs it.
+    /// Makes a connection the writer's, which may change the file's header.
+    pub(super) fn prepare_to_write(&self, connection: &Connection, tuning: Tuning) -> Result<(), OpenError> {
+        if set_up_writer(connection, tuning).map_err(|error| self.explain(&error))? == "wal" {
+            return Ok(());
+        }
+        let why = "its file system has no shared memory; the queue needs a local disk".to_owned();
+        Err(OpenError::Store { path: self.path.clone(), why })
+    }
+
+    /// A connection that only reads.
+    pub(super) fn connect_to_read(&self) -> rusqlite::Result<Connection> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        Connection::open_with_flags(&self.path, flags)
+    }
+
+    /// SQLite's error at the opening, as an operator needs it.
     pub(super) fn explain(&self, error: &rusqlite::Error) -> OpenError {
         let (path, why) = (self.path.clone(), error.to_string());
         match error.sqlite_error_code() {
@@ -249,16 +211,17 @@ impl Place {
         }
     }
 
-    /// The same, of a statement that a whole file of this version cannot refuse: a part of the schema is missing.
-    fn explain_unfit(&self, error: &rusqlite::Error) -> OpenError {
+    /// As [`explain`](Self::explain), of a statement that every whole file of this version accepts: part of the schema is
+    /// missing.
+    pub(super) fn explain_unfit(&self, error: &rusqlite::Error) -> OpenError {
         match error.sqlite_error_code() {
             Some(ErrorCode::Unknown) => OpenError::Damaged(self.damage(error.to_string())),
             _ => self.explain(error),
         }
     }
 
-    /// The same, where the file was sound when it was opened.
-    pub(super) fn later(&self, error: &rusqlite::Error) -> QueueError {
+    /// SQLite's error after the opening, when the file was sound.
+    pub(super) fn explain_later(&self, error: &rusqlite::Error) -> QueueError {
         match error.sqlite_error_code() {
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
                 QueueError::Damaged(self.damage(error.to_string()))
@@ -277,29 +240,31 @@ impl Place {
     }
 }
 
-/// What every connection needs.
+/// What every connection that may write needs.
 fn set_up(connection: &Connection, tuning: Tuning) -> rusqlite::Result<()> {
     // First, and before anything is read: whoever closes a file that is refused leaves it as it is. The writer copies
     // the log by itself.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     connection.busy_timeout(tuning.busy)?;
+    // A commit is on disk when it is answered. With less, a machine that loses its power loses events that were answered
+    // 202, which no kill of a process shows.
     connection.pragma_update(None, "synchronous", "FULL")
 }
 
-/// Sets the writer's connection up; gives the kind of journal that the file system allows.
-fn prepare(connection: &Connection, tuning: Tuning) -> rusqlite::Result<String> {
+/// Returns the kind of journal that the file system allows.
+fn set_up_writer(connection: &Connection, tuning: Tuning) -> rusqlite::Result<String> {
     // The page size counts only while the file is empty, and only before the log exists. With small pages an event of
     // a random user writes little more than the row itself.
     connection.pragma_update(None, "page_size", 1_024)?;
     let journal = connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
-    // A ceiling: while events never pause, the keeper's checkpoints alone would let the log grow without end.
+    // A ceiling: while events never pause, the checkpoints beside the writer alone would let the log grow without end.
     connection.pragma_update(None, "wal_autocheckpoint", 16_384)?;
     // A log that a reader has made long is cut back when it begins anew.
-    let limit = keeper::LONG_LOG.cast_signed();
+    let limit = LONG_LOG.cast_signed();
     connection.pragma_update_and_check(None, "journal_size_limit", limit, |row| row.get::<_, i64>(0))?;
     connection.pragma_update(None, "cache_size", -32_768)?; // in KiB
     connection.pragma_update(None, "temp_store", "MEMORY")?;
-    // What is erased is overwritten, pages that are given up included. It costs a page's write where a table shrinks by
+    // What is erased is overwritten, pages that become free included. It costs a page's write where a table shrinks by
     // one, which no event makes.
     connection.pragma_update_and_check(None, "secure_delete", "ON", |row| row.get::<_, bool>(0))?;
     if let Some(pages) = tuning.most_pages {
@@ -309,13 +274,13 @@ fn prepare(connection: &Connection, tuning: Tuning) -> rusqlite::Result<String> 
     Ok(journal)
 }
 
-/// The path that `named` leads to: where it is a symbolic link, its target, and that target's, whether there is a file or
-/// not. A first start through a link makes the target, which is the path that a second start finds.
+/// The path that `named` leads to: the target of a symbolic link, and that target's, whether there is a file or not. A first
+/// start through a link makes the target, which is the path that a second start finds.
 fn behind_links(named: &Path) -> PathBuf {
     let mut path = named.to_owned();
     for _ in 0..MOST_LINKS {
         let Ok(target) = fs::read_link(&path) else { break };
-        path = path.parent().unwrap_or(Path::new("/")).join(target); // an absolute target takes the place of all before it
+        path = path.parent().unwrap_or(Path::new("/")).join(target); // an absolute target replaces all before it
     }
     path
 }
@@ -327,7 +292,7 @@ fn beside(path: &Path, ending: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// In bytes; 0 where there is no such file.
+/// In bytes; 0 if there is no such file.
 fn length(path: &Path) -> u64 {
     fs::metadata(path).map_or(0, |file| file.len())
 }

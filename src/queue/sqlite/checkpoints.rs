@@ -1,5 +1,5 @@
-//! What is done beside the writer, so that no event waits for it: the log is copied into the database shortly after a
-//! write, and while events are refused, a small write tries again and again.
+//! A thread beside the writer's, so that no event waits for what it does: it copies the log into the database shortly after a
+//! write, and while events are refused, it calls for a small write every now and then.
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -7,25 +7,20 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
-use tokio::sync::mpsc;
 
-use super::Tuning;
-use crate::queue::command::Command;
+use super::file::{LONG_LOG, Tuning};
 
-/// How long to wait for others before the log is emptied another time.
+/// How long to wait for readers before the next attempt to empty the log.
 const BRIEFLY: Duration = Duration::from_millis(20);
-/// In bytes. No load brings the log near this length; somebody who reads the file all the time does, for the log cannot
-/// begin anew before its last reader has gone.
-pub(super) const LONG_LOG: u64 = 64 * 1024 * 1024;
 
-/// The writer's hold on the thread, which ends when this is dropped.
-pub(super) struct Keeper {
-    duties: Arc<Duties>,
+/// The thread, which ends when this is dropped.
+pub(super) struct Checkpoints {
+    shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
 
 #[derive(Default)]
-struct Duties {
+struct Shared {
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -33,28 +28,28 @@ struct Duties {
 #[derive(Clone, Copy, Default)]
 struct State {
     written: bool,
-    /// Somebody was erased: the log has to be emptied, which still has them.
+    /// Somebody was erased, and is still in the log: it has to be emptied.
     erased: bool,
     refusing: bool,
     stop: bool,
 }
 
-/// Starts the thread; it checkpoints on `connection` and sends its probes to `writer`.
+/// Starts the thread. It checkpoints on `connection`, and calls `probe` while events are refused.
 pub(super) fn start(
     connection: Connection,
-    writer: mpsc::WeakSender<Command>,
+    probe: impl Fn() + Send + 'static,
     tuning: Tuning,
-) -> io::Result<Keeper> {
-    let duties = Arc::new(Duties::default());
-    let shared = Arc::clone(&duties);
+) -> io::Result<Checkpoints> {
+    let shared = Arc::new(Shared::default());
+    let of_thread = Arc::clone(&shared);
     let thread = thread::Builder::new()
-        .name("queue-keeper".to_owned())
-        .spawn(move || run(&connection, &writer, &shared, tuning))?;
-    Ok(Keeper { duties, thread: Some(thread) })
+        .name("queue-checkpoints".to_owned())
+        .spawn(move || run(&connection, &probe, &of_thread, tuning))?;
+    Ok(Checkpoints { shared, thread: Some(thread) })
 }
 
-impl Keeper {
-    /// Something was committed, and with it somebody erased where that `is_erasure`.
+impl Checkpoints {
+    /// Something was committed; `is_erasure`: somebody was erased by it.
     pub(super) fn written(&self, is_erasure: bool) {
         self.change(|state| (state.written, state.erased) = (true, state.erased | is_erasure));
     }
@@ -64,28 +59,28 @@ impl Keeper {
         self.change(|state| state.refusing = refusing);
     }
 
-    /// Whether the thread has ended by itself, which it can do by a panic alone.
+    /// Whether the thread has ended by itself, which only a panic can do.
     pub(super) fn has_ended(&self) -> bool {
         self.thread.as_ref().is_some_and(JoinHandle::is_finished)
     }
 
     fn change(&self, change: impl FnOnce(&mut State)) {
-        change(&mut self.duties.lock());
-        self.duties.changed.notify_one();
+        change(&mut self.shared.lock());
+        self.shared.changed.notify_one();
     }
 }
 
-impl Drop for Keeper {
+impl Drop for Checkpoints {
     fn drop(&mut self) {
         self.change(|state| state.stop = true);
         if let Some(thread) = self.thread.take() {
-            // It can only have panicked, which the panic has told.
+            // It can only have panicked, which the panic has reported.
             let _ = thread.join();
         }
     }
 }
 
-impl Duties {
+impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -102,54 +97,53 @@ impl Duties {
     }
 }
 
-fn run(connection: &Connection, writer: &mpsc::WeakSender<Command>, duties: &Duties, tuning: Tuning) {
+fn run(connection: &Connection, probe: &impl Fn(), shared: &Shared, tuning: Tuning) {
     let (mut probed, mut is_long): (Option<Instant>, _) = (None, false);
-    while let Some(asked) = duties.next(tuning) {
+    while let Some(asked) = shared.next(tuning) {
         if asked.written {
             match checkpoint(connection) {
-                Ok(Some(bytes)) => is_long = note_length(bytes, is_long, connection),
+                Ok(Some(bytes)) => is_long = log_length(bytes, is_long, connection),
                 Ok(None) => {}
                 Err(error) => {
                     tracing::warn!(%error, "the queue's log could not be copied into the database; trying again \
-                    with the next event")
+                        with the next event")
                 }
             }
         }
-        if asked.erased && !empty_the_log(connection, tuning) {
-            duties.lock().erased = true;
+        if asked.erased && !empty_the_log_briefly(connection, tuning) {
+            shared.lock().erased = true;
         }
         if asked.refusing && probed.is_none_or(|at| at.elapsed() >= tuning.probe_every) {
             probed = Some(Instant::now());
-            if let Some(writer) = writer.upgrade() {
-                // No room means that others' events wait, and they will tell as well.
-                let _ = writer.try_send(Command::Probe);
-            }
+            probe();
         }
     }
 }
 
-/// Whether the log is empty now. Not where somebody reads just now: writers would have to wait for them.
-fn empty_the_log(connection: &Connection, tuning: Tuning) -> bool {
-    let emptied = connection.busy_timeout(BRIEFLY).and_then(|()| {
-        connection
-            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |row| row.get::<_, bool>(0))
-            .map(|busy| !busy)
-    });
-    // Whatever came of it: with the wait that all else needs.
+/// Copies the whole log into the database and empties it, which waits for readers as long as the connection may; whether
+/// they let it.
+pub(super) fn empty_the_log(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |row| row.get::<_, bool>(0)).map(|busy| !busy)
+}
+
+/// As [`empty_the_log`]; false if somebody reads just now, for writers would have to wait as well.
+fn empty_the_log_briefly(connection: &Connection, tuning: Tuning) -> bool {
+    let emptied = connection.busy_timeout(BRIEFLY).and_then(|()| empty_the_log(connection));
+    // Whatever came of it: with the wait that everything else needs.
     connection.busy_timeout(tuning.busy).and(emptied).unwrap_or(false)
 }
 
-/// Copies into the database what can be copied of the log; how many bytes of it are in use then. None where somebody else is
-/// copying just now.
+/// Copies into the database what can be copied of the log. Returns how many bytes of the log are in use then; none if another
+/// process is copying just now.
 fn checkpoint(connection: &Connection) -> rusqlite::Result<Option<u64>> {
-    // Passive: takes what it can without keeping anybody waiting; the rest is for the next time.
+    // Passive: it copies what it can and keeps nobody waiting; the remainder is for the next time.
     let pages: i64 = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", (), |row| row.get(1))?;
     let page_size: i64 = connection.query_row("PRAGMA page_size", (), |row| row.get(0))?;
-    Ok(u64::try_from(pages.saturating_mul(page_size)).ok()) // -1 pages where it could not begin
+    Ok(u64::try_from(pages.saturating_mul(page_size)).ok()) // -1 pages if it could not begin
 }
 
 /// Logs that the log has become long, once until it is short again; whether it is long.
-fn note_length(bytes: u64, was_long: bool, connection: &Connection) -> bool {
+fn log_length(bytes: u64, was_long: bool, connection: &Connection) -> bool {
     let is_long = bytes > LONG_LOG;
     let path = connection.path().unwrap_or_default();
     if is_long && !was_long {
