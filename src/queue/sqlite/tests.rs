@@ -1,27 +1,39 @@
 //! What only an SQLite file can do wrong, or has to do by itself.
 
 mod beside;
+mod clock;
+mod codec;
 mod damage;
 mod erasure;
-mod errands;
 mod plans;
-mod ticks;
+mod questions;
+mod transactions;
 mod versions;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use rusqlite::Connection;
+use serde_json::json;
 use tempfile::TempDir;
 
-use super::Tuning;
-use super::open::Place;
+use super::file::DatabaseFile;
+use super::{SqliteStore, Tuning, open_alone, open_beside, schema};
 use crate::clock::{Clock, Millis};
-use crate::queue::Role;
-use crate::queue::Room;
-use crate::queue::tests::{DEBOUNCE, OPTIONS, UPDATE, user};
-use crate::queue::{OpenError, Queue, QueueError};
+use crate::queue::history::HistoryRow;
+use crate::queue::lane::Lane;
+use crate::queue::lease::LeaseName;
+use crate::queue::row::Row;
+use crate::queue::store::{Answer, Change, Index, Look, Push, Question, Store};
+use crate::queue::{OpenError, QueueError, Role, StoreOptions};
+use crate::user::UserId;
+
+const NOW: Millis = Millis(1_000_000);
+const DEBOUNCE: Duration = Duration::from_secs(2);
+const UPDATE: &str = "contract.1#update";
+const COMMAND: Role = Role::Command { may_create: false };
 
 fn folder() -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
@@ -30,11 +42,15 @@ fn folder() -> (TempDir, PathBuf) {
 }
 
 fn clock() -> Clock {
-    Clock::manual(Millis(1_000_000))
+    Clock::manual(NOW)
 }
 
-fn open(path: &Path) -> Result<Queue, OpenError> {
-    Queue::open_sqlite(path, Role::Service, OPTIONS, clock(), 7)
+fn open(path: &Path) -> Result<SqliteStore, OpenError> {
+    open_as(path, Role::Service, clock(), Tuning::default())
+}
+
+fn open_as(path: &Path, role: Role, clock: Clock, tuning: Tuning) -> Result<SqliteStore, OpenError> {
+    super::open(path, role, StoreOptions { debounce: DEBOUNCE }, clock, tuning)
 }
 
 fn refusal(path: &Path) -> (OpenError, String) {
@@ -42,6 +58,71 @@ fn refusal(path: &Path) -> (OpenError, String) {
     let message = error.to_string();
     assert!(message.contains(path.file_name().unwrap().to_str().unwrap()), "{message}");
     (error, message)
+}
+
+fn user(name: &str) -> UserId {
+    UserId::new(format!("email|{name}")).unwrap()
+}
+
+async fn push(store: &SqliteStore, name: &str) -> Result<(), QueueError> {
+    store.push(Push { user: user(name), cause: UPDATE }).await
+}
+
+/// Pushes all at once. All are sent before the writer's first answer can be awaited, so they meet in a batch.
+async fn push_all(store: &SqliteStore, names: &[String]) -> Vec<Result<(), QueueError>> {
+    join_all(names.iter().map(|name| push(store, name))).await
+}
+
+async fn save(store: &SqliteStore, change: Change) -> Result<(), QueueError> {
+    store.transact(Look::default(), move |_| (change.clone(), ())).await
+}
+
+/// The rows of these users that exist, by id.
+async fn rows(store: &SqliteStore, names: &[&str]) -> Vec<Row> {
+    let ids = names.iter().map(|name| user(name).as_str().to_owned()).collect();
+    rows_of(store, Question::RowsOf(ids)).await
+}
+
+async fn rows_of(store: &SqliteStore, question: Question) -> Vec<Row> {
+    match store.ask(question).await.unwrap() {
+        Answer::Rows(rows) => rows,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn entries(store: &SqliteStore, question: Question) -> Vec<(String, HistoryRow)> {
+    match store.ask(question).await.unwrap() {
+        Answer::Entries(entries) => entries,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The first rows of an index, as ids.
+async fn first(store: &SqliteStore, of: Index, most: usize) -> Vec<String> {
+    let look = Look::first(of, most);
+    store
+        .transact(look, |seen| {
+            (Change::default(), seen.first[0].iter().map(|row| row.user_id.clone()).collect())
+        })
+        .await
+        .unwrap()
+}
+
+fn row(name: &str) -> Row {
+    Row { generation: 1, cause: UPDATE.to_owned(), ..Row::new(user(name).as_str()) }
+}
+
+fn lease(name: &str) -> Option<LeaseName> {
+    Some(serde_json::from_value(json!(name)).unwrap())
+}
+
+fn entry(outcome: &str, last_at: i64) -> HistoryRow {
+    let json = json!({
+        "first_at": Millis(5), "last_at": Millis(last_at), "times": 1, "unchanged_times": 0, "event_type": UPDATE,
+        "outcome": outcome, "reason": "", "held_back": false, "changed": [], "tags_added": ["sesamy_æ"],
+        "tags_removed": [], "old_tags_removed": [], "attempt": 1, "ms": 7, "error": null,
+    });
+    serde_json::from_value(json).unwrap()
 }
 
 #[tokio::test]
@@ -55,13 +136,25 @@ async fn a_missing_folder_is_made() {
 #[tokio::test]
 async fn after_a_close_the_one_file_is_all_there_is() {
     let (folder, path) = folder();
-    let queue = open(&path).unwrap();
-    queue.push(&user("kari"), UPDATE).await.unwrap();
-    queue.close().await;
+    let store = open(&path).unwrap();
+    push(&store, "kari").await.unwrap();
+    store.close().await;
     let mut names: Vec<_> =
         fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     names.sort();
     assert_eq!(names, ["queue.db", "queue.db.lock"]);
+}
+
+#[tokio::test]
+async fn after_a_close_every_call_fails() {
+    let (_folder, path) = folder();
+    let store = open(&path).unwrap();
+    store.close().await;
+    store.close().await;
+    assert!(matches!(push(&store, "kari").await, Err(QueueError::Closed)));
+    assert!(matches!(save(&store, Change::default()).await, Err(QueueError::Closed)));
+    assert!(matches!(store.ask(Question::Census).await, Err(QueueError::Closed)));
+    assert!(!store.accepting());
 }
 
 #[tokio::test]
@@ -75,7 +168,6 @@ async fn a_second_process_is_refused_until_the_first_has_closed() {
     open(&path).unwrap().close().await;
 }
 
-#[cfg(unix)]
 #[tokio::test]
 async fn a_link_to_the_file_is_the_same_queue_and_has_the_same_lock() {
     let (folder, path) = folder();
@@ -87,15 +179,13 @@ async fn a_link_to_the_file_is_the_same_queue_and_has_the_same_lock() {
 }
 
 #[tokio::test]
-async fn a_queue_whose_last_clone_is_dropped_closes_by_itself() {
+async fn a_store_that_is_dropped_closes_by_itself() {
     let (_folder, path) = folder();
-    let queue = open(&path).unwrap();
-    queue.push(&user("kari"), UPDATE).await.unwrap();
-    let mut next_due = queue.next_due();
-    drop(queue.clone());
-    assert!(queue.accepting());
-    drop(queue);
-    while next_due.changed().await.is_ok() {} // the writer's end is dropped as the last thing
+    let store = open(&path).unwrap();
+    push(&store, "kari").await.unwrap();
+    let mut closed = store.closed.clone();
+    drop(store);
+    closed.wait_for(|closed| *closed).await.unwrap();
     open(&path).unwrap().close().await;
 }
 
@@ -103,41 +193,47 @@ async fn a_queue_whose_last_clone_is_dropped_closes_by_itself() {
 async fn what_was_answered_is_in_the_files_though_nobody_closed_them() {
     let (folder, path) = folder();
     let killed = open(&path).unwrap();
-    killed.push(&user("kari"), UPDATE).await.unwrap();
+    push(&killed, "kari").await.unwrap();
     let copy = folder.path().join("copy.db");
     fs::copy(&path, &copy).unwrap();
     fs::copy(folder.path().join("queue.db-wal"), folder.path().join("copy.db-wal")).unwrap();
 
     let clock = clock();
-    let queue = Queue::open_sqlite(&copy, Role::Service, OPTIONS, clock.clone(), 8).unwrap();
+    let store = open_as(&copy, Role::Service, clock.clone(), Tuning::default()).unwrap();
     clock.advance(DEBOUNCE);
-    assert_eq!(queue.lease(Room::for_any(1)).await.unwrap().jobs[0].user, user("kari"));
+    assert_eq!(first(&store, Index::Due(Lane::Events), 1).await, ["email|kari"]);
 }
 
-/// `FULL`: a commit is on disk when it is answered. With less, a machine that loses its power loses events that were
-/// answered 202, which no kill of a process shows.
+/// With less than `FULL`, a machine that loses its power loses events that were answered 202, which no kill of a process
+/// shows.
 #[test]
 fn each_connection_that_writes_waits_for_the_disk() {
     let (_folder, path) = folder();
-    let (place, tuning) = (Place::new(&path).unwrap(), Tuning::default());
+    let (clock, tuning) = (clock(), Tuning::default());
+    let service = open_alone(&path, &clock, tuning).unwrap();
+    let command = open_beside(&path, false, &clock, tuning).unwrap();
     let connections = [
-        ("the service's", place.connect(tuning).unwrap()),
-        ("a command's", place.connect_beside(false, tuning).unwrap()),
-        ("the keeper's", place.second_connection(tuning).unwrap()),
+        ("the service's writer", service.connection),
+        ("a command's writer", command.connection),
+        ("checkpoints", service.file.connect(tuning).unwrap()),
     ];
-    for (whose, connection) in connections {
+    for (of, connection) in connections {
         let read = |pragma: &str| connection.query_row(&format!("PRAGMA {pragma}"), (), |row| row.get(0));
-        assert_eq!(read("synchronous"), Ok(2_i64), "{whose}");
+        assert_eq!(read("synchronous"), Ok(2_i64), "{of}");
         let journal = connection.query_row("PRAGMA journal_mode", (), |row| row.get::<_, String>(0));
-        assert_eq!(journal.unwrap(), "wal", "{whose}");
+        assert_eq!(journal.unwrap(), "wal", "{of}");
+        assert_eq!(read("page_size"), Ok(1_024), "{of}");
+        if of != "checkpoints" {
+            assert_eq!([read("secure_delete"), read("wal_autocheckpoint")], [Ok(1), Ok(16_384)], "{of}");
+        }
     }
 }
 
 #[tokio::test]
 async fn the_log_goes_into_the_database_by_itself() {
     let (folder, path) = folder();
-    let queue = open(&path).unwrap();
-    queue.push(&user("kari"), UPDATE).await.unwrap();
+    let store = open(&path).unwrap();
+    push(&store, "kari").await.unwrap();
     let copy = folder.path().join("copy.db"); // without the log beside it
     let patience = tokio::time::Instant::now() + Duration::from_secs(20);
     loop {
@@ -152,7 +248,7 @@ async fn the_log_goes_into_the_database_by_itself() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_made_is_told_with_the_user_id_and_the_mend() {
+fn a_folder_that_cannot_be_made_is_reported_with_the_user_id_and_the_fix() {
     let (folder, _) = folder();
     let file = folder.path().join("file");
     fs::write(&file, "").unwrap();
@@ -165,7 +261,7 @@ fn a_folder_that_cannot_be_made_is_told_with_the_user_id_and_the_mend() {
 }
 
 #[test]
-fn a_database_that_is_a_folder_is_told() {
+fn a_database_that_is_a_folder_is_reported() {
     let (_folder, path) = folder();
     fs::create_dir(&path).unwrap();
     assert!(matches!(refusal(&path), (OpenError::NotWritable { .. }, _)));
@@ -190,102 +286,110 @@ fn another_programs_database_is_refused_and_left_as_it_is() {
     assert_eq!(fs::read(&path).unwrap(), before);
 }
 
+#[cfg(unix)]
 #[tokio::test]
-async fn a_database_of_a_newer_version_is_refused() {
-    let (_folder, path) = folder();
-    open(&path).unwrap().close().await;
-    Connection::open(&path)
-        .unwrap()
-        .execute("INSERT INTO sesamy_mailmojo_schema (version) VALUES (?1)", [super::schema::KNOWN + 1])
-        .unwrap();
-    let (error, message) = refusal(&path);
-    assert!(matches!(error, OpenError::Newer { .. }), "{message}");
-    assert!(message.contains("run the version that wrote it"), "{message}");
+async fn no_file_of_the_queue_can_be_read_by_others() {
+    use std::os::unix::fs::PermissionsExt;
+    let (folder, path) = folder();
+    let assert_all_closed = || {
+        for file in fs::read_dir(folder.path()).unwrap().map(Result::unwrap) {
+            assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{file:?}");
+        }
+    };
+    let store = open(&path).unwrap();
+    push(&store, "kari").await.unwrap();
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 4, "database, log, its index and lock");
+    assert_all_closed();
+    store.close().await;
+    for file in fs::read_dir(folder.path()).unwrap().map(Result::unwrap) {
+        fs::set_permissions(file.path(), fs::Permissions::from_mode(0o644)).unwrap();
+    }
+    let store = open(&path).unwrap();
+    assert_all_closed();
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_file_that_is_moved_away_is_left_alone_and_events_are_refused() {
+    for what in ["queue.db", "queue.db-wal", "queue.db.lock"] {
+        let (folder, path) = folder();
+        let store = open(&path).unwrap();
+        push(&store, "kari").await.unwrap();
+        fs::rename(folder.path().join(what), folder.path().join("away")).unwrap();
+        let refused = push(&store, "ola").await.unwrap_err();
+        assert!(matches!(&refused, QueueError::Moved(moved) if moved.path.ends_with(what)), "{refused}");
+        assert!(!store.accepting());
+        assert!(matches!(store.ask(Question::Census).await, Err(QueueError::Moved(_))), "{what}");
+        // To put it back does not help: nobody knows what has been written meanwhile.
+        fs::rename(folder.path().join("away"), folder.path().join(what)).unwrap();
+        assert!(matches!(push(&store, "ola").await, Err(QueueError::Moved(_))), "{what}");
+        store.close().await;
+    }
 }
 
 #[tokio::test]
 async fn a_row_that_the_store_refuses_fails_alone() {
     let (_folder, path) = folder();
-    let queue = open(&path).unwrap();
+    let store = open(&path).unwrap();
     let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON users WHEN NEW.user_id = 'email|bad'
                   BEGIN SELECT RAISE(ABORT, 'not this one'); END";
     Connection::open(&path).unwrap().execute_batch(refuse).unwrap();
 
-    // All are sent before the writer's first answer can be awaited, so they meet in a batch.
-    let names = ["a", "bad", "c"].map(user);
-    let kept = futures_util::future::join_all(names.iter().map(|user| queue.push(user, UPDATE))).await;
+    let kept = push_all(&store, &["a", "bad", "c"].map(str::to_owned)).await;
     assert!(kept[0].is_ok() && kept[2].is_ok(), "{kept:?}");
     assert!(matches!(&kept[1], Err(QueueError::Store(why)) if why.contains("not this one")), "{kept:?}");
     assert!(!kept[1].as_ref().unwrap_err().to_string().contains("email|"));
 }
 
 #[tokio::test]
-async fn somebody_elses_transaction_is_waited_for_once_and_not_by_each_event() {
+async fn another_programs_transaction_is_waited_for_once_and_not_by_each_event() {
     let (_folder, path) = folder();
     let busy = Duration::from_millis(100);
-    let queue = Queue::open_sqlite_tuned(
-        &path,
-        Role::Service,
-        OPTIONS,
-        clock(),
-        7,
-        Tuning { busy, ..Tuning::default() },
-    )
-    .unwrap();
+    let tuning = Tuning { busy, ..Tuning::default() };
+    let store = open_as(&path, Role::Service, clock(), tuning).unwrap();
     let other = Connection::open(&path).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
 
-    let names: Vec<_> = (0..1_000).map(|number| user(&number.to_string())).collect();
-    let push_all = || futures_util::future::join_all(names.iter().map(|user| queue.push(user, UPDATE)));
-    let kept = tokio::time::timeout(busy * 100, push_all()).await.unwrap();
+    let names: Vec<_> = (0..1_000).map(|number| number.to_string()).collect();
+    let kept = tokio::time::timeout(busy * 100, push_all(&store, &names)).await.unwrap();
     assert!(kept.iter().all(|kept| matches!(kept, Err(QueueError::Store(why)) if why.contains("locked"))));
-    assert!(!queue.accepting());
+    assert!(!store.accepting());
 
     other.execute_batch("ROLLBACK").unwrap();
-    assert!(push_all().await.iter().all(Result::is_ok));
-    assert!(queue.accepting());
+    assert!(push_all(&store, &names).await.iter().all(Result::is_ok));
+    assert!(store.accepting());
 }
 
 #[tokio::test]
-async fn a_full_disk_is_told_and_events_are_taken_again_once_there_is_room() {
+async fn a_full_disk_is_reported_and_events_are_kept_again_once_there_is_room() {
     let (_folder, path) = folder();
     open(&path).unwrap().close().await;
     let ballast = "CREATE TABLE ballast (filler BLOB); INSERT INTO ballast VALUES (zeroblob(100000))";
     Connection::open(&path).unwrap().execute_batch(ballast).unwrap();
     let tuning = Tuning { probe_every: Duration::from_millis(1), most_pages: Some(160), ..Tuning::default() };
-    let queue = Queue::open_sqlite_tuned(&path, Role::Service, OPTIONS, clock(), 7, tuning).unwrap();
+    let store = open_as(&path, Role::Service, clock(), tuning).unwrap();
 
     let mut kept = 0;
     let refused = loop {
-        match queue.push(&user(&format!("{kept:0>200}")), UPDATE).await {
+        match push(&store, &format!("{kept:0>200}")).await {
             Ok(()) => kept += 1,
             Err(refused) => break refused,
         }
     };
-    assert!(refused.to_string().contains("full"), "{refused}");
-    assert!(!queue.accepting());
-    assert!(queue.lease(Room::for_any(1)).await.is_ok(), "what needs no room still works");
+    assert!(kept > 0 && refused.to_string().contains("full"), "{kept} {refused}");
+    assert!(!store.accepting());
+    assert!(save(&store, Change::default()).await.is_ok(), "what needs no room still works");
 
     Connection::open(&path).unwrap().execute_batch("DELETE FROM ballast").unwrap();
     let patience = tokio::time::Instant::now() + Duration::from_secs(20);
-    while !queue.accepting() {
+    while !store.accepting() {
         assert!(tokio::time::Instant::now() < patience, "no probe found the room");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    queue.push(&user("kari"), UPDATE).await.unwrap();
-}
-
-#[tokio::test]
-async fn an_id_that_is_none_any_more_holds_nobody_up() {
-    let (_folder, path) = folder();
-    let clock = clock();
-    let queue = Queue::open_sqlite(&path, Role::Service, OPTIONS, clock.clone(), 7).unwrap();
-    queue.push(&user("kari"), UPDATE).await.unwrap();
-    let insert = "INSERT INTO users (connection, user_id, generation, event_type, due_at)
-                  VALUES ('default', '..', 1, 'x', 0)";
-    Connection::open(&path).unwrap().execute_batch(insert).unwrap();
-    clock.advance(DEBOUNCE);
-    assert!(queue.lease(Room::for_any(1)).await.unwrap().jobs.is_empty(), "it is parked");
-    assert_eq!(queue.lease(Room::for_any(1)).await.unwrap().jobs[0].user, user("kari"));
-    assert_eq!(queue.census().await.unwrap().parked, 1);
+    push(&store, "kari").await.unwrap();
+    let Answer::Documents(documents) = store.ask(Question::Documents("probe".to_owned())).await.unwrap()
+    else {
+        panic!("not documents")
+    };
+    assert!(documents.is_empty(), "a probe leaves nothing behind");
 }

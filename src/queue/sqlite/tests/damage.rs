@@ -1,21 +1,18 @@
-//! Damaged files: refused, told, and left as they are, whenever the damage is met.
+//! Damaged files: refused, reported, and left as they are, whenever the damage is found.
 
 use std::io::{Seek, SeekFrom, Write};
 
 use super::*;
-use crate::queue::Role;
-use crate::queue::Room;
 
 const PAGE: usize = 1_024;
 
 /// The file of a queue with 500 users, closed.
 async fn full() -> (TempDir, PathBuf) {
     let (folder, path) = folder();
-    let queue = open(&path).unwrap();
-    for number in 0..500 {
-        queue.push(&user(&number.to_string()), UPDATE).await.unwrap();
-    }
-    queue.close().await;
+    let store = open(&path).unwrap();
+    let names: Vec<_> = (0..500).map(|number| number.to_string()).collect();
+    assert!(push_all(&store, &names).await.iter().all(Result::is_ok));
+    store.close().await;
     (folder, path)
 }
 
@@ -109,8 +106,8 @@ async fn an_index_that_is_missing_is_damage() {
 #[tokio::test]
 async fn a_log_without_its_database_is_damage_and_is_not_thrown_away() {
     let (folder, path) = folder();
-    let queue = open(&path).unwrap();
-    queue.push(&user("kari"), UPDATE).await.unwrap();
+    let store = open(&path).unwrap();
+    push(&store, "kari").await.unwrap();
     let (copy, log) = (folder.path().join("copy.db"), folder.path().join("copy.db-wal"));
     fs::copy(folder.path().join("queue.db-wal"), &log).unwrap();
     let before = fs::read(&log).unwrap();
@@ -129,7 +126,7 @@ async fn a_log_without_its_database_is_damage_and_is_not_thrown_away() {
 async fn what_a_killed_process_left_beside_a_damaged_file_stays_too() {
     let (folder, path) = full().await;
     let killed = open(&path).unwrap();
-    killed.push(&user("kari"), UPDATE).await.unwrap();
+    push(&killed, "kari").await.unwrap();
     let (copy, log) = (folder.path().join("copy.db"), folder.path().join("copy.db-wal"));
     fs::copy(&path, &copy).unwrap();
     fs::copy(folder.path().join("queue.db-wal"), &log).unwrap();
@@ -140,22 +137,13 @@ async fn what_a_killed_process_left_beside_a_damaged_file_stays_too() {
 }
 
 /// A file that is too large to be checked before the start is over; here, any file is.
-fn open_unchecked(path: &Path) -> Result<Queue, OpenError> {
-    Queue::open_sqlite_tuned(
-        path,
-        Role::Service,
-        OPTIONS,
-        clock(),
-        7,
-        Tuning { check_first: 0, ..Tuning::default() },
-    )
+fn open_unchecked(path: &Path) -> Result<SqliteStore, OpenError> {
+    open_as(path, Role::Service, clock(), Tuning { check_first: 0, ..Tuning::default() })
 }
 
 #[tokio::test]
 async fn in_a_large_file_what_can_be_seen_at_once_is_refused_at_the_start() {
-    for of in
-        ["users", "users_due", "users_parked", "history", "history_by_age", "sync_counts", "apis", "probe"]
-    {
+    for of in ["users", "users_due", "users_parked", "history", "history_by_age", "documents", "forgotten"] {
         let (_folder, path) = full().await;
         spoil_root(&path, of);
         assert!(matches!(open_unchecked(&path), Err(OpenError::Damaged(_))), "{of}");
@@ -167,84 +155,47 @@ async fn in_a_large_file_damage_is_found_before_anything_is_written_and_stands()
     let (_folder, path) = full().await;
     put_out_of_step(&path);
     let before = fs::read(&path).unwrap();
-    let queue = open_unchecked(&path).unwrap();
+    let store = open_unchecked(&path).unwrap();
     for _ in 0..3 {
-        let refused = queue.push(&user("kari"), UPDATE).await.unwrap_err();
+        let refused = push(&store, "kari").await.unwrap_err();
         assert!(matches!(refused, QueueError::Damaged(_)), "{refused}");
         assert!(refused.to_string().contains("Stop the service and put a backup in its place"), "{refused}");
-        assert!(!queue.accepting());
+        assert!(!store.accepting());
     }
+    let looked = store.transact(Look::default(), |_| (Change::default(), ())).await;
     assert!(
-        queue.lease(Room::for_any(10)).await.unwrap().jobs.is_empty(),
-        "nobody is synced from a damaged file"
+        matches!(looked, Err(QueueError::Damaged(_))),
+        "nobody is leased from a damaged file: {looked:?}"
     );
-    assert_eq!(queue.next_due().borrow().earliest(), None);
-    queue.close().await;
+    store.close().await;
     assert!(fs::read(&path).unwrap() == before, "a damaged file was changed");
 }
 
 #[tokio::test]
-async fn a_large_file_that_is_whole_is_made_ready_and_used() {
-    let (_folder, path) = folder();
-    let clock = clock();
-    let opened = |clock: &Clock| {
-        let tuning = Tuning { check_first: 0, ..Tuning::default() };
-        Queue::open_sqlite_tuned(&path, Role::Service, OPTIONS, clock.clone(), 7, tuning).unwrap()
-    };
-    let queue = opened(&clock);
-    queue.push(&user("kari"), UPDATE).await.unwrap();
-    clock.advance(DEBOUNCE);
-    assert_eq!(queue.lease(Room::for_any(1)).await.unwrap().jobs.len(), 1);
-    queue.close().await;
-
-    let queue = opened(&clock);
-    queue.push(&user("ola"), UPDATE).await.unwrap();
-    clock.advance(OPTIONS.request_timeout);
-    let users: Vec<_> =
-        queue.lease(Room::for_any(10)).await.unwrap().jobs.into_iter().map(|job| job.user).collect();
-    assert_eq!(users, [user("ola"), user("kari")], "the lease of the process before has ended");
-}
-
-#[tokio::test]
-async fn damage_that_is_met_later_refuses_all_from_then_on() {
+async fn damage_that_is_met_later_refuses_everything_from_then_on() {
     let (_folder, path) = full().await;
-    let queue = open(&path).unwrap();
+    let store = open(&path).unwrap();
     let length = fs::metadata(&path).unwrap().len() as usize;
     overwrite(&path, PAGE, &vec![0xA5; length - PAGE]);
-    // In the middle: the pages at the ends are known from the start.
-    let refused = queue.push(&user("33"), UPDATE).await.unwrap_err();
+    // In the middle: the pages at the ends are in memory from the start.
+    let refused = push(&store, "33").await.unwrap_err();
     assert!(matches!(refused, QueueError::Damaged(_)), "{refused}");
-    assert!(!queue.accepting());
+    assert!(!store.accepting());
     // Nobody's event is kept, though the page that it belongs to may be sound.
-    assert!(matches!(queue.push(&user("999"), UPDATE).await, Err(QueueError::Damaged(_))));
-    assert!(queue.lease(Room::for_any(10)).await.unwrap().jobs.is_empty());
-    queue.close().await;
+    assert!(matches!(push(&store, "999").await, Err(QueueError::Damaged(_))));
+    assert!(matches!(save(&store, Change::default()).await, Err(QueueError::Damaged(_))));
+    store.close().await;
 }
 
 #[tokio::test]
-async fn somebody_elses_transaction_at_the_start_is_no_reason_not_to_start() {
-    let (_folder, path) = folder();
-    let clock = clock();
-    let tuning = Tuning { busy: Duration::from_millis(50), ..Tuning::default() };
-    let opened =
-        || Queue::open_sqlite_tuned(&path, Role::Service, OPTIONS, clock.clone(), 7, tuning).unwrap();
-    let queue = opened();
-    queue.push(&user("kari"), UPDATE).await.unwrap();
-    clock.advance(DEBOUNCE);
-    assert_eq!(queue.lease(Room::for_any(1)).await.unwrap().jobs.len(), 1);
-    queue.close().await;
-
-    let other = Connection::open(&path).unwrap();
-    other.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let queue = opened();
-    assert!(queue.push(&user("ola"), UPDATE).await.is_err());
-    assert!(!queue.accepting());
-    other.execute_batch("ROLLBACK").unwrap();
-    queue.push(&user("ola"), UPDATE).await.unwrap();
-    clock.advance(OPTIONS.request_timeout);
-    assert_eq!(
-        queue.lease(Room::for_any(10)).await.unwrap().jobs.len(),
-        2,
-        "the lease of the process before has ended"
-    );
+async fn a_file_without_its_key_is_damage() {
+    for damage in [
+        "DELETE FROM documents WHERE name = 'erasure_key'",
+        "UPDATE documents SET value = '7' WHERE name = 'erasure_key'",
+    ] {
+        let (_folder, path) = full().await;
+        Connection::open(&path).unwrap().execute(damage, ()).unwrap();
+        let message = is_damaged(&path);
+        assert!(message.contains("`erasure_key`"), "{message}");
+    }
 }

@@ -2,9 +2,7 @@
 
 use super::*;
 use crate::memory::Memory;
-use crate::queue::tests::operators::by_hand;
-use crate::queue::tests::{done_with, seen};
-use crate::queue::{Entry, Job, Settlement, Tick, UserLease};
+use crate::personal::Personal;
 
 /// Whether `secret` is in any file of the queue, in any letter case.
 fn is_in_a_file(folder: &Path, secret: &str) -> bool {
@@ -14,30 +12,29 @@ fn is_in_a_file(folder: &Path, secret: &str) -> bool {
     })
 }
 
-async fn leased(queue: &Queue, name: &str) -> Job {
-    match queue.lease_user(by_hand(name)).await.unwrap() {
-        UserLease::Leased(job) => *job,
-        other => panic!("{other:?}"),
-    }
+fn at_address(name: &str) -> Row {
+    let email = Some(Personal::new(format!("{name}@Example.com")));
+    Row { last_seen: Memory { email, missing_since: Some(Millis(1)), ..Memory::default() }, ..row(name) }
 }
 
-/// Syncs so many users, whose ids and addresses have `canary` in them, and others beside; a round has come to the last.
-async fn full(queue: &Queue, clock: &Clock, canaries: usize) -> Vec<String> {
+/// Saves so many users, whose ids and addresses have `canary` in them, and others beside, each with a history.
+async fn full(store: &SqliteStore, canaries: usize) -> Vec<String> {
     let canaries: Vec<_> = (0..canaries).map(|number| format!("canary-{number:03}")).collect();
     for name in canaries.iter().map(String::as_str).chain(["a", "b"]) {
-        let job = leased(queue, name).await;
-        let entry = Entry { outcome: "updated", error: Some("odd".to_owned()), ..Entry::default() };
-        let changes_at = Some(clock.now().plus(DEBOUNCE * 1_000));
-        let memory = seen(&format!("{name}@Example.com"));
-        queue.settle(&job, done_with(memory, changes_at), Some(entry)).await.unwrap();
-        queue.push(&user(name), UPDATE).await.unwrap();
-    }
-    let every = Duration::from_secs(100);
-    for _ in 0..canaries.len() + 3 {
-        queue.tick(Tick { resync_every: Some(every), canary_after: None }).await.unwrap();
-        clock.advance(every * 2 / 3);
+        let id = user(name).as_str().to_owned();
+        let change = Change { entries: vec![(id, entry("updated", 1))], ..Change::rows([at_address(name)]) };
+        save(store, change).await.unwrap();
+        push(store, name).await.unwrap();
     }
     canaries
+}
+
+fn erasing(name: &str) -> Change {
+    Change {
+        erased: vec![user(name).as_str().to_owned()],
+        tombstones: vec!["0a".to_owned()],
+        ..Change::default()
+    }
 }
 
 async fn is_gone_before_long(folder: &Path) {
@@ -49,34 +46,28 @@ async fn is_gone_before_long(folder: &Path) {
 }
 
 #[tokio::test]
-async fn who_is_forgotten_is_in_no_file_any_more_while_the_service_runs() {
+async fn an_erased_user_is_in_no_file_any_more_while_the_service_runs() {
     for canaries in [1, 200] {
         let (folder, path) = folder();
-        let clock = clock();
-        let queue = Queue::open_sqlite(&path, Role::Service, OPTIONS, clock.clone(), 7).unwrap();
-        let canaries = full(&queue, &clock, canaries).await;
+        let store = open(&path).unwrap();
+        let canaries = full(&store, canaries).await;
         assert!(is_in_a_file(folder.path(), "canary"));
         for name in &canaries {
-            let job = leased(&queue, name).await;
-            assert!(queue.forget(&job).await.unwrap());
-            queue.push(&user(name), UPDATE).await.unwrap();
+            save(&store, erasing(name)).await.unwrap();
         }
         is_gone_before_long(folder.path()).await;
-        assert_eq!(queue.rows_of(&["a", "b"].map(user)).await.unwrap().len(), 2);
+        assert_eq!(rows(&store, &["a", "b"]).await.len(), 2);
     }
 }
 
 #[tokio::test]
-async fn whom_a_command_forgets_is_in_no_file_once_it_is_closed() {
+async fn a_user_whom_a_command_erases_is_in_no_file_once_it_is_closed() {
     let (folder, path) = folder();
-    let clock = clock();
-    let queue = Queue::open_sqlite(&path, Role::Service, OPTIONS, clock.clone(), 7).unwrap();
-    full(&queue, &clock, 1).await;
-    queue.close().await;
-    let command =
-        Queue::open_sqlite(&path, Role::Command { may_create: false }, OPTIONS, clock.clone(), 8).unwrap();
-    let job = leased(&command, "canary-000").await;
-    assert!(command.forget(&job).await.unwrap());
+    let store = open(&path).unwrap();
+    full(&store, 1).await;
+    store.close().await;
+    let command = open_as(&path, COMMAND, clock(), Tuning::default()).unwrap();
+    save(&command, erasing("canary-000")).await.unwrap();
     command.close().await;
     assert!(!is_in_a_file(folder.path(), "canary"));
 }
@@ -84,46 +75,46 @@ async fn whom_a_command_forgets_is_in_no_file_once_it_is_closed() {
 #[tokio::test]
 async fn an_address_that_is_not_remembered_any_more_is_in_no_file_after_a_stop() {
     let (folder, path) = folder();
-    let clock = clock();
-    let queue = Queue::open_sqlite(&path, Role::Service, OPTIONS, clock.clone(), 7).unwrap();
-    full(&queue, &clock, 60).await;
-    for number in 0..60 {
-        let job = leased(&queue, &format!("canary-{number:03}")).await;
-        queue.settle(&job, done_with(Memory::default(), None), None).await.unwrap();
+    let store = open(&path).unwrap();
+    let canaries = full(&store, 60).await;
+    assert!(is_in_a_file(folder.path(), "canary-000@example.com"));
+    for name in &canaries {
+        save(&store, Change::rows([row(name)])).await.unwrap();
     }
-    queue.close().await;
-    assert!(!is_in_a_file(folder.path(), "@example.com") || is_in_a_file(folder.path(), "b@example.com"));
-    assert!(
-        !is_in_a_file(folder.path(), "000@example.com") && !is_in_a_file(folder.path(), "059@example.com")
-    );
+    store.close().await;
+    assert!(is_in_a_file(folder.path(), "b@example.com"));
+    for name in &canaries {
+        assert!(!is_in_a_file(folder.path(), &format!("{name}@example.com")), "{name}");
+    }
 }
 
 #[tokio::test]
-async fn to_forget_is_done_whole_or_not_at_all() {
+async fn an_erasure_is_done_whole_or_not_at_all() {
     let (_folder, path) = folder();
-    let queue = open(&path).unwrap();
-    let job = leased(&queue, "kari").await;
-    let entry = Entry { outcome: "updated", ..Entry::default() };
-    queue.settle(&job, Settlement::done(false), Some(entry)).await.unwrap();
-    let job = leased(&queue, "kari").await;
+    let store = open(&path).unwrap();
+    full(&store, 0).await;
     let file = Connection::open(&path).unwrap();
-    let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON forgotten BEGIN SELECT RAISE(ABORT, 'not now'); END";
+    let refuse = "CREATE TRIGGER refuse BEFORE DELETE ON history BEGIN SELECT RAISE(ABORT, 'not now'); END";
     file.execute_batch(refuse).unwrap();
-    // Both are sent before the writer's first answer can be awaited, so they meet in a batch.
-    let ola = user("ola");
-    let (forgotten, kept) = futures_util::join!(queue.forget(&job), queue.push(&ola, UPDATE));
-    assert!(forgotten.is_err() && kept.is_ok(), "{forgotten:?} {kept:?}");
-    assert_eq!(queue.rows_of(&[user("kari")]).await.unwrap().len(), 1);
-    assert_eq!(queue.history(&user("kari"), 9).await.unwrap().len(), 1);
+    // Both meet in a batch.
+    let (erased, kept) = futures_util::join!(save(&store, erasing("a")), push(&store, "ola"));
+    assert!(erased.is_err() && kept.is_ok(), "{erased:?} {kept:?}");
+    assert_eq!(rows(&store, &["a"]).await.len(), 1);
+    let tombstones = store.ask(Question::Tombstones(vec!["0a".to_owned()])).await.unwrap();
+    assert!(matches!(tombstones, Answer::Tombstones(none) if none.is_empty()));
     file.execute_batch("DROP TRIGGER refuse").unwrap();
-    assert!(queue.forget(&job).await.unwrap(), "the lease is still there");
+    save(&store, erasing("a")).await.unwrap();
+    assert!(rows(&store, &["a"]).await.is_empty());
 }
 
 #[tokio::test]
-async fn a_file_without_its_key_is_damage() {
-    let (_folder, path) = folder();
-    open(&path).unwrap().close().await;
-    Connection::open(&path).unwrap().execute("DELETE FROM forgetting", ()).unwrap();
-    let (error, message) = refusal(&path);
-    assert!(matches!(error, OpenError::Damaged(_)) && message.contains("`forgetting`"), "{message}");
+async fn each_file_has_a_key_of_its_own_that_stays() {
+    let keys = [0, 1].map(|_| {
+        let (_folder, path) = folder();
+        let key = open(&path).unwrap().erasure_key().to_vec();
+        let again = open_as(&path, COMMAND, clock(), Tuning::default()).unwrap();
+        assert_eq!(again.erasure_key(), key);
+        key
+    });
+    assert!(keys[0] != keys[1] && keys.iter().all(|key| key.len() == 64));
 }
