@@ -98,7 +98,7 @@ pub(super) enum Index {
     DueBeyond(Millis),
     /// `parked_at IS NOT NULL AND answer = ?`, by id.
     ParkedWith(String),
-    /// `missing_since < ?`, by `missing_since`.
+    /// `missing_since < ? AND address_key IS NULL AND due_at IS NULL AND held_back = 0`, by `missing_since`.
     MissingBefore(Millis),
 }
 

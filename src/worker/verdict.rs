@@ -30,7 +30,7 @@ impl Patience {
 /// The settlement of `job` without a sync, where its sync has ended the process time and again: to try once more would
 /// end it once more, and everybody else's syncs with it.
 pub(super) fn of_a_poison_pill(job: &Job, patience: &Patience) -> Option<Settlement> {
-    (job.unsettled >= patience.max_attempts).then(|| {
+    (job.is_taken_over && job.attempts >= patience.max_attempts).then(|| {
         let error = "the service ended, or hung, in the middle of this user's sync time and again".to_owned();
         Settlement::Park { answer: error.clone(), error }
     })
