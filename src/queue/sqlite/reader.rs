@@ -22,10 +22,13 @@ pub(super) const OLDEST_DUE: &str = "
 pub(super) const DUE_IN_LANE: &str = "
     SELECT count(*) FROM (SELECT 1 FROM users INDEXED BY users_due WHERE lane = ?1 AND due_at <= ?2 LIMIT ?3)";
 
+pub(super) const WAITING_IN_LANE: &str = "
+    SELECT count(*) FROM (SELECT 1 FROM users INDEXED BY users_due
+        WHERE lane = ?1 AND due_at IS NOT NULL LIMIT ?2)";
+
 pub(super) const PARKED: &str = "
-    SELECT coalesce(answer, ''), min(count(*), ?2) AS users, min(failing_since), max(parked_at),
-        coalesce(max(error), '')
-    FROM users INDEXED BY users_parked WHERE parked_at IS NOT NULL
+    SELECT answer, min(count(*), ?2) AS users, min(failing_since), max(parked_at), coalesce(max(error), '')
+    FROM users INDEXED BY users_parked WHERE parked_at IS NOT NULL AND answer IS NOT NULL
     GROUP BY answer ORDER BY users DESC, answer LIMIT ?1";
 
 pub(super) const AT_ADDRESS: &str =
@@ -146,7 +149,7 @@ fn census(store: &Connection, now: Millis) -> rusqlite::Result<Census> {
         let age = oldest.map_or(0, |oldest| now.since(Millis(oldest)).as_millis());
         Ok(u64::try_from(age).unwrap_or(u64::MAX))
     };
-    let background = [Lane::Background.number(), now.0, most];
+    let background = Lane::Background.number();
     Ok(Census {
         due: count(State::Due)?,
         leased: count(State::Leased)?,
@@ -155,8 +158,9 @@ fn census(store: &Connection, now: Millis) -> rusqlite::Result<Census> {
         held: count(State::Held)?,
         parked: count(State::Parked)?,
         oldest_due_ms: oldest_ms(Lane::Events)?.max(oldest_ms(Lane::Retries)?),
-        background_due: store.query_row(DUE_IN_LANE, background, |row| number(row, 0))?,
+        background_due: store.query_row(DUE_IN_LANE, [background, now.0, most], |row| number(row, 0))?,
         oldest_background_ms: oldest_ms(Lane::Background)?,
+        background_waiting: store.query_row(WAITING_IN_LANE, [background, most], |row| number(row, 0))?,
     })
 }
 

@@ -104,11 +104,12 @@ pub(super) fn by_key() -> Vec<&'static str> {
 pub(super) fn load(connection: &Connection, look: &Look, clock: &Clock) -> rusqlite::Result<Seen> {
     let mut seen = Seen { now: clock.now(), wall: clock.wall(), ..Seen::default() };
     for id in &look.rows {
-        let row = connection.prepare_cached(&BY_ID)?.query_row([id], read_row).optional()?;
-        seen.rows.extend(row.map(|row| (id.clone(), row)));
+        let Some(row) = connection.prepare_cached(&BY_ID)?.query_row([id], read_row).optional()? else {
+            continue;
+        };
+        seen.rows.insert(id.clone(), row);
         if look.last_entries {
-            let last = entries(connection, HISTORY, params![id, 1])?;
-            seen.last_entries.extend(last);
+            seen.last_entries.extend(entries(connection, HISTORY, params![id, 1])?);
         }
     }
     for first in &look.first {
@@ -210,7 +211,9 @@ pub(super) fn clause(index: &Index) -> &'static str {
             "INDEXED BY users_parked WHERE parked_at IS NOT NULL AND answer = ?2 ORDER BY user_id LIMIT ?1"
         }
         Index::MissingBefore(_) => {
-            "INDEXED BY users_missing WHERE missing_since < ?2 ORDER BY missing_since, user_id LIMIT ?1"
+            "INDEXED BY users_missing
+             WHERE missing_since < ?2 AND address_key IS NULL AND due_at IS NULL AND held_back = 0
+             ORDER BY missing_since, user_id LIMIT ?1"
         }
     }
 }

@@ -46,7 +46,14 @@ fn no_statement_reads_a_whole_table() {
         .into_iter()
         .flat_map(|state| [counting(state), listing(Some(state), false), listing(Some(state), true)]);
     let at_address = format!("SELECT user_id FROM users {}", reader::AT_ADDRESS);
-    let read = [reader::OLDEST_DUE, reader::DUE_IN_LANE, reader::PARKED, reader::LOG, reader::DOCUMENTS];
+    let read = [
+        reader::OLDEST_DUE,
+        reader::DUE_IN_LANE,
+        reader::WAITING_IN_LANE,
+        reader::PARKED,
+        reader::LOG,
+        reader::DOCUMENTS,
+    ];
     let all = rows::by_key().into_iter().chain(read).map(str::to_owned);
     let all = all.chain(indexes().into_iter().map(|index| first_of(&index))).chain(by_state);
     for sql in all.chain([at_address, listing(None, false), listing(None, true)]) {

@@ -19,7 +19,7 @@ async fn of_each_state(store: &SqliteStore) {
         Row { due_at: at(now - 20), lane: Lane::Background, ..row("due-in-background") },
         Row { due_at: at(now), lease: service.clone(), ..row("due-lease-ended") },
         Row { due_at: at(later), lease: service, ..row("leased") },
-        Row { due_at: at(later), ..row("scheduled") },
+        Row { due_at: at(later), lane: Lane::Background, ..row("scheduled") },
         Row { due_at: at(later), failing_since: at(3), error: error.clone(), ..row("failing") },
         Row { held_back: true, ..row("held") },
         Row {
@@ -87,6 +87,7 @@ async fn the_census_counts_each_state() {
         oldest_due_ms: 9,
         background_due: 1,
         oldest_background_ms: 20,
+        background_waiting: 2,
     };
     assert!(matches!(store.ask(Question::Census).await, Ok(Answer::Census(census)) if census == expected));
 }

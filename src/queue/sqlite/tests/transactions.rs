@@ -42,6 +42,8 @@ async fn each_index_gives_its_rows_in_order() {
         ("missing-2", missing(6)),
         ("missing-1", missing(5)),
         ("missing-new", missing(7)),
+        ("missing-held", Row { held_back: true, lease: lease("command-1"), ..missing(5) }),
+        ("missing-due", Row { due_at: at(far), lane: Lane::Background, ..missing(5) }),
     ];
     let rows = named.into_iter().map(|(name, row)| Row { user_id: name.to_owned(), ..row });
     save(&store, Change::rows(rows)).await.unwrap();
@@ -56,7 +58,7 @@ async fn each_index_gives_its_rows_in_order() {
         (Index::HeldBack, &["held-1", "held-2"]),
         (Index::LeasedByServiceBeyond(beyond), &["leased"]),
         (Index::LeasedByServiceBeyond(Millis(far)), &[]),
-        (Index::DueBeyond(beyond), &["far", "far-retry", "held-1"]),
+        (Index::DueBeyond(beyond), &["far", "far-retry", "held-1", "missing-due"]),
         (Index::ParkedWith("400".to_owned()), &["parked-1", "parked-2"]),
         (Index::MissingBefore(Millis(7)), &["missing-1", "missing-2"]),
     ] {
@@ -66,7 +68,8 @@ async fn each_index_gives_its_rows_in_order() {
     }
     let look = Look { next_due: true, ..Look::default() };
     let next = store.transact(look, |seen| (Change::default(), seen.next_due.clone())).await.unwrap();
-    let expected = [(Lane::Events, Millis(later)), (Lane::Retries, Millis(far - 1))];
+    let expected =
+        [(Lane::Events, Millis(later)), (Lane::Retries, Millis(far - 1)), (Lane::Background, Millis(far))];
     assert_eq!(next.into_iter().collect::<Vec<_>>(), expected);
 }
 
