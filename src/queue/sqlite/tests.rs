@@ -20,7 +20,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::file::DatabaseFile;
-use super::{SqliteStore, Tuning, open_alone, open_beside, schema};
+use super::{SqliteStore, Tuning, schema};
 use crate::clock::{Clock, Millis};
 use crate::queue::history::HistoryRow;
 use crate::queue::lane::Lane;
@@ -210,8 +210,8 @@ async fn what_was_answered_is_in_the_files_though_nobody_closed_them() {
 fn each_connection_that_writes_waits_for_the_disk() {
     let (_folder, path) = folder();
     let (clock, tuning) = (clock(), Tuning::default());
-    let service = open_alone(&path, &clock, tuning).unwrap();
-    let command = open_beside(&path, false, &clock, tuning).unwrap();
+    let service = super::open::alone(&path, &clock, tuning).unwrap();
+    let command = super::open::beside(&path, false, &clock, tuning).unwrap();
     let connections = [
         ("the service's writer", service.connection),
         ("a command's writer", command.connection),

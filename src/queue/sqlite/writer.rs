@@ -102,7 +102,7 @@ impl Command {
 }
 
 /// What is left to do before anything else is written.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Unready {
     /// To check the whole file.
     pub(super) check: bool,
@@ -121,6 +121,11 @@ pub(super) struct Writer {
     pub(super) clock: Clock,
     pub(super) debounce: Duration,
     pub(super) unready: Unready,
+    /// Why the file is left alone: it was found damaged, or was moved away.
+    pub(super) unusable: Option<QueueError>,
+    pub(super) has_erased: bool,
+    /// The runtime on which callers wait, if there is one.
+    pub(super) callers: Option<Handle>,
     pub(super) accepting: Arc<AtomicBool>,
     /// Set to true once everything is released.
     pub(super) closed: watch::Sender<bool>,
@@ -128,38 +133,27 @@ pub(super) struct Writer {
 
 /// Starts the thread. It ends after [`Command::Close`], or when the last sender of commands is dropped.
 pub(super) fn start(writer: Writer, tuning: Tuning) -> io::Result<()> {
-    let callers = Handle::try_current().ok();
-    let running = Running { writer, unusable: None, has_erased: false, callers };
-    thread::Builder::new().name("queue-writer".to_owned()).spawn(move || running.run(tuning)).map(drop)
+    thread::Builder::new().name("queue-writer".to_owned()).spawn(move || writer.run(tuning)).map(drop)
 }
 
-struct Running {
-    writer: Writer,
-    /// Why the file is left alone: it was found damaged, or was moved away.
-    unusable: Option<QueueError>,
-    has_erased: bool,
-    /// The runtime on which callers wait, if there is one.
-    callers: Option<Handle>,
-}
-
-impl Running {
+impl Writer {
     fn run(mut self, tuning: Tuning) {
-        if self.writer.unready.check {
+        if self.unready.check {
             self.check(tuning);
         }
         let mut batch = Vec::new();
-        while self.writer.commands.blocking_recv_many(&mut batch, BATCH) > 0 {
+        while self.commands.blocking_recv_many(&mut batch, BATCH) > 0 {
             if batch.iter().any(|command| matches!(command, Command::Close)) {
-                self.writer.commands.close(); // what has been sent is still received
+                self.commands.close(); // what has been sent is still received
             }
-            if self.writer.checkpoints.has_ended() {
+            if self.checkpoints.has_ended() {
                 tracing::error!(
                     "the thread that keeps the queue's log short has ended by itself; the queue closes"
                 );
-                self.writer.commands.close();
+                self.commands.close();
             }
             if self.unusable.is_none()
-                && let Err(moved) = self.writer.files.check()
+                && let Err(moved) = self.files.check()
             {
                 self.leave_alone(moved.into());
             }
@@ -169,7 +163,7 @@ impl Running {
     }
 
     fn check(&mut self, tuning: Tuning) {
-        match integrity::whole(&self.writer.file, tuning) {
+        match integrity::whole(&self.file, tuning) {
             Ok(()) => {}
             Err(OpenError::Damaged(damage)) => self.leave_alone(QueueError::Damaged(damage)),
             // Not the file's fault; if it is, a statement will fail.
@@ -198,16 +192,16 @@ impl Running {
         if let Some(why) = &self.unusable {
             return Err(Failed { error: why.clone(), for_all: true });
         }
-        match self.writer.write(commands) {
+        match self.write(commands) {
             Ok(written) => {
                 self.has_erased |= written.erased;
                 if written.any {
-                    self.writer.checkpoints.written(written.erased);
+                    self.checkpoints.written(written.erased);
                 }
                 Ok(())
             }
             Err(error) => {
-                let failed = Failed::new(&error, &self.writer.file);
+                let failed = Failed::new(&error, &self.file);
                 if let QueueError::Damaged(_) = &failed.error {
                     self.leave_alone(failed.error.clone());
                 }
@@ -219,8 +213,8 @@ impl Running {
     /// No small write can show that the file is usable again: this holds until the end of the process.
     fn leave_alone(&mut self, why: QueueError) {
         tracing::error!("{why}");
-        self.writer.accepting.store(false, Ordering::Relaxed);
-        self.writer.checkpoints.refusing(false);
+        self.accepting.store(false, Ordering::Relaxed);
+        self.checkpoints.refusing(false);
         self.unusable = Some(why);
     }
 
@@ -238,7 +232,7 @@ impl Running {
     }
 
     fn note_whether_accepting(&self, committed: &Result<(), QueueError>) {
-        let before = self.writer.accepting.swap(committed.is_ok(), Ordering::Relaxed);
+        let before = self.accepting.swap(committed.is_ok(), Ordering::Relaxed);
         match committed {
             Err(error) if before => {
                 tracing::error!(%error, "events cannot be kept and are refused; trying again every 2 s");
@@ -247,15 +241,14 @@ impl Running {
             _ => {}
         }
         if before != committed.is_ok() {
-            self.writer.checkpoints.refusing(before);
+            self.checkpoints.refusing(before);
         }
     }
 
     /// The log goes into the database, so that the one file is all there is. A command leaves that to the service, unless
     /// it has erased somebody, who may still be in the log.
     fn finish(self) {
-        let Self { writer, unusable, has_erased, .. } = self;
-        let Writer { connection, checkpoints, file, lock, closed, .. } = writer;
+        let Self { connection, checkpoints, file, lock, unusable, has_erased, closed, .. } = self;
         drop(checkpoints);
         if unusable.is_none()
             && lock.is_none()
@@ -277,9 +270,7 @@ impl Running {
         drop(lock);
         closed.send_replace(true);
     }
-}
 
-impl Writer {
     fn write(&mut self, commands: &mut [Command]) -> rusqlite::Result<Written> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut written = Written { any: self.unready.clock, erased: false };

@@ -111,7 +111,10 @@ async fn an_erasure_is_done_whole_or_not_at_all() {
 async fn each_file_has_a_key_of_its_own_that_stays() {
     let keys = [0, 1].map(|_| {
         let (_folder, path) = folder();
-        let key = open(&path).unwrap().erasure_key().to_vec();
+        let store = open(&path).unwrap();
+        let key = store.erasure_key().to_vec();
+        let printed = format!("{store:?}");
+        assert!(!printed.contains("key") && !printed.contains(str::from_utf8(&key).unwrap()), "{printed}");
         let again = open_as(&path, COMMAND, clock(), Tuning::default()).unwrap();
         assert_eq!(again.erasure_key(), key);
         key

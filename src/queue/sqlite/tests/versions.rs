@@ -1,8 +1,8 @@
 //! Files of versions before this one and after it. The next step of the schema is the test's own.
 
 use super::*;
+use crate::queue::sqlite::open::{connect, connect_beside};
 use crate::queue::sqlite::schema::{Version, migrate, version};
-use crate::queue::sqlite::{connect, connect_beside};
 
 const NEXT: &str = "ALTER TABLE users ADD COLUMN colour TEXT; CREATE INDEX users_coloured ON users (colour)
     WHERE colour IS NOT NULL;";
