@@ -43,7 +43,7 @@ pub(super) fn start(
     let shared = Arc::new(Shared::default());
     let of_thread = Arc::clone(&shared);
     let thread = thread::Builder::new()
-        .name("queue-checkpoints".to_owned())
+        .name("queue-log".to_owned())
         .spawn(move || run(&connection, &probe, &of_thread, tuning))?;
     Ok(Checkpoints { shared, thread: Some(thread) })
 }
