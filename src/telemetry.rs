@@ -15,9 +15,8 @@ use metrics_exporter_prometheus::{
 
 use catalogue::{
     APIS, DRIFT_REPAIRED, ENDS, EVENT_TYPES, OUTCOMES, QUEUE_ACCEPTING, QUEUE_OLDEST, QUEUE_PAUSED,
-    QUEUE_ROWS, REASONS, RESULTS, RESYNC_LATE, STATUSES, SUBSCRIBE_WITHHELD, SYNC_DURATION,
-    SYNCS, TAGS_KEPT, UPSTREAM_DURATION, UPSTREAM_REQUESTS, WEBHOOK_REQUESTS, WHYS, WITH_A_TYPE,
-    WITHOUT_A_TYPE,
+    QUEUE_ROWS, REASONS, RESULTS, RESYNC_LATE, STATUSES, SUBSCRIBE_WITHHELD, SYNC_DURATION, SYNCS, TAGS_KEPT,
+    UPSTREAM_DURATION, UPSTREAM_REQUESTS, WEBHOOK_REQUESTS, WHYS, WITH_A_TYPE, WITHOUT_A_TYPE,
 };
 pub use catalogue::{Kind, Label, METRICS, Metric, UPSTREAM_RESTING};
 pub use logging::{Format, LogTarget, LoggingError, filter, start_logging};
@@ -168,7 +167,7 @@ mod tests {
             subscribe_withheld("u");
             subscribe_withheld("whatever");
             queue_counted(
-                [("due", 1), ("leased", 0), ("scheduled", 0), ("parked", 2)],
+                [("due", 1), ("leased", 0), ("scheduled", 0), ("failing", 0), ("held", 0), ("parked", 2)],
                 Duration::from_secs(3),
             );
             queue_accepting(true);

@@ -203,9 +203,12 @@ fn tell(status: &Status, output: Output) -> Result<(), CommandError> {
     }
     status.apis.iter().try_for_each(|api| answer::line(&api_line(status, api)))?;
     if status.resync.due > 0 {
-        let (due, late) = (status.resync.due, std::time::Duration::from_secs(status.resync.oldest_overdue_seconds));
+        let (due, late) =
+            (status.resync.due, std::time::Duration::from_secs(status.resync.oldest_overdue_seconds));
         let late = answer::length(late);
-        answer::line(&format!("background: {due} users wait for a drift check or a backfill, the oldest for {late}"))?;
+        answer::line(&format!(
+            "background: {due} users wait for a drift check or a backfill, the oldest for {late}"
+        ))?;
     }
     Ok(())
 }

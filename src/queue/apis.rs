@@ -3,8 +3,6 @@
 //! Pure. A transaction reads the document, leases, and saves it where it has changed. So any number of processes together
 //! keep to the rate, and an open circuit, a pause and the removal guard hold for all of them.
 
-use std::num::NonZeroU32;
-
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 

@@ -26,7 +26,7 @@ pub struct LeaseName(String);
 impl LeaseName {
     /// A name for a lease of a process in `role`. The leases of a service end soon after its next start; those of a command
     /// stand.
-    pub(super) fn new(role: Role, random: u64) -> Self {
+    pub(crate) fn new(role: Role, random: u64) -> Self {
         let holder = match role {
             Role::Service => "service",
             Role::Command { .. } => "command",
@@ -221,7 +221,8 @@ impl Queue {
     async fn drop_forgotten(&self, jobs: &mut Vec<Job>) -> Result<(), QueueError> {
         let is_new = |job: &&Job| job.memory == Memory::default();
         let hash = |job: &Job| self.erasure_key().hash(job.user.as_str());
-        let suspects: Vec<(String, Job)> = jobs.iter().filter(is_new).map(|job| (hash(job), job.clone())).collect();
+        let suspects: Vec<(String, Job)> =
+            jobs.iter().filter(is_new).map(|job| (hash(job), job.clone())).collect();
         if suspects.is_empty() {
             return Ok(());
         }
@@ -283,7 +284,12 @@ fn lease(seen: &Seen, slots: Slots, name: &LeaseName, options: &Options) -> (Cha
 
     let admitted = apis.admit(Lane::Events, slots.all, now, rates);
     let picked = match admitted {
-        Admitted::Probe => probe(&prompt).into_iter().collect(),
+        Admitted::Probe => {
+            let may_be_background =
+                slots.background > 0 && apis.admit(Lane::Background, 1, now, rates) == admitted;
+            let of_background = background.iter().filter(|_| may_be_background);
+            probe(prompt.iter().chain(of_background).copied()).into_iter().collect()
+        }
         admitted => prompt[..prompt.len().min(admitted.most())].to_vec(),
     };
     let taken = take(&picked, &mut apis);
@@ -292,27 +298,30 @@ fn lease(seen: &Seen, slots: Slots, name: &LeaseName, options: &Options) -> (Cha
         let next = lanes.iter().filter_map(|lane| seen.next_due.get(lane)).min().copied();
         if rest > 0 { limited } else { next.map(|next| limited.map_or(next, |limited| next.max(limited))) }
     };
-    let prompt_again = again(prompt.len() - taken, &[Lane::Events, Lane::Retries], limited);
+    let prompt_again = again(prompt.len().saturating_sub(taken), &[Lane::Events, Lane::Retries], limited);
 
     let most = slots.background.min(slots.all.saturating_sub(taken));
-    let admitted = if prompt.len() > taken { Admitted::Users(0) } else { apis.admit(Lane::Background, most, now, rates) };
-    let picked = match admitted {
-        Admitted::Probe if most > 0 => probe(&background).into_iter().collect(),
-        Admitted::Probe => Vec::new(),
-        admitted => background[..background.len().min(admitted.most()).min(most)].to_vec(),
+    let admitted = if prompt.len() > taken {
+        Admitted::Users(0)
+    } else {
+        apis.admit(Lane::Background, most, now, rates)
     };
+    let picked: Vec<&Row> = background.iter().take(admitted.most().min(most)).copied().collect();
     let taken = take(&picked, &mut apis);
     let limited = apis.admit(Lane::Background, most, now, rates).not_before();
-    let background_again =
-        if most == 0 { None } else { again(background.len() - taken, &[Lane::Background], limited) };
+    let background_again = if most == 0 {
+        None
+    } else {
+        again(background.len().saturating_sub(taken), &[Lane::Background], limited)
+    };
     let again_at = prompt_again.into_iter().chain(background_again).min();
     let leased = Leased { jobs, again_at, known: apis.known() };
     (Change::rows(rows).document(APIS, &before, &apis), leased)
 }
 
 /// The row to see with whether an API is back.
-fn probe<'a>(due: &[&'a Row]) -> Option<&'a Row> {
-    due.iter().find(|row| row.attempts == 0).or(due.first()).copied()
+fn probe<'a>(due: impl Iterator<Item = &'a Row> + Clone) -> Option<&'a Row> {
+    due.clone().find(|row| row.attempts == 0).or_else(|| due.clone().next())
 }
 
 fn lease_by_name(

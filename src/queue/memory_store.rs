@@ -1,27 +1,29 @@
 //! A store in memory, for tests of what stands above the seam.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use super::QueueError;
 use super::history::HistoryRow;
 use super::lane::Lane;
 use super::row::{Row, State};
 use super::store::{Answer, Change, First, Index, Look, Push, Question, Seen, Store};
 use super::views::{Census, ParkedGroup};
-use super::QueueError;
 use crate::clock::{Clock, Millis};
 
 #[derive(Debug)]
 pub(super) struct MemoryStore {
     clock: Clock,
     debounce: Duration,
-    kept: Mutex<Kept>,
+    kept: Arc<Mutex<Kept>>,
+    is_closed: AtomicBool,
 }
 
+/// What is kept, also after a store is closed.
 #[derive(Debug, Default)]
-struct Kept {
-    is_closed: bool,
+pub(super) struct Kept {
     rows: BTreeMap<String, Row>,
     history: BTreeMap<i64, (String, HistoryRow)>,
     documents: BTreeMap<String, String>,
@@ -29,13 +31,16 @@ struct Kept {
 }
 
 impl MemoryStore {
-    pub(super) fn new(clock: Clock, debounce: Duration) -> Self {
-        Self { clock, debounce, kept: Mutex::default() }
+    pub(super) fn new(clock: Clock, debounce: Duration, kept: Arc<Mutex<Kept>>) -> Self {
+        Self { clock, debounce, kept, is_closed: false.into() }
     }
 
     fn open(&self) -> Result<MutexGuard<'_, Kept>, QueueError> {
-        let kept = self.kept.lock().unwrap();
-        if kept.is_closed { Err(QueueError::Closed) } else { Ok(kept) }
+        if self.is_closed.load(Ordering::Relaxed) {
+            Err(QueueError::Closed)
+        } else {
+            Ok(self.kept.lock().unwrap())
+        }
     }
 }
 
@@ -70,7 +75,7 @@ impl Store for MemoryStore {
     }
 
     async fn close(&self) {
-        self.kept.lock().unwrap().is_closed = true;
+        self.is_closed.store(true, Ordering::Relaxed);
     }
 }
 
@@ -215,11 +220,15 @@ impl Kept {
             Question::EndedSince(since) => {
                 let mut ended: BTreeMap<(String, String), u64> = BTreeMap::new();
                 let is_since = |at: Option<Millis>| at.is_some_and(|at| at >= since);
-                for row in self.rows.values().filter(|row| is_since(row.synced_at) || is_since(row.parked_at)) {
-                    let words = (row.outcome.clone().unwrap_or_default(), row.reason.clone().unwrap_or_default());
+                for row in self.rows.values().filter(|row| is_since(row.synced_at) || is_since(row.parked_at))
+                {
+                    let words =
+                        (row.outcome.clone().unwrap_or_default(), row.reason.clone().unwrap_or_default());
                     *ended.entry(words).or_default() += 1;
                 }
-                Answer::Ended(ended.into_iter().map(|((outcome, reason), count)| (outcome, reason, count)).collect())
+                Answer::Ended(
+                    ended.into_iter().map(|((outcome, reason), count)| (outcome, reason, count)).collect(),
+                )
             }
         }
     }

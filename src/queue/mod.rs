@@ -63,7 +63,6 @@ pub use lease::{Job, LeaseName, LeaseRequest, Leased, Slots, UserLease};
 pub use operators::{Backlog, Enqueued, LaneMeter};
 pub use postgres::{Place, PostgresError, PostgresUrl};
 pub use row::State;
-use row::Row;
 pub use settle::{Done, Settled, Settlement};
 use store::{Answer, Change, Look, Push, Question, Seen, Store};
 pub use upkeep::Checked;
@@ -198,10 +197,10 @@ impl Queue {
         Ok(Self::over(Backend::Postgres(store), key, false, (role, options, clock, seed), wake))
     }
 
-    /// A queue in memory.
+    /// A queue in memory, over what another one has kept.
     #[cfg(test)]
-    pub(crate) fn in_memory(options: Options, clock: Clock) -> Self {
-        let store = memory_store::MemoryStore::new(clock.clone(), options.debounce);
+    fn in_memory(options: Options, clock: Clock, kept: Arc<StdMutex<memory_store::Kept>>) -> Self {
+        let store = memory_store::MemoryStore::new(clock.clone(), options.debounce, kept);
         let key = ErasureKey::new(&[7; 32]);
         Self::over(Backend::Memory(store), key, true, (Role::Service, options, clock, 7), Arc::default())
     }

@@ -115,7 +115,8 @@ impl Queue {
         while let Some(ids) = pages.next(self).await? {
             retried += self
                 .transact(Look::rows(ids), |seen| {
-                    let rows: Vec<Row> = seen.rows.values().filter_map(|row| row.clone().retried(seen.now)).collect();
+                    let rows: Vec<Row> =
+                        seen.rows.values().filter_map(|row| row.clone().retried(seen.now)).collect();
                     let count = rows.len() as u64;
                     (Change::rows(rows), count)
                 })

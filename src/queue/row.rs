@@ -421,7 +421,9 @@ mod millis {
         at.map(|at| at.0).serialize(serializer)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Millis>, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Millis>, D::Error> {
         Ok(Option::<i64>::deserialize(deserializer)?.map(Millis))
     }
 }
@@ -451,3 +453,6 @@ mod remembered {
         Ok(Memory::of_json(Option::<String>::deserialize(deserializer)?.as_deref()))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -80,11 +80,17 @@ impl Queue {
     ///
     /// # Errors
     /// The store failed; the lease stands until its end.
-    pub async fn settle(&self, job: &Job, how: Settlement, entry: Option<Entry>) -> Result<Settled, QueueError> {
+    pub async fn settle(
+        &self,
+        job: &Job,
+        how: Settlement,
+        entry: Option<Entry>,
+    ) -> Result<Settled, QueueError> {
         let (job, options) = (job.clone(), self.options());
         let look = Look { last_entries: entry.is_some(), ..look_of(&job) };
         let outcome = entry.as_ref().map(|entry| entry.outcome);
-        let settled = self.transact(look, move |seen| settle(seen, &job, &how, entry.as_ref(), &options)).await?;
+        let settled =
+            self.transact(look, move |seen| settle(seen, &job, &how, entry.as_ref(), &options)).await?;
         if let Some(outcome) = outcome.filter(|_| settled != Settled::LeaseLost) {
             self.note(Counted::Synced(outcome));
         }
@@ -115,7 +121,12 @@ impl Queue {
     ///
     /// # Errors
     /// The store failed; some of it may be done.
-    pub async fn give_back(&self, users: &[UserId], answer: Option<&str>, due: Millis) -> Result<(), QueueError> {
+    pub async fn give_back(
+        &self,
+        users: &[UserId],
+        answer: Option<&str>,
+        due: Millis,
+    ) -> Result<(), QueueError> {
         if !users.is_empty() {
             let users: Vec<String> = users.iter().map(|user| user.as_str().to_owned()).collect();
             self.transact(Look::rows(users.clone()), move |seen| {

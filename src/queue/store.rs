@@ -7,11 +7,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 
+use super::QueueError;
 use super::history::{HistoryRow, LogFilter};
 use super::lane::Lane;
 use super::row::{Row, State};
 use super::views::{Census, Filter, ParkedGroup};
-use super::QueueError;
 use crate::clock::Millis;
 use crate::user::UserId;
 

@@ -73,9 +73,9 @@ impl Queue {
             let mut rows = Vec::new();
             for row in due {
                 let is_drift = row.check_cause.as_deref() == Some(DRIFT);
-                let was_due = row.due_at;
+                let before = (row.due_at, row.lane);
                 let row = row.clone().checked(seen.now);
-                if row.due_at != was_due {
+                if (row.due_at, row.lane) != before {
                     *(if is_drift { &mut checked.drifting } else { &mut checked.expired }) += 1;
                 }
                 rows.push(row);

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::{Rests, cause, ended, verdict};
 use crate::clock::Clock;
-use crate::queue::{DRIFT, Done, EXPIRY, Entry, Job, Known, MISSING, Queue, Settled, Settlement};
 use crate::clock::Millis;
+use crate::queue::{DRIFT, Done, EXPIRY, Entry, Job, Known, MISSING, Queue, Settled, Settlement};
 use crate::sync::{Asked, Brake, Context, Report, SyncError};
 use crate::upstream::rest::Admission;
 use crate::upstream::{Api, Attempt};

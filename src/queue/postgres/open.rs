@@ -120,4 +120,3 @@ pub enum PostgresError {
         why: String,
     },
 }
-

@@ -1,0 +1,294 @@
+//! Any sequence of operations comes to the same in every store: the rules are above the seam, and a store only keeps rows.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::{Shop, UPDATE, park, retry, seen};
+use crate::clock::Millis;
+use crate::memory::Memory;
+use crate::queue::{
+    DRIFT, Done, EXISTING_ONLY, EXPIRY, Entry, Filter, Job, Lane, LeaseRequest, LogFilter, MISSING, Queue,
+    Retry, Settlement, Slots, State, UserLease,
+};
+use crate::upstream::PerApi;
+use crate::user::UserId;
+
+const USERS: usize = 4;
+const ANSWERS: [&str; 2] = ["400", "422"];
+
+/// One operation, or a step of the clock.
+#[derive(Debug, Clone)]
+enum Step {
+    Push(usize),
+    Advance(u64),
+    /// Slots in all, and for the background.
+    Lease(usize, usize),
+    /// User, lane, untouched for so many milliseconds, forgotten users too.
+    LeaseUser(usize, usize, Option<u64>, bool),
+    /// Settles any of the jobs so far, the latest being the first; after a write or not, and with what the sync has seen.
+    Settle(usize, How, bool, Option<Remembered>),
+    GiveBack(Vec<usize>, Option<usize>, u64),
+    Retry(Whom),
+    Enqueue(Vec<usize>, u64),
+    Pause(bool),
+    Brake(bool),
+    Checks,
+    /// The user of any of the jobs so far, the latest being the first.
+    Forget(usize),
+    /// Users missing for longer than so many milliseconds.
+    Prune(u64),
+    Restart(bool),
+}
+
+#[derive(Debug, Clone)]
+enum Whom {
+    Users(Vec<usize>),
+    AllParked,
+    Answer(usize),
+    Reason,
+}
+
+#[derive(Debug, Clone)]
+enum How {
+    /// Held back or not, with what is to be remembered, and the next check.
+    Done(bool, Remembered, Option<(u64, usize)>),
+    Retry(u64, bool),
+    Park(usize),
+    Release,
+    Abandon(u64),
+}
+
+/// What a sync leaves in the row.
+#[derive(Debug, Clone)]
+enum Remembered {
+    Same,
+    Nothing,
+    /// An address, and whether the contact was seen.
+    Address(usize, bool),
+    Missing,
+}
+
+impl Remembered {
+    fn after(self, before: &Memory, now: Millis) -> Memory {
+        match self {
+            Self::Same => before.clone(),
+            Self::Nothing => Memory::default(),
+            Self::Address(address, true) => seen(&format!("{address}@example.com")),
+            Self::Address(address, false) => {
+                Memory { contact: None, has_left: true, ..seen(&address.to_string()) }
+            }
+            Self::Missing => Memory { missing_since: Some(now), ..Memory::default() },
+        }
+    }
+}
+
+fn remembered() -> impl Strategy<Value = Remembered> {
+    prop_oneof![
+        3 => Just(Remembered::Same),
+        1 => Just(Remembered::Nothing),
+        2 => (0..USERS, any::<bool>()).prop_map(|(address, seen)| Remembered::Address(address, seen)),
+        2 => Just(Remembered::Missing),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let delay = 0_u64..200_000;
+    let check = proptest::option::of((delay.clone(), 0..3_usize));
+    let how = prop_oneof![
+        3 => (any::<bool>(), remembered(), check)
+            .prop_map(|(held_back, remembered, check)| How::Done(held_back, remembered, check)),
+        1 => (delay.clone(), any::<bool>()).prop_map(|(delay, counts)| How::Retry(delay, counts)),
+        1 => (0..ANSWERS.len()).prop_map(How::Park),
+        1 => Just(How::Release),
+        1 => (0_u64..20_000).prop_map(How::Abandon),
+    ];
+    let some_users = || proptest::collection::vec(0..USERS, 0..3);
+    let whom = prop_oneof![
+        some_users().prop_map(Whom::Users),
+        Just(Whom::AllParked),
+        (0..ANSWERS.len()).prop_map(Whom::Answer),
+        Just(Whom::Reason),
+    ];
+    let any_job = || prop_oneof![4 => 0_usize..2, 1 => 0_usize..8];
+    prop_oneof![
+        6 => (0..USERS).prop_map(Step::Push),
+        3 => prop_oneof![0_u64..3_000, delay.clone()].prop_map(Step::Advance),
+        5 => (0_usize..4, 0_usize..4).prop_map(|(all, background)| Step::Lease(all, background.min(all))),
+        4 => (0..USERS, 0..Lane::ALL.len(), proptest::option::of(0_u64..200_000), any::<bool>())
+            .prop_map(|(user, lane, untouched, again)| Step::LeaseUser(user, lane, untouched, again)),
+        5 => (any_job(), how, any::<bool>(), proptest::option::of(remembered()))
+            .prop_map(|(job, how, has_written, learned)| Step::Settle(job, how, has_written, learned)),
+        1 => (some_users(), proptest::option::of(0..ANSWERS.len()), delay.clone())
+            .prop_map(|(users, answer, delay)| Step::GiveBack(users, answer, delay)),
+        2 => whom.prop_map(Step::Retry),
+        2 => (some_users(), delay.clone()).prop_map(|(users, since)| Step::Enqueue(users, since)),
+        1 => prop_oneof![1 => Just(true), 3 => Just(false)].prop_map(Step::Pause),
+        1 => any::<bool>().prop_map(Step::Brake),
+        4 => Just(Step::Checks),
+        1 => (0_usize..3).prop_map(Step::Forget),
+        1 => prop_oneof![Just(0), delay].prop_map(Step::Prune),
+        1 => any::<bool>().prop_map(Step::Restart),
+    ]
+}
+
+/// Takes a step; what it came to, as text without the names of leases, which are random.
+async fn take(step: Step, shop: &Shop, queue: &mut Queue, jobs: &mut Vec<Job>) -> String {
+    let user = |number: usize| super::user(&number.to_string());
+    let users = |numbers: Vec<usize>| -> Vec<UserId> { numbers.into_iter().map(user).collect() };
+    let now = shop.clock.now();
+    let after = |delay: u64| now.plus(Duration::from_millis(delay));
+    let ago = |delay: u64| Millis(now.0.saturating_sub_unsigned(delay));
+    let shown = |job: &Job| {
+        let Job {
+            user, event_type, attempts, failing_since, is_taken_over, generation, lane, memory, ..
+        } = job;
+        format!(
+            "{user} {event_type} {attempts} {failing_since:?} {is_taken_over} {generation} {lane:?} {memory:?}"
+        )
+    };
+    match step {
+        Step::Push(number) => format!("{:?}", queue.push(&user(number), UPDATE).await),
+        Step::Advance(by) => {
+            shop.clock.advance(Duration::from_millis(by));
+            String::new()
+        }
+        Step::Lease(all, background) => {
+            let leased = queue.lease(Slots { all, background }).await.unwrap();
+            let text: Vec<String> = leased.jobs.iter().map(shown).collect();
+            jobs.extend(leased.jobs);
+            format!("{text:?} {:?} {:?}", leased.again_at, leased.known.paused_at)
+        }
+        Step::LeaseUser(number, lane, untouched, again) => {
+            let request = LeaseRequest {
+                user: user(number),
+                cause: if untouched.is_some() { EXISTING_ONLY } else { "sync" },
+                lane: Lane::ALL[lane],
+                calls: PerApi { sesamy: 1, mailmojo: 1 },
+                untouched_since: untouched.map(ago),
+                again,
+            };
+            match queue.lease_user(request).await.unwrap() {
+                UserLease::Leased(job) => {
+                    jobs.push(*job.clone());
+                    shown(&job)
+                }
+                refused => format!("{refused:?}"),
+            }
+        }
+        Step::Settle(back, how, has_written, learned) => {
+            let Some(job) = jobs.iter().rev().nth(back) else { return String::new() };
+            let how = match how {
+                How::Done(held_back, remembered, check) => Settlement::Done(Box::new(Done {
+                    held_back,
+                    memory: remembered.after(&job.memory, now),
+                    check: check
+                        .map(|(delay, cause)| (after(delay), [EXPIRY, DRIFT, MISSING][cause].to_owned())),
+                })),
+                How::Retry(delay, counts) => retry(after(delay), counts),
+                How::Park(answer) => park(ANSWERS[answer]),
+                How::Release => Settlement::Release,
+                How::Abandon(delay) => Settlement::Abandon { until: after(delay) },
+            };
+            let learned = learned.map(|learned| Box::new(learned.after(&job.memory, now)));
+            let job = Job { has_written, learned, ..job.clone() };
+            let entry = Entry { outcome: "updated", attempt: job.attempts + 1, ..Entry::default() };
+            format!("{:?}", queue.settle(&job, how, Some(entry)).await)
+        }
+        Step::GiveBack(numbers, answer, delay) => {
+            let answer = answer.map(|answer| ANSWERS[answer]);
+            format!("{:?}", queue.give_back(&users(numbers), answer, after(delay)).await)
+        }
+        Step::Retry(whom) => {
+            let whom = match whom {
+                Whom::Users(numbers) => Retry::Users(users(numbers)),
+                Whom::AllParked => Retry::AllParked,
+                Whom::Answer(answer) => Retry::Answer(ANSWERS[answer].to_owned()),
+                Whom::Reason => Retry::Reason("FROM an api".to_owned()),
+            };
+            let counted = queue.count_retry(&whom).await.unwrap();
+            let retried = queue.retry(whom).await.unwrap();
+            assert_eq!(counted, retried);
+            retried.to_string()
+        }
+        Step::Enqueue(numbers, since) => {
+            format!("{:?}", queue.enqueue(users(numbers), "backfill", ago(since)).await)
+        }
+        Step::Pause(true) => format!("{:?}", queue.pause().await),
+        Step::Pause(false) => format!("{:?}", queue.resume().await),
+        Step::Brake(true) => format!("{:?}", queue.brake().await),
+        Step::Brake(false) => format!("{:?}", queue.release_brake().await),
+        Step::Checks => format!("{:?}", queue.run_checks().await),
+        Step::Forget(back) => match jobs.iter().rev().nth(back) {
+            Some(job) => format!("{:?}", queue.forget(job).await),
+            None => String::new(),
+        },
+        Step::Prune(missing) => format!("{:?}", queue.prune(ago(missing), 100).await),
+        Step::Restart(dry_run) => {
+            queue.close().await;
+            *queue = shop.opens_with(dry_run).await;
+            String::new()
+        }
+    }
+}
+
+/// All that can be asked of the queue.
+async fn asked(queue: &Queue) -> String {
+    let all = |state| Filter { state, limit: 100, ..Filter::default() };
+    let mut rows = queue.rows(&all(None)).await.unwrap();
+    rows.iter_mut().for_each(|row| row.lease = None);
+    let mut text = format!("{rows:?}");
+    for state in State::ALL {
+        let ids: Vec<String> =
+            queue.rows(&all(Some(state))).await.unwrap().into_iter().map(|row| row.user).collect();
+        text += &format!("\n{state:?}: {ids:?}");
+    }
+    let names: Vec<UserId> = (0..USERS).map(|number| super::user(&number.to_string())).collect();
+    let others = queue.others_at(&names[0], "1@example.com", 9).await;
+    let by_others = queue.seen_by_others(&names[0], "1@example.com", "list").await;
+    let log = LogFilter { limit: 50, ..LogFilter::default() };
+    let log: Vec<_> =
+        queue.log(log).await.unwrap().into_iter().map(|(user, entry)| (user, entry.times)).collect();
+    let (parked, forgotten) = (queue.parked(9).await, queue.forgotten(&names).await);
+    let (backlog, known) = (queue.backlog(Millis(0)).await, queue.known().await);
+    text + &format!("\n{others:?}\n{by_others:?}\n{log:?}\n{parked:?}\n{forgotten:?}\n{backlog:?}\n{known:?}")
+}
+
+async fn played(shop: Shop, steps: Vec<Step>) -> Vec<String> {
+    let mut queue = shop.opens().await;
+    let (mut jobs, mut told) = (Vec::new(), Vec::new());
+    for step in steps {
+        let came = take(step.clone(), &shop, &mut queue, &mut jobs).await;
+        told.push(format!("{step:?} -> {came}\n{}", asked(&queue).await));
+    }
+    queue.close().await;
+    told
+}
+
+fn compare(cases: u32, other: impl Fn() -> Option<Shop>) {
+    if other().is_none() {
+        return;
+    }
+    let steps = proptest::collection::vec(step(), 1..40);
+    let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
+    proptest!(config, |(steps in steps)| {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let expected = runtime.block_on(played(Shop::memory(), steps.clone()));
+        // Opened outside the runtime, which one kind of store brings along.
+        let shop = other().unwrap();
+        let came = runtime.block_on(played(shop, steps));
+        for (came, expected) in came.iter().zip(&expected) {
+            prop_assert_eq!(came, expected);
+        }
+    });
+}
+
+#[test]
+fn all_stores_do_the_same_on_sqlite() {
+    compare(48, || Some(Shop::sqlite()));
+}
+
+#[test]
+fn all_stores_do_the_same_on_postgres() {
+    compare(16, Shop::postgres);
+}
