@@ -1,4 +1,4 @@
-//! The start: a connection, the schema, the database's time; and a clear word where one of them cannot be had.
+//! Opening: a connection, the schema, the database's time, the erasure key; and a clear error if one of them fails.
 
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -7,16 +7,12 @@ use sqlx::postgres::PgConnection;
 use sqlx::{ConnectOptions, Connection, Error};
 use tokio::time::timeout;
 
-use super::fault::Fault;
-use super::forgotten;
-use super::line;
+use super::connection::{now, set_up};
+use super::fault::{Fault, Tries};
 use super::schema::{self, Version};
-use super::statements;
-use super::tries::Tries;
 use super::url::{Place, PostgresUrl};
 use crate::clock::Clock;
-use crate::queue::forgetting::ForgettingKey;
-use crate::queue::{NextDue, Options, Role};
+use crate::queue::Role;
 
 /// How long the start waits for a connection.
 const CONNECTING: Duration = Duration::from_secs(10);
@@ -143,25 +139,25 @@ pub enum PostgresError {
     },
 }
 
-/// What the start found out.
+/// What opening found out.
 pub(super) struct Opened {
-    pub(super) next_due: NextDue,
-    /// Where replicas of this queue tell each other that somebody is due.
+    /// Where replicas of this queue notify each other.
     pub(super) channel: String,
-    pub(super) key: ForgettingKey,
+    pub(super) erasure_key: Vec<u8>,
 }
 
-/// Makes the database ready for a service, or finds it so for a command; and makes `clock` keep its time.
+/// Brings the database up to date for a service, or checks for a command that it is; and makes `clock` follow its time.
+/// `steps` are the schema's.
 pub(super) async fn open(
     url: &PostgresUrl,
     role: Role,
-    options: &Options,
     clock: &Clock,
+    steps: &[&'static str],
 ) -> Result<Opened, PostgresError> {
     let place = url.place();
     let mut connection = connect(url, &place).await?;
-    let opened = prepare(&mut connection, &place, role, options, clock).await;
-    // What is open is closed by the server in any case.
+    let opened = prepare(&mut connection, &place, role, clock, steps).await;
+    // The server closes what is left open.
     let _ = timeout(Duration::from_secs(1), connection.close()).await;
     opened
 }
@@ -169,7 +165,7 @@ pub(super) async fn open(
 async fn connect(url: &PostgresUrl, place: &Place) -> Result<PgConnection, PostgresError> {
     let connecting = async {
         let mut connection = url.options.connect().await?;
-        line::set_up(&mut connection, STEP).await?;
+        set_up(&mut connection, STEP).await?;
         Ok(connection)
     };
     match timeout(CONNECTING, connecting).await {
@@ -185,46 +181,48 @@ async fn prepare(
     connection: &mut PgConnection,
     place: &Place,
     role: Role,
-    options: &Options,
     clock: &Clock,
+    steps: &[&'static str],
 ) -> Result<Opened, PostgresError> {
-    let told = |error: Error| explain(place, &error);
-    find_schema(connection, place, role).await?;
-    let began = clock.now();
-    let now = statements::now(connection, clock.given()).await.map_err(told)?;
-    clock.keep_to(began, now);
+    let explained = |error: Error| explain(place, &error);
+    find_schema(connection, place, role, steps).await?;
+    let asked = clock.now();
+    let answered = now(connection, clock).await.map_err(explained)?;
+    clock.keep_to(asked, answered);
     let channel = sqlx::query_scalar(
         "SELECT 'sesamy_mailmojo_' || oid::bigint FROM pg_namespace WHERE nspname = current_schema()",
     );
-    let channel = channel.fetch_one(&mut *connection).await.map_err(told)?;
-    let key = forgotten::key(connection).await.map_err(told)?;
-    let mut tries = Tries::default();
-    loop {
-        let came = match role {
-            Role::Service => statements::start(connection, now, options).await,
-            Role::Command { .. } => statements::next_due(connection).await,
-        };
-        match came {
-            Ok(next_due) => return Ok(Opened { next_due, channel, key }),
-            Err(error) if is_worth_another(&mut tries, &error) => {}
-            Err(error) => return Err(told(error)),
+    let channel = channel.fetch_one(&mut *connection).await.map_err(explained)?;
+    let key = sqlx::query_scalar("SELECT value FROM documents WHERE name = 'erasure_key'");
+    let key: Option<String> = key.fetch_optional(connection).await.map_err(explained)?;
+    match key.and_then(|json| serde_json::from_str::<String>(&json).ok()).filter(|key| !key.is_empty()) {
+        Some(key) => Ok(Opened { channel, erasure_key: key.into_bytes() }),
+        None => {
+            let why = "the document erasure_key is missing from the table documents, and without it no forgotten user is \
+                       recognised. Put it back from a backup";
+            Err(PostgresError::Store { place: place.clone(), why: why.to_owned() })
         }
     }
 }
 
 /// A service brings the schema up to date. A command may be of another version than a service that is running, and changes
 /// nothing under it.
-async fn find_schema(connection: &mut PgConnection, place: &Place, role: Role) -> Result<(), PostgresError> {
-    let told = |error: Error| explain(place, &error);
-    let mut found = schema::version(connection).await.map_err(told)?;
+async fn find_schema(
+    connection: &mut PgConnection,
+    place: &Place,
+    role: Role,
+    steps: &[&'static str],
+) -> Result<(), PostgresError> {
+    let explained = |error: Error| explain(place, &error);
+    let mut found = schema::version(connection).await.map_err(explained)?;
     let makes_it = match role {
         Role::Service => true,
         Role::Command { may_create } => may_create && found == Version::Ours(0),
     };
     if makes_it {
-        found = migrate(connection).await.map_err(told)?;
+        found = migrate(connection, steps).await.map_err(explained)?;
     }
-    let (place, known) = (place.clone(), schema::KNOWN);
+    let (place, known) = (place.clone(), schema::known(steps));
     match found {
         Version::Nowhere => Err(PostgresError::NoSchema(place)),
         Version::Foreign(schema) => Err(PostgresError::Foreign { place, schema }),
@@ -237,12 +235,12 @@ async fn find_schema(connection: &mut PgConnection, place: &Place, role: Role) -
 }
 
 /// Replicas of an older version may be at work: their transactions and this one may be in each other's way.
-async fn migrate(connection: &mut PgConnection) -> sqlx::Result<Version> {
+async fn migrate(connection: &mut PgConnection, steps: &[&'static str]) -> sqlx::Result<Version> {
     let mut tries = Tries::default();
     loop {
-        match schema::migrate(connection).await {
+        match schema::migrate(connection, steps).await {
             Err(error) if is_worth_another(&mut tries, &error) => {}
-            came => return came,
+            result => return result,
         }
     }
 }

@@ -1,208 +1,192 @@
-//! What an operator sees, read on connections beside those that keep events and lease.
+//! Questions, each answered by one statement: all of it is of one moment.
 
-use std::collections::BTreeSet;
+use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::{AssertSqlSafe, Row as _};
 
-use sqlx::Row;
-use sqlx::postgres::{PgPool, PgRow};
-
-use super::forgotten;
-use super::tries::within;
-use super::{Tuning, memory, retry, rounds, rows};
+use super::fault::Fault;
+use super::rows::{TOMBSTONES, read, read_entry, storable};
 use crate::clock::Millis;
-use crate::memory::{ContactKeys, SeenByOthers};
-use crate::queue::forgetting::ForgettingKey;
-use crate::queue::history::{minute_at, minute_of};
-use crate::queue::{
-    Census, Filter, HistoryRow, MinuteCount, ParkedGroup, Progress, QueueError, Retry, Round, UserRow,
-};
-use crate::user::UserId;
+use crate::queue::history::LogFilter;
+use crate::queue::row::{Row, State};
+use crate::queue::store::{Answer, Question, condition};
+use crate::queue::views::{Census, Filter, ParkedGroup};
 
-/// The numbers of one moment, each counted to the limit `$2` at the most. The lanes are named so that each is a range of
-/// the index.
-const COUNT: &str = "
-    SELECT
-        (SELECT count(*) FROM (
-            SELECT FROM users WHERE lane = ANY ('{0,1,2}') AND due_at <= $1 LIMIT $2) AS due),
-        (SELECT count(*) FROM (
-            SELECT FROM users WHERE lease_owner IS NOT NULL AND due_at > $1 LIMIT $2) AS leased),
-        (SELECT count(*) FROM (
-            SELECT FROM users WHERE lane = ANY ('{0,1,2}') AND due_at > $1 AND lease_owner IS NULL LIMIT $2) AS scheduled),
-        (SELECT count(*) FROM (SELECT FROM users WHERE parked_at IS NOT NULL LIMIT $2) AS parked),
-        (SELECT min(earliest.due_at) FROM unnest(ARRAY[0, 1]::smallint[]) AS lanes (lane) CROSS JOIN LATERAL (
-            SELECT due_at FROM users WHERE users.lane = lanes.lane AND due_at IS NOT NULL
-            ORDER BY due_at LIMIT 1) AS earliest)";
+const ROWS_OF: &str =
+    "SELECT to_jsonb(u)::text FROM users AS u WHERE user_id = ANY ($1::text[]) ORDER BY user_id";
 
-const HISTORY: &str = "
-    SELECT first_at, last_at, times, unchanged_times, event_type, outcome, reason, held_back, changed, tags_added,
-        tags_removed, old_tags_removed, attempt, ms, error
-    FROM history WHERE connection = 'default' AND user_id = $1 ORDER BY id DESC LIMIT $2";
+/// Found by the index, and put in order then: an address has few users.
+pub(super) const ROWS_AT: &str = "
+    WITH found AS MATERIALIZED (SELECT u FROM users AS u WHERE address_key = $1)
+    SELECT to_jsonb(u)::text FROM found ORDER BY (u).user_id LIMIT $2";
 
-const COUNTS_SINCE: &str = "
-    SELECT minute, outcome, count FROM sync_counts WHERE connection = 'default' AND minute >= $1
-    ORDER BY minute, outcome";
+pub(super) const PARKED: &str = "
+    SELECT coalesce(answer, ''), count(*), min(failing_since), max(parked_at), coalesce(min(error), '')
+    FROM users WHERE parked_at IS NOT NULL GROUP BY answer ORDER BY count(*) DESC, answer LIMIT $1";
 
-const PROGRESS: &str = "SELECT started_at, ended_at, asked, done FROM backfills WHERE connection = 'default'";
+pub(super) const HISTORY: &str =
+    "SELECT user_id, id, entry FROM history WHERE user_id = $1 ORDER BY id DESC LIMIT $2";
 
-/// The most users who are asked for at a time.
-const AT_A_TIME: usize = 5_000;
+pub(super) const LOG: &str = "
+    SELECT user_id, id, entry FROM history
+    WHERE id < $1 AND ($2::text IS NULL OR outcome = $2) AND (lost_tags = 1 OR NOT $3) AND last_at >= $4
+    ORDER BY id DESC LIMIT $5";
 
-/// Reads by the connections of a pool.
-#[derive(Debug, Clone)]
-pub(in crate::queue) struct Reader {
-    pub(super) pool: PgPool,
-    pub(super) key: ForgettingKey,
-    pub(super) tuning: Tuning,
-}
+/// An empty document is a placeholder.
+const DOCUMENTS: &str =
+    "SELECT name, value FROM documents WHERE name >= $1 AND starts_with(name, $1) AND value <> ''";
 
-impl Reader {
-    pub(in crate::queue) async fn count(&self, now: Millis) -> Result<Census, QueueError> {
-        let limit = i64::try_from(Census::LIMIT).unwrap_or(i64::MAX);
-        let count = async {
-            let row = sqlx::query(COUNT).bind(now.0).bind(limit).fetch_one(&self.pool).await?;
-            let count = |column: usize| row.try_get(column).map(from_kept);
-            let oldest: Option<i64> = row.try_get(4)?;
-            Ok(Census {
-                due: count(0)?,
-                leased: count(1)?,
-                scheduled: count(2)?,
-                parked: count(3)?,
-                oldest_due_ms: oldest.map_or(0, |oldest| {
-                    u64::try_from(now.since(Millis(oldest)).as_millis()).unwrap_or(u64::MAX)
-                }),
-            })
-        };
-        self.read(count).await
-    }
+/// Reads the whole table; asked once, at the end of a backfill.
+const ENDED_SINCE: &str = "
+    SELECT coalesce(outcome, ''), coalesce(reason, ''), count(*) FROM users
+    WHERE synced_at >= $1 OR parked_at >= $1 GROUP BY 1, 2 ORDER BY 1, 2";
 
-    pub(in crate::queue) async fn count_retry(&self, _now: Millis, whom: &Retry) -> Result<u64, QueueError> {
-        self.read(retry::count(&self.pool, whom)).await
-    }
-
-    pub(in crate::queue) async fn rows(
-        &self,
-        now: Millis,
-        filter: &Filter,
-    ) -> Result<Vec<UserRow>, QueueError> {
-        self.read(rows::filtered(&self.pool, now, filter)).await
-    }
-
-    pub(in crate::queue) async fn rows_of(
-        &self,
-        now: Millis,
-        users: &[UserId],
-    ) -> Result<Vec<UserRow>, QueueError> {
-        let mut rows = Vec::with_capacity(users.len());
-        for some in users.chunks(AT_A_TIME) {
-            rows.extend(self.read(rows::of(&self.pool, now, some)).await?);
+/// Answers `question` at `now`.
+pub(super) async fn answer(
+    connection: &mut PgConnection,
+    question: &Question,
+    now: Millis,
+) -> Result<Answer, Fault> {
+    match question {
+        Question::Rows(filter) => {
+            let rows = sqlx::query_scalar(AssertSqlSafe(rows_sql(filter.state)))
+                .bind(now.0)
+                .bind(filter.after.as_deref().map(storable).unwrap_or_default())
+                .bind(filter.reason.as_deref().map(|text| storable(text).to_ascii_lowercase()))
+                .bind(most(filter.limit));
+            rows_of(rows.fetch_all(connection).await?)
         }
-        Ok(rows)
-    }
-
-    pub(in crate::queue) async fn history(
-        &self,
-        user: &UserId,
-        most: usize,
-    ) -> Result<Vec<HistoryRow>, QueueError> {
-        let most = i64::try_from(most).unwrap_or(i64::MAX);
-        let history = async {
-            let rows = sqlx::query(HISTORY).bind(user.as_str()).bind(most).fetch_all(&self.pool).await?;
-            rows.iter().map(history_row).collect()
-        };
-        self.read(history).await
-    }
-
-    pub(in crate::queue) async fn parked(&self, most: usize) -> Result<Vec<ParkedGroup>, QueueError> {
-        self.read(rows::parked(&self.pool, most)).await
-    }
-
-    pub(in crate::queue) async fn counts_since(&self, since: Millis) -> Result<Vec<MinuteCount>, QueueError> {
-        let counts = async {
-            let rows = sqlx::query(COUNTS_SINCE).bind(minute_of(since)).fetch_all(&self.pool).await?;
-            let count = |row: &PgRow| {
-                let (minute, outcome) = (minute_at(row.try_get(0)?), row.try_get(1)?);
-                Ok(MinuteCount { minute, outcome, count: from_kept(row.try_get(2)?) })
-            };
-            rows.iter().map(count).collect()
-        };
-        self.read(counts).await
-    }
-
-    pub(in crate::queue) async fn progress(&self) -> Result<Option<Progress>, QueueError> {
-        let progress = async {
-            let Some(row) = sqlx::query(PROGRESS).fetch_optional(&self.pool).await? else { return Ok(None) };
-            Ok(Some(Progress {
-                started_at: Millis(row.try_get(0)?),
-                ended_at: row.try_get::<Option<i64>, _>(1)?.map(Millis),
-                asked: row.try_get(2)?,
-                done: row.try_get(3)?,
-            }))
-        };
-        self.read(progress).await
-    }
-
-    pub(in crate::queue) async fn forgotten(&self, users: &[UserId]) -> Result<Vec<UserId>, QueueError> {
-        let mut found = Vec::new();
-        let each: Vec<&UserId> = users.iter().collect::<BTreeSet<_>>().into_iter().collect();
-        for some in each.chunks(AT_A_TIME) {
-            found.extend(self.read(forgotten::whom_of(&self.pool, &self.key, some)).await?);
+        Question::RowsOf(ids) => rows_of(sqlx::query_scalar(ROWS_OF).bind(ids).fetch_all(connection).await?),
+        Question::RowsAt(key, limit) => {
+            let rows = sqlx::query_scalar(ROWS_AT).bind(storable(key)).bind(most(*limit));
+            rows_of(rows.fetch_all(connection).await?)
         }
-        Ok(found)
-    }
-
-    pub(in crate::queue) async fn others_at(
-        &self,
-        user: &UserId,
-        address: &str,
-        most: usize,
-    ) -> Result<Vec<UserId>, QueueError> {
-        self.read(memory::others_at(&self.pool, user, address, most)).await
-    }
-
-    pub(in crate::queue) async fn seen_by_others(
-        &self,
-        user: &UserId,
-        address: &str,
-        list: &str,
-    ) -> Result<SeenByOthers, QueueError> {
-        self.read(memory::seen_by_others(&self.pool, user, address, list)).await
-    }
-
-    pub(in crate::queue) fn contact_keys(&self, list: String) -> ContactKeys {
-        self.key.contact_keys(list)
-    }
-
-    pub(in crate::queue) async fn round(&self) -> Result<Option<Round>, QueueError> {
-        self.read(rounds::read(&self.pool)).await
-    }
-
-    async fn read<T>(&self, reading: impl Future<Output = sqlx::Result<T>>) -> Result<T, QueueError> {
-        within(self.tuning, reading).await.map_err(QueueError::from)
+        Question::Census => {
+            let sql = AssertSqlSafe(census_sql());
+            let row = sqlx::query(sql).bind(now.0).bind(most(Census::LIMIT as usize)).fetch_one(connection);
+            Ok(Answer::Census(census(&row.await?, now)?))
+        }
+        Question::Parked(limit) => {
+            let groups = sqlx::query(PARKED).bind(most(*limit)).fetch_all(connection).await?;
+            let groups: sqlx::Result<_> = groups.iter().map(parked_group).collect();
+            Ok(Answer::Parked(groups?))
+        }
+        Question::History(user, limit) => {
+            let entries = sqlx::query_as(HISTORY).bind(storable(user)).bind(most(*limit));
+            entries_of(entries.fetch_all(connection).await?)
+        }
+        Question::Log(LogFilter { outcome, lost_tags, since, before, limit }) => {
+            let entries = sqlx::query_as(LOG)
+                .bind(before.unwrap_or(i64::MAX))
+                .bind(outcome.as_deref().map(storable))
+                .bind(lost_tags)
+                .bind(since.map_or(i64::MIN, |since| since.0))
+                .bind(most(*limit));
+            entries_of(entries.fetch_all(connection).await?)
+        }
+        Question::Documents(prefix) => {
+            let documents: Vec<(String, String)> =
+                sqlx::query_as(DOCUMENTS).bind(storable(prefix)).fetch_all(connection).await?;
+            Ok(Answer::Documents(documents.into_iter().collect()))
+        }
+        Question::Tombstones(hashes) => {
+            let found = sqlx::query_scalar(TOMBSTONES).bind(hashes).fetch_all(connection).await?;
+            Ok(Answer::Tombstones(found.into_iter().collect()))
+        }
+        Question::EndedSince(since) => {
+            let counts: Vec<(String, String, i64)> =
+                sqlx::query_as(ENDED_SINCE).bind(since.0).fetch_all(connection).await?;
+            let counts = counts.into_iter().map(|(outcome, reason, count)| (outcome, reason, number(count)));
+            Ok(Answer::Ended(counts.collect()))
+        }
     }
 }
 
-fn history_row(row: &PgRow) -> sqlx::Result<HistoryRow> {
-    let count = |column: &str| row.try_get::<i32, _>(column).map(|count| u32::try_from(count).unwrap_or(0));
-    let list = |column: &str| row.try_get::<&str, _>(column).map(HistoryRow::split);
-    Ok(HistoryRow {
-        first_at: Millis(row.try_get("first_at")?),
-        last_at: Millis(row.try_get("last_at")?),
-        times: count("times")?,
-        unchanged_times: count("unchanged_times")?,
-        event_type: row.try_get("event_type")?,
-        outcome: row.try_get("outcome")?,
-        reason: row.try_get("reason")?,
-        held_back: row.try_get("held_back")?,
-        changed: list("changed")?,
-        tags_added: list("tags_added")?,
-        tags_removed: list("tags_removed")?,
-        old_tags_removed: list("old_tags_removed")?,
-        attempt: count("attempt")?,
-        ms: from_kept(row.try_get("ms")?),
-        error: row.try_get("error")?,
+/// Rows in `state` after the id `$2`, with the text `$3`, in lower case, in error or answer if it is not null. `$1` is the
+/// time.
+///
+/// A state of few rows is found by its index and put in order then: `user_id > $2` comes last, or the planner walks over all
+/// users in their order. Idle rows are most of all, and are walked in order.
+pub(super) fn rows_sql(state: Option<State>) -> String {
+    let passes = "$1::bigint IS NOT NULL AND ($3::text IS NULL
+        OR strpos(lower(u.error COLLATE \"C\"), $3) > 0 OR strpos(lower(u.answer COLLATE \"C\"), $3) > 0)";
+    match state {
+        None | Some(State::Idle) => {
+            let condition = state.map_or_else(|| "true".to_owned(), |state| condition(state, "$1"));
+            format!(
+                "SELECT to_jsonb(u)::text FROM users AS u WHERE {condition} AND {passes} AND user_id > $2
+                 ORDER BY user_id LIMIT $4"
+            )
+        }
+        Some(state) => format!(
+            "WITH found AS MATERIALIZED (SELECT user_id FROM users AS u WHERE {} AND {passes}),
+             page AS MATERIALIZED (SELECT user_id FROM found WHERE user_id > $2 ORDER BY user_id LIMIT $4)
+             SELECT to_jsonb(u)::text FROM page JOIN users AS u ON u.user_id = page.user_id ORDER BY u.user_id",
+            condition(state, "$1")
+        ),
+    }
+}
+
+/// The numbers of one moment, each counted to the limit `$2` at the most. Idle rows are not counted: they are most of all.
+pub(super) fn census_sql() -> String {
+    let counted =
+        |rows: &str| format!("(SELECT count(*) FROM (SELECT FROM users WHERE {rows} LIMIT $2) AS n)");
+    let oldest = |lane: &str| {
+        format!("(SELECT due_at FROM users WHERE lane = {lane} AND due_at <= $1 ORDER BY due_at LIMIT 1)")
+    };
+    let states = [State::Due, State::Leased, State::Scheduled, State::Failing, State::Held, State::Parked];
+    let mut columns = states.map(|state| counted(&condition(state, "$1"))).to_vec();
+    columns.push(counted("lane = 2 AND due_at <= $1"));
+    columns.push(format!("least({}, {})", oldest("0"), oldest("1")));
+    columns.push(oldest("2"));
+    format!("SELECT {}", columns.join(", "))
+}
+
+fn census(row: &PgRow, now: Millis) -> sqlx::Result<Census> {
+    let count = |column: usize| row.try_get(column).map(number);
+    let age = |column: usize| {
+        let oldest: Option<i64> = row.try_get(column)?;
+        let age = oldest.map_or(0, |oldest| now.since(Millis(oldest)).as_millis());
+        Ok::<_, sqlx::Error>(u64::try_from(age).unwrap_or(u64::MAX))
+    };
+    Ok(Census {
+        due: count(0)?,
+        leased: count(1)?,
+        scheduled: count(2)?,
+        failing: count(3)?,
+        held: count(4)?,
+        parked: count(5)?,
+        background_due: count(6)?,
+        oldest_due_ms: age(7)?,
+        oldest_background_ms: age(8)?,
     })
 }
 
-/// A number as it is kept, which is never below nothing.
-pub(super) fn from_kept(number: i64) -> u64 {
-    u64::try_from(number).unwrap_or(0)
+fn parked_group(row: &PgRow) -> sqlx::Result<ParkedGroup> {
+    Ok(ParkedGroup {
+        answer: row.try_get(0)?,
+        users: number(row.try_get(1)?).min(Census::LIMIT),
+        first_at: row.try_get::<Option<i64>, _>(2)?.map(Millis),
+        last_at: Millis(row.try_get(3)?),
+        error: row.try_get(4)?,
+    })
+}
+
+fn rows_of(rows: Vec<String>) -> Result<Answer, Fault> {
+    let rows: Result<Vec<Row>, Fault> = rows.iter().map(read).collect();
+    rows.map(Answer::Rows)
+}
+
+fn entries_of(entries: Vec<(String, i64, String)>) -> Result<Answer, Fault> {
+    let entries = entries.into_iter().map(|(user, id, entry)| Ok((user, read_entry(id, &entry)?)));
+    entries.collect::<Result<_, Fault>>().map(Answer::Entries)
+}
+
+/// A limit as Postgres takes it.
+fn most(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+/// A count, which is never negative.
+fn number(count: i64) -> u64 {
+    u64::try_from(count).unwrap_or(0)
 }

@@ -4,33 +4,24 @@ use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 
 /// Step n leads from version n to version n + 1. Never changed once released: a new step is added instead.
-const STEPS: &[&str] = &[
-    include_str!("../migrations/postgres/0001_users.sql"),
-    include_str!("../migrations/postgres/0002_apis.sql"),
-    include_str!("../migrations/postgres/0003_operations.sql"),
-    include_str!("../migrations/postgres/0004_truth.sql"),
-    include_str!("../migrations/postgres/0005_consent.sql"),
-];
+pub(super) const STEPS: &[&str] = &[include_str!("../migrations/postgres/0001_users.sql")];
 
-/// The latest version that is known.
-pub(super) const KNOWN: u32 = STEPS.len() as u32;
-
-/// Held by whoever takes steps, so that of two who start at once one waits. Any number that nobody else uses.
+/// Locked while steps are taken, so that of two processes that start at once one waits. Any number that nothing else uses.
 const LOCK: i64 = 0x5E5A_4D79_4D4A_0001;
 
 /// Whether the first schema of the search path has tables, those of extensions aside, and whether ours is one of them.
-const LOOK: &str = "
+const FIND: &str = "
     SELECT current_schema()::text, count(c.oid), coalesce(bool_or(c.relname = 'sesamy_mailmojo_schema'), false)
     FROM pg_namespace AS n LEFT JOIN pg_class AS c ON c.relnamespace = n.oid AND c.relkind IN ('r', 'p')
         AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = c.oid AND d.deptype = 'e')
     WHERE n.nspname = current_schema()";
 
-/// Whose schema it is, and how old.
+/// Whether the schema is the queue's, and its version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Version {
-    /// The queue's, or nobody's yet: version 0.
+    /// The queue's; version 0 while it has no tables.
     Ours(u32),
-    /// The schema of that name has tables, and none of them is the one that tells the version.
+    /// The schema of that name has tables, and none of them has the version in it.
     Foreign(String),
     /// No schema of the search path is there.
     Nowhere,
@@ -39,7 +30,7 @@ pub(super) enum Version {
 /// Reads the version, and changes nothing.
 pub(super) async fn version(connection: &mut PgConnection) -> sqlx::Result<Version> {
     let (schema, tables, ours): (Option<String>, i64, bool) =
-        sqlx::query_as(LOOK).fetch_one(&mut *connection).await?;
+        sqlx::query_as(FIND).fetch_one(&mut *connection).await?;
     match (schema, tables, ours) {
         (None, _, _) => Ok(Version::Nowhere),
         (Some(_), 0, _) => Ok(Version::Ours(0)),
@@ -48,11 +39,11 @@ pub(super) async fn version(connection: &mut PgConnection) -> sqlx::Result<Versi
     }
 }
 
-/// Takes the steps that are missing, all or none of them; who else starts meanwhile waits, and finds them taken.
-/// Gives the version that was found.
-pub(super) async fn migrate(connection: &mut PgConnection) -> sqlx::Result<Version> {
+/// Takes those of `steps` that are missing, all or none of them. Another process that starts meanwhile waits, and finds them
+/// taken. Returns the version that was found.
+pub(super) async fn migrate(connection: &mut PgConnection, steps: &[&'static str]) -> sqlx::Result<Version> {
     let found = version(connection).await?;
-    if found != Version::Ours(0) && !matches!(found, Version::Ours(older) if older < KNOWN) {
+    if !matches!(found, Version::Ours(older) if older < known(steps)) {
         return Ok(found);
     }
     let mut transaction = connection.begin().await?;
@@ -62,7 +53,7 @@ pub(super) async fn migrate(connection: &mut PgConnection) -> sqlx::Result<Versi
         sqlx::raw_sql("CREATE TABLE IF NOT EXISTS sesamy_mailmojo_schema (version integer PRIMARY KEY)")
             .execute(&mut *transaction)
             .await?;
-        for (version, sql) in (1_u32..).zip(STEPS).filter(|(version, _)| *version > reached) {
+        for (version, sql) in (1_u32..).zip(steps).filter(|(version, _)| *version > reached) {
             sqlx::raw_sql(*sql).execute(&mut *transaction).await?;
             sqlx::query("INSERT INTO sesamy_mailmojo_schema (version) VALUES ($1)")
                 .bind(i32::try_from(version).unwrap_or(i32::MAX))
@@ -72,6 +63,11 @@ pub(super) async fn migrate(connection: &mut PgConnection) -> sqlx::Result<Versi
     }
     transaction.commit().await?;
     Ok(found)
+}
+
+/// The version that `steps` lead to.
+pub(super) fn known(steps: &[&str]) -> u32 {
+    u32::try_from(steps.len()).unwrap_or(u32::MAX)
 }
 
 async fn current(connection: &mut PgConnection) -> sqlx::Result<u32> {

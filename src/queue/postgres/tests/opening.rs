@@ -2,46 +2,49 @@
 
 use futures_util::future::join_all;
 
-use super::clock;
-use crate::queue::Role;
-use crate::queue::postgres::schema::KNOWN;
-use crate::queue::tests::OPTIONS;
-use crate::queue::tests::server::Ground;
-use crate::queue::{OpenError, PostgresError, PostgresUrl, Queue};
+use super::*;
+use crate::queue::PostgresError;
+
+fn opening(url: &PostgresUrl) -> impl Future<Output = Result<PostgresStore, PostgresError>> {
+    PostgresStore::open(url, Role::Service, OPTIONS, Clock::manual(NOW), Arc::default(), QUICK)
+}
 
 fn refusal(ground: &Ground, url: &PostgresUrl) -> (PostgresError, String) {
-    let opening = Queue::open_postgres(url, Role::Service, OPTIONS, clock(), 7);
-    match ground.wait_for(opening).expect_err("it has to be refused") {
-        OpenError::Postgres(error) => {
-            let message = error.to_string();
-            assert!(!message.contains("hidden"), "{message}");
-            (error, message)
-        }
-        other => panic!("{other}"),
-    }
+    let error = ground.wait_for(opening(url)).expect_err("it has to be refused");
+    let message = error.to_string();
+    assert!(!message.contains("hidden"), "{message}");
+    (error, message)
 }
 
 #[test]
-fn of_many_who_start_at_once_each_finds_the_schema() {
+fn of_many_that_start_at_once_each_finds_the_schema() {
     let Some(ground) = Ground::new() else { return };
-    let starts =
-        (0..4).map(|_| Queue::open_postgres(&ground.url, Role::Service, OPTIONS, clock(), rand::random()));
-    let opened = ground.wait_for(join_all(starts));
-    assert!(opened.iter().all(Result::is_ok), "{opened:?}");
-    assert_eq!(ground.number("SELECT count(*) FROM sesamy_mailmojo_schema"), i64::from(KNOWN));
-    assert_eq!(ground.number("SELECT count(*) FROM apis"), 2);
-    ground.wait_for(join_all(opened.into_iter().flatten().map(|queue| async move { queue.close().await })));
+    let opened = ground.wait_for(join_all((0..4).map(|_| opening(&ground.url))));
+    let stores: Vec<_> = opened.into_iter().map(Result::unwrap).collect();
+    assert_eq!(ground.number("SELECT count(*) FROM sesamy_mailmojo_schema"), 1);
+    let keys: Vec<_> = stores.iter().map(PostgresStore::erasure_key).collect();
+    assert!(keys.iter().all(|key| *key == keys[0]));
+    ground.wait_for(join_all(stores.iter().map(Store::close)));
+}
+
+#[test]
+fn a_queue_without_its_erasure_key_is_refused() {
+    let Some(ground) = Ground::new() else { return };
+    let store = ground.wait_for(opening(&ground.url)).unwrap();
+    ground.wait_for(store.close());
+    ground.sql("DELETE FROM documents WHERE name = 'erasure_key'");
+    let (error, message) = refusal(&ground, &ground.url);
+    assert!(matches!(error, PostgresError::Store { .. }) && message.contains("backup"), "{message}");
 }
 
 #[test]
 fn a_schema_of_a_newer_version_is_refused() {
     let Some(ground) = Ground::new() else { return };
-    let queue =
-        ground.wait_for(Queue::open_postgres(&ground.url, Role::Service, OPTIONS, clock(), 7)).unwrap();
-    ground.wait_for(queue.close());
-    ground.sql(&format!("INSERT INTO sesamy_mailmojo_schema (version) VALUES ({})", KNOWN + 1));
+    let store = ground.wait_for(opening(&ground.url)).unwrap();
+    ground.wait_for(store.close());
+    ground.sql("INSERT INTO sesamy_mailmojo_schema (version) VALUES (2)");
     let (error, message) = refusal(&ground, &ground.url);
-    assert!(matches!(error, PostgresError::Newer { .. }), "{message}");
+    assert!(matches!(error, PostgresError::Newer { found: 2, known: 1, .. }), "{message}");
     assert!(message.contains("run the version that wrote it"), "{message}");
 }
 
@@ -59,7 +62,7 @@ fn a_schema_with_another_programs_tables_is_refused_and_left_as_it_is() {
 }
 
 #[test]
-fn what_cannot_be_reached_is_told_with_its_place_and_the_mend_and_never_the_password() {
+fn an_error_names_the_database_and_the_fix_and_never_the_password() {
     let Some(ground) = Ground::new() else { return };
     let (host, port) = ground.address();
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -77,7 +80,7 @@ fn what_cannot_be_reached_is_told_with_its_place_and_the_mend_and_never_the_pass
     let (error, message) = refusal(&ground, &no_certificate);
     assert!(matches!(error, PostgresError::Tls { .. }) && message.contains("sslrootcert"), "{message}");
     let (error, message) = refusal(&ground, &url(&format!("{host}:{port}"), "no_such_database"));
-    // Where the server asks for a password, the wrong one is told first.
+    // A server that asks for a password reports the wrong one first.
     assert!(matches!(error, PostgresError::NoDatabase(_) | PostgresError::Login { .. }), "{message}");
 
     let elsewhere = ground.url.options().clone().options([("search_path", "no_such_schema")]);
@@ -89,7 +92,7 @@ fn what_cannot_be_reached_is_told_with_its_place_and_the_mend_and_never_the_pass
 }
 
 #[test]
-fn a_user_who_may_not_create_tables_is_told_so() {
+fn a_database_user_without_the_right_to_create_tables_is_refused() {
     let Some(ground) = Ground::new() else { return };
     let role = format!("reader_{}", std::process::id());
     ground.sql(&format!(
