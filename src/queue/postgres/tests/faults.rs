@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use futures_util::future::{join, join_all};
+use futures_util::future::{join, join_all, join3};
 use sqlx::ConnectOptions;
 
 use super::proxy::Proxy;
@@ -39,9 +39,9 @@ async fn a_database_that_hangs_keeps_no_caller_waiting_for_ever() {
     let store = open(&ground, &proxy.url, QUICK);
     push(&store, "kari").await.unwrap();
     proxy.freeze();
-    let asking = async { (count(&store, &["kari"], &[]).await, store.ask(Question::Census).await) };
-    let (pushed, (counted, asked)) =
-        tokio::time::timeout(PATIENCE, join(push(&store, "kari"), asking)).await.expect("they end");
+    let (counting, asking) = (count(&store, &["kari"], &[]), store.ask(Question::Census));
+    let all = join3(push(&store, "kari"), counting, asking);
+    let (pushed, counted, asked) = tokio::time::timeout(PATIENCE, all).await.expect("they end");
     assert!(matches!(pushed, Err(QueueError::Late)), "{pushed:?}");
     assert!(counted.is_err() && asked.is_err());
     assert!(!store.accepting());
