@@ -12,7 +12,6 @@ mod remembered;
 mod status;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::memory::Memory;
 use crate::queue::{ParkedGroup, Queue, QueueError, Retry};
@@ -24,7 +23,7 @@ use crate::worker::Hand;
 pub use forget::{FORGOTTEN, Forgot, Forgotten, NotForgotten};
 pub use now::{Again, NotSynced, Patience, Synced};
 pub use remembered::{Remembered, SeenContact};
-pub use status::{ApiStatus, RoundStatus, Status};
+pub use status::{ApiStatus, Resync, Status};
 
 /// What an operator's wishes are carried out with. Clones share it all.
 #[derive(Debug, Clone)]
@@ -35,8 +34,6 @@ pub struct Operator {
     pub syncer: Arc<Syncer>,
     /// How many calls a sync usually makes: its lease takes them from the rates.
     pub calls: PerApi<u32>,
-    /// `sync.resync_every`; none: there are no rounds.
-    pub resync_every: Option<Duration>,
 }
 
 impl Operator {

@@ -15,9 +15,8 @@ use metrics_exporter_prometheus::{
 
 use catalogue::{
     APIS, DRIFT_REPAIRED, ENDS, EVENT_TYPES, OUTCOMES, QUEUE_ACCEPTING, QUEUE_OLDEST, QUEUE_PAUSED,
-    QUEUE_ROWS, REASONS, RESULTS, ROUND_LATE, ROUND_PASSED, STATUSES, SUBSCRIBE_WITHHELD, SYNC_DURATION,
-    SYNCS, TAGS_KEPT, UPSTREAM_DURATION, UPSTREAM_REQUESTS, WEBHOOK_REQUESTS, WHYS, WITH_A_TYPE,
-    WITHOUT_A_TYPE,
+    QUEUE_ROWS, REASONS, RESULTS, RESYNC_LATE, STATUSES, SUBSCRIBE_WITHHELD, SYNC_DURATION, SYNCS, TAGS_KEPT,
+    UPSTREAM_DURATION, UPSTREAM_REQUESTS, WEBHOOK_REQUESTS, WHYS, WITH_A_TYPE, WITHOUT_A_TYPE,
 };
 pub use catalogue::{Kind, Label, METRICS, Metric, UPSTREAM_RESTING};
 pub use logging::{Format, LogTarget, LoggingError, filter, start_logging};
@@ -83,8 +82,7 @@ fn begin_at_zero() {
         counter!(SYNCS, "outcome" => outcome, "reason" => reason).absolute(0);
     }
     counter!(DRIFT_REPAIRED).absolute(0);
-    gauge!(ROUND_PASSED).set(0.0);
-    gauge!(ROUND_LATE).set(0.0);
+    gauge!(RESYNC_LATE).set(0.0);
     gauge!(QUEUE_ACCEPTING).set(1.0); // a service that could not open its queue has not started
     gauge!(QUEUE_PAUSED).set(0.0);
     gauge!(TAGS_KEPT).set(0.0);
@@ -118,19 +116,18 @@ pub fn subscribe_withheld(status: &str) {
     counter!(SUBSCRIBE_WITHHELD, "status" => status).increment(1);
 }
 
-/// Counts a contact that a round has mended.
+/// Counts a contact that a drift check found changed and corrected.
 pub fn drift_repaired() {
     counter!(DRIFT_REPAIRED).increment(1);
 }
 
-/// Sets which share of the users the round has passed, and by how much it is late.
-pub fn round_seen(share: f64, late: Duration) {
-    gauge!(ROUND_PASSED).set(share);
-    gauge!(ROUND_LATE).set(late.as_secs_f64());
+/// Sets how long the oldest row of the background lane has been due.
+pub fn resync_late(late: Duration) {
+    gauge!(RESYNC_LATE).set(late.as_secs_f64());
 }
 
 /// Sets how many rows are in each state, and how long the oldest due one has waited.
-pub fn queue_counted(rows: [(&'static str, u64); 4], oldest_due: Duration) {
+pub fn queue_counted(rows: [(&'static str, u64); 6], oldest_due: Duration) {
     for (state, count) in rows {
         #[expect(clippy::cast_precision_loss, reason = "counted to 10,000 at the most")]
         gauge!(QUEUE_ROWS, "state" => state).set(count as f64);
@@ -166,11 +163,11 @@ mod tests {
             upstream_called("sesamy", "/management/users/{id}", None, Duration::from_millis(3));
             sync_ended("skipped", "guest", Duration::from_millis(3));
             drift_repaired();
-            round_seen(0.25, Duration::from_secs(7));
+            resync_late(Duration::from_secs(7));
             subscribe_withheld("u");
             subscribe_withheld("whatever");
             queue_counted(
-                [("due", 1), ("leased", 0), ("scheduled", 0), ("parked", 2)],
+                [("due", 1), ("leased", 0), ("scheduled", 0), ("failing", 0), ("held", 0), ("parked", 2)],
                 Duration::from_secs(3),
             );
             queue_accepting(true);
@@ -185,8 +182,7 @@ mod tests {
             r#"sesamy_mailmojo_sync_duration_seconds_bucket{le="0.01"} 1"#,
             r#"sesamy_mailmojo_subscribe_withheld_total{status="other"} 1"#,
             "sesamy_mailmojo_drift_repaired_total 1",
-            "sesamy_mailmojo_round_passed_ratio 0.25",
-            "sesamy_mailmojo_round_late_seconds 7",
+            "sesamy_mailmojo_resync_late_seconds 7",
             r#"sesamy_mailmojo_queue_rows{state="parked"} 2"#,
             "sesamy_mailmojo_queue_oldest_due_seconds 3",
             "sesamy_mailmojo_queue_accepting 1",

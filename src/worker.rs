@@ -5,11 +5,10 @@
 //! Tests: `tests/stories`, in which the real process is stopped, killed and failed upon.
 
 mod cause;
-mod clockwork;
 mod ended;
 mod hand;
 mod heartbeat;
-mod pruning;
+mod scheduler;
 mod verdict;
 
 use std::collections::HashMap;
@@ -20,25 +19,21 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Millis;
-use crate::queue::{Job, Lane, Leased, NextDue, QueueError, Room, Settlement};
+use crate::queue::{Job, Lane, Leased, QueueError, Settlement, Slots};
 use crate::sync::{Context, Syncer};
 use crate::telemetry;
 use crate::upstream::PerApi;
 use crate::upstream::rest::{Admission, Rest};
 
-pub use clockwork::{Clockwork, TICK_EVERY};
 pub use hand::{Ended, Hand, Limits};
 pub use heartbeat::{Heartbeat, Pause};
-pub use pruning::prune_history;
+pub use scheduler::{Scheduler, TICK};
 pub use verdict::Patience;
 
-/// The loop turns at least this often, due rows or not: `/healthz` listens for it.
-const LONGEST_SLEEP: Duration = Duration::from_secs(5);
+/// The loop turns at least this often, due rows or not: other processes make rows due, and `/healthz` watches it.
+const POLL: Duration = Duration::from_secs(1);
 /// The wait after the queue could not be asked.
 const AFTER_QUEUE_ERROR: Duration = Duration::from_secs(1);
-/// While syncs are paused, how often to look whether they go on: somebody has said so and waits to see it.
-const WHILE_PAUSED: Duration = Duration::from_secs(1);
-
 /// The rests of both APIs.
 pub type Rests = PerApi<Arc<Rest>>;
 
@@ -84,29 +79,22 @@ impl Worker {
     }
 
     async fn lease_and_sync(self: &Arc<Self>, running: &mut Running, stop: &CancellationToken) {
-        let mut next_due = self.hand.queue.next_due();
         while !stop.is_cancelled() {
             self.heartbeat.beat();
-            // Seen before the queue is asked, so that a row that becomes due in between is not slept through.
-            next_due.mark_unchanged();
-            let wake = self.lease(running).await;
-            let is_idle = matches!(wake, Wake::WhenDue(_));
-            let sleep = match wake {
+            let (known, sleep) = match self.lease(running).await {
                 Wake::Now => continue,
                 Wake::Never => return,
-                Wake::After(wait) => wait.min(LONGEST_SLEEP),
-                Wake::WhenOneEnds => LONGEST_SLEEP,
-                Wake::WhenDue(background) => {
-                    let due = background.earliest_of(*next_due.borrow());
-                    let wait = due.map_or(LONGEST_SLEEP, |due| due.since(self.hand.clock.now()));
+                Wake::After(wait) => (None, wait.min(POLL)),
+                Wake::WhenDue(due) => {
+                    let wait = due.map_or(POLL, |due| due.since(self.hand.clock.now()));
                     // A row that is due, and still was not leased, must not make the loop spin.
-                    wait.clamp(Duration::from_millis(5), LONGEST_SLEEP)
+                    (due, wait.clamp(Duration::from_millis(5), POLL))
                 }
             };
             tokio::select! {
                 () = stop.cancelled() => {}
                 Some(ended) = running.tasks.join_next_with_id() => self.reap(running, ended).await,
-                Ok(()) = next_due.changed(), if is_idle => {}
+                () = self.hand.queue.due_before(known), if self.slots(running).all > 0 => {}
                 // The others are told of the brake at once: whoever starts before the store knows counts anew.
                 () = self.syncer.brake().turned() => {}
                 () = tokio::time::sleep(sleep) => {}
@@ -123,19 +111,19 @@ impl Worker {
                 self.pause.set(known.paused_at);
             }
         }
-        let room = match self.hand.admission() {
-            Admission::Open => self.room(running),
-            Admission::OneProbe => Room::for_any(usize::from(running.tasks.is_empty())),
+        let slots = match self.hand.admission() {
+            Admission::Open => self.slots(running),
+            Admission::OneProbe => Slots::for_any(usize::from(running.tasks.is_empty())),
             Admission::NotBefore(until) => return Wake::After(until.since(self.hand.clock.now())),
         };
-        if room.all == 0 {
-            return Wake::WhenOneEnds;
+        if slots.all == 0 {
+            return Wake::After(POLL);
         }
         let asked = self.hand.brake.asks();
-        match self.hand.queue.lease(room).await {
+        match self.hand.queue.lease(slots).await {
             Ok(leased) => {
                 self.hand.adopt(asked, &leased.known); // before any of them is synced
-                self.start(leased, room, running)
+                self.start(leased, slots, running)
             }
             Err(QueueError::Closed) => {
                 tracing::error!(
@@ -150,39 +138,33 @@ impl Worker {
         }
     }
 
-    /// What the background lane may have of the room is half, so that an event finds a place soon.
-    fn room(&self, running: &Running) -> Room {
+    /// The background lane has at most half of the slots, so that an event finds one soon.
+    fn slots(&self, running: &Running) -> Slots {
         let all = self.concurrency.saturating_sub(running.tasks.len());
         let of_background = (self.concurrency / 2).max(1).saturating_sub(running.of_background());
-        Room { all, background: of_background.min(all) }
+        Slots { all, background: of_background.min(all) }
     }
 
-    fn start(self: &Arc<Self>, leased: Leased, room: Room, running: &mut Running) -> Wake {
+    fn start(self: &Arc<Self>, leased: Leased, slots: Slots, running: &mut Running) -> Wake {
         self.pause.set(leased.known.paused_at);
-        let is_full = leased.jobs.len() == room.all;
+        let is_full = leased.jobs.len() == slots.all;
         for job in leased.jobs {
             let context = self.hand.context(&job);
             let work = Arc::clone(self).work(job.clone(), context.clone());
             let id = running.tasks.spawn(work).id();
             running.jobs.insert(id, (job, context));
         }
-        if leased.known.paused_at.is_some() {
-            return Wake::After(WHILE_PAUSED);
-        }
-        match (leased.not_before, self.hand.admission()) {
-            (_, Admission::NotBefore(until)) | (Some(until), _) => {
-                Wake::After(until.since(self.hand.clock.now()))
-            }
+        match self.hand.admission() {
+            Admission::NotBefore(until) => Wake::After(until.since(self.hand.clock.now())),
             _ if is_full => Wake::Now,
-            _ if self.room(running).background == 0 => Wake::WhenDue(Background::WhenOneEnds),
-            _ => Wake::WhenDue(leased.background_not_before.map_or(Background::Now, Background::NotBefore)),
+            _ => Wake::WhenDue(leased.again_at),
         }
     }
 
     /// One sync, from lease to settlement.
     async fn work(self: Arc<Self>, job: Job, context: Context) {
         if let Some(parked) = verdict::of_a_poison_pill(&job, &self.hand.limits.patience) {
-            tracing::error!(user_id = %job.user, attempt = job.unsettled, outcome = "parked", reason = "poison",
+            tracing::error!(user_id = %job.user, attempt = job.attempts, outcome = "parked", reason = "poison",
                 "parked without a sync: the service has ended in the middle of this user's sync time and again");
             telemetry::sync_ended("parked", "poison", Duration::ZERO);
             let entry = ended::entry_of_a_poison_pill(&job);
@@ -222,7 +204,7 @@ impl Worker {
             tokio::select! {
                 Some(ended) = running.tasks.join_next_with_id() => self.reap(running, ended).await,
                 () = cut.cancelled() => break,
-                () = tokio::time::sleep(LONGEST_SLEEP) => {}
+                () = tokio::time::sleep(POLL) => {}
             }
         }
         running.tasks.abort_all();
@@ -241,30 +223,9 @@ impl Worker {
 enum Wake {
     Now,
     After(Duration),
-    WhenOneEnds,
-    /// With the next row that is due; from when on those of the background lane count.
-    WhenDue(Background),
+    /// At this time, or when a row becomes due before it.
+    WhenDue(Option<Millis>),
     Never,
-}
-
-/// When users of the background lane may be leased.
-#[derive(Debug, Clone, Copy)]
-enum Background {
-    Now,
-    NotBefore(Millis),
-    WhenOneEnds,
-}
-
-impl Background {
-    /// When to look again, by when rows are due.
-    fn earliest_of(self, next: NextDue) -> Option<Millis> {
-        let background = match self {
-            Self::Now => next.background,
-            Self::NotBefore(then) => next.background.map(|due| due.max(then)),
-            Self::WhenOneEnds => None,
-        };
-        NextDue { background, ..next }.earliest()
-    }
 }
 
 impl Running {

@@ -15,7 +15,7 @@ use super::session::Keys;
 use crate::clock::Millis;
 use crate::config::InForce;
 use crate::operations::preview::{Preview, preview};
-use crate::operations::{Again, ApiStatus, Forgotten, Operator, Patience, RoundStatus, Status, Synced};
+use crate::operations::{Again, ApiStatus, Forgotten, Operator, Patience, Resync, Status, Synced};
 use crate::queue::{Census, HistoryRow, UserRow};
 use crate::upstream::rest::Snapshot;
 use crate::upstream::{Api, Attempt};
@@ -75,8 +75,8 @@ pub(super) struct Glance {
     pub apis: Vec<ApiStatus>,
     /// How many rows are in which state, up to 15 s old; null where they cannot be counted.
     pub rows: Option<Census>,
-    /// How far the last round has come; null where there are none, or it cannot be asked.
-    pub round: Option<RoundStatus>,
+    /// The background lane; null where the queue cannot be asked.
+    pub resync: Option<Resync>,
     /// Why the queue cannot be asked; null where it can.
     pub trouble: Option<String>,
 }
@@ -105,9 +105,9 @@ impl Office {
     pub(super) async fn glance(&self) -> Glance {
         let (accepting, dry_run) = (self.operator.hand.queue.accepting(), self.dry_run);
         match self.operator.status().await {
-            Ok(Status { now, paused_since, tags_kept_since, rows, apis, round }) => {
-                let (rows, trouble) = (Some(rows), None);
-                Glance { now, accepting, paused_since, tags_kept_since, dry_run, apis, rows, round, trouble }
+            Ok(Status { now, paused_since, tags_kept_since, rows, apis, resync }) => {
+                let (rows, resync, trouble) = (Some(rows), Some(resync), None);
+                Glance { now, accepting, paused_since, tags_kept_since, dry_run, apis, rows, resync, trouble }
             }
             Err(error) => {
                 // What this process itself knows is better than nothing.
@@ -118,8 +118,8 @@ impl Office {
                 let apis = Api::ALL.into_iter().map(known).collect();
                 let (now, trouble) = (self.now(), Some(error.to_string()));
                 let tags_kept_since = self.operator.hand.brake.since();
-                let (paused_since, rows, round) = (None, None, None);
-                Glance { now, accepting, paused_since, tags_kept_since, dry_run, apis, rows, round, trouble }
+                let (paused_since, rows, resync) = (None, None, None);
+                Glance { now, accepting, paused_since, tags_kept_since, dry_run, apis, rows, resync, trouble }
             }
         }
     }

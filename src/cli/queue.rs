@@ -11,7 +11,7 @@ use super::wiring::{open_queue, operator};
 use super::{CommandError, Output};
 use crate::clock::Clock;
 use crate::config::Settings;
-use crate::operations::{ApiStatus, FORGOTTEN, Operator, RoundStatus, Status};
+use crate::operations::{ApiStatus, FORGOTTEN, Operator, Status};
 use crate::queue::{Census, Lane, Retry, Role, State};
 use crate::user::UserId;
 
@@ -186,7 +186,9 @@ fn tell(status: &Status, output: Output) -> Result<(), CommandError> {
     let counts = [
         ("due", rows.due, "waiting to be synced"),
         ("leased", rows.leased, "being synced"),
-        ("scheduled", rows.scheduled, "due later: a burst's window, or the next try"),
+        ("scheduled", rows.scheduled, "due later: a burst's window"),
+        ("failing", rows.failing, "failed, and due later for the next try"),
+        ("held", rows.held, "a change is held back, by sync.dry_run or the brake"),
         ("parked", rows.parked, "given up until the next event, or `queue retry`"),
     ];
     for (state, count, meaning) in counts {
@@ -200,22 +202,15 @@ fn tell(status: &Status, output: Output) -> Result<(), CommandError> {
         answer::line(&format!("the oldest has been due for {waits}"))?;
     }
     status.apis.iter().try_for_each(|api| answer::line(&api_line(status, api)))?;
-    status.round.iter().try_for_each(|round| answer::line(&round_line(status, round)))?;
-    Ok(())
-}
-
-fn round_line(status: &Status, of: &RoundStatus) -> String {
-    let round = &of.round;
-    if let Some(ended) = round.ended_at {
-        let ended = answer::seen_from(status.now, ended);
-        return format!("{:<10}{GOOD}done{GOOD:#}  everybody was looked at again, {ended}", "round");
+    if status.resync.due > 0 {
+        let (due, late) =
+            (status.resync.due, std::time::Duration::from_secs(status.resync.oldest_overdue_seconds));
+        let late = answer::length(late);
+        answer::line(&format!(
+            "background: {due} users wait for a drift check or a backfill, the oldest for {late}"
+        ))?;
     }
-    let (passed, users) = (round.passed, round.users.max(round.passed));
-    let began = answer::seen_from(status.now, round.started_at);
-    let (style, word) = if of.late { (BAD, "late") } else { (GOOD, "on") };
-    let advice = if of.late { "; set sync.resync_every longer" } else { "" };
-    let word = format!("{style}{word}{style:#}");
-    format!("{:<10}{word}  {passed} of {users} users looked at again, begun {began}{advice}", "round")
+    Ok(())
 }
 
 fn api_line(status: &Status, api: &ApiStatus) -> String {

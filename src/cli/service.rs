@@ -21,7 +21,7 @@ use crate::queue::{Lane, OpenError, Queue, Role};
 use crate::server::{self, App, Authenticator, Limits, listen, router, serve};
 use crate::telemetry;
 use crate::upstream::ClientError;
-use crate::worker::{Clockwork, Heartbeat, Pause, Stop, TICK_EVERY, Worker, prune_history};
+use crate::worker::{Heartbeat, Pause, Scheduler, Stop, TICK, Worker};
 
 /// How often the metrics' histograms are kept in order.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
@@ -114,14 +114,8 @@ impl Service {
         });
         let server = tokio::spawn(serve(listener, router(app), Limits::default(), stop_server.clone()));
 
-        let clockwork = Clockwork {
-            queue: queue.clone(),
-            clock: clock.clone(),
-            pause: pause.clone(),
-            resync_every: settings.sync.resync_every,
-            gap: TICK_EVERY,
-            brake: operator.syncer.brake().clone(),
-        };
+        let keep = Duration::from_secs(u64::from(settings.history.days) * 86_400);
+        let scheduler = Scheduler { queue: queue.clone(), clock, keep, tick: TICK };
         let worker = Worker {
             hand: operator.hand,
             syncer: operator.syncer,
@@ -130,7 +124,6 @@ impl Service {
             pause,
         };
         let worker = tokio::spawn(worker.run(stop_worker.clone()));
-        let keep = Duration::from_secs(u64::from(settings.history.days) * 86_400);
         let mut upkeep = JoinSet::new();
         upkeep.spawn(async move {
             loop {
@@ -138,15 +131,16 @@ impl Service {
                 metrics.run_upkeep();
             }
         });
-        upkeep.spawn(clockwork.run());
-        upkeep.spawn(prune_history(queue.clone(), clock, keep));
+        upkeep.spawn(scheduler.run());
         Ok(Self { address, queue, draining, stop_worker, stop_server, worker, server, page, upkeep })
     }
 
     /// Waits until nothing is due and nobody is being synced.
     pub(super) async fn idle(&self) {
-        // The sender lives as long as the queue; should it end, there is nothing to wait for.
-        let _ = self.queue.next_due().wait_for(|next| next.earliest().is_none()).await;
+        const EVERY: Duration = Duration::from_millis(50);
+        while !self.queue.is_idle().await.unwrap_or(true) {
+            tokio::time::sleep(EVERY).await;
+        }
     }
 
     /// Where it listens.

@@ -131,8 +131,7 @@ pub(super) fn operator_with(settings: &Settings, queue: Queue, clock: Clock, cli
     let syncer = Arc::new(Syncer::new(clients.sesamy, clients.mailmojo, addresses, clock.clone(), options));
     let brake = Arc::clone(syncer.brake());
     let hand = Hand { queue, rests: clients.rests, brake, clock, limits: limits(&settings.sync) };
-    let resync_every = settings.sync.resync_every;
-    Operator { hand, syncer, calls: sync::usual_calls(settings.sesamy.derive_tags), resync_every }
+    Operator { hand, syncer, calls: sync::usual_calls(settings.sesamy.derive_tags) }
 }
 
 /// The rates of both APIs, and what a sync takes of them from the start.
@@ -172,5 +171,6 @@ fn limits(sync: &config::Sync) -> Limits {
         deadline: sync.deadline,
         request_timeout: sync.request_timeout,
         patience: Patience { backoff: policy(sync), max_attempts: sync.max_attempts },
+        resync_every: sync.resync_every,
     }
 }

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::Operator;
 use crate::clock::Millis;
-use crate::queue::{Census, QueueError, Round};
+use crate::queue::{Census, QueueError};
 use crate::upstream::Api;
 use crate::upstream::rest::Snapshot;
 
@@ -21,18 +21,17 @@ pub struct Status {
     pub rows: Census,
     /// Sesamy and Mailmojo.
     pub apis: Vec<ApiStatus>,
-    /// How far the last round has come; null where there are none.
-    pub round: Option<RoundStatus>,
+    /// The background lane.
+    pub resync: Resync,
 }
 
-/// How far a round has come, and whether that is in time.
+/// How far the background lane is behind: drift checks and backfills.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct RoundStatus {
-    /// The round.
-    #[serde(flatten)]
-    pub round: Round,
-    /// Whether it takes longer than `sync.resync_every`.
-    pub late: bool,
+pub struct Resync {
+    /// How many of its rows are due.
+    pub due: u64,
+    /// How long the oldest of them has been due.
+    pub oldest_overdue_seconds: u64,
 }
 
 /// The state of one API.
@@ -62,14 +61,10 @@ impl Operator {
             ApiStatus { api, state, why, until }
         };
         let apis = Api::ALL.into_iter().map(api).collect();
-        let (rows, round) = (self.queue().census().await?, self.round(now).await?);
+        let rows = self.queue().census().await?;
+        let resync =
+            Resync { due: rows.background_due, oldest_overdue_seconds: rows.oldest_background_ms / 1_000 };
         let (paused_since, tags_kept_since) = (known.paused_at, known.braked_at);
-        Ok(Status { now, paused_since, tags_kept_since, rows, apis, round })
-    }
-
-    async fn round(&self, now: Millis) -> Result<Option<RoundStatus>, QueueError> {
-        let Some(every) = self.resync_every else { return Ok(None) };
-        let round = self.queue().round().await?;
-        Ok(round.map(|round| RoundStatus { round, late: round.is_late(now, every) }))
+        Ok(Status { now, paused_since, tags_kept_since, rows, apis, resync })
     }
 }

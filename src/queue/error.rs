@@ -24,6 +24,13 @@ pub enum QueueError {
     Closed,
 }
 
+impl QueueError {
+    /// A store gave the answer to another question, which none does.
+    pub(super) fn mismatch(answer: &super::store::Answer) -> Self {
+        Self::Store(format!("it answered another question: {answer:?}"))
+    }
+}
+
 /// A damaged database, and the mend. It reads the same whether it is found at the start or later.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(

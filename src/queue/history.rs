@@ -187,7 +187,8 @@ mod tests {
 
     #[test]
     fn an_entry_comes_back_from_the_store_as_it_was() {
-        let entry = Entry { outcome: "updated", tags_added: vec!["sesamy_æ".to_owned()], ..Entry::default() };
+        let entry =
+            Entry { outcome: "updated", tags_added: vec!["sesamy_æ".to_owned()], ..Entry::default() };
         let row = entry.onto(None, Millis(1_700_000_000_123));
         let json = serde_json::to_string(&row).unwrap();
         assert_eq!(serde_json::from_str::<HistoryRow>(&json).unwrap(), row);

@@ -1,18 +1,16 @@
-//! Lanes: who goes first of those who are due.
+//! Lanes: which of the due rows go first.
 
-use crate::clock::Millis;
-
-/// The lane of a row. A lease takes from the first lane that has anybody who is due; the last one has at most half of
-/// both APIs' pace ([`crate::queue::Rates`]). An event lifts its user's row to the first.
+/// The lane of a row. A lease takes from the first lane that has a due row. The last one leaves half of each API's burst to
+/// the others ([`crate::queue::Rates`]). An event lifts its user's row to the first.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Lane {
-    /// Events, and what somebody asks for by hand.
+    /// Events, and what an operator asks for.
     #[default]
     Events = 0,
-    /// Whoever is tried again.
+    /// Retries, and access that ends.
     Retries = 1,
-    /// What may wait for a quiet hour: a backfill.
+    /// What may wait for a quiet hour: backfills and drift checks.
     Background = 2,
 }
 
@@ -43,31 +41,6 @@ impl Lane {
     }
 }
 
-/// When the next row is due, or its lease ends.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct NextDue {
-    /// Of the lanes that need not wait for a quiet hour.
-    pub prompt: Option<Millis>,
-    /// Of the background lane.
-    pub background: Option<Millis>,
-}
-
-impl NextDue {
-    /// The same, with somebody in `lane` due at `at`.
-    #[must_use]
-    pub(super) fn or(mut self, lane: Lane, at: Option<Millis>) -> Self {
-        let known = if lane == Lane::Background { &mut self.background } else { &mut self.prompt };
-        *known = at.into_iter().chain(*known).min();
-        self
-    }
-
-    /// The earlier of both; none where nothing is due, ever.
-    #[must_use]
-    pub fn earliest(self) -> Option<Millis> {
-        self.prompt.into_iter().chain(self.background).min()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,15 +51,5 @@ mod tests {
             assert_eq!(Lane::of_number(lane.number()), lane);
         }
         assert_eq!([Lane::of_number(-1), Lane::of_number(3)], [Lane::Background; 2]);
-    }
-
-    #[test]
-    fn the_earliest_is_of_either() {
-        let (one, two) = (Some(Millis(1)), Some(Millis(2)));
-        for (prompt, background, earliest) in
-            [(one, two, one), (two, one, one), (None, two, two), (None, None, None)]
-        {
-            assert_eq!(NextDue { prompt, background }.earliest(), earliest);
-        }
     }
 }

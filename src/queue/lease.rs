@@ -1,30 +1,70 @@
-//! Leases: what is taken, how it ends, and what came of either.
+//! Leases: while a user is leased, nobody else syncs this user.
 
-use super::Lane;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::apis::{Admitted, Apis, Known};
+use super::documents::APIS;
+use super::lane::Lane;
+use super::row::Row;
+use super::store::{Change, First, Index, Look, Seen};
+use super::{Options, Queue, QueueError, Role};
 use crate::clock::Millis;
 use crate::memory::Memory;
-use crate::upstream::rest::Shared;
 use crate::upstream::{Attempt, PerApi};
 use crate::user::UserId;
 
-/// A user under lease: nobody else syncs this user until the lease is settled or ends.
+/// Among so many due rows a probe looks for one whose last sync did not fail.
+const PROBE_CANDIDATES: usize = 16;
+
+/// The name of a lease: `service-` or `command-` and a random number. Rows that were leased together share one.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct LeaseName(String);
+
+impl LeaseName {
+    /// A name for a lease of a process in `role`. The leases of a service end soon after its next start; those of a command
+    /// stand.
+    pub(crate) fn new(role: Role, random: u64) -> Self {
+        let holder = match role {
+            Role::Service => "service",
+            Role::Command { .. } => "command",
+        };
+        Self(format!("{holder}-{random:016x}"))
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for LeaseName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A user under lease.
 #[derive(Debug, Clone)]
 pub struct Job {
-    /// Whom to sync.
+    /// The user to sync.
     pub user: UserId,
-    /// The type of the event that came last, for the log.
+    /// The event type that came last, or a word of ours, for the log.
     pub event_type: String,
-    /// Failures counted since the last sync that ended well. A lease that nobody settled is one of them.
+    /// Failures since the last sync that ended well. A lease that was never settled is one of them.
     pub attempts: u32,
-    /// When the first of these failures was; none where there is none.
+    /// When the first of these failures was.
     pub failing_since: Option<Millis>,
-    /// How many leases in a row before this one were never settled: their process ended, or hung, in the middle.
-    pub unsettled: u32,
-    /// The random name of this lease.
-    pub lease_owner: i64,
+    /// Whether the lease before was never settled: its process ended, or hung, in the middle of the sync.
+    pub is_taken_over: bool,
+    /// The lease.
+    pub lease: LeaseName,
     /// The row's generation when it was leased.
     pub generation: i64,
-    /// The row's lane: whether its calls are of the background's share too.
+    /// The row's lane.
     pub lane: Lane,
     /// When the lease began, by the queue's clock: its end is counted from there, however late the answer comes.
     pub leased_at: Millis,
@@ -34,12 +74,12 @@ pub struct Job {
     pub calls_taken: PerApi<u32>,
     /// Whether it tries if an API is back.
     pub is_probe: bool,
-    /// Whether a write was sent under this lease, as far as its holder has told.
+    /// Whether a write was sent under this lease, as far as its holder has reported.
     pub has_written: bool,
     /// What the row remembers of the user.
     pub memory: Memory,
-    /// What the row is to remember in its place where the lease ends otherwise than by [`Settlement::Done`], as whoever
-    /// settles knows it; none: nothing new.
+    /// What the row is to remember instead where the lease ends otherwise than by [`super::Settlement::Done`]; none: nothing
+    /// new.
     pub learned: Option<Box<Memory>>,
 }
 
@@ -49,19 +89,39 @@ impl Job {
     pub fn after(self, attempt: &Attempt) -> Self {
         Self { calls: attempt.calls_left(), has_written: attempt.has_written(), ..self }
     }
+
+    fn new(user: UserId, row: &Row, is_taken_over: bool, lease: LeaseName, now: Millis) -> Self {
+        Self {
+            user,
+            event_type: row.cause.clone(),
+            attempts: row.attempts,
+            failing_since: row.failing_since,
+            is_taken_over,
+            lease,
+            generation: row.generation,
+            lane: row.lane,
+            leased_at: now,
+            calls: PerApi::default(), // these three are set by `Apis::leased`
+            calls_taken: PerApi::default(),
+            is_probe: false,
+            has_written: false,
+            memory: row.last_seen.clone(),
+            learned: None,
+        }
+    }
 }
 
-/// How many users a worker has room for.
+/// How many users a worker can sync now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Room {
+pub struct Slots {
     /// In all.
     pub all: usize,
     /// Of them, of the background lane.
     pub background: usize,
 }
 
-impl Room {
-    /// Room for so many of any lane.
+impl Slots {
+    /// So many of any lane.
     #[must_use]
     pub fn for_any(all: usize) -> Self {
         Self { all, background: all }
@@ -71,32 +131,19 @@ impl Room {
 /// What came of asking for leases.
 #[derive(Debug, Clone, Default)]
 pub struct Leased {
-    /// Who was leased: lane by lane, and in each the longest due first.
+    /// The leased users: lane by lane, and in each the longest due first.
     pub jobs: Vec<Job>,
-    /// Where more might be due, but an API rests, its rate is used up, or somebody else holds the row just now: when to
-    /// ask again, by the queue's clock.
-    pub not_before: Option<Millis>,
-    /// The same of the background lane alone: it has used up its share.
-    pub background_not_before: Option<Millis>,
+    /// When to ask again, by the queue's clock: the next row becomes due, or an API's circuit or rate allows more. None:
+    /// nothing is due, ever, or there was no slot for it.
+    pub again_at: Option<Millis>,
     /// What all processes know of both APIs, and whether syncs are paused: then nobody was leased.
     pub known: Known,
-}
-
-/// What all processes on one store know.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Known {
-    /// The rests of both APIs.
-    pub rests: PerApi<Shared>,
-    /// Since when an operator has paused syncs; none while they go on.
-    pub paused_at: Option<Millis>,
-    /// Since when no write takes a tag away (see [`crate::sync::Brake`]); none while they do.
-    pub braked_at: Option<Millis>,
 }
 
 /// A lease of one user, asked for by name.
 #[derive(Debug, Clone)]
 pub struct LeaseRequest {
-    /// Who. A user who is not known yet is from then on.
+    /// The user. One who is not known yet is from then on.
     pub user: UserId,
     /// Why, for the history: a word of ours in place of an event's type.
     pub cause: &'static str,
@@ -104,78 +151,10 @@ pub struct LeaseRequest {
     pub lane: Lane,
     /// The calls that its sync needs. None of either API: the lease waits for no API and no pause, and is no probe.
     pub calls: PerApi<u32>,
-    /// Where this is set, only a user who is not due, and neither synced nor parked at this time or since: what was read
-    /// of the user at this time is then no older than anything that has been written since.
+    /// Where this is set, only a user who is not due, and neither synced nor parked at this time or since.
     pub untouched_since: Option<Millis>,
-    /// Whether a user who was forgotten is taken up again; otherwise that is [`UserLease::Forgotten`].
+    /// Whether a forgotten user is taken up again; otherwise that is [`UserLease::Forgotten`].
     pub again: bool,
-}
-
-/// What a lease by name looks at of a user's row, and what it makes of it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Standing {
-    pub(super) lane: Lane,
-    pub(super) due_at: Option<Millis>,
-    /// Whether somebody has leased it and not settled it, a lease that has ended included.
-    pub(super) is_held: bool,
-    pub(super) generation: i64,
-    pub(super) attempts: u32,
-    pub(super) unsettled: u32,
-    pub(super) failing_since: Option<Millis>,
-    pub(super) parked_at: Option<Millis>,
-    pub(super) synced_at: Option<Millis>,
-}
-
-impl LeaseRequest {
-    /// What the lease makes of the user's row, which stands as `row`; or why the user is not leased, the APIs aside.
-    ///
-    /// Pure, and the same for every kind of store. Its time due and its name are the store's to give.
-    pub(super) fn onto(&self, row: Option<&Standing>, now: Millis) -> Result<Standing, UserLease> {
-        let Some(row) = row else {
-            return Ok(Standing { lane: self.lane, generation: 1, ..Standing::default() });
-        };
-        if let Some(until) = row.due_at.filter(|until| row.is_held && *until > now) {
-            return Err(UserLease::Held(until));
-        }
-        // What may wait never takes what an event, or somebody by hand, is waiting for: it may be told to do less.
-        let is_anothers = self.lane == Lane::Background && row.due_at.is_some() && row.lane < self.lane;
-        if is_anothers || self.untouched_since.is_some_and(|since| row.is_touched_since(since)) {
-            return Err(UserLease::Touched);
-        }
-        let lane = if row.due_at.is_some() { row.lane.min(self.lane) } else { self.lane };
-        let taken = Standing { lane, generation: row.generation.saturating_add(1), parked_at: None, ..*row };
-        Ok(if row.parked_at.is_some() {
-            Standing { attempts: 0, unsettled: 0, failing_since: None, ..taken }
-        } else if row.is_held {
-            taken.taken_over(now)
-        } else {
-            taken
-        })
-    }
-}
-
-impl Standing {
-    /// What a lease makes of a row of `lane` that is due.
-    pub(super) fn leased_when_due(self, lane: Lane, now: Millis) -> Self {
-        let row = Self { lane, ..self };
-        if row.is_held { row.taken_over(now) } else { row }
-    }
-
-    fn is_touched_since(&self, since: Millis) -> bool {
-        let is_since = |at: Option<Millis>| at.is_some_and(|at| at >= since);
-        self.due_at.is_some() || is_since(self.synced_at) || is_since(self.parked_at)
-    }
-
-    /// The lease before was never settled: that counts as an attempt, and how often it happens in a row is counted by
-    /// itself, so that a user whose sync ends the process can be told from an outage.
-    fn taken_over(self, now: Millis) -> Self {
-        Self {
-            attempts: self.attempts.saturating_add(1),
-            unsettled: self.unsettled.saturating_add(1),
-            failing_since: self.failing_since.or(Some(now)),
-            ..self
-        }
-    }
 }
 
 /// What came of a [`LeaseRequest`].
@@ -185,76 +164,184 @@ pub enum UserLease {
     Leased(Box<Job>),
     /// Somebody syncs the user just now, until then at the latest.
     Held(Millis),
-    /// An API rests, or the rate is used up, until then. Nobody was made known by asking.
+    /// An API's circuit is open, or its rate is used up, until then. Nobody became known by asking.
     NotBefore(Millis),
-    /// Syncs are paused. Nobody was made known by asking.
+    /// Syncs are paused. Nobody became known by asking.
     Paused,
     /// The user is due, synced or parked meanwhile ([`LeaseRequest::untouched_since`]); or due in a faster lane, where
     /// the background lane asks.
     Touched,
-    /// The user was forgotten ([`crate::queue::Queue::forget`]), and is not known any more.
+    /// The user was forgotten ([`Queue::forget`]), and is not known any more.
     Forgotten,
 }
 
-/// How a lease ends. Whatever the end, a row for which an event came meanwhile is in the first lane from then on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Settlement {
-    /// The sync is done.
-    Done(Box<Done>),
-    /// Try again at `at`, in the lane of retries or a slower one.
-    Retry {
-        /// When.
-        at: Millis,
-        /// Whether this failure is the user's and counts as an attempt.
-        counts: bool,
-        /// What failed, personal data masked.
-        error: String,
-    },
-    /// No retry can mend it: keep the row, visible, until the next event or an operator.
-    Park {
-        /// What failed, personal data masked.
-        error: String,
-        /// What is the same for all who fail for this reason (see [`crate::queue::Queue::give_back`]).
-        answer: String,
-    },
-    /// Not done, and nobody's fault (shutdown): due at once, whether or not an event came meanwhile.
-    Release,
-    /// Cut off in the middle of a write: keep the lease until `until`, when the write is over one way or the other.
-    /// Who takes it over then counts an attempt.
-    Abandon {
-        /// When the lease ends.
-        until: Millis,
-    },
-}
+impl Queue {
+    /// Leases up to so many due users, lane by lane and in each the longest due first: none while an API's circuit is open or
+    /// syncs are paused, no more than the rates have calls for, and of all processes together one alone where it is to be
+    /// seen whether an API is back. Such a probe is a user whose last sync did not fail, if there is one, so that users who
+    /// fail by themselves do not stand for the API.
+    ///
+    /// # Errors
+    /// The store failed; nothing is leased.
+    pub async fn lease(&self, slots: Slots) -> Result<Leased, QueueError> {
+        let name = self.lease_name();
+        let options = self.options();
+        let most = slots.all.max(PROBE_CANDIDATES);
+        let first = Lane::ALL.map(|lane| First { of: Index::Due(lane), most }).to_vec();
+        let look = Look { first, next_due: true, ..Look::default() }.with(APIS);
+        self.wake().looks();
+        let mut leased = self.transact(look, move |seen| lease(seen, slots, &name, &options)).await?;
+        self.drop_forgotten(&mut leased.jobs).await?;
+        Ok(leased)
+    }
 
-#[cfg(test)]
-impl Settlement {
-    /// The end of a sync of which nothing is to be remembered.
-    pub(crate) fn done(held_back: bool) -> Self {
-        Self::Done(Box::new(Done { held_back, ..Done::default() }))
+    /// Leases one user by name.
+    ///
+    /// # Errors
+    /// The store failed; nobody is leased.
+    pub async fn lease_user(&self, request: LeaseRequest) -> Result<UserLease, QueueError> {
+        let (name, options) = (self.lease_name(), self.options());
+        let hash = self.erasure_key().hash(request.user.as_str());
+        let tombstones = vec![hash.clone()];
+        let look = Look { tombstones, ..Look::rows([request.user.as_str()]) }.with(APIS);
+        self.transact(look, move |seen| match lease_by_name(seen, &request, &hash, &name, &options) {
+            Ok((change, job)) => (change, UserLease::Leased(Box::new(job))),
+            Err(refused) => {
+                // An event has made the row since the user was forgotten.
+                let is_forgotten = matches!(refused, UserLease::Forgotten);
+                let erased = seen.rows.keys().filter(|_| is_forgotten).cloned().collect();
+                (Change { erased, ..Change::default() }, refused)
+            }
+        })
+        .await
+    }
+
+    /// Drops the jobs of forgotten users, and erases their rows: an event may name a user whom an operator had forgotten.
+    /// Only a row that was never synced can be theirs.
+    async fn drop_forgotten(&self, jobs: &mut Vec<Job>) -> Result<(), QueueError> {
+        let is_new = |job: &&Job| job.memory == Memory::default();
+        let hash = |job: &Job| self.erasure_key().hash(job.user.as_str());
+        let suspects: Vec<(String, Job)> =
+            jobs.iter().filter(is_new).map(|job| (hash(job), job.clone())).collect();
+        if suspects.is_empty() {
+            return Ok(());
+        }
+        let tombstones = suspects.iter().map(|(hash, _)| hash.clone()).collect();
+        if self.tombstones(tombstones).await?.is_empty() {
+            return Ok(());
+        }
+        let rates = self.options().rates;
+        let look = Look::rows(suspects.iter().map(|(_, job)| job.user.as_str()));
+        let tombstones = suspects.iter().map(|(hash, _)| hash.clone()).collect();
+        let look = Look { tombstones, ..look }.with(APIS);
+        let dropped = self
+            .transact(look, move |seen| {
+                let before: Apis = seen.document(APIS);
+                let (mut apis, mut erased) = (before.clone(), Vec::new());
+                for (hash, job) in &suspects {
+                    let row = seen.rows.get(job.user.as_str());
+                    let is_new = row.is_some_and(|row| row.synced_at.is_none());
+                    if is_new && seen.tombstones.contains(hash) {
+                        apis.settled(job, seen.now, &rates);
+                        erased.push(job.user.as_str().to_owned());
+                    }
+                }
+                let change = Change { erased: erased.clone(), ..Change::default() };
+                (change.document(APIS, &before, &apis), erased)
+            })
+            .await?;
+        jobs.retain(|job| !dropped.iter().any(|user| user == job.user.as_str()));
+        Ok(())
     }
 }
 
-/// What a sync that ended well leaves in the row.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Done {
-    /// Whether there was a change that was not written: `sync.dry_run`, or the brake. It is made up for once neither holds.
-    pub held_back: bool,
-    /// What to remember, in place of what was.
-    pub memory: Memory,
-    /// When to look at the user again though nothing asks for it: the tags that are wanted change by themselves then, or it
-    /// is time for a second look. In place of what was; none: there is no such moment.
-    pub changes_at: Option<Millis>,
+fn lease(seen: &Seen, slots: Slots, name: &LeaseName, options: &Options) -> (Change, Leased) {
+    let (now, until, rates) = (seen.now, seen.now.plus(options.lease), &options.rates);
+    let before: Apis = seen.document(APIS);
+    let mut apis = before.clone().checked(now, rates);
+    let of_lane = |lane: Lane| seen.first.get(lane as usize).into_iter().flatten();
+    let prompt: Vec<&Row> = of_lane(Lane::Events).chain(of_lane(Lane::Retries)).collect();
+    let background: Vec<&Row> = of_lane(Lane::Background).collect();
+    let (mut rows, mut jobs) = (Vec::new(), Vec::new());
+    let mut take = |picked: &[&Row], apis: &mut Apis| {
+        let mut taken = Vec::new();
+        for &row in picked {
+            match UserId::new(row.user_id.as_str()) {
+                Ok(user) => {
+                    let is_taken_over = row.lease.is_some();
+                    let row = row.clone().leased(name, until, now);
+                    taken.push(Job::new(user, &row, is_taken_over, name.clone(), now));
+                    rows.push(row);
+                }
+                Err(why) => rows.push(row.clone().refused(why.to_string(), now)),
+            }
+        }
+        apis.leased(&mut taken, now, until, rates);
+        let count = taken.len();
+        jobs.append(&mut taken);
+        count
+    };
+
+    let admitted = apis.admit(Lane::Events, slots.all, now, rates);
+    let picked = match admitted {
+        Admitted::Probe => probe(&prompt).into_iter().collect(),
+        admitted => prompt[..prompt.len().min(admitted.most())].to_vec(),
+    };
+    let taken = take(&picked, &mut apis);
+    let limited = apis.admit(Lane::Events, slots.all, now, rates).not_before();
+    let again = |rest: usize, lanes: &[Lane], limited: Option<Millis>| {
+        let next = lanes.iter().filter_map(|lane| seen.next_due.get(lane)).min().copied();
+        if rest > 0 { limited } else { next.map(|next| limited.map_or(next, |limited| next.max(limited))) }
+    };
+    let prompt_again = again(prompt.len() - taken, &[Lane::Events, Lane::Retries], limited);
+
+    let most = slots.background.min(slots.all.saturating_sub(taken));
+    let admitted = if prompt.len() > taken {
+        Admitted::Users(0)
+    } else {
+        apis.admit(Lane::Background, most, now, rates)
+    };
+    let picked = match admitted {
+        Admitted::Probe if most > 0 => probe(&background).into_iter().collect(),
+        Admitted::Probe => Vec::new(),
+        admitted => background[..background.len().min(admitted.most()).min(most)].to_vec(),
+    };
+    let taken = take(&picked, &mut apis);
+    let limited = apis.admit(Lane::Background, most, now, rates).not_before();
+    let background_again =
+        if most == 0 { None } else { again(background.len() - taken, &[Lane::Background], limited) };
+    let again_at = prompt_again.into_iter().chain(background_again).min();
+    let leased = Leased { jobs, again_at, known: apis.known() };
+    (Change::rows(rows).document(APIS, &before, &apis), leased)
 }
 
-/// What came of a settlement.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Settled {
-    /// As asked.
-    AsAsked,
-    /// An event came during the sync: the row is due again at now + debounce instead.
-    DueAgain,
-    /// The lease had ended and the row is somebody else's now: nothing was changed. Where a write was sent under that lease
-    /// ([`Job::has_written`]), the user is due again as after an event, because that write may have come after newer ones.
-    LeaseLost,
+/// The row to see with whether an API is back.
+fn probe<'a>(due: &[&'a Row]) -> Option<&'a Row> {
+    due.iter().find(|row| row.attempts == 0).or(due.first()).copied()
+}
+
+fn lease_by_name(
+    seen: &Seen,
+    request: &LeaseRequest,
+    hash: &str,
+    name: &LeaseName,
+    options: &Options,
+) -> Result<(Change, Job), UserLease> {
+    let rates = options.rates.with_calls(request.calls);
+    let (now, until) = (seen.now, seen.now.plus(options.lease));
+    let before: Apis = seen.document(APIS);
+    let mut apis = before.clone().checked(now, &rates);
+    let row = seen.rows.get(request.user.as_str());
+    let is_forgotten = seen.tombstones.contains(hash) && row.is_none_or(|row| row.synced_at.is_none());
+    if is_forgotten && !request.again {
+        return Err(UserLease::Forgotten);
+    }
+    let is_taken_over = row.is_some_and(|row| row.lease.is_some());
+    let row = row.cloned().unwrap_or_else(|| Row { lane: request.lane, ..Row::new(request.user.as_str()) });
+    let row = apis.request(request, row, now, &rates)?.leased(name, until, now);
+    let mut job = Job::new(request.user.clone(), &row, is_taken_over, name.clone(), now);
+    apis.leased(std::slice::from_mut(&mut job), now, until, &rates);
+    let removed_tombstones = Some(hash.to_owned()).filter(|_| is_forgotten).into_iter().collect();
+    let change = Change { removed_tombstones, ..Change::rows([row]) };
+    Ok((change.document(APIS, &before, &apis), job))
 }

@@ -10,55 +10,64 @@
 //!                                    └── nobody settled it ──┘  taken over: one attempt
 //! ```
 //!
+//! Each rule is one pure function on a row ([`row`]) or on the document that all processes share ([`apis`]). A [`store`]
+//! loads and saves: a file for one service, or a database for several. Times are the [`Clock`]'s, in milliseconds.
+//!
 //! Promises, each a test of that name: `what_was_pushed_is_still_there_after_a_restart`,
 //! `an_event_during_a_sync_makes_the_user_due_again`, `two_leases_of_one_user_never_overlap`,
-//! `a_late_settlement_changes_nothing`, `the_queue_does_what_the_model_does`.
-//!
-//! Behind [`Queue`] is one writer that takes whatever waits, commits it together, and answers once that is done
-//! (`command.rs` is what it is sent): a file's for one process, or a database's for several. Times are the [`Clock`]'s,
-//! in milliseconds.
+//! `a_late_settlement_changes_nothing`, `all_stores_do_the_same`.
 
+mod activity;
 mod apis;
 mod cause;
-mod clockwork;
-mod command;
+mod documents;
+mod erasure_key;
 mod error;
-mod forgetting;
 mod history;
 mod lane;
 mod lease;
-mod meter;
+#[cfg(test)]
+mod memory_store;
+mod operators;
 mod postgres;
-mod reader;
+mod row;
+mod settle;
 mod sqlite;
+mod store;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 mod views;
+mod wake;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Mutex, oneshot, watch};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use tokio::sync::Mutex;
 
 use crate::clock::{Clock, Millis};
-use crate::memory::{ContactKeys, SeenByOthers};
-use crate::upstream::Api;
-use crate::upstream::rest::Change;
 use crate::user::UserId;
 
-pub use apis::Rates;
-pub use cause::{AGAIN, DRIFT, EXISTING_ONLY, EXPIRY, FORGET, RESTRICTED};
-pub use clockwork::{Round, Tick, Ticked};
-use command::{Answer, Command, Ends, News, Push};
+use activity::Activity;
+pub use activity::{Counted, Minute, MinuteCount};
+pub use apis::{Known, Rates};
+pub use cause::{AGAIN, DRIFT, EXISTING_ONLY, EXPIRY, FORGET, MISSING, RESTRICTED};
+use erasure_key::ErasureKey;
 pub use error::{Damage, Moved, OpenError, QueueError};
-pub use history::{Entry, HistoryRow, MinuteCount};
-pub use lane::{Lane, NextDue};
-pub use lease::{Done, Job, Known, LeaseRequest, Leased, Room, Settled, Settlement, UserLease};
-pub use meter::LaneMeter;
+pub use history::{Entry, HistoryRow, LogFilter};
+pub use lane::Lane;
+pub use lease::{Job, LeaseName, LeaseRequest, Leased, Slots, UserLease};
+pub use operators::{Backlog, Enqueued, LaneMeter};
 pub use postgres::{Place, PostgresError, PostgresUrl};
-use reader::Reader;
-pub use views::{Census, Filter, ParkedGroup, Progress, Retry, State, UserRow};
+pub use row::State;
+pub use settle::{Done, Settled, Settlement};
+use store::{Answer, Change, Look, Push, Question, Seen, Store};
+pub use upkeep::Checked;
+pub use views::{Census, Filter, ParkedGroup, Progress, Retry, UserRow};
+use wake::Wake;
 
 /// The queue of users. Clones share one store; when the last is dropped, the store finishes what waits and closes.
 #[derive(Debug, Clone)]
@@ -66,10 +75,38 @@ pub struct Queue(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    ends: Ends,
-    reader: Reader,
+    backend: Backend,
+    /// Whether one service has the store to itself.
+    is_alone: bool,
+    role: Role,
+    options: Options,
     clock: Clock,
+    erasure_key: ErasureKey,
+    wake: Arc<Wake>,
+    activity: Activity,
+    names: StdMutex<StdRng>,
+    is_closed: std::sync::atomic::AtomicBool,
     last_census: Mutex<Option<(Millis, Census)>>,
+}
+
+/// The kinds of stores.
+#[derive(Debug)]
+enum Backend {
+    Sqlite(sqlite::SqliteStore),
+    Postgres(postgres::PostgresStore),
+    #[cfg(test)]
+    Memory(memory_store::MemoryStore),
+}
+
+macro_rules! on_backend {
+    ($backend:expr, $store:ident => $call:expr) => {
+        match &$backend {
+            Backend::Sqlite($store) => $call,
+            Backend::Postgres($store) => $call,
+            #[cfg(test)]
+            Backend::Memory($store) => $call,
+        }
+    };
 }
 
 /// As what a store is opened.
@@ -84,7 +121,14 @@ pub enum Role {
     },
 }
 
-/// What the queue has to know of the settings.
+/// What a store needs of the settings.
+#[derive(Debug, Clone, Copy)]
+struct StoreOptions {
+    /// How long after an event its user is due.
+    debounce: Duration,
+}
+
+/// What the queue needs of the settings.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
     /// How long a burst of events is collected before the user is due (`sync.debounce`).
@@ -104,15 +148,21 @@ pub struct Options {
     pub rates: Rates,
 }
 
+impl Options {
+    fn of_store(&self) -> StoreOptions {
+        StoreOptions { debounce: self.debounce }
+    }
+}
+
 impl Queue {
-    /// Opens the SQLite file at `path`. A service makes it and its folder where they are missing, keeps every other service
-    /// out, and ends the leases of the process before at the latest one `request_timeout` from now.
+    /// Opens the SQLite file at `path`. A service makes it and its folder where they are missing, and keeps every other
+    /// service out.
     ///
     /// Blocks: for the length of a few file operations, and longer where a schema change is due.
     /// `seed` names the leases; two processes should not have the same.
     ///
     /// # Errors
-    /// [`OpenError`] tells what is wrong with the file and what to do. Nothing is replaced, ever.
+    /// [`OpenError`] says what is wrong with the file and what to do. Nothing is replaced, ever.
     pub fn open_sqlite(
         path: &Path,
         role: Role,
@@ -120,29 +170,19 @@ impl Queue {
         clock: Clock,
         seed: u64,
     ) -> Result<Self, OpenError> {
-        Self::open_sqlite_tuned(path, role, options, clock, seed, sqlite::Tuning::default())
+        let tuning = sqlite::Tuning::default();
+        let store = sqlite::open(path, role, options.of_store(), clock.clone(), tuning)?;
+        let key = ErasureKey::new(store.erasure_key());
+        Ok(Self::over(Backend::Sqlite(store), key, true, (role, options, clock, seed), Arc::default()))
     }
 
-    fn open_sqlite_tuned(
-        path: &Path,
-        role: Role,
-        options: Options,
-        clock: Clock,
-        seed: u64,
-        tuning: sqlite::Tuning,
-    ) -> Result<Self, OpenError> {
-        let (ends, reader) = sqlite::open(path, role, options, clock.clone(), seed, tuning)?;
-        let last_census = Mutex::new(None);
-        Ok(Self(Arc::new(Inner { ends, reader: Reader::Sqlite(reader), clock, last_census })))
-    }
-
-    /// Opens the Postgres database at `url`; a service makes the queue's tables where they are missing. Others may have it open: their
-    /// leases are left alone, and `clock` keeps to the database's time from now on.
+    /// Opens the Postgres database at `url`; a service makes the queue's tables where they are missing. Others may have it open:
+    /// their leases are left alone, and `clock` keeps to the database's time from now on.
     ///
     /// `seed` names the leases; two processes should not have the same.
     ///
     /// # Errors
-    /// [`OpenError`] tells what is wrong with the database and what to do.
+    /// [`OpenError`] says what is wrong with the database and what to do.
     pub async fn open_postgres(
         url: &PostgresUrl,
         role: Role,
@@ -150,20 +190,41 @@ impl Queue {
         clock: Clock,
         seed: u64,
     ) -> Result<Self, OpenError> {
-        Self::open_postgres_tuned(url, role, options, clock, seed, postgres::Tuning::default()).await
+        let (tuning, wake) = (postgres::Tuning::default(), Arc::<Wake>::default());
+        let store =
+            postgres::open(url, role, options.of_store(), clock.clone(), Arc::clone(&wake), tuning).await?;
+        let key = ErasureKey::new(store.erasure_key());
+        Ok(Self::over(Backend::Postgres(store), key, false, (role, options, clock, seed), wake))
     }
 
-    async fn open_postgres_tuned(
-        url: &PostgresUrl,
-        role: Role,
-        options: Options,
-        clock: Clock,
-        seed: u64,
-        tuning: postgres::Tuning,
-    ) -> Result<Self, OpenError> {
-        let (ends, reader) = postgres::open(url, role, options, clock.clone(), seed, tuning).await?;
-        let last_census = Mutex::new(None);
-        Ok(Self(Arc::new(Inner { ends, reader: Reader::Postgres(reader), clock, last_census })))
+    /// A queue in memory, over what another one has kept.
+    #[cfg(test)]
+    fn in_memory(options: Options, clock: Clock, kept: Arc<StdMutex<memory_store::Kept>>) -> Self {
+        let store = memory_store::MemoryStore::new(clock.clone(), options.debounce, kept);
+        let key = ErasureKey::new(&[7; 32]);
+        Self::over(Backend::Memory(store), key, true, (Role::Service, options, clock, 7), Arc::default())
+    }
+
+    fn over(
+        backend: Backend,
+        erasure_key: ErasureKey,
+        is_alone: bool,
+        (role, options, clock, seed): (Role, Options, Clock, u64),
+        wake: Arc<Wake>,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            backend,
+            is_alone,
+            role,
+            options,
+            clock,
+            erasure_key,
+            wake,
+            activity: Activity::default(),
+            names: StdMutex::new(StdRng::seed_from_u64(seed)),
+            is_closed: false.into(),
+            last_census: Mutex::default(),
+        }))
     }
 
     /// Keeps that something changed for `user`; returns once that is committed and synced to disk.
@@ -173,321 +234,91 @@ impl Queue {
     /// # Errors
     /// The event was not kept, as far as the store can tell.
     pub async fn push(&self, user: &UserId, event_type: &'static str) -> Result<(), QueueError> {
-        let (answer, receiver) = Answer::holding(());
-        self.ask(Command::Push(Push { user: user.clone(), event_type, answer }), receiver).await
+        let event = Push { user: user.clone(), cause: event_type };
+        on_backend!(self.0.backend, store => store.push(event).await)?;
+        self.0.wake.due_at(self.0.clock.now().plus(self.0.options.debounce));
+        Ok(())
     }
 
-    /// Leases up to so many users that are due, lane by lane and in each the longest due first: none while an API rests or
-    /// syncs are paused, no more than the rates have calls for, and of all processes together one alone where it is to be
-    /// seen whether an API is back. Such a probe is a user whose last sync did not fail, if there is one, so that users who
-    /// fail by themselves do not stand for the API.
-    ///
-    /// # Errors
-    /// The store failed; nothing is leased.
-    pub async fn lease(&self, room: Room) -> Result<Leased, QueueError> {
-        let (answer, receiver) = Answer::open();
-        self.ask(Command::Lease { room, answer }, receiver).await
-    }
-
-    /// Leases one user by name, due or not.
-    ///
-    /// # Errors
-    /// The store failed; nobody is leased.
-    pub async fn lease_user(&self, request: LeaseRequest) -> Result<UserLease, QueueError> {
-        let (answer, receiver) = Answer::open();
-        self.ask(Command::LeaseUser { request, answer }, receiver).await
-    }
-
-    /// Tells all processes what this one has found of `api`; gives what they all know then.
-    ///
-    /// # Errors
-    /// The store failed; nobody was told.
-    pub async fn tell_rest(&self, api: Api, change: Change) -> Result<Known, QueueError> {
-        let (answer, receiver) = Answer::open();
-        self.ask(Command::Know { news: News::Rest(api, change), answer }, receiver).await
-    }
-
-    /// What all processes know of both APIs, and whether syncs are paused.
-    ///
-    /// # Errors
-    /// The store failed.
-    pub async fn known(&self) -> Result<Known, QueueError> {
-        let (answer, receiver) = Answer::open();
-        self.ask(Command::Know { news: News::None, answer }, receiver).await
-    }
-
-    /// Pauses all syncs: events are kept, nobody is leased until [`Queue::resume`], a start in between or not. Syncs that
-    /// have begun go on. Paused already: stays so since then.
-    ///
-    /// # Errors
-    /// The store failed; nothing was changed.
-    pub async fn pause(&self) -> Result<Known, QueueError> {
-        let (answer, receiver) = Answer::open();
-        self.ask(Command::Know { news: News::Pause, answer }, receiver).await
-    }
-
-    /// Lets syncs go on, and ends the rests of both APIs, as a start does.
-    ///
-    /// # Errors
-    /// The store failed; nothing was changed.
-    pub async fn resume(&self) -> Result<Known, QueueError> {
-        let (answer, receiver) = Answer::open();
-        self.ask(Command::Know { news: News::Resume, answer }, receiver).await
-    }
-
-    /// Ends a lease, gives back the calls that are left of the job's, and writes `entry` into the user's history and the
-    /// counts of this minute, all of it or nothing. Where the lease is not there any more, nothing of it: see
-    /// [`Settled::LeaseLost`].
-    ///
-    /// # Errors
-    /// The store failed; the lease stands until its end.
-    pub async fn settle(
-        &self,
-        job: &Job,
-        how: Settlement,
-        entry: Option<Entry>,
-    ) -> Result<Settled, QueueError> {
-        let (answer, receiver) = Answer::open();
-        let entry = entry.map(Box::new);
-        self.ask(Command::Settle { job: job.clone(), how, entry, answer }, receiver).await
-    }
-
-    /// Makes users due at once, in the lane of retries and with no attempts counted; how many they are.
-    ///
-    /// # Errors
-    /// The store failed; nobody was.
-    pub async fn retry(&self, whom: Retry) -> Result<u64, QueueError> {
-        let (answer, receiver) = Answer::open();
-        self.ask(Command::Retry { whom, answer }, receiver).await
-    }
-
-    /// Makes due who has become so by the clock, whose held back change is held back no longer, and who is next of the round;
-    /// in small steps that no event waits for. One with nothing to do writes nothing. Any number of processes may do it.
-    ///
-    /// # Errors
-    /// The store failed; whoever was made due stays so.
-    pub async fn tick(&self, tick: Tick) -> Result<Ticked, QueueError> {
-        let (answer, receiver) = Answer::open();
-        self.ask(Command::Tick { tick, answer }, receiver).await
-    }
-
-    /// Forgets the leased user: row and history are erased, and a keyed hash is left by which later events and rounds of the
-    /// user are dropped; the calls that are left of the job's are given back. Whether it was; not where the lease was lost.
-    ///
-    /// # Errors
-    /// The store failed; nothing was erased.
-    pub async fn forget(&self, job: &Job) -> Result<bool, QueueError> {
-        let (answer, receiver) = Answer::open();
-        self.ask(Command::Forget { job: job.clone(), answer }, receiver).await
-    }
-
-    /// Keeps writes from taking tags away, in all processes, until [`Queue::release_brake`] or [`Queue::resume`]. On already:
-    /// stays so since then.
-    ///
-    /// # Errors
-    /// The store failed; nothing was changed.
-    pub async fn brake(&self) -> Result<Known, QueueError> {
-        let (answer, receiver) = Answer::open();
-        self.ask(Command::Know { news: News::Brake, answer }, receiver).await
-    }
-
-    /// Lets writes take tags away again. Whose change was held back is due with the next tick.
-    ///
-    /// # Errors
-    /// The store failed; nothing was changed.
-    pub async fn release_brake(&self) -> Result<Known, QueueError> {
-        let (answer, receiver) = Answer::open();
-        self.ask(Command::Know { news: News::Release, answer }, receiver).await
-    }
-
-    /// Takes away up to `most` history rows whose last sync was before `before`, in a transaction of their own that no
-    /// event waits in; how many they were. Counts per minute go with them once they are a day old, and so do rows of users
-    /// whom Sesamy has not known since before `before` and of whom no address is remembered; these count too.
-    ///
-    /// # Errors
-    /// The store failed; nothing was.
-    pub async fn prune(&self, before: Millis, most: usize) -> Result<u64, QueueError> {
-        let (answer, receiver) = Answer::open();
-        self.ask(Command::Prune { before, most, answer }, receiver).await
-    }
-
-    /// Keeps how far a backfill has come, in place of what was kept of one before.
-    ///
-    /// # Errors
-    /// The store failed; what was kept stays.
-    pub async fn keep_progress(&self, progress: Progress) -> Result<(), QueueError> {
-        let (answer, receiver) = Answer::holding(());
-        self.ask(Command::KeepProgress { progress, answer }, receiver).await
-    }
-
-    /// Takes back what an outage did to users: one attempt for each time that `users` names somebody, whether under lease
-    /// again by now or not; and whoever of all rows is parked with `answer` is due at `due` again, with no attempts
-    /// counted.
-    ///
-    /// # Errors
-    /// The store failed; nothing was changed.
-    pub async fn give_back(
-        &self,
-        users: &[UserId],
-        answer: Option<&str>,
-        due: Millis,
-    ) -> Result<(), QueueError> {
-        let (users, parked_with) = (users.to_vec(), answer.map(str::to_owned));
-        let (answer, receiver) = Answer::holding(());
-        self.ask(Command::GiveBack { users, parked_with, due, answer }, receiver).await
-    }
-
-    /// When the next row is due (or a lease ends); none where nothing is. Never too late once a call is answered; too early,
-    /// until the next lease, where processes share a store. What another process has written since may not be known here
-    /// before the next lease.
-    #[must_use]
-    pub fn next_due(&self) -> watch::Receiver<NextDue> {
-        self.0.ends.next_due.clone()
-    }
-
-    /// Counts the rows, at most once in [`Census::EVERY`]; between, the last answer.
-    ///
-    /// # Errors
-    /// The store could not be read.
-    pub async fn census(&self) -> Result<Census, QueueError> {
-        if self.0.ends.is_closed() {
-            return Err(QueueError::Closed);
-        }
-        let mut last = self.0.last_census.lock().await;
-        let now = self.0.clock.now();
-        if let Some((at, census)) = *last
-            && now.since(at) < Census::EVERY
-        {
-            return Ok(census);
-        }
-        let census = self.0.reader.count(now).await?;
-        *last = Some((now, census));
-        Ok(census)
-    }
-
-    /// How many of the rows that `retry` names would be made due, counted to [`Census::LIMIT`] at the most.
-    ///
-    /// # Errors
-    /// The store could not be read.
-    pub async fn count_retry(&self, whom: &Retry) -> Result<u64, QueueError> {
-        self.0.reader.count_retry(self.0.clock.now(), whom).await
-    }
-
-    /// The rows that `filter` lets pass, in the order of their ids.
-    ///
-    /// # Errors
-    /// The store could not be read.
-    pub async fn rows(&self, filter: &Filter) -> Result<Vec<UserRow>, QueueError> {
-        self.0.reader.rows(self.0.clock.now(), filter).await
-    }
-
-    /// The rows of `users`, in no order; who is not known has none.
-    ///
-    /// # Errors
-    /// The store could not be read.
-    pub async fn rows_of(&self, users: &[UserId]) -> Result<Vec<UserRow>, QueueError> {
-        self.0.reader.rows_of(self.0.clock.now(), users).await
-    }
-
-    /// Whom of `users` somebody has had forgotten.
-    ///
-    /// # Errors
-    /// The store could not be read.
-    pub async fn forgotten(&self, users: &[UserId]) -> Result<Vec<UserId>, QueueError> {
-        self.0.reader.forgotten(users).await
-    }
-
-    /// The users besides `user` whose rows remember `address`, in any spelling; `most` at the most.
-    ///
-    /// # Errors
-    /// The store could not be read.
-    pub async fn others_at(
-        &self,
-        user: &UserId,
-        address: &str,
-        most: usize,
-    ) -> Result<Vec<UserId>, QueueError> {
-        self.0.reader.others_at(user, address, most).await
-    }
-
-    /// What the rows of everybody but `user` remember of the contact of `address`, letter case aside, on the list of this
-    /// name.
-    ///
-    /// # Errors
-    /// The store could not be read.
-    pub async fn seen_by_others(
-        &self,
-        user: &UserId,
-        address: &str,
-        list: &str,
-    ) -> Result<SeenByOthers, QueueError> {
-        self.0.reader.seen_by_others(user, address, list).await
-    }
-
-    /// The keys by which this store remembers contacts of earlier addresses, on the list of this name.
-    #[must_use]
-    pub fn contact_keys(&self, list: String) -> ContactKeys {
-        self.0.reader.contact_keys(list)
-    }
-
-    /// How far the last round has come; none where there was none.
-    ///
-    /// # Errors
-    /// The store could not be read.
-    pub async fn round(&self) -> Result<Option<Round>, QueueError> {
-        self.0.reader.round().await
-    }
-
-    /// The latest `most` rows of the history of `user`, the latest first.
-    ///
-    /// # Errors
-    /// The store could not be read.
-    pub async fn history(&self, user: &UserId, most: usize) -> Result<Vec<HistoryRow>, QueueError> {
-        self.0.reader.history(user, most).await
-    }
-
-    /// Who is parked for what, the largest group first, `most` groups at the most.
-    ///
-    /// # Errors
-    /// The store could not be read.
-    pub async fn parked(&self, most: usize) -> Result<Vec<ParkedGroup>, QueueError> {
-        self.0.reader.parked(most).await
-    }
-
-    /// How many syncs came to what, for every minute from that of `since` on in which there were any, in order.
-    ///
-    /// # Errors
-    /// The store could not be read.
-    pub async fn counts_since(&self, since: Millis) -> Result<Vec<MinuteCount>, QueueError> {
-        self.0.reader.counts_since(since).await
-    }
-
-    /// How far the last backfill has come; none where there was none.
-    ///
-    /// # Errors
-    /// The store could not be read.
-    pub async fn progress(&self) -> Result<Option<Progress>, QueueError> {
-        self.0.reader.progress().await
+    /// Resolves when a row is due before `known`, the time that the last lease gave, as far as this process hears of it. A row
+    /// that another process makes due may be missed: look once a second in any case.
+    pub async fn due_before(&self, known: Option<Millis>) {
+        self.0.wake.sooner_than(known).await;
     }
 
     /// Whether the last event could be kept. While not, a small write every 2 s tries whether events can be again.
     #[must_use]
     pub fn accepting(&self) -> bool {
-        self.0.ends.accepting()
+        !self.is_closed() && on_backend!(self.0.backend, store => store.accepting())
     }
 
     /// Finishes what waits and closes the store: the file is whole, and another process may open it.
     pub async fn close(&self) {
-        self.0.ends.close().await;
+        if let Err(error) = self.flush_activity().await
+            && !matches!(error, QueueError::Closed)
+        {
+            tracing::debug!(%error, "the last minute's counts are lost");
+        }
+        self.0.is_closed.store(true, std::sync::atomic::Ordering::Relaxed);
+        on_backend!(self.0.backend, store => store.close().await);
     }
 
-    async fn ask<T>(
+    async fn transact<A: Send + 'static>(
         &self,
-        command: Command,
-        receiver: oneshot::Receiver<Result<T, QueueError>>,
-    ) -> Result<T, QueueError> {
-        self.0.ends.send(command).await?;
-        // The writer answers everything that it takes; if it does not, it is gone.
-        receiver.await.unwrap_or(Err(QueueError::Closed))
+        look: Look,
+        decide: impl Fn(&Seen) -> (Change, A) + Send + Sync + 'static,
+    ) -> Result<A, QueueError> {
+        let wake = Arc::clone(&self.0.wake);
+        let decide = move |seen: &Seen| {
+            let (change, answer) = decide(seen);
+            let due = change.rows.iter().filter(|row| row.lease.is_none()).filter_map(|row| row.due_at).min();
+            (change, (answer, due))
+        };
+        let (answer, due) = on_backend!(self.0.backend, store => store.transact(look, decide).await)?;
+        if let Some(due) = due {
+            wake.due_at(due);
+        }
+        Ok(answer)
+    }
+
+    async fn ask(&self, question: Question) -> Result<Answer, QueueError> {
+        on_backend!(self.0.backend, store => store.ask(question).await)
+    }
+
+    fn lease_name(&self) -> LeaseName {
+        let mut names = self.0.names.lock().unwrap_or_else(PoisonError::into_inner);
+        LeaseName::new(self.0.role, names.random())
+    }
+
+    fn options(&self) -> Options {
+        self.0.options
+    }
+
+    fn clock(&self) -> &Clock {
+        &self.0.clock
+    }
+
+    fn erasure_key(&self) -> &ErasureKey {
+        &self.0.erasure_key
+    }
+
+    fn wake(&self) -> &Wake {
+        &self.0.wake
+    }
+
+    fn activity(&self) -> &Activity {
+        &self.0.activity
+    }
+
+    fn last_census(&self) -> &Mutex<Option<(Millis, Census)>> {
+        &self.0.last_census
+    }
+
+    fn is_alone(&self) -> bool {
+        self.0.is_alone
+    }
+
+    fn is_closed(&self) -> bool {
+        self.0.is_closed.load(std::sync::atomic::Ordering::Relaxed)
     }
 }

@@ -17,56 +17,54 @@ use crate::memory::Memory;
 
 /// The cause of a row that an operator made due with `retry`.
 pub(super) const RETRY: &str = "retry";
-/// The check that confirms that Sesamy has no usable address for a user, or finds one after all.
-pub const MISSING: &str = "missing";
 
 /// A row. Each field is a column of the table `users`; [`COLUMNS`] has their names.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Row {
+pub(super) struct Row {
     /// The user's id, as it is stored.
-    pub user_id: String,
+    pub(super) user_id: String,
     /// Counts the requests for a sync.
-    pub generation: i64,
+    pub(super) generation: i64,
     /// The event type that came last, or one of our own words ([`super::cause`]).
-    pub cause: String,
+    pub(super) cause: String,
     /// The lane.
     #[serde(with = "lane")]
-    pub lane: Lane,
+    pub(super) lane: Lane,
     /// When the user is due; under a lease, when the lease ends. None: nothing to do, or parked.
     #[serde(with = "millis")]
-    pub due_at: Option<Millis>,
+    pub(super) due_at: Option<Millis>,
     /// The lease. It stays after its end, until it is settled or another lease takes over.
-    pub lease: Option<LeaseName>,
+    pub(super) lease: Option<LeaseName>,
     /// Failures since the last sync that ended well. A lease that was never settled is one of them.
-    pub attempts: u32,
+    pub(super) attempts: u32,
     /// When the first of them was.
     #[serde(with = "millis")]
-    pub failing_since: Option<Millis>,
+    pub(super) failing_since: Option<Millis>,
     /// The last of them, without personal data.
-    pub error: Option<String>,
+    pub(super) error: Option<String>,
     /// Since when the row is parked.
     #[serde(with = "millis")]
-    pub parked_at: Option<Millis>,
+    pub(super) parked_at: Option<Millis>,
     /// What all rows have in common that are parked for the same reason.
-    pub answer: Option<String>,
+    pub(super) answer: Option<String>,
     /// Whether `sync.dry_run` or the removal guard kept a change from being written.
     #[serde(with = "flag")]
-    pub held_back: bool,
+    pub(super) held_back: bool,
     /// When the last sync that ended well did.
     #[serde(with = "millis")]
-    pub synced_at: Option<Millis>,
+    pub(super) synced_at: Option<Millis>,
     /// What the last sync came to, well or not; none where there was none.
-    pub outcome: Option<String>,
+    pub(super) outcome: Option<String>,
     /// Why, where the outcome alone does not say it.
-    pub reason: Option<String>,
+    pub(super) reason: Option<String>,
     /// The next time the clock asks for a sync, by the wall clock.
     #[serde(with = "millis")]
-    pub check_at: Option<Millis>,
-    /// Why it does: [`super::EXPIRY`], [`DRIFT`] or [`MISSING`].
-    pub check_cause: Option<String>,
+    pub(super) check_at: Option<Millis>,
+    /// Why it does: [`super::EXPIRY`], [`DRIFT`] or [`super::MISSING`].
+    pub(super) check_cause: Option<String>,
     /// What the row remembers of the user.
     #[serde(with = "remembered")]
-    pub last_seen: Memory,
+    pub(super) last_seen: Memory,
 }
 
 /// The columns of the table `users`, in the order in which the stores name them. The last two are derived from `last_seen`,
@@ -159,8 +157,7 @@ impl Row {
     }
 
     /// The state at `now`.
-    #[must_use]
-    pub fn state(&self, now: Millis) -> State {
+    pub(super) fn state(&self, now: Millis) -> State {
         match self.due_at {
             _ if self.parked_at.is_some() => State::Parked,
             None if self.held_back => State::Held,
@@ -424,7 +421,9 @@ mod millis {
         at.map(|at| at.0).serialize(serializer)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Millis>, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Millis>, D::Error> {
         Ok(Option::<i64>::deserialize(deserializer)?.map(Millis))
     }
 }

@@ -7,11 +7,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 
+use super::QueueError;
 use super::history::{HistoryRow, LogFilter};
 use super::lane::Lane;
 use super::row::{Row, State};
 use super::views::{Census, Filter, ParkedGroup};
-use super::QueueError;
 use crate::clock::Millis;
 use crate::user::UserId;
 
@@ -98,7 +98,7 @@ pub(super) enum Index {
     DueBeyond(Millis),
     /// `parked_at IS NOT NULL AND answer = ?`, by id.
     ParkedWith(String),
-    /// `missing_since < ?`, by `missing_since`.
+    /// `missing_since < ? AND address_key IS NULL AND due_at IS NULL AND held_back = 0`, by `missing_since`.
     MissingBefore(Millis),
 }
 

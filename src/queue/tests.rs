@@ -1,6 +1,7 @@
 //! What any store has to do, told against [`Queue`] alone. Each story runs on a [`Shop`] of every kind of store.
 
-mod clockwork;
+mod all_stores;
+mod checks;
 mod events;
 mod forget;
 mod history;
@@ -8,7 +9,6 @@ mod lanes;
 mod leases;
 mod life;
 mod memory;
-mod model;
 pub(super) mod operators;
 pub(super) mod server;
 mod sharing;
@@ -20,7 +20,7 @@ use super::{Done, Job, Options, Queue, Rates, Settlement};
 use crate::clock::{Clock, Millis};
 use crate::memory::{Memory, Seen};
 use crate::personal::Personal;
-use crate::queue::{Role, Room};
+use crate::queue::{EXPIRY, Filter, Role, Slots};
 use crate::upstream::{PerApi, Quota};
 use crate::user::UserId;
 
@@ -55,6 +55,12 @@ pub(super) struct Shop {
 }
 
 impl Shop {
+    pub(super) fn memory() -> Self {
+        let kept = std::sync::Arc::default();
+        let open = move |_, options, clock| Queue::in_memory(options, clock, std::sync::Arc::clone(&kept));
+        Self { clock: Clock::manual(Millis(1_000_000)), is_shared: false, open: Box::new(open) }
+    }
+
     pub(super) fn sqlite() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let open = move |role, options, clock| {
@@ -73,16 +79,19 @@ impl Shop {
         Some(Self { clock: Clock::manual(Millis(1_000_000)), is_shared: true, open: Box::new(open) })
     }
 
-    pub(super) fn opens(&self) -> Queue {
-        self.opens_as(OPTIONS)
+    pub(super) async fn opens(&self) -> Queue {
+        self.opens_as(OPTIONS).await
     }
 
-    pub(super) fn opens_with(&self, dry_run: bool) -> Queue {
-        self.opens_as(Options { dry_run, ..OPTIONS })
+    pub(super) async fn opens_with(&self, dry_run: bool) -> Queue {
+        self.opens_as(Options { dry_run, ..OPTIONS }).await
     }
 
-    pub(super) fn opens_as(&self, options: Options) -> Queue {
-        (self.open)(Role::Service, options, self.clock.clone())
+    /// As a service does it.
+    pub(super) async fn opens_as(&self, options: Options) -> Queue {
+        let queue = (self.open)(Role::Service, options, self.clock.clone());
+        queue.start().await.unwrap();
+        queue
     }
 
     /// A command's hold on the store of a service, as another process has it.
@@ -91,13 +100,13 @@ impl Shop {
     }
 
     /// Another process's hold on the store of a service: another service's, where the store allows that.
-    pub(super) fn another(&self) -> Queue {
-        if self.is_shared { self.opens() } else { self.opens_beside() }
+    pub(super) async fn another(&self) -> Queue {
+        if self.is_shared { self.opens().await } else { self.opens_beside() }
     }
 
     pub(super) async fn restarts(&self, queue: Queue) -> Queue {
         queue.close().await;
-        self.opens()
+        self.opens().await
     }
 
     /// So many milliseconds from now.
@@ -125,6 +134,13 @@ macro_rules! stories {
 /// Makes a test of each story for stores that one process has to itself.
 macro_rules! stories_of_one_process {
     ($($story:ident),* $(,)?) => {
+        mod in_memory {
+            $(#[tokio::test]
+            async fn $story() {
+                super::$story(crate::queue::tests::Shop::memory()).await;
+            })*
+        }
+
         mod on_sqlite {
             $(#[tokio::test]
             async fn $story() {
@@ -143,8 +159,9 @@ pub(super) fn seen(address: &str) -> Memory {
 }
 
 /// The end of a sync that leaves this in the row.
-pub(super) fn done_with(memory: Memory, changes_at: Option<Millis>) -> Settlement {
-    Settlement::Done(Box::new(Done { held_back: false, memory, changes_at }))
+pub(super) fn done_with(memory: Memory, check_at: Option<Millis>) -> Settlement {
+    let check = check_at.map(|at| (at, EXPIRY.to_owned()));
+    Settlement::Done(Box::new(Done { held_back: false, memory, check }))
 }
 
 pub(super) fn user(name: &str) -> UserId {
@@ -163,13 +180,15 @@ pub(super) fn names(jobs: &[Job]) -> Vec<&str> {
     jobs.iter().map(|job| job.user.as_str()).collect()
 }
 
-pub(super) fn next_due(queue: &Queue) -> Option<Millis> {
-    queue.next_due().borrow().earliest()
+/// When the next row is due, or its lease ends.
+pub(super) async fn next_due(queue: &Queue) -> Option<Millis> {
+    let rows = queue.rows(&Filter { limit: 100_000, ..Filter::default() }).await.unwrap();
+    rows.iter().filter_map(|row| row.due_at).min()
 }
 
 /// Leases the only user that is due.
 pub(super) async fn only_job(queue: &Queue) -> Job {
-    let mut jobs = queue.lease(Room::for_any(10)).await.unwrap().jobs;
+    let mut jobs = queue.lease(Slots::for_any(10)).await.unwrap().jobs;
     assert_eq!(jobs.len(), 1, "{jobs:?}");
     jobs.remove(0)
 }

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::Row;
-use super::row::State;
+use super::lane::Lane;
+use super::lease::LeaseName;
+use super::row::{Row, State};
 use crate::clock::Millis;
+use crate::memory::Memory;
 use crate::user::UserId;
 
 /// How many rows are in which state, each counted to [`Census::LIMIT`] at the most.
@@ -32,6 +34,9 @@ pub struct Census {
     /// How long the oldest of them has been due, in milliseconds.
     #[serde(skip)]
     pub oldest_background_ms: u64,
+    /// Rows of the background lane that have a `due_at`, whatever their state.
+    #[serde(skip)]
+    pub background_waiting: u64,
 }
 
 impl Census {
@@ -39,6 +44,79 @@ impl Census {
     pub const LIMIT: u64 = 10_000;
     /// The rows are counted no more often than this.
     pub const EVERY: Duration = Duration::from_secs(15);
+}
+
+/// A user's row, as it is at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct UserRow {
+    /// The id as it is stored.
+    #[serde(rename = "user_id")]
+    pub user: String,
+    /// The state, which follows from the columns below and the time.
+    pub state: State,
+    /// The lane.
+    pub lane: Lane,
+    /// When the user is due; under a lease, when the lease ends.
+    pub due_at: Option<Millis>,
+    /// Counts the requests for a sync.
+    pub generation: i64,
+    /// The event type that came last, or a word of ours.
+    pub event_type: String,
+    /// Failures since the last sync that ended well.
+    pub attempts: u32,
+    /// When the first of them was.
+    pub failing_since: Option<Millis>,
+    /// The last of them, without personal data.
+    pub error: Option<String>,
+    /// Since when it is parked.
+    pub parked_at: Option<Millis>,
+    /// What all rows have in common that are parked for the same reason.
+    pub answer: Option<String>,
+    /// Whether `sync.dry_run` or the removal guard kept a change from being written.
+    pub held_back: bool,
+    /// When the last sync that ended well did.
+    pub synced_at: Option<Millis>,
+    /// What the last sync came to; null before the first one.
+    pub outcome: Option<String>,
+    /// Why, where the outcome alone does not say it.
+    pub reason: Option<String>,
+    /// The next time the clock asks for a sync.
+    pub check_at: Option<Millis>,
+    /// Why it does: `expiry`, `drift` or `missing`.
+    pub check_cause: Option<String>,
+    /// What is remembered of the user; not for lists.
+    #[serde(skip)]
+    pub memory: Memory,
+    /// The lease: for its holder, and nobody else.
+    #[serde(skip)]
+    pub lease: Option<LeaseName>,
+}
+
+impl UserRow {
+    /// `row` at `now`.
+    pub(super) fn of(row: Row, now: Millis) -> Self {
+        Self {
+            state: row.state(now),
+            user: row.user_id,
+            lane: row.lane,
+            due_at: row.due_at,
+            generation: row.generation,
+            event_type: row.cause,
+            attempts: row.attempts,
+            failing_since: row.failing_since,
+            error: row.error,
+            parked_at: row.parked_at,
+            answer: row.answer,
+            held_back: row.held_back,
+            synced_at: row.synced_at,
+            outcome: row.outcome,
+            reason: row.reason,
+            check_at: row.check_at,
+            check_cause: row.check_cause,
+            memory: row.last_seen,
+            lease: row.lease,
+        }
+    }
 }
 
 /// Which rows are asked for. An answer has them in the order of their ids, [`Filter::after`] leads to the next page.
@@ -80,4 +158,17 @@ pub enum Retry {
     Answer(String),
     /// All who are parked and whose error or answer has this text in it, ASCII letter case aside.
     Reason(String),
+}
+
+/// How far a backfill has come, as the store keeps it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// When it began: users who have been synced since need no more of it.
+    pub started_at: Millis,
+    /// When it was done; none while it is not.
+    pub ended_at: Option<Millis>,
+    /// What it was asked to do, as the backfill writes that down.
+    pub asked: String,
+    /// What it has done so far, likewise.
+    pub done: String,
 }

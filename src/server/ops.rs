@@ -108,6 +108,8 @@ pub(super) async fn metrics(State(app): State<Arc<App>>, method: Method) -> Resp
                 ("due", rows.due),
                 ("leased", rows.leased),
                 ("scheduled", rows.scheduled),
+                ("failing", rows.failing),
+                ("held", rows.held),
                 ("parked", rows.parked),
             ],
             Duration::from_millis(rows.oldest_due_ms),

@@ -65,7 +65,7 @@ pub struct Metric {
 }
 
 /// All of them.
-pub const METRICS: [Metric; 15] = [
+pub const METRICS: [Metric; 14] = [
     Metric {
         name: WEBHOOK_REQUESTS,
         kind: Kind::Counter,
@@ -113,19 +113,13 @@ pub const METRICS: [Metric; 15] = [
         name: DRIFT_REPAIRED,
         kind: Kind::Counter,
         labels: &[],
-        meaning: "contacts that a round has found changed and mended",
+        meaning: "contacts that a drift check found changed and corrected",
     },
     Metric {
-        name: ROUND_PASSED,
+        name: RESYNC_LATE,
         kind: Kind::Gauge,
         labels: &[],
-        meaning: "which share of the users the last round has passed, 0 to 1",
-    },
-    Metric {
-        name: ROUND_LATE,
-        kind: Kind::Gauge,
-        labels: &[],
-        meaning: "how much longer than sync.resync_every the round under way takes; 0 while it is in time",
+        meaning: "how long the oldest row of the background lane has been due: drift checks and backfills",
     },
     Metric {
         name: UPSTREAM_REQUESTS,
@@ -160,8 +154,7 @@ pub(super) const SYNCS: &str = "sesamy_mailmojo_syncs_total";
 pub(super) const SYNC_DURATION: &str = "sesamy_mailmojo_sync_duration_seconds";
 pub(super) const SUBSCRIBE_WITHHELD: &str = "sesamy_mailmojo_subscribe_withheld_total";
 pub(super) const DRIFT_REPAIRED: &str = "sesamy_mailmojo_drift_repaired_total";
-pub(super) const ROUND_PASSED: &str = "sesamy_mailmojo_round_passed_ratio";
-pub(super) const ROUND_LATE: &str = "sesamy_mailmojo_round_late_seconds";
+pub(super) const RESYNC_LATE: &str = "sesamy_mailmojo_resync_late_seconds";
 pub(super) const QUEUE_ROWS: &str = "sesamy_mailmojo_queue_rows";
 pub(super) const QUEUE_OLDEST: &str = "sesamy_mailmojo_queue_oldest_due_seconds";
 pub(super) const QUEUE_ACCEPTING: &str = "sesamy_mailmojo_queue_accepting";

@@ -21,7 +21,8 @@ pub struct Quota {
 }
 
 /// How much of a [`Quota`] is used: microseconds since 1970, the moment from which the whole burst is there again.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
 pub struct Used(pub i64);
 
 impl Quota {

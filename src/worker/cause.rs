@@ -4,14 +4,14 @@
 //! keeps to it. An event takes its place, and with it the restriction.
 
 use crate::memory::Memory;
-use crate::queue::{DRIFT, EXISTING_ONLY, EXPIRY, FORGET, Job, Lane};
+use crate::queue::{DRIFT, EXISTING_ONLY, EXPIRY, FORGET, Job, Lane, MISSING};
 use crate::sync::Manner;
 
 /// How far a sync may go that `cause` has asked for.
 pub(super) fn manner_of(cause: &str) -> Manner {
     match cause {
         EXISTING_ONLY | FORGET => Manner::ExistingOnly,
-        EXPIRY | DRIFT => Manner::Round,
+        EXPIRY | DRIFT | MISSING => Manner::Round,
         _ => Manner::Usual,
     }
 }
@@ -38,7 +38,7 @@ mod tests {
         for cause in ["sync", "retry", "backfill"] {
             assert_eq!(manner_of(cause), Manner::Usual, "{cause}");
         }
-        assert_eq!(["expiry", "drift"].map(manner_of), [Manner::Round; 2]);
+        assert_eq!(["expiry", "drift", "missing"].map(manner_of), [Manner::Round; 3]);
         assert_eq!([EXISTING_ONLY, FORGET].map(manner_of), [Manner::ExistingOnly; 2]);
         assert_eq!(manner_of(AGAIN), Manner::Usual, "an operator's word holds once");
         for cause in RESTRICTED {

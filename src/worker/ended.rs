@@ -107,7 +107,7 @@ pub(super) fn entry_of_a_poison_pill(job: &Job) -> Entry {
         event_type: job.event_type.clone(),
         outcome: "parked",
         reason: "poison",
-        attempt: job.unsettled,
+        attempt: job.attempts,
         error: Some(
             "the service ended, or hung, in the middle of this user's sync time and again".to_owned(),
         ),

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::{Rests, cause, ended, verdict};
 use crate::clock::Clock;
-use crate::queue::{Done, Entry, Job, Known, Queue, Settled, Settlement};
+use crate::clock::Millis;
+use crate::queue::{DRIFT, Done, EXPIRY, Entry, Job, Known, MISSING, Queue, Settled, Settlement};
 use crate::sync::{Asked, Brake, Context, Report, SyncError};
 use crate::upstream::rest::Admission;
 use crate::upstream::{Api, Attempt};
@@ -22,6 +23,24 @@ pub struct Limits {
     pub request_timeout: Duration,
     /// When to try again, and when to give up.
     pub patience: Patience,
+    /// `sync.resync_every`: how long after a sync that ended well the clock asks for another one. None: never.
+    pub resync_every: Option<Duration>,
+}
+
+impl Limits {
+    /// When the clock asks for the next sync of a user whose sync came to `report` at `wall`, and why: when the wanted tags
+    /// change by themselves, or after [`Limits::resync_every`], spread by 5 % either way by `draw` in `0.0..1.0`, so that
+    /// users who were synced together do not come back together. A user without a usable address is checked as
+    /// [`crate::sync`] says and not besides.
+    fn check(&self, report: &Report, wall: Millis, draw: f64) -> Option<(Millis, String)> {
+        let is_missing = report.memory.missing_since.is_some();
+        let cause = if is_missing { MISSING } else { EXPIRY };
+        let change = report.changes_at.map(|at| (at, cause));
+        let drift = self.resync_every.filter(|_| !is_missing && report.memory.email.is_some());
+        let drift = drift.map(|every| (wall.plus(every.mul_f64(0.95 + 0.1 * draw)), DRIFT));
+        let earliest = change.into_iter().chain(drift).min_by_key(|(at, _)| *at);
+        earliest.map(|(at, cause)| (at, cause.to_owned()))
+    }
 }
 
 /// Carries syncs out. Clones share the queue and the rests.
@@ -122,7 +141,7 @@ impl Hand {
                 Settlement::Done(Box::new(Done {
                     held_back: report.held_back,
                     memory: report.memory.clone(),
-                    changes_at: report.changes_at,
+                    check: self.limits.check(report, self.clock.wall(), rand::random::<f64>()),
                 }))
             }
             Err(error) => self.judge(&job, error).await,

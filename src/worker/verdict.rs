@@ -30,7 +30,7 @@ impl Patience {
 /// The settlement of `job` without a sync, where its sync has ended the process time and again: to try once more would
 /// end it once more, and everybody else's syncs with it.
 pub(super) fn of_a_poison_pill(job: &Job, patience: &Patience) -> Option<Settlement> {
-    (job.unsettled >= patience.max_attempts).then(|| {
+    (job.is_taken_over && job.attempts >= patience.max_attempts).then(|| {
         let error = "the service ended, or hung, in the middle of this user's sync time and again".to_owned();
         Settlement::Park { answer: error.clone(), error }
     })
@@ -91,7 +91,7 @@ pub(super) fn of(
 mod tests {
     use super::*;
     use crate::clock::Clock;
-    use crate::queue::Lane;
+    use crate::queue::{Lane, LeaseName, Role};
     use crate::upstream::{Api, PerApi};
     use std::time::Duration;
 
@@ -112,8 +112,8 @@ mod tests {
             event_type: "userVendor.1#update".to_owned(),
             attempts,
             failing_since,
-            unsettled: 0,
-            lease_owner: 1,
+            is_taken_over: false,
+            lease: LeaseName::new(Role::Service, 1),
             generation: 1,
             leased_at: NOW,
             calls: PerApi::default(),
@@ -191,11 +191,9 @@ mod tests {
 
     #[test]
     fn who_ends_the_process_time_and_again_is_parked_without_a_sync() {
-        // A long outage and then one kill is no such thing.
-        for (unsettled, attempts, parks) in [(50, 50, true), (49, 80, false), (1, 80, false), (0, 50, false)]
-        {
-            let job = Job { unsettled, ..job(attempts, Some(NOW)) };
-            assert_eq!(of_a_poison_pill(&job, &patience()).is_some(), parks, "{unsettled} {attempts}");
+        for (is_taken_over, attempts, parks) in [(true, 50, true), (true, 49, false), (false, 80, false)] {
+            let job = Job { is_taken_over, ..job(attempts, Some(NOW)) };
+            assert_eq!(of_a_poison_pill(&job, &patience()).is_some(), parks, "{is_taken_over} {attempts}");
         }
     }
 

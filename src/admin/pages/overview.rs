@@ -1,5 +1,7 @@
 //! The first page: how the service is, at a glance.
 
+use std::time::Duration;
+
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
@@ -11,7 +13,7 @@ use crate::admin::fields::Fields;
 use crate::admin::guard::{Here, Visitor};
 use crate::admin::office::Glance;
 use crate::admin::session::Session;
-use crate::operations::{ApiStatus, RoundStatus};
+use crate::operations::{ApiStatus, Resync};
 use crate::queue::MinuteCount;
 
 pub(crate) async fn show(
@@ -128,10 +130,10 @@ fn parts(status: &Glance) -> Markup {
                     }
                 }
             }
-            @if let Some(round) = &status.round {
-                div.{ (if round.late { "warn" } else { "good" }) } {
-                    dt { "Round" }
-                    dd { (round_state(round, status)) }
+            @if let Some(resync) = status.resync.filter(|resync| resync.due > 0) {
+                div.good {
+                    dt { "Background" }
+                    dd { (resync_state(resync)) }
                 }
             }
             @for api in &status.apis {
@@ -176,17 +178,9 @@ fn api_state(api: &ApiStatus, status: &Glance) -> Markup {
 }
 
 /// How far everybody has been looked at again.
-fn round_state(status: &RoundStatus, glance: &Glance) -> Markup {
-    let round = &status.round;
-    html! {
-        @if let Some(ended) = round.ended_at {
-            "everybody was looked at again, " (words::when(ended, glance.now))
-        } @else {
-            (words::number(round.passed)) " of " (words::plural(round.users.max(round.passed), "user", "users"))
-            " looked at again, begun " (words::when(round.started_at, glance.now))
-            @if status.late { ", late: set " code { "sync.resync_every" } " longer" }
-        }
-    }
+fn resync_state(resync: Resync) -> Markup {
+    let late = Duration::from_secs(resync.oldest_overdue_seconds);
+    html! { (words::plural(resync.due, "user", "users")) " due, the oldest for " (words::span(late)) }
 }
 
 fn tiles(status: &Glance, counts: &[MinuteCount]) -> Markup {

@@ -17,7 +17,7 @@ pub(crate) fn page_of(user: &str) -> String {
 pub(super) fn badge(state: State) -> Markup {
     let tone = match state {
         State::Due | State::Leased | State::Scheduled => "plain",
-        State::Parked => "warn",
+        State::Failing | State::Held | State::Parked => "warn",
         State::Idle => "good",
     };
     html! { span.badge.{ (tone) } { (state.as_str()) } }

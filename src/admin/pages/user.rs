@@ -186,7 +186,7 @@ fn state(row: &UserRow, now: Millis) -> Markup {
             div { dt { "Asked for" } dd { (words::plural(u64::try_from(row.generation).unwrap_or(0), "time", "times")) } }
             @for (name, fact) in Remembered::from(&row.memory).facts() { div { dt { (capital(name)) } dd { (fact) } } }
             @if let Some(at) = row.memory.missing_since { div { dt { "No usable address" } dd { "since " (words::when(at, now)) } } }
-            @if let Some(at) = row.changes_at { div { dt { "Looked at again" } dd { (words::when(at, now)) } } }
+            @if let Some(at) = row.check_at { div { dt { "Looked at again" } dd { (words::when(at, now)) } } }
             @if row.held_back { div { dt { "Held back" } dd { "a change, by sync.dry_run or the brake" } } }
         }
     }

@@ -72,8 +72,8 @@ fn widest(users: &[UserRow]) -> usize {
 fn line(row: &UserRow, now: Millis, width: usize) -> String {
     let (at, what) = match row.state {
         State::Parked => (row.parked_at, "since"),
-        State::Idle => (row.synced_at, "synced"),
-        State::Due | State::Leased | State::Scheduled => (row.due_at, "due"),
+        State::Idle | State::Held => (row.synced_at, "synced"),
+        State::Due | State::Leased | State::Scheduled | State::Failing => (row.due_at, "due"),
     };
     let when =
         at.map_or_else(|| "never synced".to_owned(), |at| format!("{what} {}", answer::seen_from(now, at)));

@@ -63,12 +63,12 @@ fn print_row(row: &UserRow, memory: &Remembered, now: Millis) -> std::io::Result
     answer::line(&format!("{STRONG}{}{STRONG:#}  {style}{}{style:#}", row.user, row.state.as_str()))?;
     let mut facts = vec![("synced", moment(row.synced_at)), ("last asked by", row.event_type.clone())];
     match row.state {
-        State::Due | State::Scheduled => facts.push(("due", moment(row.due_at))),
+        State::Due | State::Scheduled | State::Failing => facts.push(("due", moment(row.due_at))),
         State::Leased => facts.push(("lease ends", moment(row.due_at))),
         State::Parked => facts.push(("parked", moment(row.parked_at))),
-        State::Idle => {}
+        State::Idle | State::Held => {}
     }
-    if row.state != State::Idle && row.state != State::Parked {
+    if row.due_at.is_some() {
         facts.push(("lane", row.lane.as_str().to_owned()));
     }
     if row.attempts > 0 {
@@ -81,8 +81,9 @@ fn print_row(row: &UserRow, memory: &Remembered, now: Millis) -> std::io::Result
     if memory.missing_since.is_some() {
         facts.push(("no usable address", format!("since {}", moment(memory.missing_since))));
     }
-    if row.changes_at.is_some() {
-        facts.push(("looked at", moment(row.changes_at)));
+    if row.check_at.is_some() {
+        let cause = row.check_cause.as_deref().unwrap_or_default();
+        facts.push(("next check", format!("{} ({cause})", moment(row.check_at))));
     }
     if let Some(error) = &row.error {
         facts.push(("error", error.clone()));

@@ -170,7 +170,7 @@ impl Desk {
         match self.operator.hand.queue.rows_of(std::slice::from_ref(&job.user)).await {
             Ok(rows) => rows
                 .iter()
-                .any(|row| row.generation == job.generation && row.lease_owner == Some(job.lease_owner)),
+                .any(|row| row.generation == job.generation && row.lease.as_ref() == Some(&job.lease)),
             Err(error) => {
                 tracing::warn!(user_id = %job.user, %error, "cannot see whether an event has come; not written");
                 false

@@ -146,9 +146,12 @@ mod tests {
             answer: None,
             held_back: false,
             synced_at: synced_at.map(Millis),
-            changes_at: None,
+            outcome: None,
+            reason: None,
+            check_at: None,
+            check_cause: None,
             memory: crate::memory::Memory::default(),
-            lease_owner: None,
+            lease: None,
         }
     }
 

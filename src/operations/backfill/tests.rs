@@ -96,10 +96,15 @@ impl Town {
         ));
         let patience = Patience { backoff: POLICY, max_attempts: 3 };
         // A sync's time is the clock's too: it must not be up because a test moved the clock.
-        let limits = Limits { deadline: Duration::from_secs(3_500), request_timeout: TIMEOUT, patience };
+        let limits = Limits {
+            deadline: Duration::from_secs(3_500),
+            request_timeout: TIMEOUT,
+            patience,
+            resync_every: None,
+        };
         let brake = Arc::clone(syncer.brake());
         let hand = Hand { queue, rests, brake, clock: clock.clone(), limits };
-        let operator = Operator { hand, syncer, calls: usual_calls(true), resync_every: None };
+        let operator = Operator { hand, syncer, calls: usual_calls(true) };
         Self { sandbox, clock, operator, made, _folder: folder }
     }
 

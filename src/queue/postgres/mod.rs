@@ -77,30 +77,30 @@ pub(super) struct PostgresStore {
     erasure_key: Vec<u8>,
 }
 
-impl PostgresStore {
-    /// Opens the database at `url`; a service brings its schema up to date. From now on `clock` follows the database's
-    /// time. `wake` is called when another replica reports that a row is due.
-    ///
-    /// # Errors
-    /// [`PostgresError`] says what is wrong with the database and what to do.
-    pub(super) async fn open(
-        url: &PostgresUrl,
-        role: Role,
-        options: StoreOptions,
-        clock: Clock,
-        wake: Arc<Wake>,
-        tuning: Tuning,
-    ) -> Result<Self, PostgresError> {
-        let opened = open::open(url, role, &clock, schema::STEPS).await?;
-        let connect = PgConnectOptions::clone(&url.options);
-        let pool = pool(connect.clone(), tuning);
-        let replicas = listener::start(&pool, opened.channel, wake, clock.clone(), tuning).await;
-        let notifier = replicas.notifier.clone();
-        let events = events::start(connect, pool.clone(), replicas, options, clock.clone(), tuning);
-        let transactions = Transactions { pool, notifier, clock, tuning };
-        Ok(Self { events, transactions, erasure_key: opened.erasure_key })
-    }
+/// Opens the database at `url`; a service brings its schema up to date. From now on `clock` follows the database's time, and
+/// `wake` is called when another replica reports that a row is due.
+///
+/// # Errors
+/// [`PostgresError`] says what is wrong with the database and what to do.
+pub(super) async fn open(
+    url: &PostgresUrl,
+    role: Role,
+    options: StoreOptions,
+    clock: Clock,
+    wake: Arc<Wake>,
+    tuning: Tuning,
+) -> Result<PostgresStore, PostgresError> {
+    let opened = open::open(url, role, &clock, schema::STEPS).await?;
+    let connect = PgConnectOptions::clone(&url.options);
+    let pool = pool(connect.clone(), tuning);
+    let replicas = listener::start(&pool, opened.channel, wake, clock.clone(), tuning).await;
+    let notifier = replicas.notifier.clone();
+    let events = events::start(connect, pool.clone(), replicas, options, clock.clone(), tuning);
+    let transactions = Transactions { pool, notifier, clock, tuning };
+    Ok(PostgresStore { events, transactions, erasure_key: opened.erasure_key })
+}
 
+impl PostgresStore {
     /// The key under which forgotten users are hashed.
     pub(super) fn erasure_key(&self) -> &[u8] {
         &self.erasure_key

@@ -20,8 +20,8 @@ pub(super) const ROWS_AT: &str = "
     SELECT to_jsonb(u)::text FROM found ORDER BY (u).user_id LIMIT $2";
 
 pub(super) const PARKED: &str = "
-    SELECT coalesce(answer, ''), count(*), min(failing_since), max(parked_at), coalesce(min(error), '')
-    FROM users WHERE parked_at IS NOT NULL GROUP BY answer ORDER BY count(*) DESC, answer LIMIT $1";
+    SELECT coalesce(answer, ''), count(*), min(failing_since), max(parked_at), coalesce(max(error COLLATE \"C\"), '')
+    FROM users WHERE parked_at IS NOT NULL GROUP BY answer ORDER BY count(*) DESC, answer COLLATE \"C\" LIMIT $1";
 
 pub(super) const HISTORY: &str =
     "SELECT user_id, id, entry FROM history WHERE user_id = $1 ORDER BY id DESC LIMIT $2";
@@ -38,7 +38,7 @@ const DOCUMENTS: &str =
 /// Reads the whole table; asked once, at the end of a backfill.
 const ENDED_SINCE: &str = "
     SELECT coalesce(outcome, ''), coalesce(reason, ''), count(*) FROM users
-    WHERE synced_at >= $1 OR parked_at >= $1 GROUP BY 1, 2 ORDER BY 1, 2";
+    WHERE synced_at >= $1 OR parked_at >= $1 GROUP BY 1, 2";
 
 /// Answers `question` at `now`.
 pub(super) async fn answer(
@@ -96,7 +96,9 @@ pub(super) async fn answer(
             let counts: Vec<(String, String, i64)> =
                 sqlx::query_as(ENDED_SINCE).bind(since.0).fetch_all(connection).await?;
             let counts = counts.into_iter().map(|(outcome, reason, count)| (outcome, reason, number(count)));
-            Ok(Answer::Ended(counts.collect()))
+            let mut counts: Vec<_> = counts.collect();
+            counts.sort();
+            Ok(Answer::Ended(counts))
         }
     }
 }
@@ -136,6 +138,7 @@ pub(super) fn census_sql() -> String {
     let states = [State::Due, State::Leased, State::Scheduled, State::Failing, State::Held, State::Parked];
     let mut columns = states.map(|state| counted(&condition(state, "$1"))).to_vec();
     columns.push(counted("lane = 2 AND due_at <= $1"));
+    columns.push(counted("lane = 2 AND due_at IS NOT NULL"));
     columns.push(format!("least({}, {})", oldest("0"), oldest("1")));
     columns.push(oldest("2"));
     format!("SELECT {}", columns.join(", "))
@@ -156,8 +159,9 @@ fn census(row: &PgRow, now: Millis) -> sqlx::Result<Census> {
         held: count(4)?,
         parked: count(5)?,
         background_due: count(6)?,
-        oldest_due_ms: age(7)?,
-        oldest_background_ms: age(8)?,
+        background_waiting: count(7)?,
+        oldest_due_ms: age(8)?,
+        oldest_background_ms: age(9)?,
     })
 }
 

@@ -50,7 +50,10 @@ pub(super) const DUE_BEYOND: &str =
 /// Ordered by an expression, which no index has: else the planner walks over all users in their order.
 pub(super) const PARKED_WITH: &str =
     first!("parked_at IS NOT NULL AND left(answer, 200) = left($2, 200) AND answer = $2", "(user_id || '')");
-pub(super) const MISSING_BEFORE: &str = first!("missing_since < $2", "missing_since");
+pub(super) const MISSING_BEFORE: &str = first!(
+    "missing_since < $2 AND address_key IS NULL AND due_at IS NULL AND held_back = 0",
+    "missing_since"
+);
 
 /// The upsert of whole rows. An index is written only where one of its columns has another value.
 static SAVE: LazyLock<String> = LazyLock::new(|| {

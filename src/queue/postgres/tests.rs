@@ -22,7 +22,7 @@ use crate::queue::row::Row;
 use crate::queue::store::{Answer, Change, First, Index, Look, Push, Question, Store};
 use crate::queue::tests::server::Ground;
 use crate::queue::wake::Wake;
-use crate::queue::{QueueError, Role, StoreOptions};
+use crate::queue::{QueueError, Role, StoreOptions, postgres};
 use crate::user::UserId;
 
 const DEBOUNCE: Duration = Duration::from_secs(2);
@@ -47,7 +47,7 @@ fn open(ground: &Ground, url: &PostgresUrl, tuning: Tuning) -> PostgresStore {
 
 fn open_with(ground: &Ground, url: &PostgresUrl, tuning: Tuning, wake: Arc<Wake>) -> PostgresStore {
     let clock = Clock::manual(NOW);
-    ground.wait_for(PostgresStore::open(url, Role::Service, OPTIONS, clock, wake, tuning)).unwrap()
+    ground.wait_for(postgres::open(url, Role::Service, OPTIONS, clock, wake, tuning)).unwrap()
 }
 
 async fn push(store: &PostgresStore, user: &str) -> Result<(), QueueError> {

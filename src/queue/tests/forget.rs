@@ -10,7 +10,7 @@ use super::{
 };
 use crate::clock::Millis;
 use crate::memory::Memory;
-use crate::queue::{Entry, LeaseRequest, Queue, Room, Settled, Settlement, UserLease};
+use crate::queue::{Entry, LeaseRequest, Queue, Settled, Settlement, Slots, UserLease};
 use crate::upstream::Api;
 use crate::upstream::rest::Why;
 
@@ -47,7 +47,7 @@ async fn is_known(queue: &Queue, name: &str) -> bool {
 }
 
 async fn who_is_forgotten_is_gone_with_the_history(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     let job = leased(&shop, &queue, "ola").await;
     let entry = Entry { outcome: "updated", ..Entry::default() };
     queue.settle(&job, done(), Some(entry)).await.unwrap();
@@ -60,11 +60,11 @@ async fn who_is_forgotten_is_gone_with_the_history(shop: Shop) {
     assert_eq!(queue.counts_since(Millis(0)).await.unwrap()[0].count, 2, "of which nobody is told");
     let all = ["ola", "kari", "nobody", "kari"].map(user);
     assert_eq!(queue.forgotten(&all).await.unwrap(), [user("kari")]);
-    assert_eq!(next_due(&queue), None);
+    assert_eq!(next_due(&queue).await, None);
 }
 
 async fn later_events_of_who_was_forgotten_are_dropped(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     forgotten(&shop, &queue, "kari").await;
     let queue = shop.restarts(queue).await;
     // All are sent before the first answer can be awaited, so they may meet in one transaction.
@@ -73,13 +73,13 @@ async fn later_events_of_who_was_forgotten_are_dropped(shop: Shop) {
     assert!(kept.iter().all(Result::is_ok), "{kept:?}");
     assert!(!is_known(&queue, "kari").await);
     shop.clock.advance(DEBOUNCE);
-    assert_eq!(names(&queue.lease(Room::for_any(9)).await.unwrap().jobs), ["email|a", "email|z"]);
+    assert_eq!(names(&queue.lease(Slots::for_any(9)).await.unwrap().jobs), ["email|a", "email|z"]);
     queue.push(&user("a"), UPDATE).await.unwrap();
     assert!(is_known(&queue, "a").await, "who is known stays so");
 }
 
 async fn who_was_forgotten_is_taken_up_again_only_by_asking_for_it(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     forgotten(&shop, &queue, "kari").await;
     let backfill = LeaseRequest { untouched_since: Some(shop.clock.now()), ..by_hand("kari") };
     for request in [by_hand("kari"), backfill] {
@@ -95,7 +95,7 @@ async fn who_was_forgotten_is_taken_up_again_only_by_asking_for_it(shop: Shop) {
 }
 
 async fn while_syncs_pause_nobody_is_taken_up_again(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     forgotten(&shop, &queue, "kari").await;
     queue.pause().await.unwrap();
     assert!(matches!(ask(&queue, again("kari")).await, Err(UserLease::Paused)));
@@ -103,7 +103,7 @@ async fn while_syncs_pause_nobody_is_taken_up_again(shop: Shop) {
 }
 
 async fn who_has_lost_the_lease_forgets_nobody(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     let late = leased(&shop, &queue, "kari").await;
     shop.clock.advance(LEASE);
     let current = only_job(&queue).await;
@@ -115,34 +115,34 @@ async fn who_has_lost_the_lease_forgets_nobody(shop: Shop) {
 }
 
 async fn an_event_during_the_lease_is_forgotten_too(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     let job = leased(&shop, &queue, "kari").await;
     queue.push(&user("kari"), UPDATE).await.unwrap();
     assert!(queue.forget(&job).await.unwrap());
-    assert_eq!((is_known(&queue, "kari").await, next_due(&queue)), (false, None));
+    assert_eq!((is_known(&queue, "kari").await, next_due(&queue).await), (false, None));
 }
 
 async fn the_calls_of_who_is_forgotten_are_given_back(shop: Shop) {
-    let queue = shop.opens_as(slow(3));
+    let queue = shop.opens_as(slow(3)).await;
     due(&shop, &queue, &["a", "b"]).await;
     let job = only_job(&queue).await;
-    assert_eq!(queue.lease(Room::for_any(1)).await.unwrap().not_before, shop.later(3 * SECOND));
+    assert_eq!(queue.lease(Slots::for_any(1)).await.unwrap().again_at, shop.later(3 * SECOND));
     assert!(queue.forget(&job).await.unwrap());
     assert_eq!(only_job(&queue).await.user, user("b"));
 }
 
 async fn to_forget_a_probe_makes_room_for_another(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     due(&shop, &queue, &["a", "b"]).await;
     queue.tell_rest(Api::Mailmojo, rest(Why::Outage, shop.later(Duration::ZERO))).await.unwrap();
     let probe = only_job(&queue).await;
-    assert!(probe.is_probe && queue.lease(Room::for_any(9)).await.unwrap().jobs.is_empty());
+    assert!(probe.is_probe && queue.lease(Slots::for_any(9)).await.unwrap().jobs.is_empty());
     assert!(queue.forget(&probe).await.unwrap());
     assert!(only_job(&queue).await.is_probe);
 }
 
 async fn who_was_missing_for_long_goes_where_nothing_is_left_to_do(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     let missing = |since| Memory { missing_since: Some(since), ..Memory::default() };
     let long = shop.clock.now();
     let address = Memory { missing_since: Some(long), ..seen("kari@example.com") };
@@ -158,7 +158,7 @@ async fn who_was_missing_for_long_goes_where_nothing_is_left_to_do(shop: Shop) {
             "lately" => (missing(lately), false),
             _ => (missing(long), false),
         };
-        let done = crate::queue::Done { held_back, memory, changes_at: None };
+        let done = crate::queue::Done { held_back, memory, check: None };
         let entry = Entry { outcome: "skipped", reason: "user_not_found", ..Entry::default() };
         queue.settle(&job, Settlement::Done(Box::new(done)), Some(entry)).await.unwrap();
     }
@@ -187,7 +187,7 @@ async fn who_was_missing_for_long_goes_where_nothing_is_left_to_do(shop: Shop) {
 }
 
 async fn a_retry_of_who_was_forgotten_makes_nobody_due(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     forgotten(&shop, &queue, "kari").await;
     let whom = crate::queue::Retry::Users(vec![user("kari")]);
     assert_eq!((queue.count_retry(&whom).await.unwrap(), queue.retry(whom).await.unwrap()), (0, 0));

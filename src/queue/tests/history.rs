@@ -42,7 +42,7 @@ async fn synced(shop: &Shop, queue: &Queue, name: &str, entry: Entry) {
 }
 
 async fn a_sync_leaves_a_row_with_all_that_is_told_of_it(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     let entry = Entry {
         event_type: "checkout.1#confirm".to_owned(),
         outcome: "failed",
@@ -75,7 +75,7 @@ async fn a_sync_leaves_a_row_with_all_that_is_told_of_it(shop: Shop) {
 }
 
 async fn what_comes_to_the_same_again_only_raises_a_count(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     synced(&shop, &queue, "kari", gained("sesamy_plus")).await;
     let first_at = shop.clock.now();
     let again = Entry { event_type: "sync".to_owned(), attempt: 2, ms: 5, ..gained("sesamy_plus") };
@@ -97,7 +97,7 @@ async fn what_comes_to_the_same_again_only_raises_a_count(shop: Shop) {
 }
 
 async fn a_sync_with_nothing_to_do_raises_a_count_of_its_own(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     synced(&shop, &queue, "kari", gained("sesamy_plus")).await;
     let gained_at = shop.clock.now();
     for _ in 0..3 {
@@ -117,7 +117,7 @@ async fn a_sync_with_nothing_to_do_raises_a_count_of_its_own(shop: Shop) {
 }
 
 async fn only_who_ends_the_lease_writes_the_history(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     let late = leased(&shop, &queue, "kari").await;
     shop.clock.advance(LEASE);
     let current = super::only_job(&queue).await;
@@ -133,7 +133,7 @@ async fn only_who_ends_the_lease_writes_the_history(shop: Shop) {
 }
 
 async fn every_end_may_leave_a_row_and_none_has_to(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     let at = shop.later(Duration::from_secs(600)).unwrap();
     let ends = [done(), retry(at, true), park("400"), Settlement::Release, Settlement::Abandon { until: at }];
     for (number, how) in ends.into_iter().enumerate() {
@@ -142,16 +142,16 @@ async fn every_end_may_leave_a_row_and_none_has_to(shop: Shop) {
         queue.settle(&job, how.clone(), Some(gained("sesamy_plus"))).await.unwrap();
         assert_eq!(queue.history(&user(&told), 10).await.unwrap().len(), 1, "{how:?}");
         // What was released is due, and not to be taken for the next.
-        queue.lease(crate::queue::Room::for_any(1)).await.unwrap();
+        queue.lease(crate::queue::Slots::for_any(1)).await.unwrap();
         let job = leased(&shop, &queue, &untold).await;
         queue.settle(&job, how.clone(), None).await.unwrap();
         assert!(queue.history(&user(&untold), 10).await.unwrap().is_empty(), "{how:?}");
-        queue.lease(crate::queue::Room::for_any(1)).await.unwrap();
+        queue.lease(crate::queue::Slots::for_any(1)).await.unwrap();
     }
 }
 
 async fn histories_are_told_apart_and_the_latest_comes_first(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     for tag in ["one", "two", "three"] {
         synced(&shop, &queue, "kari", gained(tag)).await;
         synced(&shop, &queue, "ola", gained("other")).await;
@@ -163,7 +163,7 @@ async fn histories_are_told_apart_and_the_latest_comes_first(shop: Shop) {
 }
 
 async fn syncs_are_counted_by_minute_and_outcome(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     // On the first millisecond of a minute, so that the debounces stay within it.
     let into_minute = u64::try_from(shop.clock.now().0 % 60_000).unwrap();
     shop.clock.advance(MINUTE - Duration::from_millis(into_minute));
@@ -183,7 +183,7 @@ async fn syncs_are_counted_by_minute_and_outcome(shop: Shop) {
 }
 
 async fn old_history_is_taken_away_in_small_steps(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     for number in 0..5 {
         synced(&shop, &queue, &number.to_string(), gained("one")).await;
     }
@@ -203,7 +203,7 @@ async fn old_history_is_taken_away_in_small_steps(shop: Shop) {
 }
 
 async fn counts_go_once_they_are_a_day_old(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     let began = shop.clock.now();
     synced(&shop, &queue, "old", gained("one")).await;
     shop.clock.advance(Duration::from_secs(24 * 3_600));
@@ -216,7 +216,7 @@ async fn counts_go_once_they_are_a_day_old(shop: Shop) {
 }
 
 async fn who_was_last_synced_when_is_kept(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     synced(&shop, &queue, "kari", gained("one")).await;
     let synced_at = Some(shop.clock.now());
     let job = leased(&shop, &queue, "kari").await;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::operators::{ask, by_hand};
 use super::{DEBOUNCE, LEASE, Shop, UPDATE, done, leased, next_due, only_job, park, retry, stories, user};
-use crate::queue::Room;
-use crate::queue::{Job, Lane, LeaseRequest, Queue, Settled, Settlement};
+use crate::queue::Slots;
+use crate::queue::{Job, Lane, LeaseName, LeaseRequest, Queue, Role, Settled, Settlement};
 
 stories! {
     the_longest_due_are_leased_first,
@@ -23,38 +23,36 @@ stories! {
     a_released_user_is_due_at_once,
     a_lease_that_was_abandoned_in_a_write_holds_until_the_write_is_over,
     an_outage_is_given_back,
-    the_end_of_a_sync_ends_the_count_of_leases_in_a_row_and_a_cut_does_not,
     a_user_of_whom_an_event_came_is_not_parked,
-    leases_that_nobody_settles_are_counted_in_a_row,
+    a_lease_that_nobody_settles_is_taken_over_and_an_end_on_purpose_is_not,
     who_is_under_lease_again_is_given_back_too,
 }
 
 async fn the_longest_due_are_leased_first(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     for name in ["c", "a", "b"] {
         queue.push(&user(name), UPDATE).await.unwrap();
         shop.clock.advance(Duration::from_secs(1));
     }
     shop.clock.advance(DEBOUNCE);
-    let first = queue.lease(Room::for_any(2)).await.unwrap().jobs;
+    let first = queue.lease(Slots::for_any(2)).await.unwrap().jobs;
     assert_eq!([&first[0].user, &first[1].user], [&user("c"), &user("a")]);
-    assert_ne!(first[0].lease_owner, first[1].lease_owner);
     assert_eq!(only_job(&queue).await.user, user("b"));
 }
 
 async fn two_leases_of_one_user_never_overlap(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     leased(&shop, &queue, "kari").await;
-    assert_eq!(next_due(&queue), shop.later(LEASE));
+    assert_eq!(next_due(&queue).await, shop.later(LEASE));
     shop.clock.advance(LEASE - Duration::from_millis(1));
-    assert!(queue.lease(Room::for_any(10)).await.unwrap().jobs.is_empty());
+    assert!(queue.lease(Slots::for_any(10)).await.unwrap().jobs.is_empty());
     shop.clock.advance(Duration::from_millis(1));
     assert_eq!(only_job(&queue).await.user, user("kari"));
 }
 
 async fn two_workers_never_lease_the_same_user(shop: Shop) {
-    let queue = shop.opens();
-    let other = shop.another();
+    let queue = shop.opens().await;
+    let other = shop.another().await;
     let users: Vec<_> = (0..200).map(|number| user(&number.to_string())).collect();
     for kept in futures_util::future::join_all(users.iter().map(|user| queue.push(user, UPDATE))).await {
         kept.unwrap();
@@ -63,7 +61,7 @@ async fn two_workers_never_lease_the_same_user(shop: Shop) {
     let works = |queue: Queue| async move {
         let mut leased = Vec::new();
         loop {
-            let jobs = queue.lease(Room::for_any(3)).await.unwrap().jobs;
+            let jobs = queue.lease(Slots::for_any(3)).await.unwrap().jobs;
             if jobs.is_empty() {
                 return leased;
             }
@@ -79,14 +77,14 @@ async fn two_workers_never_lease_the_same_user(shop: Shop) {
 }
 
 async fn a_foreign_lease_is_neither_settled_nor_made_longer(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     let job = leased(&shop, &queue, "kari").await;
-    let (end, until) = (next_due(&queue), shop.later(LEASE * 2).unwrap());
-    let other = shop.another();
-    let foreign = Job { lease_owner: job.lease_owner.wrapping_add(1), ..job.clone() };
+    let (end, until) = (next_due(&queue).await, shop.later(LEASE * 2).unwrap());
+    let other = shop.another().await;
+    let foreign = Job { lease: LeaseName::new(Role::Service, 1), ..job.clone() };
     for how in [done(), retry(until, true), park("400"), Settlement::Release, Settlement::Abandon { until }] {
         assert_eq!(other.settle(&foreign, how, None).await.unwrap(), Settled::LeaseLost);
-        assert_eq!(next_due(&other), end);
+        assert_eq!(next_due(&other).await, end);
     }
     assert_eq!(
         other.settle(&job, done(), None).await.unwrap(),
@@ -96,7 +94,7 @@ async fn a_foreign_lease_is_neither_settled_nor_made_longer(shop: Shop) {
 }
 
 async fn a_lease_that_nobody_settled_counts_as_an_attempt(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     leased(&shop, &queue, "kari").await;
     shop.clock.advance(LEASE);
     let found_at = shop.clock.now();
@@ -108,16 +106,16 @@ async fn a_lease_that_nobody_settled_counts_as_an_attempt(shop: Shop) {
 }
 
 async fn a_late_settlement_changes_nothing(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     let late = leased(&shop, &queue, "kari").await;
     shop.clock.advance(LEASE);
     let current = only_job(&queue).await;
-    let end = next_due(&queue);
+    let end = next_due(&queue).await;
 
     let until = shop.clock.now();
     for how in [done(), retry(until, true), park("400"), Settlement::Release, Settlement::Abandon { until }] {
         assert_eq!(queue.settle(&late, how, None).await.unwrap(), Settled::LeaseLost);
-        assert_eq!(next_due(&queue), end);
+        assert_eq!(next_due(&queue).await, end);
     }
     assert_eq!(queue.settle(&current, done(), None).await.unwrap(), Settled::AsAsked);
     assert_eq!(queue.settle(&current, done(), None).await.unwrap(), Settled::LeaseLost, "a second time");
@@ -127,7 +125,7 @@ async fn a_late_settlement_changes_nothing(shop: Shop) {
 /// nobody stays so; only an event that came meanwhile goes before it.
 async fn a_lease_that_is_lost_after_a_write_makes_the_user_due_again(shop: Shop) {
     const CAUSE: &str = "backfill --existing-only";
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     let request = |name| LeaseRequest { cause: CAUSE, lane: Lane::Background, ..by_hand(name) };
     let fails = retry(shop.later(LEASE * 9).unwrap(), true);
     for (name, next, cause) in [
@@ -149,10 +147,10 @@ async fn a_lease_that_is_lost_after_a_write_makes_the_user_due_again(shop: Shop)
         let late = Job { has_written: true, ..late };
         assert_eq!(queue.settle(&late, park("422"), None).await.unwrap(), Settled::LeaseLost, "{name}");
         if next.is_none() {
-            assert_eq!(next_due(&queue), shop.later(LEASE), "the other has the lease");
+            assert_eq!(next_due(&queue).await, shop.later(LEASE), "the other has the lease");
             assert_eq!(queue.settle(&other, done(), None).await.unwrap(), Settled::DueAgain);
         }
-        assert_eq!(next_due(&queue), shop.later(DEBOUNCE), "{name}");
+        assert_eq!(next_due(&queue).await, shop.later(DEBOUNCE), "{name}");
         shop.clock.advance(DEBOUNCE);
         let again = only_job(&queue).await;
         assert_eq!((again.event_type.as_str(), again.lane), (cause, Lane::Events), "{name}");
@@ -162,36 +160,36 @@ async fn a_lease_that_is_lost_after_a_write_makes_the_user_due_again(shop: Shop)
 }
 
 async fn a_lease_that_is_lost_after_a_write_makes_nobody_known(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     let late = leased(&shop, &queue, "kari").await;
     shop.clock.advance(LEASE);
     assert!(queue.forget(&only_job(&queue).await).await.unwrap());
     let late = Job { has_written: true, ..late };
     assert_eq!(queue.settle(&late, done(), None).await.unwrap(), Settled::LeaseLost);
-    assert_eq!((next_due(&queue), queue.rows_of(&[user("kari")]).await.unwrap().len()), (None, 0));
+    assert_eq!((next_due(&queue).await, queue.rows_of(&[user("kari")]).await.unwrap().len()), (None, 0));
 }
 
 async fn a_settlement_counts_until_somebody_takes_the_user_over(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     let job = leased(&shop, &queue, "kari").await;
     shop.clock.advance(LEASE * 2);
     assert_eq!(queue.settle(&job, done(), None).await.unwrap(), Settled::AsAsked);
-    assert_eq!(next_due(&queue), None);
+    assert_eq!(next_due(&queue).await, None);
 }
 
 async fn an_event_after_a_lease_ended_leaves_the_takeover_where_it_is(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     let job = leased(&shop, &queue, "kari").await;
-    let end = next_due(&queue);
+    let end = next_due(&queue).await;
     shop.clock.advance(LEASE * 2);
     queue.push(&user("kari"), UPDATE).await.unwrap();
-    assert_eq!(next_due(&queue), end);
+    assert_eq!(next_due(&queue).await, end);
     let next = only_job(&queue).await;
     assert_eq!((next.generation, next.attempts), (job.generation + 1, 1));
 }
 
 async fn a_failure_counts_only_where_it_is_the_users(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     let job = leased(&shop, &queue, "kari").await;
     let failed_at = shop.clock.now();
     queue.settle(&job, retry(failed_at, true), None).await.unwrap();
@@ -203,14 +201,14 @@ async fn a_failure_counts_only_where_it_is_the_users(shop: Shop) {
 
     let at = shop.clock.now().plus(Duration::from_secs(60));
     assert_eq!(queue.settle(&job, retry(at, false), None).await.unwrap(), Settled::AsAsked);
-    assert_eq!(next_due(&queue), Some(at));
+    assert_eq!(next_due(&queue).await, Some(at));
     shop.clock.advance(Duration::from_secs(60));
     let job = only_job(&queue).await;
     assert_eq!((job.attempts, job.failing_since), (2, Some(failed_at)));
 }
 
 async fn a_sync_that_ends_well_forgets_the_failures(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     let job = leased(&shop, &queue, "kari").await;
     queue.settle(&job, retry(shop.clock.now(), true), None).await.unwrap();
     let job = only_job(&queue).await;
@@ -220,29 +218,29 @@ async fn a_sync_that_ends_well_forgets_the_failures(shop: Shop) {
 }
 
 async fn a_released_user_is_due_at_once(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     let job = leased(&shop, &queue, "kari").await;
     queue.push(&user("kari"), UPDATE).await.unwrap();
     assert_eq!(queue.settle(&job, Settlement::Release, None).await.unwrap(), Settled::AsAsked);
-    assert_eq!(next_due(&queue), Some(shop.clock.now()));
+    assert_eq!(next_due(&queue).await, Some(shop.clock.now()));
     assert_eq!(only_job(&queue).await.attempts, 0);
 }
 
 async fn a_lease_that_was_abandoned_in_a_write_holds_until_the_write_is_over(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     let job = leased(&shop, &queue, "kari").await;
     let until = shop.clock.now().plus(Duration::from_secs(10));
     assert_eq!(queue.settle(&job, Settlement::Abandon { until }, None).await.unwrap(), Settled::AsAsked);
     queue.push(&user("kari"), UPDATE).await.unwrap();
-    assert_eq!(next_due(&queue), Some(until));
+    assert_eq!(next_due(&queue).await, Some(until));
     shop.clock.advance(Duration::from_secs(9));
-    assert!(queue.lease(Room::for_any(10)).await.unwrap().jobs.is_empty());
+    assert!(queue.lease(Slots::for_any(10)).await.unwrap().jobs.is_empty());
     shop.clock.advance(Duration::from_secs(1));
     assert_eq!(only_job(&queue).await.user, user("kari"));
 }
 
 async fn an_outage_is_given_back(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     let job = leased(&shop, &queue, "once").await;
     let later = shop.clock.now().plus(Duration::from_secs(600));
     queue.settle(&job, retry(later, true), None).await.unwrap();
@@ -254,19 +252,19 @@ async fn an_outage_is_given_back(shop: Shop) {
 
     let due = shop.clock.now().plus(Duration::from_secs(60));
     queue.give_back(&[user("once"), user("nobody")], Some(&same), due).await.unwrap();
-    assert_eq!(next_due(&queue), Some(due));
+    assert_eq!(next_due(&queue).await, Some(due));
     assert_eq!(queue.census().await.unwrap().parked, 1, "the other answer is no part of the outage");
     shop.clock.advance(Duration::from_secs(60));
     let job = only_job(&queue).await;
     assert_eq!((job.user, job.attempts, job.failing_since), (user("same"), 0, None));
     shop.clock.advance(Duration::from_secs(540));
-    let jobs = queue.lease(Room::for_any(10)).await.unwrap().jobs;
+    let jobs = queue.lease(Slots::for_any(10)).await.unwrap().jobs;
     let once = jobs.iter().find(|job| job.user == user("once")).unwrap();
     assert_eq!((once.attempts, once.failing_since), (0, None));
 }
 
 async fn who_is_under_lease_again_is_given_back_too(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     for _ in 0..2 {
         let job = leased(&shop, &queue, "kari").await;
         queue.settle(&job, retry(shop.clock.now(), true), None).await.unwrap();
@@ -277,36 +275,27 @@ async fn who_is_under_lease_again_is_given_back_too(shop: Shop) {
     assert_eq!(only_job(&queue).await.attempts, 1);
 }
 
-async fn leases_that_nobody_settles_are_counted_in_a_row(shop: Shop) {
-    let queue = shop.opens();
+async fn a_lease_that_nobody_settles_is_taken_over_and_an_end_on_purpose_is_not(shop: Shop) {
+    let queue = shop.opens().await;
     let mut job = leased(&shop, &queue, "kari").await;
-    for unsettled in 1..=2 {
+    assert!(!job.is_taken_over);
+    for attempts in 1..=2 {
         shop.clock.advance(LEASE);
         job = only_job(&queue).await;
-        assert_eq!(job.unsettled, unsettled);
+        assert_eq!((job.is_taken_over, job.attempts), (true, attempts));
     }
-    queue.settle(&job, retry(shop.clock.now(), true), None).await.unwrap();
-    let job = only_job(&queue).await;
-    assert_eq!((job.unsettled, job.attempts), (0, 3), "an end, however it was, begins the row anew");
-}
-
-async fn the_end_of_a_sync_ends_the_count_of_leases_in_a_row_and_a_cut_does_not(shop: Shop) {
-    let queue = shop.opens();
-    leased(&shop, &queue, "kari").await;
-    shop.clock.advance(LEASE);
-    let job = only_job(&queue).await;
-    assert_eq!(job.unsettled, 1);
     let until = shop.later(DEBOUNCE).unwrap();
     queue.settle(&job, Settlement::Abandon { until }, None).await.unwrap();
     shop.clock.advance(DEBOUNCE);
     let job = only_job(&queue).await;
-    assert_eq!(job.unsettled, 2, "cut off in a write, it stays unsettled");
+    assert_eq!((job.is_taken_over, job.attempts), (true, 3), "a sync that was cut off in a write");
     queue.settle(&job, Settlement::Release, None).await.unwrap();
-    assert_eq!(only_job(&queue).await.unsettled, 0, "released on purpose");
+    let job = only_job(&queue).await;
+    assert_eq!((job.is_taken_over, job.attempts), (false, 3));
 }
 
 async fn a_user_of_whom_an_event_came_is_not_parked(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     let job = leased(&shop, &queue, "kari").await;
     queue.push(&user("kari"), UPDATE).await.unwrap();
     assert_eq!(queue.settle(&job, park("400"), None).await.unwrap(), Settled::DueAgain);

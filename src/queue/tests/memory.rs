@@ -45,18 +45,18 @@ async fn row(queue: &Queue, name: &str) -> UserRow {
 }
 
 async fn what_a_sync_leaves_is_there_at_the_next(shop: Shop) {
-    let mut queue = shop.opens();
+    let mut queue = shop.opens().await;
     let mut job = leased(&shop, &queue, "kari").await;
     assert_eq!(job.memory, Memory::default());
     for memory in memories() {
-        for changes_at in [shop.later(HOUR), shop.later(HOUR), None, shop.later(2 * HOUR)] {
-            let settled = queue.settle(&job, done_with(memory.clone(), changes_at), None).await.unwrap();
+        for check_at in [shop.later(HOUR), shop.later(HOUR), None, shop.later(2 * HOUR)] {
+            let settled = queue.settle(&job, done_with(memory.clone(), check_at), None).await.unwrap();
             assert_eq!(settled, Settled::AsAsked);
             queue = shop.restarts(queue).await;
             let row = row(&queue, "kari").await;
-            assert_eq!((&row.memory, row.changes_at), (&memory, changes_at));
+            assert_eq!((&row.memory, row.check_at), (&memory, check_at));
             let listed = queue.rows(&Filter { limit: 9, ..Filter::default() }).await.unwrap();
-            assert_eq!(listed[0].changes_at, changes_at);
+            assert_eq!(listed[0].check_at, check_at);
             job = leased(&shop, &queue, "kari").await;
             assert_eq!(job.memory, memory);
             queue.settle(&job, Settlement::Release, None).await.unwrap();
@@ -67,7 +67,7 @@ async fn what_a_sync_leaves_is_there_at_the_next(shop: Shop) {
 }
 
 async fn a_sync_that_ends_otherwise_leaves_what_it_has_seen_and_nothing_else(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     let at = shop.later(HOUR).unwrap();
     let ends = [retry(at, true), Settlement::Release, Settlement::Abandon { until: at }, park("400")];
     for (number, how) in ends.into_iter().enumerate() {
@@ -80,15 +80,15 @@ async fn a_sync_that_ends_otherwise_leaves_what_it_has_seen_and_nothing_else(sho
             let job = Job { learned: learned.map(Box::new), ..job };
             queue.settle(&job, how.clone(), None).await.unwrap();
             let row = row(&queue, &name).await;
-            let changes_at = Some(at).filter(|_| row.parked_at.is_none());
-            assert_eq!((&row.memory, row.changes_at), (&kept, changes_at), "{how:?}");
+            let check_at = Some(at).filter(|_| row.parked_at.is_none());
+            assert_eq!((&row.memory, row.check_at), (&kept, check_at), "{how:?}");
             shop.clock.advance(LEASE + HOUR);
         }
     }
 }
 
 async fn who_is_parked_is_not_looked_at_by_the_clock(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     let job = leased(&shop, &queue, "kari").await;
     queue.settle(&job, done_with(seen("kari@example.com"), shop.later(HOUR)), None).await.unwrap();
     let job = leased(&shop, &queue, "kari").await;
@@ -97,35 +97,35 @@ async fn who_is_parked_is_not_looked_at_by_the_clock(shop: Shop) {
     shop.clock.advance(HOUR);
     let job = only_job(&queue).await;
     queue.settle(&job, park("400"), None).await.unwrap();
-    assert_eq!(row(&queue, "kari").await.changes_at, None);
+    assert_eq!(row(&queue, "kari").await.check_at, None);
 }
 
 async fn what_is_late_leaves_nothing(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     let late = leased(&shop, &queue, "kari").await;
     shop.clock.advance(LEASE);
     let current = only_job(&queue).await;
     let how = done_with(seen("kari@example.com"), shop.later(HOUR));
     assert_eq!(queue.settle(&late, how, None).await.unwrap(), Settled::LeaseLost);
     let before = row(&queue, "kari").await;
-    assert_eq!((before.memory, before.changes_at), (Memory::default(), None));
+    assert_eq!((before.memory, before.check_at), (Memory::default(), None));
     queue.settle(&current, done(), None).await.unwrap();
     assert_eq!(row(&queue, "kari").await.memory, Memory::default());
 }
 
 async fn an_event_meanwhile_takes_nothing_of_it_away(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     let job = leased(&shop, &queue, "kari").await;
     queue.push(&user("kari"), UPDATE).await.unwrap();
     let how = done_with(seen("kari@example.com"), shop.later(HOUR));
     assert_eq!(queue.settle(&job, how, None).await.unwrap(), Settled::DueAgain);
     queue.push(&user("kari"), UPDATE).await.unwrap();
     let row = row(&queue, "kari").await;
-    assert_eq!((row.memory, row.changes_at), (seen("kari@example.com"), shop.later(HOUR)));
+    assert_eq!((row.memory, row.check_at), (seen("kari@example.com"), shop.later(HOUR)));
 }
 
 async fn the_address_of_another_user_is_found_in_any_letter_case(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     for (name, address) in
         [("kari", "Kåre@Example.com"), ("ola", "ola@example.com"), ("per", "per@blåbær.no")]
     {
@@ -150,7 +150,7 @@ async fn the_address_of_another_user_is_found_in_any_letter_case(shop: Shop) {
 }
 
 async fn what_other_users_have_seen_of_a_contact_is_found_by_address_and_list(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     let (ours, other) = ("12 at https://api.mailmojo.no", "13 at https://api.mailmojo.no");
     let remember = |contact: Option<Seen>, list: &str| Memory {
         contact,

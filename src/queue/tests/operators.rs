@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::{Shop, UPDATE, done, due, leased, names, only_job, stories, user};
 use crate::clock::Millis;
-use crate::queue::{Job, Lane, LeaseRequest, Progress, Queue, Room, UserLease};
+use crate::queue::{Job, Lane, LeaseRequest, Progress, Queue, Slots, UserLease};
 use crate::upstream::rest::Why;
 use crate::upstream::{Api, PerApi};
 
@@ -42,14 +42,14 @@ pub(super) async fn ask(queue: &Queue, request: LeaseRequest) -> Result<Job, Use
 }
 
 async fn while_syncs_pause_events_are_kept_and_nobody_is_leased(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     let running = leased(&shop, &queue, "running").await;
     let paused_at = Some(shop.clock.now());
     assert_eq!(queue.pause().await.unwrap().paused_at, paused_at);
     due(&shop, &queue, &["kari"]).await;
-    let found = queue.lease(Room::for_any(10)).await.unwrap();
+    let found = queue.lease(Slots::for_any(10)).await.unwrap();
     assert_eq!((found.jobs.len(), found.known.paused_at), (0, paused_at));
-    assert_eq!((found.not_before, found.background_not_before), (None, None));
+    assert_eq!((found.again_at, found.known.braked_at), (None, None));
     assert!(matches!(ask(&queue, by_hand("ola")).await, Err(UserLease::Paused)));
     assert!(queue.rows_of(&[user("ola")]).await.unwrap().is_empty(), "nobody is made known by asking");
     queue.settle(&running, done(), None).await.unwrap();
@@ -59,7 +59,7 @@ async fn while_syncs_pause_events_are_kept_and_nobody_is_leased(shop: Shop) {
 }
 
 async fn a_pause_outlives_a_restart_and_keeps_its_first_time(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     let paused_at = Some(shop.clock.now());
     queue.pause().await.unwrap();
     shop.clock.advance(Duration::from_secs(60));
@@ -69,22 +69,22 @@ async fn a_pause_outlives_a_restart_and_keeps_its_first_time(shop: Shop) {
 }
 
 async fn to_resume_ends_the_rests_too(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     due(&shop, &queue, &["kari"]).await;
     let until = shop.later(Duration::from_secs(600));
     queue.tell_rest(Api::Sesamy, super::sharing::rest(Why::Credentials, until)).await.unwrap();
-    assert!(queue.lease(Room::for_any(1)).await.unwrap().jobs.is_empty());
+    assert!(queue.lease(Slots::for_any(1)).await.unwrap().jobs.is_empty());
     assert_eq!(queue.resume().await.unwrap().rests.sesamy.pause, None);
     assert_eq!(only_job(&queue).await.user, user("kari"));
 }
 
 async fn a_pause_by_one_process_holds_for_all(shop: Shop) {
-    let service = shop.opens();
+    let service = shop.opens().await;
     due(&shop, &service, &["kari"]).await;
     let command = shop.opens_beside();
     command.pause().await.unwrap();
     command.close().await;
-    assert!(service.lease(Room::for_any(1)).await.unwrap().jobs.is_empty());
+    assert!(service.lease(Slots::for_any(1)).await.unwrap().jobs.is_empty());
     let command = shop.opens_beside();
     assert!(command.known().await.unwrap().paused_at.is_some());
     command.resume().await.unwrap();
@@ -92,7 +92,7 @@ async fn a_pause_by_one_process_holds_for_all(shop: Shop) {
 }
 
 async fn the_progress_of_a_backfill_is_kept_as_it_was_told_last(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     assert_eq!(queue.progress().await.unwrap(), None);
     let begun = Progress {
         started_at: shop.clock.now(),
@@ -111,7 +111,7 @@ async fn the_progress_of_a_backfill_is_kept_as_it_was_told_last(shop: Shop) {
 /// A service and a command, each with a worker that leases whoever is due, and each user asked for by name by both.
 async fn two_processes_on_one_store_lose_and_double_nothing(shop: Shop) {
     const USERS: usize = 60;
-    let (service, command) = (shop.opens(), shop.opens_beside());
+    let (service, command) = (shop.opens().await, shop.opens_beside());
     let users: Vec<String> = (0..USERS).map(|number| number.to_string()).collect();
     let pushes = |queue: Queue| {
         let users = users.clone();
@@ -153,7 +153,7 @@ async fn two_processes_on_one_store_lose_and_double_nothing(shop: Shop) {
     let works = |queue: Queue| async move {
         let mut leased = Vec::new();
         loop {
-            let jobs = queue.lease(Room::for_any(3)).await.unwrap().jobs;
+            let jobs = queue.lease(Slots::for_any(3)).await.unwrap().jobs;
             if jobs.is_empty() {
                 return leased;
             }

@@ -2,11 +2,13 @@
 //!
 //! Pure: [`Shared::after`] is the whole rule, and the store only keeps what comes of it.
 
+use serde::{Deserialize, Serialize};
+
 use super::Why;
 use crate::clock::Millis;
 
 /// A rest under way.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pause {
     /// Why.
     pub why: Why,
@@ -19,7 +21,8 @@ pub struct Pause {
 }
 
 /// What makes two failures alike.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// They may all work later.
     Transient,
@@ -28,16 +31,17 @@ pub enum Kind {
 }
 
 /// A probe under way: whoever holds that lease tries whether the API is back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Probe {
     /// The lease's name.
-    pub lease_owner: i64,
+    pub lease: String,
     /// When the lease ends.
     pub until: Millis,
 }
 
 /// An API's rest as the store has it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Shared {
     /// Counts the changes.
     pub revision: i64,
@@ -83,8 +87,8 @@ impl Shared {
 
     /// Without the probe of this lease, whatever came of it.
     #[must_use]
-    pub fn probed_by(self, lease_owner: i64) -> Self {
-        Self { probe: self.probe.filter(|probe| probe.lease_owner != lease_owner), ..self }
+    pub fn probed_by(self, lease: &str) -> Self {
+        Self { probe: self.probe.filter(|probe| probe.lease != lease), ..self }
     }
 }
 
@@ -119,10 +123,10 @@ mod tests {
 
     #[test]
     fn the_end_of_a_sync_ends_its_own_probe_and_no_other() {
-        let probe = Some(Probe { lease_owner: 7, until: Millis(5) });
+        let probe = Some(Probe { lease: "7".to_owned(), until: Millis(5) });
         let probed = Shared { probe, ..Shared::default().after(until(10)) };
-        assert_eq!(probed.clone().probed_by(8), probed);
-        assert_eq!(probed.clone().probed_by(7).probe, None);
+        assert_eq!(probed.clone().probed_by("8"), probed);
+        assert_eq!(probed.clone().probed_by("7").probe, None);
         assert_eq!(probed.after(until(20)).probe, None, "a new rest waits for a new probe");
     }
 }

@@ -9,7 +9,8 @@ use crate::upstream::Api;
 use crate::user::UserId;
 
 /// Why an API rests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Why {
     /// It answered 429.
     RateLimit,

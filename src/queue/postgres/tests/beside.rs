@@ -43,7 +43,7 @@ async fn transactions_and_pushes_side_by_side_lose_no_update() {
         let options = StoreOptions { debounce: Duration::ZERO };
         let tuning = Tuning::default();
         let opening =
-            PostgresStore::open(&url, Role::Service, options, Clock::system(), Arc::default(), tuning);
+            postgres::open(&url, Role::Service, options, Clock::system(), Arc::default(), tuning);
         ground.wait_for(opening).unwrap()
     };
     let replicas = [replica(), replica()];

@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::queue::PostgresError;
-use crate::queue::postgres::open;
 
 const READS: Role = Role::Command { may_create: false };
 const BEGINS: Role = Role::Command { may_create: true };
@@ -12,7 +11,7 @@ async fn a_command_makes_nothing_where_it_only_reads() {
     let Some(ground) = Ground::new() else { return };
     let opens = |role: Role| {
         let clock = Clock::manual(NOW);
-        ground.wait_for(PostgresStore::open(&ground.url, role, OPTIONS, clock, Arc::default(), QUICK))
+        ground.wait_for(postgres::open(&ground.url, role, OPTIONS, clock, Arc::default(), QUICK))
     };
     let error = opens(READS).unwrap_err();
     assert!(matches!(error, PostgresError::NoQueue(_)), "{error}");
@@ -34,7 +33,7 @@ fn a_schema_of_an_older_version_is_brought_up_to_date_by_a_service_alone() {
     let Some(ground) = Ground::new() else { return };
     let opens = |role: Role, steps: &'static [&'static str]| {
         let clock = Clock::manual(NOW);
-        ground.wait_for(open::open(&ground.url, role, &clock, steps)).map(|opened| opened.erasure_key)
+        ground.wait_for(postgres::open::open(&ground.url, role, &clock, steps)).map(|opened| opened.erasure_key)
     };
     let key = opens(Role::Service, upgrading::ONE_STEP).unwrap();
     for role in [READS, BEGINS] {

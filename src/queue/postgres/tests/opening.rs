@@ -6,7 +6,7 @@ use super::*;
 use crate::queue::PostgresError;
 
 fn opening(url: &PostgresUrl) -> impl Future<Output = Result<PostgresStore, PostgresError>> {
-    PostgresStore::open(url, Role::Service, OPTIONS, Clock::manual(NOW), Arc::default(), QUICK)
+    postgres::open(url, Role::Service, OPTIONS, Clock::manual(NOW), Arc::default(), QUICK)
 }
 
 fn refusal(ground: &Ground, url: &PostgresUrl) -> (PostgresError, String) {

@@ -90,6 +90,7 @@ async fn counts_are_of_every_state() {
         oldest_due_ms: 7,
         background_due: 1,
         oldest_background_ms: 9,
+        background_waiting: 1,
     };
     assert_eq!(census, expected);
     let Answer::Parked(groups) = store.ask(Question::Parked(9)).await.unwrap() else { panic!("no groups") };
@@ -98,7 +99,7 @@ async fn counts_are_of_every_state() {
         users: 2,
         first_at: Some(Millis(6)),
         last_at: Millis(9),
-        error: "503 from an API".to_owned(),
+        error: "Other Words".to_owned(),
     };
     assert_eq!(groups, [group]);
     let Answer::Ended(ended) = store.ask(Question::EndedSince(Millis(9))).await.unwrap() else { panic!() };

@@ -1,7 +1,7 @@
 //! A schema of the version before: its rows, and a replica of that version that is at work beside.
 
 use super::*;
-use crate::queue::postgres::{open, schema};
+use crate::queue::postgres::schema;
 
 pub(super) const ONE_STEP: &[&str] = schema::STEPS;
 /// With a step that only tests have.
@@ -16,7 +16,7 @@ async fn a_replica_of_the_version_before_goes_on_beside_a_newer_schema() {
     count(&before, &["kari", "ola"], &["count"]).await.unwrap(); // its statements are prepared
 
     let clock = Clock::manual(NOW);
-    ground.wait_for(open::open(&ground.url, Role::Service, &clock, TWO_STEPS)).unwrap();
+    ground.wait_for(postgres::open::open(&ground.url, Role::Service, &clock, TWO_STEPS)).unwrap();
     ground.sql("UPDATE users SET remark = 'of a newer version'");
     push(&before, "kari").await.unwrap();
     push(&before, "liv").await.unwrap();
@@ -33,7 +33,7 @@ async fn a_replica_of_the_version_before_goes_on_beside_a_newer_schema() {
 fn a_step_that_fails_leaves_the_version_before() {
     const BROKEN: &[&str] = &[schema::STEPS[0], "CREATE TABLE half (); SELECT 1 / 0"];
     let Some(ground) = Ground::new() else { return };
-    let opens = |steps| ground.wait_for(open::open(&ground.url, Role::Service, &Clock::manual(NOW), steps));
+    let opens = |steps| ground.wait_for(postgres::open::open(&ground.url, Role::Service, &Clock::manual(NOW), steps));
     opens(ONE_STEP).unwrap();
     assert!(opens(BROKEN).is_err());
     assert_eq!(ground.number("SELECT max(version)::bigint FROM sesamy_mailmojo_schema"), 1);

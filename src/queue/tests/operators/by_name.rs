@@ -7,7 +7,7 @@ use crate::queue::tests::sharing::{SECOND, rest, slow};
 use crate::queue::tests::{
     LEASE, Shop, UPDATE, done, due, leased, next_due, only_job, park, retry, stories, user,
 };
-use crate::queue::{Lane, LeaseRequest, Room, Settled, UserLease};
+use crate::queue::{Lane, LeaseRequest, Settled, Slots, UserLease};
 use crate::upstream::rest::Why;
 use crate::upstream::{Api, PerApi};
 
@@ -30,18 +30,18 @@ fn untouched_since(shop: &Shop, name: &str) -> LeaseRequest {
 }
 
 async fn somebody_unknown_is_known_and_leased(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     let job = ask(&queue, by_hand("kari")).await.unwrap();
     assert_eq!((job.user.clone(), job.event_type.as_str()), (user("kari"), "sync"));
-    assert_eq!((job.generation, job.attempts, job.unsettled, job.lane), (1, 0, 0, Lane::Events));
+    assert_eq!((job.generation, job.attempts, job.is_taken_over, job.lane), (1, 0, false, Lane::Events));
     assert_eq!((job.leased_at, job.calls), (shop.clock.now(), PerApi { sesamy: 3, mailmojo: 2 }));
-    assert_eq!(next_due(&queue), shop.later(LEASE));
+    assert_eq!(next_due(&queue).await, shop.later(LEASE));
     assert_eq!(queue.settle(&job, done(), None).await.unwrap(), Settled::AsAsked);
-    assert_eq!(next_due(&queue), None);
+    assert_eq!(next_due(&queue).await, None);
 }
 
 async fn who_is_due_or_waits_is_leased_at_once(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     queue.push(&user("due"), UPDATE).await.unwrap();
     let job = ask(&queue, by_hand("due")).await.unwrap();
     assert_eq!((job.generation, job.event_type.as_str()), (2, "sync"));
@@ -50,7 +50,7 @@ async fn who_is_due_or_waits_is_leased_at_once(shop: Shop) {
         Settled::AsAsked,
         "the event is done with it"
     );
-    assert_eq!(next_due(&queue), None);
+    assert_eq!(next_due(&queue).await, None);
 
     let job = leased(&shop, &queue, "waits").await;
     queue.settle(&job, retry(shop.later(LEASE).unwrap(), true), None).await.unwrap();
@@ -58,7 +58,7 @@ async fn who_is_due_or_waits_is_leased_at_once(shop: Shop) {
 }
 
 async fn who_is_parked_starts_afresh(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     let job = leased(&shop, &queue, "kari").await;
     queue.settle(&job, retry(shop.clock.now(), true), None).await.unwrap();
     let job = only_job(&queue).await;
@@ -70,7 +70,7 @@ async fn who_is_parked_starts_afresh(shop: Shop) {
 }
 
 async fn who_is_being_synced_is_held_and_left_alone(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     let job = leased(&shop, &queue, "kari").await;
     let until = shop.later(LEASE).unwrap();
     for request in [by_hand("kari"), untouched_since(&shop, "kari")] {
@@ -81,17 +81,17 @@ async fn who_is_being_synced_is_held_and_left_alone(shop: Shop) {
 }
 
 async fn a_lease_that_has_ended_is_taken_over_as_in_any_lease(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     let lost = leased(&shop, &queue, "kari").await;
     shop.clock.advance(LEASE);
     let job = ask(&queue, by_hand("kari")).await.unwrap();
-    assert_eq!((job.attempts, job.unsettled, job.failing_since), (1, 1, Some(shop.clock.now())));
+    assert_eq!((job.attempts, job.is_taken_over, job.failing_since), (1, true, Some(shop.clock.now())));
     assert_eq!(queue.settle(&lost, done(), None).await.unwrap(), Settled::LeaseLost);
     assert_eq!(queue.settle(&job, done(), None).await.unwrap(), Settled::AsAsked);
 }
 
 async fn a_due_user_stays_in_the_lane_that_goes_first(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     let background = |name: &str| LeaseRequest { lane: Lane::Background, ..by_hand(name) };
     due(&shop, &queue, &["due"]).await;
     let refused = queue.lease_user(background("due")).await.unwrap();
@@ -112,7 +112,7 @@ async fn a_due_user_stays_in_the_lane_that_goes_first(shop: Shop) {
 }
 
 async fn a_lease_by_name_takes_its_own_calls_and_waits_for_them(shop: Shop) {
-    let queue = shop.opens_as(slow(7));
+    let queue = shop.opens_as(slow(7)).await;
     let one_call = LeaseRequest { calls: PerApi { sesamy: 1, mailmojo: 5 }, ..by_hand("a") };
     assert_eq!(ask(&queue, one_call).await.unwrap().calls, PerApi { sesamy: 1, mailmojo: 5 });
     ask(&queue, by_hand("b")).await.unwrap();
@@ -125,7 +125,7 @@ async fn a_lease_by_name_takes_its_own_calls_and_waits_for_them(shop: Shop) {
 }
 
 async fn while_an_api_rests_nobody_is_leased_by_name_but_the_probe(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     let until = shop.later(10 * SECOND);
     queue.tell_rest(Api::Mailmojo, rest(Why::Outage, until)).await.unwrap();
     let refused = ask(&queue, by_hand("kari")).await.unwrap_err();
@@ -140,7 +140,7 @@ async fn while_an_api_rests_nobody_is_leased_by_name_but_the_probe(shop: Shop) {
 }
 
 async fn a_lease_that_needs_no_call_waits_for_no_api_and_no_pause(shop: Shop) {
-    let queue = shop.opens_as(slow(5));
+    let queue = shop.opens_as(slow(5)).await;
     let without_calls = |name: &str| LeaseRequest { calls: PerApi::default(), ..by_hand(name) };
     ask(&queue, by_hand("uses-all")).await.unwrap();
     assert!(matches!(ask(&queue, by_hand("kari")).await, Err(UserLease::NotBefore(_))));
@@ -164,14 +164,14 @@ async fn a_lease_that_needs_no_call_waits_for_no_api_and_no_pause(shop: Shop) {
 }
 
 async fn an_event_during_a_lease_by_name_makes_the_user_due_again(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     let job = ask(&queue, by_hand("kari")).await.unwrap();
     queue.push(&user("kari"), UPDATE).await.unwrap();
     assert_eq!(queue.settle(&job, done(), None).await.unwrap(), Settled::DueAgain);
 }
 
 async fn who_was_touched_meanwhile_is_left_to_that(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     let job = leased(&shop, &queue, "synced-before").await;
     queue.settle(&job, done(), None).await.unwrap();
     let job = leased(&shop, &queue, "parked-before").await;
@@ -201,5 +201,5 @@ async fn who_was_touched_meanwhile_is_left_to_that(shop: Shop) {
 
     let at_this_time = untouched_since(&shop, "unknown");
     assert!(matches!(ask(&queue, at_this_time).await, Err(UserLease::Touched)), "synced in the same moment");
-    assert_eq!(queue.lease(Room::for_any(10)).await.unwrap().jobs.len(), 0, "nobody else was changed");
+    assert_eq!(queue.lease(Slots::for_any(10)).await.unwrap().jobs.len(), 0, "nobody else was changed");
 }

@@ -43,7 +43,7 @@ async fn listed(queue: &Queue, filter: Filter) -> Vec<String> {
 }
 
 async fn a_row_tells_all_that_is_kept_of_a_user(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     let job = leased(&shop, &queue, "kari").await;
     queue.settle(&job, Settlement::done(true), None).await.unwrap();
     let synced_at = Some(shop.clock.now());
@@ -52,7 +52,7 @@ async fn a_row_tells_all_that_is_kept_of_a_user(shop: Shop) {
     queue.settle(&job, retry(shop.later(HOUR).unwrap(), true), None).await.unwrap();
     let row = UserRow {
         user: "email|kari".to_owned(),
-        state: State::Scheduled,
+        state: State::Failing,
         lane: Lane::Retries,
         due_at: shop.later(HOUR),
         generation: 2,
@@ -64,9 +64,12 @@ async fn a_row_tells_all_that_is_kept_of_a_user(shop: Shop) {
         answer: None,
         held_back: true,
         synced_at,
-        changes_at: None,
+        outcome: None,
+        reason: None,
+        check_at: None,
+        check_cause: None,
         memory: crate::memory::Memory::default(),
-        lease_owner: None,
+        lease: None,
     };
     assert_eq!(queue.rows_of(&[user("kari")]).await.unwrap(), [row]);
 
@@ -80,7 +83,7 @@ async fn a_row_tells_all_that_is_kept_of_a_user(shop: Shop) {
 }
 
 async fn rows_are_listed_by_state(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     one_of_each(&shop, &queue).await;
     for (state, expected) in [
         (Some(State::Due), vec!["due", "due-lease"]),
@@ -99,7 +102,7 @@ async fn rows_are_listed_by_state(shop: Shop) {
 }
 
 async fn rows_are_listed_page_by_page_in_the_order_of_their_ids(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     for name in ["c", "a", "e", "b", "d"] {
         queue.push(&user(name), UPDATE).await.unwrap();
     }
@@ -116,7 +119,7 @@ async fn rows_are_listed_page_by_page_in_the_order_of_their_ids(shop: Shop) {
 }
 
 async fn rows_are_found_by_what_failed(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     one_of_each(&shop, &queue).await;
     for (state, reason, expected) in [
         (None, "FROM an api", vec!["parked", "scheduled"]),
@@ -131,7 +134,7 @@ async fn rows_are_found_by_what_failed(shop: Shop) {
 }
 
 async fn any_number_of_users_is_looked_up_at_once(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     let known: Vec<_> = (0..20).map(|number| user(&format!("known-{number}"))).collect();
     for user in &known {
         queue.push(user, UPDATE).await.unwrap();
@@ -143,7 +146,7 @@ async fn any_number_of_users_is_looked_up_at_once(shop: Shop) {
 }
 
 async fn who_is_parked_alike_is_one_group(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     assert!(queue.parked(10).await.unwrap().is_empty());
     let mut times = Vec::new();
     for (name, answer) in [("a", "tag refused"), ("b", "list gone"), ("c", "tag refused"), ("d", "")] {

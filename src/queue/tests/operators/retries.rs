@@ -6,7 +6,7 @@ use super::{ask, by_hand};
 use crate::queue::tests::{
     DEBOUNCE, LEASE, Shop, UPDATE, done, leased, names, next_due, only_job, park, retry, stories, user,
 };
-use crate::queue::{Lane, LeaseRequest, Queue, RESTRICTED, Retry, Room, Settlement, State};
+use crate::queue::{Lane, LeaseRequest, Queue, RESTRICTED, Retry, Settlement, Slots, State};
 
 stories! {
     a_parked_user_is_due_at_once_and_afresh,
@@ -35,14 +35,14 @@ async fn three_parked(shop: &Shop, queue: &Queue) {
 }
 
 async fn a_parked_user_is_due_at_once_and_afresh(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     let job = leased(&shop, &queue, "kari").await;
     queue.settle(&job, retry(shop.clock.now(), true), None).await.unwrap();
     let job = only_job(&queue).await;
     queue.settle(&job, park("400"), None).await.unwrap();
     shop.clock.advance(HOUR);
     assert_eq!(queue.retry(Retry::Users(vec![user("kari"), user("kari")])).await.unwrap(), 1);
-    assert_eq!(next_due(&queue), Some(shop.clock.now()));
+    assert_eq!(next_due(&queue).await, Some(shop.clock.now()));
     let row = &queue.rows_of(&[user("kari")]).await.unwrap()[0];
     assert_eq!((row.state, row.parked_at, row.answer.clone()), (State::Due, None, None));
     let job = only_job(&queue).await;
@@ -51,7 +51,7 @@ async fn a_parked_user_is_due_at_once_and_afresh(shop: Shop) {
 }
 
 async fn a_retry_of_a_sync_that_may_create_nobody_stays_one(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     for cause in RESTRICTED {
         let job = ask(&queue, LeaseRequest { cause, ..by_hand("kari") }).await.unwrap();
         queue.settle(&job, park("400"), None).await.unwrap();
@@ -63,7 +63,7 @@ async fn a_retry_of_a_sync_that_may_create_nobody_stays_one(shop: Shop) {
 }
 
 async fn who_waits_for_the_next_try_is_due_at_once(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     let job = leased(&shop, &queue, "kari").await;
     queue.settle(&job, retry(shop.later(HOUR).unwrap(), true), None).await.unwrap();
     assert_eq!(queue.retry(Retry::Users(vec![user("kari")])).await.unwrap(), 1);
@@ -72,33 +72,33 @@ async fn who_waits_for_the_next_try_is_due_at_once(shop: Shop) {
 }
 
 async fn who_is_synced_just_now_or_has_nothing_to_do_is_left_alone(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     let idle = leased(&shop, &queue, "idle").await;
     queue.settle(&idle, done(), None).await.unwrap();
     let running = leased(&shop, &queue, "running").await;
     let whom = Retry::Users(["idle", "running", "nobody"].map(user).to_vec());
     assert_eq!(queue.count_retry(&whom).await.unwrap(), 0);
     assert_eq!(queue.retry(whom).await.unwrap(), 0);
-    assert_eq!(next_due(&queue), shop.later(LEASE));
+    assert_eq!(next_due(&queue).await, shop.later(LEASE));
     assert!(queue.rows_of(&[user("nobody")]).await.unwrap().is_empty());
     queue.settle(&running, done(), None).await.unwrap();
-    assert_eq!(next_due(&queue), None);
+    assert_eq!(next_due(&queue).await, None);
 }
 
 async fn who_is_due_for_an_event_stays_in_front(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     queue.push(&user("kari"), UPDATE).await.unwrap();
     assert_eq!(queue.retry(Retry::Users(vec![user("kari")])).await.unwrap(), 1);
     assert_eq!(only_job(&queue).await.lane, Lane::Events);
 }
 
 async fn all_who_are_parked_are_retried_together(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     three_parked(&shop, &queue).await;
     let job = leased(&shop, &queue, "waits").await;
     queue.settle(&job, retry(shop.later(HOUR).unwrap(), true), None).await.unwrap();
     assert_eq!(queue.retry(Retry::AllParked).await.unwrap(), 3);
-    let jobs = queue.lease(Room::for_any(10)).await.unwrap().jobs;
+    let jobs = queue.lease(Slots::for_any(10)).await.unwrap().jobs;
     let mut retried = names(&jobs);
     retried.sort_unstable();
     assert_eq!(retried, ["email|a", "email|b", "email|c"]);
@@ -116,9 +116,9 @@ async fn who_is_parked_for_a_reason_is_found_by_it(shop: Shop) {
         (Retry::Reason("4%0".to_owned()), 0),
         (Retry::Reason("tag_y".to_owned()), 0),
     ] {
-        let queue = shop.opens();
+        let queue = shop.opens().await;
         queue.retry(Retry::AllParked).await.unwrap();
-        for job in queue.lease(Room::for_any(10)).await.unwrap().jobs {
+        for job in queue.lease(Slots::for_any(10)).await.unwrap().jobs {
             queue.settle(&job, done(), None).await.unwrap();
         }
         three_parked(&shop, &queue).await;
@@ -131,7 +131,7 @@ async fn who_is_parked_for_a_reason_is_found_by_it(shop: Shop) {
 }
 
 async fn to_count_first_tells_what_a_retry_does(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     three_parked(&shop, &queue).await;
     queue.push(&user("due"), UPDATE).await.unwrap();
     let some = Retry::Users(["a", "b", "b", "due", "nobody"].map(user).to_vec());
@@ -144,7 +144,7 @@ async fn to_count_first_tells_what_a_retry_does(shop: Shop) {
 }
 
 async fn a_retry_beside_the_service_is_seen_by_its_next_lease(shop: Shop) {
-    let service = shop.opens();
+    let service = shop.opens().await;
     three_parked(&shop, &service).await;
     let command = shop.opens_beside();
     assert_eq!(command.retry(Retry::Users(vec![user("a")])).await.unwrap(), 1);
@@ -153,6 +153,6 @@ async fn a_retry_beside_the_service_is_seen_by_its_next_lease(shop: Shop) {
     shop.clock.advance(DEBOUNCE);
     let command = shop.opens_beside();
     command.push(&user("later"), UPDATE).await.unwrap();
-    assert!(service.lease(Room::for_any(1)).await.unwrap().jobs.is_empty());
-    assert_eq!(next_due(&service), shop.later(DEBOUNCE), "known with each lease, at the latest");
+    assert!(service.lease(Slots::for_any(1)).await.unwrap().jobs.is_empty());
+    assert_eq!(next_due(&service).await, shop.later(DEBOUNCE), "known with each lease, at the latest");
 }

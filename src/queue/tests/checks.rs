@@ -1,7 +1,6 @@
-//! What becomes due though nothing asks for it.
+//! Checks by the clock: rows that become due though nothing asks for it.
 
-mod brake;
-mod rounds;
+mod held_back;
 
 use std::time::Duration;
 
@@ -12,7 +11,9 @@ use super::{
 };
 use crate::clock::Millis;
 use crate::memory::Memory;
-use crate::queue::{EXPIRY, Lane, LeaseRequest, Queue, Room, Settled, State, Tick, Ticked};
+use crate::queue::{
+    Checked, DRIFT, Done, EXPIRY, Lane, LeaseRequest, Queue, Settled, Settlement, Slots, State,
+};
 
 stories! {
     a_user_is_due_once_the_time_has_come_and_not_before,
@@ -24,20 +25,20 @@ stories! {
     many_whose_time_has_come_are_made_due_in_small_steps,
     an_event_after_that_is_an_event,
     a_sync_for_the_clock_that_fails_is_tried_again,
-    two_processes_that_tick_make_nobody_due_twice,
+    two_processes_that_check_make_nobody_due_twice,
+    a_drift_check_goes_behind_everything_else,
 }
 
 const HOUR: Duration = Duration::from_secs(3_600);
-const NO_ROUNDS: Tick = Tick { resync_every: None, canary_after: None };
 
-async fn tick(queue: &Queue) -> Ticked {
-    queue.tick(NO_ROUNDS).await.unwrap()
+async fn checks(queue: &Queue) -> Checked {
+    queue.run_checks().await.unwrap()
 }
 
 /// Syncs `name`, who is to be looked at again at that time.
-async fn synced_until(shop: &Shop, queue: &Queue, name: &str, changes_at: Option<Millis>) {
+async fn synced_until(shop: &Shop, queue: &Queue, name: &str, check_at: Option<Millis>) {
     let job = leased(shop, queue, name).await;
-    let settled = queue.settle(&job, done_with(Memory::default(), changes_at), None).await.unwrap();
+    let settled = queue.settle(&job, done_with(Memory::default(), check_at), None).await.unwrap();
     assert_eq!(settled, Settled::AsAsked);
 }
 
@@ -49,70 +50,70 @@ async fn due_in_background(shop: &Shop, queue: &Queue, name: &str) {
 }
 
 async fn a_user_is_due_once_the_time_has_come_and_not_before(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     synced_until(&shop, &queue, "never", None).await;
     synced_until(&shop, &queue, "later", shop.later(2 * HOUR)).await;
     let (at, millisecond) = (shop.later(HOUR), Duration::from_millis(1));
     synced_until(&shop, &queue, "kari", at).await;
     shop.clock.advance(at.unwrap().since(shop.clock.now()) - millisecond);
-    assert_eq!((tick(&queue).await, next_due(&queue)), (Ticked::default(), None));
+    assert_eq!((checks(&queue).await, next_due(&queue).await), (Checked::default(), None));
     shop.clock.advance(millisecond);
-    assert_eq!(tick(&queue).await, Ticked { expired: 1, ..Ticked::default() });
-    assert_eq!(next_due(&queue), Some(shop.clock.now()), "whoever waits for it is woken");
-    assert_eq!(tick(&queue).await, Ticked::default());
+    assert_eq!(checks(&queue).await, Checked { expired: 1, ..Checked::default() });
+    assert_eq!(next_due(&queue).await, Some(shop.clock.now()), "whoever waits for it is woken");
+    assert_eq!(checks(&queue).await, Checked::default());
     let row = queue.rows_of(&[user("kari")]).await.unwrap().remove(0);
-    assert_eq!((row.changes_at, row.generation, row.state), (None, 1, State::Due));
+    assert_eq!((row.check_at, row.generation, row.state), (None, 1, State::Due));
     let job = only_job(&queue).await;
     assert_eq!((job.user.clone(), job.event_type.as_str(), job.lane), (user("kari"), EXPIRY, Lane::Retries));
     assert_eq!(queue.settle(&job, done(), None).await.unwrap(), Settled::AsAsked);
 }
 
 async fn who_is_due_for_an_event_anyhow_stays_so(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     synced_until(&shop, &queue, "kari", shop.later(HOUR)).await;
     shop.clock.advance(HOUR);
     queue.push(&user("kari"), UPDATE).await.unwrap();
-    assert_eq!(tick(&queue).await, Ticked::default());
-    assert_eq!(next_due(&queue), shop.later(DEBOUNCE), "a burst is still one sync");
+    assert_eq!(checks(&queue).await, Checked::default());
+    assert_eq!(next_due(&queue).await, shop.later(DEBOUNCE), "a burst is still one sync");
     shop.clock.advance(DEBOUNCE);
     let job = only_job(&queue).await;
     assert_eq!((job.event_type.as_str(), job.lane), (UPDATE, Lane::Events));
     queue.settle(&job, done(), None).await.unwrap();
-    assert_eq!(tick(&queue).await, Ticked::default(), "that sync has seen what there was to see");
+    assert_eq!(checks(&queue).await, Checked::default(), "that sync has seen what there was to see");
 }
 
 async fn who_waits_for_a_retry_anyhow_stays_so(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     synced_until(&shop, &queue, "kari", shop.later(HOUR)).await;
     let job = leased(&shop, &queue, "kari").await;
     let at = shop.later(2 * HOUR);
     queue.settle(&job, retry(at.unwrap(), true), None).await.unwrap();
     shop.clock.advance(HOUR);
-    assert_eq!((tick(&queue).await, next_due(&queue)), (Ticked::default(), at));
+    assert_eq!((checks(&queue).await, next_due(&queue).await), (Checked::default(), at));
     let row = queue.rows_of(&[user("kari")]).await.unwrap().remove(0);
-    assert_eq!((row.changes_at, row.event_type.as_str()), (None, UPDATE));
+    assert_eq!((row.check_at, row.event_type.as_str()), (None, UPDATE));
 }
 
 async fn who_is_due_in_the_background_is_lifted_and_keeps_the_cause(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     synced_until(&shop, &queue, "kari", shop.later(HOUR)).await;
     due_in_background(&shop, &queue, "kari").await;
     shop.clock.advance(HOUR);
-    assert_eq!(tick(&queue).await, Ticked { expired: 1, ..Ticked::default() });
+    assert_eq!(checks(&queue).await, Checked { expired: 1, ..Checked::default() });
     let job = only_job(&queue).await;
     assert_eq!((job.event_type.as_str(), job.lane), ("backfill", Lane::Retries));
 }
 
 /// The event may create the contact, and `expiry` may not. A user who was known before keeps nothing to create.
 async fn a_user_whom_sesamy_does_not_know_yet_keeps_the_cause(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     let missing_since = Some(shop.clock.now());
     for (memory, cause) in [(Memory::default(), UPDATE), (seen("kari@example.com"), EXPIRY)] {
         let job = leased(&shop, &queue, "kari").await;
         let memory = Memory { missing_since, ..memory };
         queue.settle(&job, done_with(memory, shop.later(HOUR)), None).await.unwrap();
         shop.clock.advance(HOUR);
-        assert_eq!(tick(&queue).await, Ticked { expired: 1, ..Ticked::default() });
+        assert_eq!(checks(&queue).await, Checked { expired: 1, ..Checked::default() });
         let job = only_job(&queue).await;
         assert_eq!((job.event_type.as_str(), job.lane), (cause, Lane::Retries));
         queue.settle(&job, done(), None).await.unwrap();
@@ -120,7 +121,7 @@ async fn a_user_whom_sesamy_does_not_know_yet_keeps_the_cause(shop: Shop) {
 }
 
 async fn who_is_being_synced_is_left_until_that_ends(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     let at = shop.later(HOUR);
     for name in ["lost", "kari"] {
         synced_until(&shop, &queue, name, at).await;
@@ -128,37 +129,37 @@ async fn who_is_being_synced_is_left_until_that_ends(shop: Shop) {
     shop.clock.advance(HOUR - 2 * DEBOUNCE);
     leased(&shop, &queue, "lost").await;
     let job = leased(&shop, &queue, "kari").await;
-    assert_eq!(tick(&queue).await, Ticked::default(), "and there is nothing more to do at once");
+    assert_eq!(checks(&queue).await, Checked::default(), "and there is nothing more to do at once");
     queue.settle(&job, done_with(Memory::default(), at), None).await.unwrap();
-    assert_eq!(tick(&queue).await, Ticked { expired: 1, ..Ticked::default() });
+    assert_eq!(checks(&queue).await, Checked { expired: 1, ..Checked::default() });
     shop.clock.advance(LEASE);
-    assert_eq!(tick(&queue).await, Ticked::default(), "who was never settled is due anyhow");
-    let jobs = queue.lease(Room::for_any(9)).await.unwrap().jobs;
+    assert_eq!(checks(&queue).await, Checked::default(), "who was never settled is due anyhow");
+    let jobs = queue.lease(Slots::for_any(9)).await.unwrap().jobs;
     assert_eq!(names(&jobs), ["email|lost", "email|kari"]);
 }
 
 async fn many_whose_time_has_come_are_made_due_in_small_steps(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     let all: Vec<_> = (0..620).map(|number| format!("{number:03}")).collect();
     due(&shop, &queue, &all.iter().map(String::as_str).collect::<Vec<_>>()).await;
     let at = shop.clock.now();
-    let jobs = queue.lease(Room::for_any(1_000)).await.unwrap().jobs;
+    let jobs = queue.lease(Slots::for_any(1_000)).await.unwrap().jobs;
     let ends = jobs.iter().map(|job| queue.settle(job, done_with(Memory::default(), Some(at)), None));
     futures_util::future::join_all(ends).await;
     let mut steps = Vec::new();
     for _ in 0..3 {
-        let Ticked { expired, more, .. } = tick(&queue).await;
+        let Checked { expired, more, .. } = checks(&queue).await;
         steps.push((expired, more));
     }
     assert_eq!(steps, [(500, true), (120, false), (0, false)]);
-    assert_eq!(queue.lease(Room::for_any(1_000)).await.unwrap().jobs.len(), 620);
+    assert_eq!(queue.lease(Slots::for_any(1_000)).await.unwrap().jobs.len(), 620);
 }
 
 async fn an_event_after_that_is_an_event(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     synced_until(&shop, &queue, "kari", shop.later(HOUR)).await;
     shop.clock.advance(HOUR);
-    tick(&queue).await;
+    checks(&queue).await;
     queue.push(&user("kari"), UPDATE).await.unwrap();
     let job = only_job(&queue).await;
     assert_eq!((job.event_type.as_str(), job.lane), (UPDATE, Lane::Events));
@@ -166,26 +167,38 @@ async fn an_event_after_that_is_an_event(shop: Shop) {
 }
 
 async fn a_sync_for_the_clock_that_fails_is_tried_again(shop: Shop) {
-    let queue = shop.opens();
+    let queue = shop.opens().await;
     synced_until(&shop, &queue, "kari", shop.later(HOUR)).await;
     shop.clock.advance(HOUR);
-    tick(&queue).await;
+    checks(&queue).await;
     let queue = shop.restarts(queue).await;
     let job = only_job(&queue).await;
     queue.settle(&job, retry(shop.clock.now(), true), None).await.unwrap();
-    assert_eq!(tick(&queue).await, Ticked::default());
+    assert_eq!(checks(&queue).await, Checked::default());
     assert_eq!(only_job(&queue).await.event_type, EXPIRY);
 }
 
-async fn two_processes_that_tick_make_nobody_due_twice(shop: Shop) {
-    let (queue, other) = (shop.opens(), shop.another());
+async fn two_processes_that_check_make_nobody_due_twice(shop: Shop) {
+    let (queue, other) = (shop.opens().await, shop.another().await);
     let all: Vec<_> = (0..60).map(|number| format!("{number:02}")).collect();
     due(&shop, &queue, &all.iter().map(String::as_str).collect::<Vec<_>>()).await;
     let at = shop.clock.now();
-    for job in queue.lease(Room::for_any(100)).await.unwrap().jobs {
+    for job in queue.lease(Slots::for_any(100)).await.unwrap().jobs {
         queue.settle(&job, done_with(seen("kari@example.com"), Some(at)), None).await.unwrap();
     }
-    let both = futures_util::join!(tick(&queue), tick(&other));
+    let both = futures_util::join!(checks(&queue), checks(&other));
     assert_eq!(both.0.expired + both.1.expired, 60, "{both:?}");
-    assert_eq!(queue.lease(Room::for_any(100)).await.unwrap().jobs.len(), 60);
+    assert_eq!(queue.lease(Slots::for_any(100)).await.unwrap().jobs.len(), 60);
+}
+
+async fn a_drift_check_goes_behind_everything_else(shop: Shop) {
+    let queue = shop.opens().await;
+    let job = leased(&shop, &queue, "kari").await;
+    let check = shop.later(HOUR).map(|at| (at, DRIFT.to_owned()));
+    let done = Done { memory: seen("kari@example.com"), check, ..Done::default() };
+    queue.settle(&job, Settlement::Done(Box::new(done)), None).await.unwrap();
+    shop.clock.advance(HOUR);
+    assert_eq!(checks(&queue).await, Checked { drifting: 1, ..Checked::default() });
+    let job = only_job(&queue).await;
+    assert_eq!((job.event_type.as_str(), job.lane), (DRIFT, Lane::Background));
 }

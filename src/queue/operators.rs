@@ -1,0 +1,509 @@
+//! What an operator, or another process, asks of the whole queue.
+
+use futures_util::future::BoxFuture;
+
+use super::apis::{Apis, Known, News};
+use super::documents::{self, APIS, BACKFILL};
+use super::lane::Lane;
+use super::row::{Row, State};
+use super::store::{Answer, Change, Index, Look, Question, Seen};
+use super::views::{Census, Filter, ParkedGroup, Progress, Retry, UserRow};
+use super::{HistoryRow, LogFilter, Queue, QueueError};
+use crate::address;
+use crate::clock::Millis;
+use crate::memory::{ContactKeys, SeenByOthers};
+use crate::sync::AddressIndex;
+use crate::upstream::rest::Change as RestChange;
+use crate::upstream::{Api, Meter, Turn};
+use crate::user::UserId;
+
+/// So many rows are read or changed at a time: a few milliseconds, which an event may have to wait.
+pub(super) const STEP: usize = 500;
+/// More users than this are not looked for at one address.
+const MOST_AT_AN_ADDRESS: usize = 1_000;
+
+/// What came of [`Queue::enqueue`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Enqueued {
+    /// Users made due.
+    pub due: u64,
+    /// Users who were due anyhow, or synced or parked since.
+    pub left_alone: u64,
+}
+
+/// How far the background lane has come ([`Queue::backlog`]).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// Rows of the background lane that are due or leased, whatever caused them; counted to [`Census::LIMIT`].
+    pub waiting: u64,
+    /// Rows last synced or parked since, by outcome and reason.
+    pub ended: Vec<(String, String, u64)>,
+    /// Rows that wait for their next try after a failure; counted to [`Census::LIMIT`].
+    pub failing: u64,
+}
+
+impl Queue {
+    /// What all processes know of both APIs, and whether syncs are paused.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn known(&self) -> Result<Known, QueueError> {
+        self.announce(News::None).await
+    }
+
+    /// Announces to all processes what this one has found of `api`; gives what they all know then.
+    ///
+    /// # Errors
+    /// The store failed; nothing was announced.
+    pub async fn tell_rest(&self, api: Api, change: RestChange) -> Result<Known, QueueError> {
+        self.announce(News::Rest(api, change)).await
+    }
+
+    /// Pauses all syncs: events are kept, nobody is leased until [`Queue::resume`], a start in between or not. Running syncs
+    /// go on. Paused already: stays so since then.
+    ///
+    /// # Errors
+    /// The store failed; nothing was changed.
+    pub async fn pause(&self) -> Result<Known, QueueError> {
+        self.announce(News::Pause).await
+    }
+
+    /// Lets syncs go on, closes the circuits of both APIs, and lets writes take tags away.
+    ///
+    /// # Errors
+    /// The store failed; nothing was changed.
+    pub async fn resume(&self) -> Result<Known, QueueError> {
+        self.announce(News::Resume).await
+    }
+
+    /// Keeps writes from taking tags away, in all processes, until [`Queue::release_brake`] or [`Queue::resume`]. On already:
+    /// stays so since then.
+    ///
+    /// # Errors
+    /// The store failed; nothing was changed.
+    pub async fn brake(&self) -> Result<Known, QueueError> {
+        self.announce(News::Brake).await
+    }
+
+    /// Lets writes take tags away again. Held back changes are due with the next step of the scheduler.
+    ///
+    /// # Errors
+    /// The store failed; nothing was changed.
+    pub async fn release_brake(&self) -> Result<Known, QueueError> {
+        self.announce(News::Release).await
+    }
+
+    async fn announce(&self, news: News) -> Result<Known, QueueError> {
+        let known = self.transact(Look::default().with(APIS), move |seen| {
+            let before: Apis = seen.document(APIS);
+            let mut apis = before.clone();
+            apis.apply(&news, seen.now);
+            (Change::default().document(APIS, &before, &apis), apis.known())
+        });
+        let known = known.await?;
+        self.wake().due_at(self.clock().now()); // an open circuit may have been closed
+        Ok(known)
+    }
+
+    /// Makes users due at once, in the lane of retries and with no attempts counted; how many they are.
+    ///
+    /// # Errors
+    /// The store failed; some of them may be due.
+    pub async fn retry(&self, whom: Retry) -> Result<u64, QueueError> {
+        let mut retried = 0;
+        let mut pages = Pages::of(whom);
+        while let Some(ids) = pages.next(self).await? {
+            retried += self
+                .transact(Look::rows(ids), |seen| {
+                    let rows: Vec<Row> =
+                        seen.rows.values().filter_map(|row| row.clone().retried(seen.now)).collect();
+                    let count = rows.len() as u64;
+                    (Change::rows(rows), count)
+                })
+                .await?;
+        }
+        Ok(retried)
+    }
+
+    /// How many rows [`Queue::retry`] would make due, counted to [`Census::LIMIT`].
+    ///
+    /// # Errors
+    /// The store could not be read.
+    pub async fn count_retry(&self, whom: &Retry) -> Result<u64, QueueError> {
+        let now = self.clock().now();
+        let (mut count, mut pages) = (0, Pages::of(whom.clone()));
+        while count < Census::LIMIT
+            && let Some(ids) = pages.next(self).await?
+        {
+            let rows = self.read_rows(Question::RowsOf(ids)).await?;
+            count += rows.into_iter().filter_map(|row| row.retried(now)).count() as u64;
+        }
+        Ok(count.min(Census::LIMIT))
+    }
+
+    /// Makes users due in the background lane. Users who are due or leased, or were synced or parked since `since`, are left
+    /// alone. A user who is not known yet gets a row; a forgotten user is dropped when it is leased.
+    ///
+    /// # Errors
+    /// The store failed; some of them may be due.
+    pub async fn enqueue(
+        &self,
+        users: Vec<UserId>,
+        cause: &'static str,
+        since: Millis,
+    ) -> Result<Enqueued, QueueError> {
+        let mut ids: Vec<String> = users.iter().map(|user| user.as_str().to_owned()).collect();
+        ids.sort();
+        ids.dedup();
+        let mut enqueued = Enqueued::default();
+        for page in ids.chunks(STEP) {
+            let ids = page.to_vec();
+            let look = Look::rows(ids.clone());
+            let due = self.transact(look, move |seen| {
+                let row = |id: &String| seen.rows.get(id).cloned().unwrap_or_else(|| Row::new(id.as_str()));
+                let rows: Vec<Row> =
+                    ids.iter().filter_map(|id| row(id).enqueued(cause, since, seen.now)).collect();
+                let due = rows.len() as u64;
+                (Change::rows(rows), due)
+            });
+            let due = due.await?;
+            enqueued.due += due;
+            enqueued.left_alone += page.len() as u64 - due;
+        }
+        Ok(enqueued)
+    }
+
+    /// How much of the background lane is left, and what the rows synced since `since` came to.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    pub async fn backlog(&self, since: Millis) -> Result<Backlog, QueueError> {
+        let census = self.count().await?;
+        let ended = match self.ask(Question::EndedSince(since)).await? {
+            Answer::Ended(ended) => ended,
+            other => return Err(QueueError::mismatch(&other)),
+        };
+        Ok(Backlog { waiting: census.background_waiting, ended, failing: census.failing })
+    }
+
+    /// Counts the rows, at most once in [`Census::EVERY`]; between, the last answer.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    pub async fn census(&self) -> Result<Census, QueueError> {
+        if self.is_closed() {
+            return Err(QueueError::Closed);
+        }
+        let mut last = self.last_census().lock().await;
+        let now = self.clock().now();
+        if let Some((at, census)) = *last
+            && now.since(at) < Census::EVERY
+        {
+            return Ok(census);
+        }
+        let census = self.count().await?;
+        *last = Some((now, census));
+        Ok(census)
+    }
+
+    /// Whether nothing is due, now or later, and nobody is being synced.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    pub async fn is_idle(&self) -> Result<bool, QueueError> {
+        let census = self.count().await?;
+        Ok(census.due + census.leased + census.scheduled + census.failing == 0)
+    }
+
+    async fn count(&self) -> Result<Census, QueueError> {
+        match self.ask(Question::Census).await? {
+            Answer::Census(census) => Ok(census),
+            other => Err(QueueError::mismatch(&other)),
+        }
+    }
+
+    /// The rows that `filter` lets pass, in the order of their ids.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    pub async fn rows(&self, filter: &Filter) -> Result<Vec<UserRow>, QueueError> {
+        let rows = self.read_rows(Question::Rows(filter.clone())).await?;
+        let now = self.clock().now();
+        Ok(rows.into_iter().map(|row| UserRow::of(row, now)).collect())
+    }
+
+    /// The rows of `users`, in the order of their ids; a user who is not known has none.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    pub async fn rows_of(&self, users: &[UserId]) -> Result<Vec<UserRow>, QueueError> {
+        let mut ids: Vec<String> = users.iter().map(|user| user.as_str().to_owned()).collect();
+        ids.sort();
+        ids.dedup();
+        let (rows, now) = (self.read_rows(Question::RowsOf(ids)).await?, self.clock().now());
+        Ok(rows.into_iter().map(|row| UserRow::of(row, now)).collect())
+    }
+
+    async fn read_rows(&self, question: Question) -> Result<Vec<Row>, QueueError> {
+        match self.ask(question).await? {
+            Answer::Rows(rows) => Ok(rows),
+            other => Err(QueueError::mismatch(&other)),
+        }
+    }
+
+    /// Which of `users` an operator has had forgotten.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    pub async fn forgotten(&self, users: &[UserId]) -> Result<Vec<UserId>, QueueError> {
+        let hash = |user: &UserId| self.erasure_key().hash(user.as_str());
+        let found = self.tombstones(users.iter().map(hash).collect()).await?;
+        let mut forgotten: Vec<UserId> =
+            users.iter().filter(|user| found.contains(&hash(user))).cloned().collect();
+        forgotten.sort();
+        forgotten.dedup();
+        Ok(forgotten)
+    }
+
+    pub(super) async fn tombstones(
+        &self,
+        hashes: Vec<String>,
+    ) -> Result<std::collections::BTreeSet<String>, QueueError> {
+        match self.ask(Question::Tombstones(hashes)).await? {
+            Answer::Tombstones(found) => Ok(found),
+            other => Err(QueueError::mismatch(&other)),
+        }
+    }
+
+    /// The users besides `user` whose rows remember `address`, in any spelling; `most` at the most.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    pub async fn others_at(
+        &self,
+        user: &UserId,
+        address: &str,
+        most: usize,
+    ) -> Result<Vec<UserId>, QueueError> {
+        let others = self.rows_at(address, most.saturating_add(1)).await?.into_iter();
+        let others = others.filter(|row| row.user_id != user.as_str());
+        Ok(others.filter_map(|row| UserId::new(row.user_id).ok()).take(most).collect())
+    }
+
+    /// What the rows of everybody but `user` remember of the contact of `address`, in any spelling, on the list of this
+    /// name.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    pub async fn seen_by_others(
+        &self,
+        user: &UserId,
+        address: &str,
+        list: &str,
+    ) -> Result<SeenByOthers, QueueError> {
+        let rows = self.rows_at(address, MOST_AT_AN_ADDRESS).await?.into_iter();
+        let others = rows.filter(|row| row.user_id != user.as_str()).map(|row| row.last_seen);
+        let on_list = others.filter(|memory| memory.list.as_deref().is_none_or(|its| its == list));
+        Ok(on_list.filter_map(|memory| memory.contact).fold(SeenByOthers::default(), |seen, contact| {
+            SeenByOthers { contact: true, on_list: seen.on_list || contact.on_list }
+        }))
+    }
+
+    async fn rows_at(&self, address: &str, most: usize) -> Result<Vec<Row>, QueueError> {
+        match address::key(address) {
+            Some(key) => self.read_rows(Question::RowsAt(key, most)).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// The keys by which this store remembers contacts of earlier addresses, on the list of this name.
+    #[must_use]
+    pub fn contact_keys(&self, list: String) -> ContactKeys {
+        self.erasure_key().contact_keys(list)
+    }
+
+    /// The latest `most` entries of the history of `user`, the latest first.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    pub async fn history(&self, user: &UserId, most: usize) -> Result<Vec<HistoryRow>, QueueError> {
+        let entries = self.entries(Question::History(user.as_str().to_owned(), most)).await?;
+        Ok(entries.into_iter().map(|(_, entry)| entry).collect())
+    }
+
+    /// The latest entries of all users, with the user's id, the latest first.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    pub async fn log(&self, filter: LogFilter) -> Result<Vec<(String, HistoryRow)>, QueueError> {
+        self.entries(Question::Log(filter)).await
+    }
+
+    async fn entries(&self, question: Question) -> Result<Vec<(String, HistoryRow)>, QueueError> {
+        match self.ask(question).await? {
+            Answer::Entries(entries) => Ok(entries),
+            other => Err(QueueError::mismatch(&other)),
+        }
+    }
+
+    /// What rows are parked for, the largest group first, `most` groups at the most.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    pub async fn parked(&self, most: usize) -> Result<Vec<ParkedGroup>, QueueError> {
+        match self.ask(Question::Parked(most)).await? {
+            Answer::Parked(groups) => Ok(groups),
+            other => Err(QueueError::mismatch(&other)),
+        }
+    }
+
+    /// Keeps how far a backfill has come, in place of what was kept of one before.
+    ///
+    /// # Errors
+    /// The store failed; what was kept stays.
+    pub async fn keep_progress(&self, progress: Progress) -> Result<(), QueueError> {
+        self.transact(Look::default().with(BACKFILL), move |seen| {
+            let before: Option<Progress> = seen.document(BACKFILL);
+            (Change::default().document(BACKFILL, &before, &Some(progress.clone())), ())
+        })
+        .await
+    }
+
+    /// How far the last backfill has come; none where there was none.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    pub async fn progress(&self) -> Result<Option<Progress>, QueueError> {
+        Ok(documents::read(self.documents(BACKFILL).await?.get(BACKFILL)))
+    }
+
+    pub(super) async fn documents(
+        &self,
+        prefix: &str,
+    ) -> Result<std::collections::BTreeMap<String, String>, QueueError> {
+        match self.ask(Question::Documents(prefix.to_owned())).await? {
+            Answer::Documents(documents) => Ok(documents),
+            other => Err(QueueError::mismatch(&other)),
+        }
+    }
+
+    /// Changes every row of an index, some at a time; how many. The change takes a row out of the index.
+    pub(super) async fn change_all(
+        &self,
+        index: Index,
+        change: impl Fn(Row, &Seen) -> Row + Clone + Send + Sync + 'static,
+    ) -> Result<u64, QueueError> {
+        let mut all = 0;
+        loop {
+            let change = change.clone();
+            let look = Look::first(index.clone(), STEP);
+            let changed = self.transact(look, move |seen| {
+                let rows: Vec<Row> =
+                    seen.first.iter().flatten().map(|row| change(row.clone(), seen)).collect();
+                let count = rows.len();
+                (Change::rows(rows), count)
+            });
+            let changed = changed.await?;
+            all += changed as u64;
+            if changed < STEP {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// The account of the calls that a sync of `lane` makes beside those that came with its lease.
+    #[must_use]
+    pub fn meter(&self, lane: Lane) -> LaneMeter {
+        LaneMeter { queue: self.clone(), lane }
+    }
+}
+
+/// The ids of the rows that a [`Retry`] names, [`STEP`] at a time.
+enum Pages {
+    Users(Vec<String>),
+    Parked { answer: Option<String>, reason: Option<String>, after: Option<String> },
+}
+
+impl Pages {
+    fn of(whom: Retry) -> Self {
+        let (answer, reason) = match whom {
+            Retry::Users(users) => {
+                return Self::Users(users.iter().map(|user| user.as_str().to_owned()).collect());
+            }
+            Retry::AllParked => (None, None),
+            Retry::Answer(answer) => (Some(answer), None),
+            Retry::Reason(reason) => (None, Some(reason)),
+        };
+        Self::Parked { answer, reason, after: None }
+    }
+
+    async fn next(&mut self, queue: &Queue) -> Result<Option<Vec<String>>, QueueError> {
+        match self {
+            Self::Users(ids) => {
+                let page: Vec<String> = ids.drain(..ids.len().min(STEP)).collect();
+                Ok(Some(page).filter(|page| !page.is_empty()))
+            }
+            Self::Parked { answer, reason, after } => {
+                let (state, limit) = (Some(State::Parked), STEP);
+                let filter = Filter { state, reason: reason.clone(), after: after.clone(), limit };
+                let rows = queue.read_rows(Question::Rows(filter)).await?;
+                let Some(last) = rows.last() else { return Ok(None) };
+                *after = Some(last.user_id.clone());
+                let rows = rows.into_iter().filter(|row| answer.is_none() || row.answer == *answer);
+                Ok(Some(rows.map(|row| row.user_id).collect()))
+            }
+        }
+    }
+}
+
+/// The account of calls that a lane makes beside those that came with its leases, kept in the store for all processes.
+#[derive(Debug, Clone)]
+pub struct LaneMeter {
+    queue: Queue,
+    lane: Lane,
+}
+
+impl Meter for LaneMeter {
+    fn take_call(&self, api: Api) -> BoxFuture<'_, Result<Turn, String>> {
+        let (lane, rates) = (self.lane, self.queue.options().rates);
+        Box::pin(async move {
+            let turn = self.queue.transact(Look::default().with(APIS), move |seen| {
+                let before: Apis = seen.document(APIS);
+                let mut apis = before.clone().checked(seen.now, &rates);
+                let turn = apis.take_call(api, lane, seen.now, &rates);
+                (Change::default().document(APIS, &before, &apis), turn)
+            });
+            turn.await.map_err(|error| error.to_string())
+        })
+    }
+}
+
+impl AddressIndex for Queue {
+    fn others_at<'a>(
+        &'a self,
+        user: &'a UserId,
+        address: &'a str,
+        most: usize,
+    ) -> BoxFuture<'a, Result<Vec<UserId>, String>> {
+        Box::pin(async move {
+            let others = Self::others_at(self, user, address, most).await;
+            others.map_err(|error| error.to_string())
+        })
+    }
+
+    fn seen_by_others<'a>(
+        &'a self,
+        user: &'a UserId,
+        address: &'a str,
+        list: &'a str,
+    ) -> BoxFuture<'a, Result<SeenByOthers, String>> {
+        Box::pin(async move {
+            let seen = Self::seen_by_others(self, user, address, list).await;
+            seen.map_err(|error| error.to_string())
+        })
+    }
+
+    fn contact_keys(&self, list: String) -> ContactKeys {
+        Self::contact_keys(self, list)
+    }
+}

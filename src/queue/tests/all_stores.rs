@@ -1,0 +1,1 @@
+//! All stores do the same.

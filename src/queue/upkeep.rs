@@ -1,0 +1,125 @@
+//! What happens to rows though nobody asks for it: a start, checks by the clock, and pruning. All of it in steps that no
+//! event waits for long; a step with nothing to do writes nothing, and any number of processes may take them.
+
+use super::apis::Apis;
+use super::documents::{ACTIVITY, APIS};
+use super::operators::STEP;
+use super::row::Row;
+use super::store::{Change, First, Index, Look};
+use super::{Activity, DRIFT, MISSING, Queue, QueueError};
+use crate::clock::Millis;
+
+/// A check for a user whom Sesamy does not know lies no further ahead than this.
+const MISSING_CHECK_AFTER: std::time::Duration = std::time::Duration::from_secs(86_400);
+/// Leases beyond the furthest due time get so much more: they may be of a replica with a longer `sync.deadline`.
+const FOREIGN_LEASE: std::time::Duration = std::time::Duration::from_secs(86_400);
+
+/// What [`Queue::run_checks`] has made due.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Checked {
+    /// Checks of access that ends, and of users whom Sesamy does not know.
+    pub expired: u64,
+    /// Drift checks.
+    pub drifting: u64,
+    /// Rows whose change is held back no longer.
+    pub released: u64,
+    /// Whether there may be more at once.
+    pub more: bool,
+}
+
+impl Queue {
+    /// Makes ready for this service what the one before left behind: its leases end soon (SQLite, which one service has to
+    /// itself), circuits close (what was wrong with an API may have been fixed, the settings above all), and nothing is due
+    /// further ahead than it may be, which only a clock that was wrong can have written.
+    ///
+    /// # Errors
+    /// The store failed; some of it may be done, and all of it may be done again.
+    pub async fn start(&self) -> Result<(), QueueError> {
+        let options = self.options();
+        self.transact(Look::default().with(APIS), |seen| {
+            let before: Apis = seen.document(APIS);
+            let mut apis = before.clone();
+            apis.close_circuits();
+            (Change::default().document(APIS, &before, &apis), ())
+        })
+        .await?;
+        let now = self.clock().now();
+        if self.is_alone() {
+            let end = now.plus(options.request_timeout);
+            self.change_all(Index::LeasedByServiceBeyond(end), move |row, _| row.brought_back(end)).await?;
+        }
+        let furthest = now.plus(options.furthest_due);
+        self.change_all(Index::DueBeyond(furthest), move |row, _| row.brought_back(furthest)).await?;
+        let of_others = furthest.plus(FOREIGN_LEASE);
+        self.change_all(Index::LeasedByServiceBeyond(of_others), move |row, _| row.brought_back(of_others))
+            .await?;
+        let latest = self.clock().wall().plus(MISSING_CHECK_AFTER);
+        let index = Index::CheckAfter { cause: MISSING, at: latest };
+        self.change_all(index, move |row, _| Row { check_at: Some(latest), ..row }).await.map(drop)
+    }
+
+    /// Makes rows due whose check has come, and rows whose change nothing holds back any more; so many at a time.
+    ///
+    /// # Errors
+    /// The store failed; nothing was changed.
+    pub async fn run_checks(&self) -> Result<Checked, QueueError> {
+        let dry_run = self.options().dry_run;
+        let first = [Index::CheckDue, Index::HeldBack].map(|of| First { of, most: STEP }).to_vec();
+        let look = Look { first, ..Look::default() }.with(APIS);
+        self.transact(look, move |seen| {
+            let [due, held] = &seen.first[..] else { return (Change::default(), Checked::default()) };
+            let is_held_back = dry_run || seen.document::<Apis>(APIS).braked_at().is_some();
+            let mut checked = Checked { more: due.len() == STEP, ..Checked::default() };
+            let mut rows = Vec::new();
+            for row in due {
+                let is_drift = row.check_cause.as_deref() == Some(DRIFT);
+                let was_due = row.due_at;
+                let row = row.clone().checked(seen.now);
+                if row.due_at != was_due {
+                    *(if is_drift { &mut checked.drifting } else { &mut checked.expired }) += 1;
+                }
+                rows.push(row);
+            }
+            if !is_held_back {
+                checked.more |= held.len() == STEP;
+                for row in held {
+                    let is_among = |it: &&mut Row| it.user_id == row.user_id;
+                    checked.released += 1;
+                    match rows.iter_mut().find(is_among) {
+                        Some(known) => *known = known.clone().released(seen.now),
+                        None => rows.push(row.clone().released(seen.now)),
+                    }
+                }
+            }
+            (Change::rows(rows), checked)
+        })
+        .await
+    }
+
+    /// Removes up to `most` history entries whose last sync was before `before`, and as many rows of users whom Sesamy has not
+    /// known since before `before` and of whom no address is remembered; how many both were. Activity goes with them once it is
+    /// a week old.
+    ///
+    /// # Errors
+    /// The store failed; nothing was removed.
+    pub async fn prune(&self, before: Millis, most: usize) -> Result<u64, QueueError> {
+        let stale = self.stale_activity().await?;
+        let look = Look::first(Index::MissingBefore(before), most);
+        let look = Look { entries_before: Some((before, most)), ..look };
+        self.transact(look, move |seen| {
+            let rows = seen.first.iter().flatten().filter(|row| row.is_pruned(before));
+            let erased: Vec<String> = rows.map(|row| row.user_id.clone()).collect();
+            let removed_entries = seen.entries.clone();
+            let count = (erased.len() + removed_entries.len()) as u64;
+            let documents = stale.iter().map(|name| (name.clone(), String::new())).collect();
+            (Change { erased, removed_entries, documents, ..Change::default() }, count)
+        })
+        .await
+    }
+
+    async fn stale_activity(&self) -> Result<Vec<String>, QueueError> {
+        let oldest = Activity::oldest(self.clock().now());
+        let names = self.documents(ACTIVITY).await?.into_keys();
+        Ok(names.filter(|name| Activity::hour_of(name).is_none_or(|hour| hour < oldest)).collect())
+    }
+}
