@@ -47,7 +47,7 @@ impl Millis {
     /// The moment `by` later; the far end of time where that would overflow.
     #[must_use]
     pub fn plus(self, by: Duration) -> Self {
-        Self(self.0.saturating_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)))
+        Self(self.0.saturating_add(millis(by)))
     }
 
     /// How long after `earlier` this is; zero if it is not.
@@ -76,26 +76,27 @@ fn since_boot() -> Duration {
 
 /// The time of the queue, of circuits, of leases and of the syncs under them.
 ///
-/// The system's clock is read once, at the start, and counted on from there by a clock that nobody can set and that goes
-/// on while the machine sleeps: when somebody sets the machine's clock back or forth, no lease ends early and no row
-/// waits for an hour that comes twice. Where the queue is in a database that several machines use, this clock follows
-/// that database's time instead ([`Clock::keep_to`]). What is to happen at a certain time of day goes by
-/// [`Clock::wall`].
+/// The wall clock is read once, and counted on from there by a clock that nobody can set and that goes on while the machine
+/// sleeps: when somebody sets the wall clock back or forth, no lease ends early and no row waits for an hour that comes
+/// twice. All processes of a machine that share a queue count from one reading ([`Clock::anchor_at`]). If the queue is in a
+/// database that several machines use, this clock follows that database's time instead ([`Clock::keep_to`]). What happens at a
+/// certain time of day goes by [`Clock::wall`].
 #[derive(Debug, Clone)]
 pub struct Clock(Kind);
 
 #[derive(Debug, Clone)]
 enum Kind {
-    System { wall: Millis, started: Duration, since_boot: fn() -> Duration, followed: Arc<Followed> },
+    System { since_boot: fn() -> Duration, base: Arc<Base> },
     Manual(Arc<AtomicI64>),
 }
 
-/// The time of somebody else that a clock follows.
-#[derive(Debug, Default)]
-struct Followed {
-    is_any: AtomicBool,
-    /// How far it is ahead of this machine's, in milliseconds.
-    ahead: AtomicI64,
+/// What a system clock and its clones count from.
+#[derive(Debug)]
+struct Base {
+    /// The time at which the machine started, in milliseconds since 1970.
+    anchor: AtomicI64,
+    /// Whether it is a database's time.
+    is_followed: AtomicBool,
 }
 
 impl Clock {
@@ -105,10 +106,11 @@ impl Clock {
         Self::counted_by(since_boot)
     }
 
-    /// The machine's time at the start, counted on by `since_boot`.
+    /// The wall clock's time at this call, counted on by `since_boot`.
     fn counted_by(since_boot: fn() -> Duration) -> Self {
-        let wall = Millis(jiff::Timestamp::now().as_millisecond());
-        Self(Kind::System { wall, started: since_boot(), since_boot, followed: Arc::default() })
+        let anchor = jiff::Timestamp::now().as_millisecond().saturating_sub(millis(since_boot()));
+        let base = Base { anchor: AtomicI64::new(anchor), is_followed: AtomicBool::new(false) };
+        Self(Kind::System { since_boot, base: Arc::new(base) })
     }
 
     /// A clock that stands still at `now` until [`Clock::advance`] moves it. Its clones move with it.
@@ -121,9 +123,8 @@ impl Clock {
     #[must_use]
     pub fn now(&self) -> Millis {
         match &self.0 {
-            Kind::System { wall, started, since_boot, followed } => {
-                let now = wall.plus(since_boot().saturating_sub(*started));
-                Millis(now.0.saturating_add(followed.ahead.load(Ordering::Relaxed)))
+            Kind::System { base, .. } => {
+                Millis(base.anchor.load(Ordering::Relaxed).saturating_add(millis(self.since_boot())))
             }
             Kind::Manual(now) => Millis(now.load(Ordering::SeqCst)),
         }
@@ -134,10 +135,28 @@ impl Clock {
     #[must_use]
     pub fn wall(&self) -> Millis {
         match &self.0 {
-            Kind::System { followed, .. } if !followed.is_any.load(Ordering::Relaxed) => {
+            Kind::System { base, .. } if !base.is_followed.load(Ordering::Relaxed) => {
                 Millis(jiff::Timestamp::now().as_millisecond())
             }
             _ => self.now(),
+        }
+    }
+
+    /// The time since the machine started, its sleep included. Nobody can set it. A manual clock started in 1970.
+    #[must_use]
+    pub fn since_boot(&self) -> Duration {
+        match &self.0 {
+            Kind::System { since_boot, .. } => since_boot(),
+            Kind::Manual(_) => self.now().since(Millis(0)),
+        }
+    }
+
+    /// Makes this clock and its clones count from `boot`, the time at which the machine started. Processes that count from
+    /// the same one agree to the millisecond, however often somebody has set the wall clock between their starts. A manual
+    /// clock stays as it is.
+    pub fn anchor_at(&self, boot: Millis) {
+        if let Kind::System { base, .. } = &self.0 {
+            base.anchor.store(boot.0, Ordering::Relaxed);
         }
     }
 
@@ -150,15 +169,15 @@ impl Clock {
         }
     }
 
-    /// Keeps this clock and its clones on the time of somebody else, who was asked at `asked` by this clock and has just
-    /// told `told`: no further than the two can be shown to differ, for the answer may have taken its time. A clock that
-    /// is moved by hand stays as it is.
+    /// Keeps this clock and its clones on a database's time. This clock said `asked` before the question, and the database
+    /// answered `told`. The answer may have taken its time, so that only what the two are certain to differ by is corrected.
+    /// A manual clock stays as it is.
     pub fn keep_to(&self, asked: Millis, told: Millis) {
-        if let Kind::System { followed, .. } = &self.0 {
+        if let Kind::System { base, .. } = &self.0 {
             let answered = self.now();
             let nearest = told.clamp(asked, answered.max(asked));
-            followed.ahead.fetch_add(told.0.saturating_sub(nearest.0), Ordering::Relaxed);
-            followed.is_any.store(true, Ordering::Relaxed);
+            base.anchor.fetch_add(told.0.saturating_sub(nearest.0), Ordering::Relaxed);
+            base.is_followed.store(true, Ordering::Relaxed);
         }
     }
 
@@ -168,6 +187,11 @@ impl Clock {
             now.store(self.now().plus(by).0, Ordering::SeqCst);
         }
     }
+}
+
+/// In whole milliseconds.
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
@@ -203,6 +227,21 @@ mod tests {
         assert_eq!(clock.wall(), now.plus(hour));
         let manual = Clock::manual(Millis(7));
         assert_eq!(manual.wall(), Millis(7));
+    }
+
+    #[test]
+    fn two_clocks_with_one_anchor_agree_though_the_wall_clock_was_set_between_their_starts() {
+        let uptime = || Duration::from_secs(1_000);
+        let (first, second) = (Clock::counted_by(uptime), Clock::counted_by(uptime));
+        let clone = second.clone();
+        first.anchor_at(Millis(5_000_000));
+        second.anchor_at(Millis(5_000_000));
+        assert_eq!([first.now(), second.now(), clone.now()], [Millis(6_000_000); 3]);
+        assert!(first.wall() > Millis(6_000_000), "the time of day is read anew");
+
+        let manual = Clock::manual(Millis(7));
+        manual.anchor_at(Millis(9));
+        assert_eq!((manual.now(), manual.since_boot()), (Millis(7), Duration::from_millis(7)));
     }
 
     #[cfg(target_os = "linux")]

@@ -33,8 +33,8 @@ fn fill(file: &Path, users: Users) {
     queue
         .execute_batch(&format!(
             "WITH RECURSIVE numbers (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM numbers WHERE i + 1 < {ROWS})
-             INSERT INTO users (connection, user_id, generation, event_type, due_at)
-             SELECT 'default', {USER_SQL}, 1, 'contract.1#purchased', {due} FROM numbers;
+             INSERT INTO users (user_id, generation, cause, due_at)
+             SELECT {USER_SQL}, 1, 'contract.1#purchased', {due} FROM numbers;
              PRAGMA wal_checkpoint(TRUNCATE)"
         ))
         .unwrap();

@@ -90,6 +90,18 @@ impl Member {
         addresses.chain([self.person.id.clone()]).collect()
     }
 
+    /// Whether a contact still has a tag of access that is over, which a check by the clock is to take away.
+    pub fn awaits_an_expiry(&self, apis: &Apis, rules: Rules) -> bool {
+        let (at_times, for_long) =
+            (self.person.tags_at_times(rules.derives), self.person.tags_at_times(false));
+        let Some(wanted) = self.person.wanted(rules.derives) else { return false };
+        let contact =
+            apis.mailmojo.contact(&wanted.address).or(apis.mailmojo.contact(&wanted.address.to_lowercase()));
+        let brief =
+            |tag: &&str| at_times.contains(*tag) && !wanted.tags.contains(*tag) && !for_long.contains(*tag);
+        contact.is_some_and(|contact| contact.sesamy_tags().iter().any(|tag| brief(&&**tag)))
+    }
+
     /// Something changes at Sesamy.
     pub fn changes(&mut self, apis: &Apis, rules: Rules, rng: &mut StdRng) {
         for _ in 0..rng.random_range(1..4) {

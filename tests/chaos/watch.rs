@@ -17,12 +17,12 @@ const KEPT: usize = 80;
 /// The rows are counted for `/readyz` no more often than this.
 const CENSUS: Duration = Duration::from_secs(16);
 
-/// Who has something left to do, but for rounds, which never end; whose access ends within the hour among them. (Whom a
-/// round has made due is in the lane of retries once the time has come, and still due for the round's sake by name.) A user
-/// whom Sesamy does not know yet is looked for again for a day, and finding nobody changes nothing.
+/// Counts the rows that have something left to do, but for checks for drift, which never end; rows whose access ends within
+/// the hour are among them. A user whom Sesamy does not know yet is looked for again for a day, and finding nobody changes
+/// nothing.
 const LEFT: &str =
-    "SELECT count(*) FROM users WHERE (due_at IS NOT NULL AND NOT (event_type = 'drift' AND lane = 2))
-    OR (changes_at < (unixepoch() + 3600) * 1000 AND (email IS NOT NULL OR missing_since IS NULL))";
+    "SELECT count(*) FROM users WHERE (due_at IS NOT NULL AND NOT (cause = 'drift' AND lane = 2))
+    OR (check_cause = 'expiry' AND check_at < (unixepoch() + 3600) * 1000)";
 
 /// What has been seen so far.
 pub struct Watch {
@@ -154,7 +154,7 @@ impl Watch {
         counts
     }
 
-    /// How many syncs there were that no event has asked for: by the clock, and by rounds.
+    /// How many syncs there were that no event has asked for: because access ended, and for drift.
     pub fn unprompted(&self, output: &Output) -> [u64; 2] {
         let lines = self.sync_lines(output);
         ["expiry", "drift"]
@@ -215,7 +215,7 @@ impl Watch {
             return town.query(LEFT).is_ok_and(|left| left == 0);
         }
         let (_, ready) = town.service.get("/readyz").await;
-        ["due", "leased", "scheduled"].iter().all(|state| ready["queue"]["rows"][state] == 0)
+        ["due", "leased", "scheduled", "failing"].iter().all(|state| ready["queue"]["rows"][state] == 0)
     }
 
     async fn stall(&self, town: &Town) -> Stall {
@@ -240,8 +240,8 @@ fn rows(town: &Town) -> rusqlite::Result<Vec<(String, String)>> {
     let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
     let queue = rusqlite::Connection::open_with_flags(town.queue_file(), flags)?;
     let mut statement = queue.prepare(
-        "SELECT user_id, due_at - unixepoch('subsec') * 1000, lease_owner IS NOT NULL, attempts, error
-         FROM users WHERE due_at IS NOT NULL OR changes_at IS NOT NULL ORDER BY due_at LIMIT 20",
+        "SELECT user_id, due_at - unixepoch('subsec') * 1000, lease IS NOT NULL, attempts, error
+         FROM users WHERE due_at IS NOT NULL OR check_at IS NOT NULL ORDER BY due_at LIMIT 20",
     )?;
     let rows = statement.query_map([], |row| {
         let user: String = row.get(0)?;

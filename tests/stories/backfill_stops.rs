@@ -35,7 +35,7 @@ async fn killed_in_the_middle_it_goes_on_and_nobody_is_missed_or_synced_twice() 
     };
     town.sandbox.wait_until(PATIENCE, |_| written() >= 150).await.unwrap();
     child.kill().await.unwrap();
-    let in_hand = town.query("SELECT count(*) FROM users WHERE lease_owner IS NOT NULL").unwrap();
+    let in_hand = town.query("SELECT count(*) FROM users WHERE lease IS NOT NULL").unwrap();
     assert!(in_hand >= 1);
     gate.release();
     town.sandbox.wait_until(PATIENCE, |sandbox| sandbox.in_flight() == 0).await.unwrap();
@@ -66,7 +66,7 @@ async fn stopped_by_a_signal_it_leaves_no_lease_says_how_to_go_on_and_then_does(
     output.wait_for("that it stops", |line| says(line, "stopping: syncs under way")).await;
     gate.release();
     assert_eq!(child.wait().await.unwrap().code(), Some(1));
-    assert_eq!(town.query("SELECT count(*) FROM users WHERE lease_owner IS NOT NULL").unwrap(), 0);
+    assert_eq!(town.query("SELECT count(*) FROM users WHERE lease IS NOT NULL").unwrap(), 0);
     assert_eq!(town.query("SELECT count(*) FROM backfills WHERE ended_at IS NULL").unwrap(), 1);
 
     let other = run(&["backfill", "--yes", "--existing-only"], town.settings()).await;

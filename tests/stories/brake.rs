@@ -208,7 +208,7 @@ async fn when_everybody_is_suddenly_unknown_nobody_is_taken_for_deleted_a_day_la
     town.service.kill().await;
     let queue = Connection::open(town.queue_file()).unwrap();
     let a_day = 25 * 60 * 60 * 1_000;
-    let earlier = "UPDATE users SET missing_since = missing_since - ?1, changes_at = changes_at - ?1";
+    let earlier = "UPDATE users SET missing_since = missing_since - ?1, check_at = check_at - ?1";
     assert_eq!(queue.execute(earlier, [a_day]).unwrap(), READERS);
     drop(queue);
     town.restart(&[]).await;

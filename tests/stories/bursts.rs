@@ -69,12 +69,12 @@ async fn an_event_that_comes_during_a_sync_is_not_lost() {
     let told = town.sandbox.sesamy.hold_answer(Route::Profile);
     assert_eq!(town.event(EVENT, "u1").await, StatusCode::ACCEPTED);
     told.arrived().await; // this sync has been told of a profile without the tag
-    let leased_until = town.query("SELECT due_at FROM users WHERE lease_owner IS NOT NULL").unwrap();
+    let leased_until = town.query("SELECT due_at FROM users WHERE lease IS NOT NULL").unwrap();
 
     town.sandbox.sesamy.set_field("u1", "tags", json!(["Early bird"]));
     assert_eq!(town.event("contract.1#purchased", "u1").await, StatusCode::ACCEPTED);
     assert_eq!(
-        town.query("SELECT due_at FROM users WHERE lease_owner IS NOT NULL AND generation = 2").unwrap(),
+        town.query("SELECT due_at FROM users WHERE lease IS NOT NULL AND generation = 2").unwrap(),
         leased_until,
         "an event changes nothing but the generation of a leased row"
     );
@@ -193,7 +193,7 @@ async fn users_are_synced_side_by_side_up_to_the_limit() {
         due == 12
     })
     .await;
-    assert_eq!(town.query("SELECT count(*) FROM users WHERE lease_owner IS NOT NULL").unwrap(), 8);
+    assert_eq!(town.query("SELECT count(*) FROM users WHERE lease IS NOT NULL").unwrap(), 8);
     assert_eq!(town.sandbox.in_flight(), 8);
     gate.release();
     town.settled().await;

@@ -222,13 +222,15 @@ async fn the_queue_is_told_in_numbers_and_resuming_ends_an_apis_rest() {
     town.sandbox.mailmojo.inject(Rule::on(Route::ContactGet, Fault::status(403)));
     town.event("userVendor.1#update", "u1").await;
     // The rest is kept, and the sync's lease given back, only after the line that tells of it.
+    town.wait_for_queue("SELECT count(*) FROM users WHERE due_at IS NOT NULL AND lease IS NULL", |due| {
+        due == 1
+    })
+    .await;
     town.wait_for_queue(
-        "SELECT count(*) FROM users WHERE due_at IS NOT NULL AND lease_owner IS NULL",
-        |due| due == 1,
+        "SELECT count(*) FROM documents WHERE name = 'apis' AND value LIKE '%\"credentials\"%'",
+        |resting| resting == 1,
     )
     .await;
-    town.wait_for_queue("SELECT count(*) FROM apis WHERE rest_why = 'credentials'", |resting| resting == 1)
-        .await;
 
     let told = hand(&town, &["queue"]).await;
     assert!(told.stdout.contains("resting") && told.stdout.contains("credentials"), "{told:?}");

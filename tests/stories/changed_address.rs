@@ -45,7 +45,7 @@ async fn the_old_contact_loses_our_tags_and_nothing_else_and_the_new_one_is_made
     assert_eq!(told["tags_removed"], "");
     let removed = told["old_tags_removed"].as_str().unwrap();
     assert!(OURS.iter().all(|tag| removed.contains(tag)), "{told}");
-    assert_eq!(town.query(&format!("SELECT count(*) FROM users WHERE email = '{NEW}'")).unwrap(), 1);
+    assert_eq!(town.query(&format!("SELECT count(*) FROM users WHERE address_key = '{NEW}'")).unwrap(), 1);
 
     town.sandbox.clear_calls();
     town.sync("u1").await;

@@ -158,7 +158,8 @@ async fn back_at_an_earlier_address_what_was_done_to_its_contact_meanwhile_stand
         }
         assert!(town.contact(NEW).tags.is_empty(), "{how}: our tags have gone from the address in between");
         // No earlier address is kept in the open.
-        let kept = crate::trouble::text(&town, "SELECT earlier_contacts FROM users").unwrap();
+        let kept =
+            crate::trouble::text(&town, "SELECT json_extract(last_seen, '$.earlier') FROM users").unwrap();
         assert!(kept.contains("key") && !kept.contains('@'), "{kept}");
     }
 }

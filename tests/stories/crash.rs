@@ -143,7 +143,7 @@ async fn killed_twice_under_load_every_accepted_user_ends_in_the_state_that_sesa
         assert_eq!(contact.first_name.as_deref(), Some(if is_new { "Kari" } else { "K." }), "u{who}");
         assert_eq!(contact.list_status(LIST), Some(if who % 4 == 1 { "u" } else { "a" }), "u{who}");
     }
-    let stuck = "SELECT count(*) FROM users WHERE parked_at IS NOT NULL OR lease_owner IS NOT NULL";
+    let stuck = "SELECT count(*) FROM users WHERE parked_at IS NOT NULL OR lease IS NOT NULL";
     assert_eq!(town.query(stuck).unwrap(), 0);
 }
 
@@ -205,7 +205,7 @@ async fn leases_of_the_process_before_end_at_the_latest_a_request_timeout_after_
     let before = now();
     town.restart(&[]).await;
     let after = now();
-    let still_leased = format!("{DUE} AND lease_owner IS NOT NULL");
+    let still_leased = format!("{DUE} AND lease IS NOT NULL");
     let until = town.query(&still_leased).unwrap();
     assert!((before + hour..=after + hour).contains(&until), "{until}, started between {before} and {after}");
 

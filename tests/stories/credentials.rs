@@ -28,7 +28,7 @@ async fn a_token_is_fetched_once_for_all_syncs_and_once_more_when_it_is_refused(
     let tokens = town.sandbox.sesamy.hold(Route::Token);
     events(&town, &ALL).await;
     tokens.arrived().await;
-    town.wait_for_queue("SELECT count(*) FROM users WHERE lease_owner IS NOT NULL", |n| n == 6).await;
+    town.wait_for_queue("SELECT count(*) FROM users WHERE lease IS NOT NULL", |n| n == 6).await;
     tokens.release();
     town.settled().await;
     assert_eq!((town.sandbox.sesamy.tokens_issued(), town.sandbox.mailmojo.tokens_issued()), (1, 1));

@@ -24,8 +24,8 @@ async fn town_of(users: u32) -> Town {
     let file = Connection::open(town.queue_file()).unwrap();
     let fill = "
         WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)
-        INSERT INTO users (connection, user_id, generation, event_type, due_at)
-        SELECT 'default', printf('email|%040d', i), 1, 'userVendor.1#update', unixepoch() * 1000 + 1800000 + i FROM n";
+        INSERT INTO users (user_id, generation, cause, due_at)
+        SELECT printf('email|%040d', i), 1, 'userVendor.1#update', unixepoch() * 1000 + 1800000 + i FROM n";
     file.execute(fill, [users]).unwrap();
     town
 }

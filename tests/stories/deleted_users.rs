@@ -13,7 +13,7 @@ use sesamy_mailmojo::sandbox::{Fault, Route, Rule, contact, user};
 use sesamy_mailmojo::upstream::{PerApi, Quota};
 
 use crate::town::{LIST, Town};
-use crate::trouble::{synced, text};
+use crate::trouble::{synced, text, time_passes};
 
 const HOUR: i64 = 3_600_000;
 const OURS: &str = "sesamy_tag_early-bird";
@@ -45,26 +45,21 @@ fn has_our_tags(town: &Town) -> bool {
 }
 
 fn remembers_the_address(town: &Town) -> bool {
-    text(town, "SELECT max(email) FROM users WHERE user_id = 'kari'").is_some()
+    text(town, "SELECT max(address_key) FROM users WHERE user_id = 'kari'").is_some()
 }
 
 /// So many hours later: a service that starts then.
 async fn later(town: &mut Town, hours: i64, settings: &[(&str, &str)]) {
     town.service.terminate();
     town.service.ended().await;
-    let queue = rusqlite::Connection::open(town.queue_file()).unwrap();
-    let ago = hours * HOUR;
-    let moved =
-        format!("UPDATE users SET missing_since = missing_since - {ago}, changes_at = changes_at - {ago}");
-    queue.execute(&moved, ()).unwrap();
-    drop(queue);
+    time_passes(town, hours * HOUR);
     town.sandbox.clear_calls();
     town.restart(settings).await;
 }
 
 /// Waits for the second look, which nothing asks for.
 async fn second_look(town: &Town) -> Value {
-    let looked = |line: &Value| line["event_type"] == "expiry" && line["outcome"] == "skipped";
+    let looked = |line: &Value| line["event_type"] == "missing" && line["outcome"] == "skipped";
     let line = town.service.output.wait_for("a second look", looked).await;
     town.settled().await;
     line
@@ -114,10 +109,10 @@ async fn whoever_is_there_again_by_then_has_lost_nothing() {
     town.sandbox.sesamy.put_user(user("kari").email(EMAIL).tags(["Early bird"]));
     later(&mut town, 25, &[]).await;
     let told = synced(&town, "kari", "unchanged", 1).await;
-    assert_eq!(told["event_type"], "expiry");
+    assert_eq!(told["event_type"], "missing");
     town.settled().await;
     assert_eq!(town.sandbox.writes(), 0);
-    let known = "SELECT count(*) FROM users WHERE missing_since IS NULL AND email IS NOT NULL";
+    let known = "SELECT count(*) FROM users WHERE missing_since IS NULL AND address_key IS NOT NULL";
     assert_eq!(town.query(known).unwrap(), 1, "the next time begins anew");
 }
 
@@ -281,9 +276,10 @@ async fn a_deleted_user_who_had_left_while_sharing_the_address_is_not_made_under
         town.sandbox.sesamy.remove_user("kari");
         town.sync("kari").await;
         later(&mut town, 25, &[]).await;
-        town.wait_for_queue("SELECT count(*) FROM users WHERE user_id = 'kari' AND email IS NULL", |rows| {
-            rows == 1
-        })
+        town.wait_for_queue(
+            "SELECT count(*) FROM users WHERE user_id = 'kari' AND address_key IS NULL",
+            |rows| rows == 1,
+        )
         .await;
         town.sandbox.sesamy.put_user(user("kari").email("kari@example.org").tags(["Early bird"]));
         let told = town.sync_told("kari").await;

@@ -1,4 +1,4 @@
-//! Drift: somebody edits contacts by hand, and rounds mend what is ours. They go last, spread evenly, and add nobody.
+//! Drift: somebody edits contacts by hand, and checks by the clock correct what is ours. They go last, and add nobody.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,13 +9,13 @@ use sesamy_mailmojo::sandbox::{Call, Fault, Route, Rule, contact, contract, enti
 use crate::admin::{Office, TOKEN};
 use crate::shell::run;
 use crate::town::{LIST, PATIENCE, Town};
-use crate::trouble::{address, lines_at, synced, told};
+use crate::trouble::{address, synced, told};
 
 const TAG: &str = "sesamy_active_subscriber";
 /// So often is everybody looked at again where a story waits for it.
 const OFTEN: (&str, &str) = ("SYNC__RESYNC_EVERY", "1s");
 
-/// A subscriber who was synced by an event, as all are of whom rounds know.
+/// Subscribers who were synced by an event.
 async fn subscribers(town: &Town, ids: &[&str]) {
     for id in ids {
         town.sandbox.sesamy.put_user(user(id).email(&address(id)).contract(contract("c1")));
@@ -37,7 +37,7 @@ fn is_drift(line: &Value) -> bool {
     line["event_type"] == "drift" && line["outcome"].is_string()
 }
 
-/// Waits until so many looks of rounds at `id` have ended.
+/// Waits until so many checks of `id` for drift have ended.
 async fn looked_at(town: &Town, id: &str, times: usize) {
     let is_it = |line: &Value| is_drift(line) && line["user_id"] == id;
     town.service.output.wait_for_nth(times, &format!("look {times} at {id}"), is_it).await;
@@ -45,12 +45,6 @@ async fn looked_at(town: &Town, id: &str, times: usize) {
 
 fn has(town: &Town, id: &str, tag: &str) -> bool {
     town.contact(&address(id)).tags.iter().any(|it| it == tag)
-}
-
-/// Waits until a line of the log begins like this.
-async fn tells(town: &Town, message: &str) -> Value {
-    let begins = |line: &Value| line["message"].as_str().is_some_and(|text| text.starts_with(message));
-    town.service.output.wait_for(message, begins).await
 }
 
 /// The answer of `queue --json`.
@@ -86,7 +80,7 @@ async fn a_tag_of_ours_that_somebody_took_away_comes_back_and_is_told_as_drift()
 }
 
 #[tokio::test]
-async fn a_round_creates_and_subscribes_nobody() {
+async fn a_check_for_drift_creates_and_subscribes_nobody() {
     let town = Town::with(&[OFTEN]).await;
     subscribers(&town, &["removed", "left", "off-the-list"]).await;
     let (sesamy, mailmojo) = (&town.sandbox.sesamy, &town.sandbox.mailmojo);
@@ -108,7 +102,7 @@ async fn a_round_creates_and_subscribes_nobody() {
     assert_eq!(
         told(&town, "nameless", "outcome").len(),
         1,
-        "a round has nothing to do for a user without an address"
+        "there is nothing to check for a user without an address"
     );
     for id in ["removed", "nameless", "elsewhere"] {
         assert_eq!(mailmojo.contact(&address(id)), None);
@@ -120,7 +114,7 @@ async fn a_round_creates_and_subscribes_nobody() {
         has(&town, "left", TAG) && has(&town, "off-the-list", TAG),
         "what is ours is mended all the same"
     );
-    assert_eq!(town.sandbox.count(Route::Subscribe), 4, "by the events, and by no round");
+    assert_eq!(town.sandbox.count(Route::Subscribe), 4, "by the events, and by no check");
     town.sync_all(["nameless", "moved"]).await;
     assert!(has(&town, "nameless", TAG) && has(&town, "elsewhere", TAG), "an event is what they waited for");
 }
@@ -135,105 +129,81 @@ async fn an_unchanged_contact_costs_no_write_and_a_count_in_the_history() {
     assert_eq!(town.sandbox.writes(), writes);
     assert_eq!(metric(&town.service.metrics().await, "drift_repaired_total"), 0.0);
     assert_eq!(town.query("SELECT count(*) FROM history").unwrap(), 1, "what is unchanged is only counted");
-    town.wait_for_queue("SELECT unchanged_times FROM history", |times| times >= 3).await;
+    town.wait_for_queue("SELECT json_extract(entry, '$.unchanged_times') FROM history", |times| times >= 3)
+        .await;
 }
 
 #[tokio::test]
-async fn a_round_is_spread_evenly_over_its_time() {
-    const USERS: usize = 30;
-    const EVERY: Duration = Duration::from_secs(6);
-    let mut town = Town::with(&[("SYNC__RESYNC_EVERY", "0")]).await;
-    many_subscribers(&town, USERS).await;
-    town.sandbox.clear_calls();
-    town.service.terminate();
-    assert!(town.service.ended().await.success());
-    town.restart(&[("SYNC__RESYNC_EVERY", "6s")]).await;
-    tells(&town, "a round has ended").await;
-    town.settled().await;
-
-    let mut looks: Vec<Duration> = Vec::new();
-    let mut seen = std::collections::BTreeSet::new();
-    for call in town.sandbox.calls_to(Route::Profile) {
-        if seen.insert(call.subject.clone()) {
-            looks.push(call.came);
-        }
-    }
-    assert_eq!(looks.len(), USERS);
-    // None comes before its turn; all come in time but for a tick, and a busy machine.
-    let first = looks[0];
-    for (number, look) in (0_u32..).zip(&looks) {
-        let turn = EVERY * number / u32::try_from(USERS).unwrap();
-        let tick = Duration::from_millis(1_100);
-        assert!(*look - first + tick >= turn, "look {number} came {:?} after the first", *look - first);
-    }
-}
-
-#[tokio::test]
-async fn live_events_go_first_while_a_round_runs() {
-    const USERS: usize = 200;
-    let mut town = Town::with(&[("SYNC__RESYNC_EVERY", "0")]).await;
+async fn everybody_is_checked_again_once_it_is_time_and_nobody_before() {
+    const USERS: usize = 20;
+    let town = Town::with(&[("SYNC__RESYNC_EVERY", "6s")]).await;
     let ids = many_subscribers(&town, USERS).await;
-    // Twenty calls a second, half of them for a round: it would take a minute.
-    let tight =
-        [("SESAMY__REQUESTS_PER_MINUTE", "1200"), ("SESAMY__BURST", "6"), ("SYNC__RESYNC_EVERY", "1s")];
-    town.service.terminate();
-    assert!(town.service.ended().await.success());
-    town.restart(&tight).await;
+    for id in &ids {
+        looked_at(&town, id, 1).await;
+    }
+    for id in &ids {
+        let ends: Vec<jiff::Timestamp> = town.service.output.syncs_of(id).iter().map(time_of).collect();
+        let between = ends[1].duration_since(ends[0]);
+        assert!(between >= jiff::SignedDuration::from_millis(5_600), "{id} was checked after {between:?}");
+    }
+}
+
+fn time_of(line: &Value) -> jiff::Timestamp {
+    line["timestamp"].as_str().unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn live_events_go_first_while_many_are_checked() {
+    const USERS: usize = 200;
+    let mut town = Town::with(&[("SYNC__RESYNC_EVERY", "2s")]).await;
+    let ids = many_subscribers(&town, USERS).await;
+    // Twenty calls a second: to check everybody takes half a minute, and then they are due again.
+    town.crash_and_restart(&[("SESAMY__REQUESTS_PER_MINUTE", "1200"), ("SESAMY__BURST", "12")]).await;
     let lines = |of: &dyn Fn(&Value) -> bool| town.service.output.lines().iter().filter(|it| of(it)).count();
-    town.service.output.wait_for_nth(10, "looks of the round", is_drift).await;
+    town.service.output.wait_for_nth(10, "checks for drift", is_drift).await;
     for id in ids.iter().rev().take(3) {
         town.sandbox.sesamy.set_field(id, "firstName", "Kari");
         let before = lines(&is_drift);
         assert_eq!(town.event("userVendor.1#update", id).await, 202);
         synced(&town, id, "updated", 1).await;
         let between = lines(&is_drift) - before;
-        assert!(between < 25, "{between} looks of the round came before an event");
+        assert!(between < 40, "{between} checks came before an event");
     }
-    assert_eq!(town.query("SELECT count(*) FROM rounds WHERE ended_at IS NULL").unwrap(), 1, "it still runs");
 }
 
 #[tokio::test]
-async fn a_round_that_cannot_be_done_in_time_says_so_and_goes_on_where_it_was_after_a_kill() {
+async fn checks_that_cannot_be_done_in_time_are_shown_as_overdue_and_go_on_after_a_kill() {
     const USERS: usize = 60;
-    let mut town = Town::with(&[("SYNC__RESYNC_EVERY", "0")]).await;
+    let mut town = Town::with(&[("SYNC__RESYNC_EVERY", "1s")]).await;
     let ids = many_subscribers(&town, USERS).await;
     let slow = [
         ("SESAMY__REQUESTS_PER_MINUTE", "300"),
-        ("SESAMY__BURST", "3"),
-        ("SYNC__RESYNC_EVERY", "1s"),
+        ("SESAMY__BURST", "6"),
+        ("SYNC__RESYNC_EVERY", "7d"),
         ("ADMIN__LISTEN", "127.0.0.1:0"),
         ("ADMIN__TOKENS", TOKEN),
     ];
-    town.crash_and_restart(&slow).await;
+    town.service.kill().await;
     town.sandbox.clear_calls();
-    let late = tells(&town, "the round is late").await;
-    assert_eq!((&late["level"], &late["users"]), (&json!("WARN"), &json!(USERS)));
-    let round = &status(&town).await["round"];
-    assert_eq!(
-        (&round["late"], &round["ended_at"], &round["users"]),
-        (&json!(true), &json!(null), &json!(USERS))
-    );
-    let passed = round["passed"].as_u64().unwrap();
-    assert!(passed > 0 && passed < USERS as u64, "{round}");
+    town.restart(&slow).await;
+    let overdue = |status: &Value| status["resync"]["oldest_overdue_seconds"].as_u64() > Some(1);
+    while !overdue(&status(&town).await) {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let due = status(&town).await["resync"]["due"].as_u64().unwrap();
+    assert!(due > 10 && due < USERS as u64, "{due}");
     let office = Office { page: town.service.page.unwrap(), town };
-    let told = &office.api("GET status", "").await.json()["round"];
-    assert_eq!((&told["started_at"], &told["late"]), (&round["started_at"], &json!(true)));
+    assert!(overdue(&office.api("GET status", "").await.json()));
     let page = office.get("/admin", &office.login(TOKEN).await).await.body;
-    assert!(page.contains("of 60 users looked at again, begun ") && page.contains(", late: set "), "{page}");
+    assert!(page.contains(" users due, the oldest for "), "{page}");
     town = office.town;
-    let metrics = town.service.metrics().await;
-    assert!(metric(&metrics, "round_late_seconds") > 5.0);
-    assert!(metric(&metrics, "round_passed_ratio") < 1.0);
-    assert!(run(&["queue"], town.settings()).await.stdout.contains("set sync.resync_every longer"));
-    assert_eq!(lines_at(&town, "WARN").iter().filter(|line| line["message"] == late["message"]).count(), 1);
+    while metric(&town.service.metrics().await, "resync_late_seconds") < 1.0 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(run(&["queue"], town.settings()).await.stdout.contains("wait for a drift check or a backfill"));
 
-    let fast =
-        [("SESAMY__REQUESTS_PER_MINUTE", "600000"), ("SESAMY__BURST", "10000"), ("SYNC__RESYNC_EVERY", "7d")];
+    let fast = [("SESAMY__REQUESTS_PER_MINUTE", "600000"), ("SESAMY__BURST", "10000")];
     town.crash_and_restart(&fast).await;
-    let on = tells(&town, "the round goes on where it was").await;
-    assert!(on["passed"].as_u64().unwrap() >= passed, "{on}");
-    town.crash_and_restart(&[("SYNC__RESYNC_EVERY", "5s")]).await;
-    town.wait_for_queue("SELECT count(*) FROM rounds WHERE ended_at IS NOT NULL", |ended| ended == 1).await;
     town.settled().await;
     let mut looks: BTreeMap<String, usize> = BTreeMap::new();
     for call in town.sandbox.calls_to(Route::ContactGet) {
@@ -245,7 +215,7 @@ async fn a_round_that_cannot_be_done_in_time_says_so_and_goes_on_where_it_was_af
 }
 
 #[tokio::test]
-async fn without_rounds_nobody_is_looked_at_again() {
+async fn without_a_resync_nobody_is_checked_again_but_whose_access_ends() {
     let town = Town::with(&[("SYNC__RESYNC_EVERY", "0")]).await;
     subscribers(&town, &["kari"]).await;
     town.sandbox.mailmojo.remove_tag(&address("kari"), TAG);
@@ -260,12 +230,11 @@ async fn without_rounds_nobody_is_looked_at_again() {
     }
     assert!(!has(&town, "kari", TAG));
     assert_eq!(told(&town, "kari", "outcome").len(), 1);
-    assert_eq!(town.query("SELECT count(*) FROM rounds").unwrap(), 0);
-    assert_eq!(status(&town).await["round"], json!(null));
+    assert_eq!(town.query("SELECT count(*) FROM users WHERE check_at IS NOT NULL").unwrap(), 0);
 }
 
 #[tokio::test]
-async fn who_is_parked_is_left_alone_by_rounds_and_who_is_not_is_not() {
+async fn a_parked_user_is_not_checked_and_others_are() {
     let town = Town::with(&[OFTEN]).await;
     town.sandbox.mailmojo.put_contact(contact(&address("refused")).on_list(LIST));
     town.sandbox
@@ -282,7 +251,7 @@ async fn who_is_parked_is_left_alone_by_rounds_and_who_is_not_is_not() {
 }
 
 #[tokio::test]
-async fn of_two_users_with_one_address_a_round_takes_the_tags_of_neither() {
+async fn of_two_users_with_one_address_a_check_takes_the_tags_of_neither() {
     let town = Town::with(&[("SYNC__RESYNC_EVERY", "2s")]).await;
     let one = address("one");
     town.sandbox.sesamy.put_user(user("a").email(&one));
@@ -296,7 +265,7 @@ async fn of_two_users_with_one_address_a_round_takes_the_tags_of_neither() {
 }
 
 #[tokio::test]
-async fn until_an_event_tells_of_a_new_address_a_round_keeps_the_old_contact_in_step() {
+async fn until_an_event_tells_of_a_new_address_a_check_keeps_the_old_contact_in_step() {
     let town = Town::with(&[OFTEN]).await;
     subscribers(&town, &["kari"]).await;
     town.sandbox.sesamy.set_field("kari", "email", "new@example.com");

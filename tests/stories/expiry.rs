@@ -50,7 +50,7 @@ async fn access_that_ends_takes_its_tags_along_at_its_moment_without_any_event()
     let end = soon();
     reader(&town, "kari", end).await;
     town.sandbox.mailmojo.add_tag(&address("kari"), "styremedlem");
-    let looks_at = town.query("SELECT changes_at FROM users WHERE user_id = 'kari'").unwrap();
+    let looks_at = town.query("SELECT check_at FROM users WHERE user_id = 'kari'").unwrap();
     assert_eq!(looks_at, end.as_millisecond() + 1_000, "a second after the end");
 
     let gone = loses_the_tag(&town, "kari").await;
@@ -62,7 +62,7 @@ async fn access_that_ends_takes_its_tags_along_at_its_moment_without_any_event()
     assert_eq!(town.sandbox.count(Route::Profile), 3, "nobody was looked at but who had to be");
     assert!(has_tag(&town, "stays"), "of access without an end nothing changes");
     town.settled().await;
-    assert_eq!(town.query("SELECT count(*) FROM users WHERE changes_at IS NOT NULL").unwrap(), 0);
+    assert_eq!(town.query("SELECT count(*) FROM users WHERE check_at IS NOT NULL").unwrap(), 0);
 }
 
 #[tokio::test]
@@ -83,7 +83,7 @@ async fn a_kill_between_the_moment_and_the_end_of_the_sync_loses_nothing() {
     reader(&town, "kari", soon()).await;
     // Due by the clock, though syncs are paused: nobody has leased her yet.
     assert_eq!(run(&["queue", "pause"], town.settings()).await.code, Some(0));
-    let due = "SELECT count(*) FROM users WHERE due_at IS NOT NULL AND lane = 1 AND event_type = 'expiry'";
+    let due = "SELECT count(*) FROM users WHERE due_at IS NOT NULL AND lane = 1 AND cause = 'expiry'";
     town.wait_for_queue(due, |due| due == 1).await;
     town.crash_and_restart(&[]).await;
     assert!(has_tag(&town, "kari"));
@@ -96,7 +96,7 @@ async fn a_kill_between_the_moment_and_the_end_of_the_sync_loses_nothing() {
     drop(gate);
     loses_the_tag(&town, "kari").await;
     town.settled().await;
-    assert_eq!(text(&town, "SELECT event_type FROM users").as_deref(), Some("expiry"));
+    assert_eq!(text(&town, "SELECT cause FROM users").as_deref(), Some("expiry"));
 }
 
 #[tokio::test]
@@ -171,7 +171,7 @@ async fn access_that_was_renewed_is_not_taken_away_whether_an_event_told_of_it_o
     assert_eq!(looked["event_type"], "expiry");
     assert!(has_tag(&town, "told") && has_tag(&town, "untold"));
     assert_eq!(told(&town, "told", "event_type").len(), 2, "the old end is forgotten");
-    let far = "SELECT count(*) FROM users WHERE changes_at > 32000000000000";
+    let far = "SELECT count(*) FROM users WHERE check_at > 32000000000000";
     town.wait_for_queue(far, |far| far == 2).await;
 }
 
@@ -194,7 +194,7 @@ async fn a_contract_that_is_to_end_is_asked_after_at_its_end() {
     assert_eq!(told["event_type"], "expiry");
     assert_eq!(town.contact(&address("goes-on")).tags, ["sesamy_active_subscriber"]);
     town.settled().await;
-    let again = town.query("SELECT changes_at FROM users WHERE user_id = 'goes-on'").unwrap();
+    let again = town.query("SELECT check_at FROM users WHERE user_id = 'goes-on'").unwrap();
     assert_eq!(again, end.as_millisecond() + 3_601_000, "once more in an hour");
 }
 
@@ -212,7 +212,7 @@ async fn access_until_a_date_without_a_time_lasts_to_the_end_of_that_day() {
         assert_eq!(has_tag(&town, id), id != "over", "{id}");
     }
     let end = jiff::tz::Offset::UTC.to_timestamp(tomorrow.tomorrow().unwrap().into()).unwrap();
-    let looks_at = town.query("SELECT changes_at FROM users WHERE user_id = 'runs'").unwrap();
+    let looks_at = town.query("SELECT check_at FROM users WHERE user_id = 'runs'").unwrap();
     assert_eq!(looks_at, end.as_millisecond() + 1_000);
     let warned = |line: &serde_json::Value| line["level"] == "WARN" && line["entitlement_id"] == "e1";
     let warned = town.service.output.wait_for("an end that cannot be read", warned).await;

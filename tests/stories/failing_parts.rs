@@ -10,7 +10,7 @@ use crate::trouble::{address, events, people};
 
 #[tokio::test]
 async fn a_thread_of_the_queue_that_panics_ends_the_process() {
-    for thread in ["queue-keeper", "queue-writer"] {
+    for thread in ["queue-log", "queue-writer"] {
         let mut town = Town::start().await;
         people(&town, &["kari", "ola"]);
         town.service.kill().await;

@@ -63,7 +63,8 @@ async fn every_metric_is_there_once_it_has_happened_and_none_names_a_user() {
         .await
         .is_problem(401, "unauthorized");
     ask(&town.service, webhook("reader-nils")).await.is_problem(400, "invalid-event");
-    let due = "SELECT count(*) FROM users WHERE lease_owner IS NULL AND due_at < unixepoch('now', 'subsec') * 1000 - 100";
+    let due =
+        "SELECT count(*) FROM users WHERE lease IS NULL AND due_at < unixepoch('now', 'subsec') * 1000 - 100";
     town.wait_for_queue(due, |rows| rows == 1).await;
 
     let counted = Instant::now();

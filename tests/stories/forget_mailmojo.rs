@@ -133,10 +133,12 @@ async fn an_api_at_rest_is_told_of_and_without_mailmojo_it_needs_none() {
     .await;
     town.sandbox.mailmojo.inject(Rule::on(Route::ContactGet, Fault::status(403)));
     town.event("userVendor.1#update", "kari").await;
-    town.wait_for_queue("SELECT count(*) FROM apis WHERE rest_why = 'credentials'", |resting| resting == 1)
-        .await;
-    town.wait_for_queue("SELECT count(*) FROM users WHERE lease_owner IS NOT NULL", |leased| leased == 0)
-        .await;
+    town.wait_for_queue(
+        "SELECT count(*) FROM documents WHERE name = 'apis' AND value LIKE '%\"credentials\"%'",
+        |resting| resting == 1,
+    )
+    .await;
+    town.wait_for_queue("SELECT count(*) FROM users WHERE lease IS NOT NULL", |leased| leased == 0).await;
     let (code, answer) = forget(&town, &["--mailmojo", "kari"]).await;
     assert_eq!(code, Some(1), "{answer}");
     assert!(answer["users"][0]["error"].as_str().unwrap().contains("at rest (credentials)"), "{answer}");

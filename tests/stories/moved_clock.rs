@@ -97,14 +97,14 @@ async fn a_clock_that_is_a_year_ahead_takes_nobodys_tags_and_is_logged_once() {
     story.town.sync_all(READERS).await;
     assert!(keep_their_tags(&story.town), "while it is wrong");
     assert_eq!(differences(&story.town), [("WARN".to_owned(), 400 * DAY / 60)]);
-    let look = "SELECT count(*) FROM users WHERE changes_at / 1000 - unixepoch('now') > 699 * 24 * 3600";
+    let look = "SELECT count(*) FROM users WHERE check_at / 1000 - unixepoch('now') > 699 * 24 * 3600";
     assert_eq!(story.town.query(look).unwrap(), 8, "the next look is by the clock that is there");
 
     story.set(0);
     story.town.sync_all(READERS).await;
     assert!(keep_their_tags(&story.town), "set right at once");
     assert_eq!(differences(&story.town)[1..], [("INFO".to_owned(), 0)]);
-    let look = "SELECT count(*) FROM users WHERE changes_at / 1000 - unixepoch('now') BETWEEN 299 * 86400 AND 301 * 86400";
+    let look = "SELECT count(*) FROM users WHERE check_at / 1000 - unixepoch('now') BETWEEN 299 * 86400 AND 301 * 86400";
     assert_eq!(story.town.query(look).unwrap(), 8);
 
     story.stop().await;

@@ -1,23 +1,18 @@
 //! An event that is quicker than Sesamy's API: the user is not there yet, is looked for again, and is created then.
 
-use std::time::Duration;
-
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use sesamy_mailmojo::sandbox::{contract, user};
 
 use crate::town::{LIST, Town};
-use crate::trouble::{address, told};
+use crate::trouble::{address, time_passes, told};
 
 const EVENT: &str = "userVendor.1#new";
 const MINUTE: i64 = 60;
 
 /// So much time passes for the only user.
 fn passes(town: &Town, seconds: i64) {
-    let queue = rusqlite::Connection::open(town.queue_file()).unwrap();
-    queue.busy_timeout(Duration::from_secs(5)).unwrap();
-    let earlier = "UPDATE users SET missing_since = missing_since - ?1, changes_at = changes_at - ?1";
-    assert_eq!(queue.execute(earlier, [seconds * 1_000]).unwrap(), 1);
+    time_passes(town, seconds * 1_000);
 }
 
 /// Waits for the `nth` sync of the only user, who is not known; how many seconds after the event the next one is.
@@ -25,7 +20,7 @@ async fn next_after(town: &Town, nth: usize) -> Option<i64> {
     let line = town.end_of_sync("kari", nth).await;
     assert_eq!((&line["outcome"], &line["reason"]), (&json!("skipped"), &json!("user_not_found")), "{nth}");
     town.settled().await;
-    let after = town.query("SELECT coalesce(changes_at - missing_since, -1) FROM users").unwrap();
+    let after = town.query("SELECT coalesce(check_at - missing_since, -1) FROM users").unwrap();
     (after >= 0).then_some(after / 1_000)
 }
 
@@ -46,7 +41,7 @@ async fn a_user_who_is_there_an_hour_after_the_event_is_created_by_it() {
     let kari = town.contact(&address("kari"));
     assert_eq!((kari.list_status(LIST), kari.sesamy_tags()), (Some("a"), vec!["sesamy_active_subscriber"]));
     town.settled().await;
-    assert_eq!(town.query("SELECT count(*) FROM users WHERE changes_at IS NULL"), Ok(1));
+    assert_eq!(town.query("SELECT count(*) FROM users WHERE check_at IS NULL"), Ok(1));
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use crate::trouble::{address, api, calls, events, is_rest, lines_at, people, res
 const AT_ONCE: (&str, &str) = ("SYNC__DEBOUNCE", "0s");
 const FIVE: [&str; 5] = ["a", "b", "c", "d", "e"];
 const ATTEMPTS: &str = "SELECT sum(attempts) FROM users";
-const LEASED: &str = "SELECT count(*) FROM users WHERE lease_owner IS NOT NULL";
+const LEASED: &str = "SELECT count(*) FROM users WHERE lease IS NOT NULL";
 const PARKED: &str = "SELECT count(*) FROM users WHERE parked_at IS NOT NULL";
 
 #[tokio::test]

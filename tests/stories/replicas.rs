@@ -44,7 +44,7 @@ fn syncs(service: &Service) -> usize {
 /// Nobody is left parked, leased or due.
 async fn nothing_is_left(database: &Database) {
     database.settled().await;
-    let stuck = "SELECT count(*) FROM users WHERE parked_at IS NOT NULL OR lease_owner IS NOT NULL";
+    let stuck = "SELECT count(*) FROM users WHERE parked_at IS NOT NULL OR lease IS NOT NULL";
     assert_eq!(database.query(stuck).await.unwrap(), 0);
 }
 
@@ -180,7 +180,7 @@ async fn a_replica_killed_in_the_middle_of_a_sync_is_replaced_by_the_other_once_
     event(&town.service, "kari").await;
     gate.arrived().await; // the first has it: the second is not there yet
     let second = Service::start(town.settings()).await;
-    let until = "SELECT due_at FROM users WHERE user_id = 'kari' AND lease_owner IS NOT NULL";
+    let until = "SELECT due_at FROM users WHERE user_id = 'kari' AND lease IS NOT NULL";
     let lease_ends = database.query(until).await.unwrap();
     town.service.kill().await;
     town.sandbox.wait_until(PATIENCE, |sandbox| sandbox.in_flight() == 0).await.unwrap();

@@ -91,7 +91,7 @@ async fn sigint_stops_as_sigterm_does_and_running_syncs_may_end() {
     assert_eq!(syncs[0]["outcome"], "created");
     assert_eq!(town.sandbox.count(Route::Profile), 1);
     assert_eq!(town.query("SELECT count(*) FROM users WHERE due_at IS NOT NULL").unwrap(), 2);
-    assert_eq!(town.query("SELECT count(*) FROM users WHERE lease_owner IS NOT NULL").unwrap(), 0);
+    assert_eq!(town.query("SELECT count(*) FROM users WHERE lease IS NOT NULL").unwrap(), 0);
     town.restart(&[]).await;
     town.settled().await;
     assert_eq!(town.contact("kari@example.com").tags, ["sesamy_active_subscriber", "sesamy_tag_late"]);
@@ -129,7 +129,7 @@ async fn a_sync_that_hangs_is_cut_off_in_time_and_one_cut_off_in_a_write_keeps_i
     let ended = now();
 
     let due = |town: &Town, name: &str, held: &str| {
-        town.query(&format!("SELECT due_at FROM users WHERE user_id = '{name}' AND lease_owner IS {held}"))
+        town.query(&format!("SELECT due_at FROM users WHERE user_id = '{name}' AND lease IS {held}"))
     };
     let at = due(&town, "reads", "NULL").expect("its lease is released");
     assert!(at <= ended, "due in {} ms", at - ended);

@@ -21,8 +21,8 @@ async fn ten_thousand_users_due_at_the_start_are_synced_a_few_at_a_time_and_even
     for number in 0..USERS {
         let id = format!("user{number}");
         town.sandbox.sesamy.put_user(user(&id).email(&address(&id)));
-        let insert = "INSERT INTO users (connection, user_id, generation, event_type, due_at)
-                      VALUES ('default', ?1, 1, 'userVendor.1#update', ?2)";
+        let insert = "INSERT INTO users (user_id, generation, cause, due_at)
+                      VALUES (?1, 1, 'userVendor.1#update', ?2)";
         transaction.execute(insert, (&id, 1_700_000_000_000_i64 + number as i64)).unwrap();
     }
     transaction.commit().unwrap();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use sesamy_mailmojo::sandbox::{Call, user};
 
 use crate::town::{PATIENCE, Town};
@@ -81,6 +81,27 @@ pub fn text(town: &Town, sql: &str) -> Option<String> {
     let queue = rusqlite::Connection::open_with_flags(town.queue_file(), flags).unwrap();
     queue.busy_timeout(Duration::from_secs(5)).unwrap();
     queue.query_row(sql, [], |row| row.get(0)).unwrap()
+}
+
+/// So many milliseconds pass for the rows of all users: what they remember of times, and their checks, are so much earlier.
+pub fn time_passes(town: &Town, ms: i64) {
+    let queue = rusqlite::Connection::open(town.queue_file()).unwrap();
+    queue.busy_timeout(Duration::from_secs(5)).unwrap();
+    let mut statement = queue.prepare("SELECT user_id, last_seen, missing_since FROM users").unwrap();
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap();
+    let rows: Vec<(String, Option<String>, Option<i64>)> = rows.map(Result::unwrap).collect();
+    for (user, last_seen, missing_since) in rows {
+        let missing_since = missing_since.map(|since| since - ms);
+        let last_seen = last_seen.map(|text| {
+            let mut last_seen: Value = serde_json::from_str(&text).unwrap();
+            let since =
+                missing_since.map(|since| jiff::Timestamp::from_millisecond(since).unwrap().to_string());
+            last_seen["missing_since"] = json!(since);
+            last_seen.to_string()
+        });
+        let changed = "UPDATE users SET last_seen = ?2, missing_since = ?3, check_at = check_at - ?4 WHERE user_id = ?1";
+        queue.execute(changed, (user, last_seen, missing_since, ms)).unwrap();
+    }
 }
 
 /// The most memory that the service has had at a time, in bytes, since the last [`forget_memory`].

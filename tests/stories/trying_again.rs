@@ -156,8 +156,7 @@ async fn retries_are_spread_at_random_and_an_event_cuts_the_wait_short() {
     town.sandbox.sesamy.inject(Rule::on(Route::Profile, Fault::status(500)).times(4));
     let before = jiff::Timestamp::now().as_millisecond();
     events(&town, &all).await;
-    town.wait_for_queue("SELECT count(*) FROM users WHERE attempts = 1 AND lease_owner IS NULL", |n| n == 4)
-        .await;
+    town.wait_for_queue("SELECT count(*) FROM users WHERE attempts = 1 AND lease IS NULL", |n| n == 4).await;
 
     let waits = |what: &str| town.query(&format!("SELECT {what} FROM users")).unwrap();
     assert!(waits("max(due_at)") <= jiff::Timestamp::now().as_millisecond() + HOUR_MS);

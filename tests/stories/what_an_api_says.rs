@@ -129,7 +129,11 @@ async fn what_is_kept_names_the_call_the_status_the_code_the_fields_and_the_requ
             "mailmojo: 409 (code duplicate_contact; fields phone)",
             "the same for both"
         );
-        let history = text(&town, &format!("SELECT error FROM history WHERE user_id = '{user}'")).unwrap();
+        let history = text(
+            &town,
+            &format!("SELECT json_extract(entry, '$.error') FROM history WHERE user_id = '{user}'"),
+        )
+        .unwrap();
         assert_eq!(history, expected);
     }
 }

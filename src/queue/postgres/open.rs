@@ -1,5 +1,23 @@
-//! Why a database cannot be opened.
-use super::url::Place;
+//! Opening: a connection, the schema, the database's time, the erasure key; and a clear error if one of them fails.
+
+use std::io::ErrorKind;
+use std::time::Duration;
+
+use sqlx::postgres::PgConnection;
+use sqlx::{ConnectOptions, Connection, Error};
+use tokio::time::timeout;
+
+use super::connection::{now, set_up};
+use super::fault::{Fault, Tries};
+use super::schema::{self, Version};
+use super::url::{Place, PostgresUrl};
+use crate::clock::Clock;
+use crate::queue::Role;
+
+/// How long the start waits for a connection.
+const CONNECTING: Duration = Duration::from_secs(10);
+/// How long a single step of the start may take: a schema change of a large queue, or waiting for one.
+const STEP: Duration = Duration::from_secs(120);
 
 /// Why a Postgres queue could not be opened. Each message names server, database and user, never the password.
 #[derive(Debug, thiserror::Error)]
@@ -119,4 +137,145 @@ pub enum PostgresError {
         /// The server's own message.
         why: String,
     },
+}
+
+/// What opening found out.
+pub(super) struct Opened {
+    /// Where replicas of this queue notify each other.
+    pub(super) channel: String,
+    pub(super) erasure_key: Vec<u8>,
+}
+
+/// Brings the database up to date for a service, or checks for a command that it is; and makes `clock` follow its time.
+/// `steps` are the schema's.
+pub(super) async fn open(
+    url: &PostgresUrl,
+    role: Role,
+    clock: &Clock,
+    steps: &[&'static str],
+) -> Result<Opened, PostgresError> {
+    let place = url.place();
+    let mut connection = connect(url, &place).await?;
+    let opened = prepare(&mut connection, &place, role, clock, steps).await;
+    // The server closes what is left open.
+    let _ = timeout(Duration::from_secs(1), connection.close()).await;
+    opened
+}
+
+async fn connect(url: &PostgresUrl, place: &Place) -> Result<PgConnection, PostgresError> {
+    let connecting = async {
+        let mut connection = url.options.connect().await?;
+        set_up(&mut connection, STEP).await?;
+        Ok(connection)
+    };
+    match timeout(CONNECTING, connecting).await {
+        Ok(connected) => connected.map_err(|error| explain(place, &error)),
+        Err(_) => {
+            let why = format!("it does not answer within {CONNECTING:?}");
+            Err(PostgresError::Unreachable { place: place.clone(), why })
+        }
+    }
+}
+
+async fn prepare(
+    connection: &mut PgConnection,
+    place: &Place,
+    role: Role,
+    clock: &Clock,
+    steps: &[&'static str],
+) -> Result<Opened, PostgresError> {
+    let explained = |error: Error| explain(place, &error);
+    find_schema(connection, place, role, steps).await?;
+    let asked = clock.now();
+    let answered = now(connection, clock).await.map_err(explained)?;
+    clock.keep_to(asked, answered);
+    let channel = sqlx::query_scalar(
+        "SELECT 'sesamy_mailmojo_' || oid::bigint FROM pg_namespace WHERE nspname = current_schema()",
+    );
+    let channel = channel.fetch_one(&mut *connection).await.map_err(explained)?;
+    let key = sqlx::query_scalar("SELECT value FROM documents WHERE name = 'erasure_key'");
+    let key: Option<String> = key.fetch_optional(connection).await.map_err(explained)?;
+    match key.and_then(|json| serde_json::from_str::<String>(&json).ok()).filter(|key| !key.is_empty()) {
+        Some(key) => Ok(Opened { channel, erasure_key: key.into_bytes() }),
+        None => {
+            let why = "the document erasure_key is missing from the table documents, and without it no forgotten user is \
+                       recognised. Put it back from a backup";
+            Err(PostgresError::Store { place: place.clone(), why: why.to_owned() })
+        }
+    }
+}
+
+/// A service brings the schema up to date. A command may be of another version than a service that is running, and changes
+/// nothing under it.
+async fn find_schema(
+    connection: &mut PgConnection,
+    place: &Place,
+    role: Role,
+    steps: &[&'static str],
+) -> Result<(), PostgresError> {
+    let explained = |error: Error| explain(place, &error);
+    let mut found = schema::version(connection).await.map_err(explained)?;
+    let makes_it = match role {
+        Role::Service => true,
+        Role::Command { may_create } => may_create && found == Version::Ours(0),
+    };
+    if makes_it {
+        found = migrate(connection, steps).await.map_err(explained)?;
+    }
+    let (place, known) = (place.clone(), schema::known(steps));
+    match found {
+        Version::Nowhere => Err(PostgresError::NoSchema(place)),
+        Version::Foreign(schema) => Err(PostgresError::Foreign { place, schema }),
+        Version::Ours(found) if found > known => Err(PostgresError::Newer { place, found, known }),
+        Version::Ours(_) if makes_it => Ok(()),
+        Version::Ours(0) => Err(PostgresError::NoQueue(place)),
+        Version::Ours(found) if found < known => Err(PostgresError::Older { place, found, known }),
+        Version::Ours(_) => Ok(()),
+    }
+}
+
+/// Replicas of an older version may be at work: their transactions and this one may be in each other's way.
+async fn migrate(connection: &mut PgConnection, steps: &[&'static str]) -> sqlx::Result<Version> {
+    let mut tries = Tries::default();
+    loop {
+        match schema::migrate(connection, steps).await {
+            Err(error) if is_worth_another(&mut tries, &error) => {}
+            result => return result,
+        }
+    }
+}
+
+fn is_worth_another(tries: &mut Tries, error: &Error) -> bool {
+    let fault = Fault::from(error);
+    !fault.ends_connection() && tries.another(&fault)
+}
+
+/// The error, as an operator needs it.
+fn explain(place: &Place, error: &Error) -> PostgresError {
+    let place = place.clone();
+    match error {
+        Error::Io(io) if io.kind() == ErrorKind::ConnectionRefused => PostgresError::Refused(place),
+        Error::Io(io) if io.to_string().contains("lookup") => {
+            PostgresError::HostNotFound { place, why: io.to_string() }
+        }
+        // rustls comes wrapped up; and without a socket, the only files are those of certificates.
+        Error::Io(io) if io.kind() == ErrorKind::InvalidData => {
+            PostgresError::Tls { place, why: io.to_string() }
+        }
+        Error::Io(io) if io.kind() == ErrorKind::NotFound && !place.server.starts_with('/') => {
+            PostgresError::Tls { place, why: format!("a certificate's file cannot be read: {io}") }
+        }
+        Error::Io(io) => PostgresError::Unreachable { place, why: io.to_string() },
+        Error::Tls(why) => PostgresError::Tls { place, why: why.to_string() },
+        Error::Database(refusal) => {
+            let why = refusal.message().to_owned();
+            match refusal.code().as_deref() {
+                Some("28P01" | "28000") => PostgresError::Login { place, why },
+                Some("3D000") => PostgresError::NoDatabase(place),
+                Some("42501") => PostgresError::NotAllowed { place, why },
+                _ => PostgresError::Store { place, why },
+            }
+        }
+        other => PostgresError::Store { place, why: other.to_string() },
+    }
 }

@@ -1,0 +1,225 @@
+//! Transactions on the pool: lock and load, decide, save, commit; and again where another was in the way.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sqlx::Connection;
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgConnection, PgPool, Postgres};
+
+use super::Tuning;
+use super::connection::now;
+use super::fault::{Fault, Tries, within};
+use super::listener::Notifier;
+use super::{reader, rows};
+use crate::clock::{Clock, Millis};
+use crate::queue::QueueError;
+use crate::queue::store::{Answer, Change, Look, Question, Seen};
+
+/// Where transactions run and questions are answered.
+#[derive(Debug)]
+pub(super) struct Transactions {
+    pub(super) pool: PgPool,
+    pub(super) notifier: Notifier,
+    pub(super) clock: Clock,
+    pub(super) tuning: Tuning,
+}
+
+/// What to do about a row or a document that a transaction looks at and that does not exist: nothing else holds off another
+/// transaction, or an event, that creates the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Missing {
+    /// Report it.
+    Report,
+    /// Insert a placeholder, which locks it.
+    Reserve,
+}
+
+/// What a transaction has locked and loaded.
+#[derive(Debug, Default)]
+struct Locked {
+    seen: Seen,
+    /// Whether a row or a document was missing, and is not reserved.
+    is_incomplete: bool,
+    /// The ids of rows that are placeholders.
+    reserved: BTreeSet<String>,
+}
+
+impl Transactions {
+    /// Looks, decides and saves. Done again after a conflict, and once after a connection that was lost before the commit.
+    pub(super) async fn transact<A: Send>(
+        &self,
+        look: &Look,
+        decide: &(impl Fn(&Seen) -> (Change, A) + Sync),
+    ) -> Result<A, QueueError> {
+        let mut tries = Tries::default();
+        loop {
+            match self.attempt(look, decide).await {
+                Err(fault) if tries.another(&fault) => {}
+                result => return result.map_err(QueueError::from),
+            }
+        }
+    }
+
+    /// Answers `question` by one statement. Done again as a transaction is.
+    pub(super) async fn ask(&self, question: Question) -> Result<Answer, QueueError> {
+        let mut tries = Tries::default();
+        loop {
+            let mut connection = self.connection().await?;
+            let answering = reader::answer(&mut connection, &question, self.clock.now());
+            let answer = within(self.tuning, answering).await;
+            match self.released(connection, answer) {
+                Err(fault) if tries.another(&fault) => {}
+                result => return result.map_err(QueueError::from),
+            }
+        }
+    }
+
+    async fn attempt<A: Send>(
+        &self,
+        look: &Look,
+        decide: &(impl Fn(&Seen) -> (Change, A) + Sync),
+    ) -> Result<A, Fault> {
+        let mut connection = self.connection().await?;
+        let result = within(self.tuning, run(&mut connection, look, &self.clock, decide)).await;
+        let (answer, made_due) = self.released(connection, result)?;
+        if let Some(at) = made_due {
+            self.notifier.due_at(at);
+        }
+        Ok(answer)
+    }
+
+    async fn connection(&self) -> Result<PoolConnection<Postgres>, Fault> {
+        Ok(self.pool.acquire().await?)
+    }
+
+    /// A connection of no more use is closed; the pool would wait for it.
+    fn released<T>(
+        &self,
+        connection: PoolConnection<Postgres>,
+        result: Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        if result.as_ref().is_err_and(Fault::ends_connection) {
+            drop(connection.detach());
+        }
+        result
+    }
+}
+
+/// One transaction. With its answer returns the earliest time at which a user is due whom it made so.
+async fn run<A>(
+    connection: &mut PgConnection,
+    look: &Look,
+    clock: &Clock,
+    decide: &impl Fn(&Seen) -> (Change, A),
+) -> Result<(A, Option<Millis>), Fault> {
+    let mut transaction = connection.begin().await?;
+    let mut locked = lock(&mut transaction, look, clock, Missing::Report).await?;
+    if locked.is_incomplete {
+        // Locks are taken in order, so that two transactions never wait for each other. What is locked by now may come
+        // after what is missing.
+        transaction.rollback().await?;
+        transaction = connection.begin().await?;
+        locked = lock(&mut transaction, look, clock, Missing::Reserve).await?;
+    }
+    let Locked { seen, reserved, .. } = locked;
+    let (change, answer) = decide(&seen);
+    if change.is_empty() {
+        transaction.rollback().await?;
+        return Ok((answer, None));
+    }
+    save(&mut transaction, &change, reserved, seen.now).await?;
+    transaction.commit().await.map_err(Fault::of_commit)?;
+    let is_due = change.rows.iter().filter(|row| row.lease.is_none());
+    Ok((answer, is_due.filter_map(|row| row.due_at).min()))
+}
+
+/// Locks and loads, in the order that [`Look`] prescribes. The time is read once nothing is waited for any more, so that of
+/// two transactions on one row the later one has the later time.
+async fn lock(
+    connection: &mut PgConnection,
+    look: &Look,
+    clock: &Clock,
+    missing: Missing,
+) -> Result<Locked, Fault> {
+    let ids: Vec<&str> = sorted(&look.rows);
+    let names: Vec<&str> = sorted(&look.documents);
+    let mut locked = Locked::default();
+    if !ids.is_empty() {
+        if missing == Missing::Reserve {
+            locked.reserved = rows::reserve(connection, &ids).await?.into_iter().collect();
+        }
+        let found = rows::lock(connection, &ids).await?.into_iter();
+        let found = found.filter(|row| !locked.reserved.contains(&row.user_id));
+        locked.seen.rows = found.map(|row| (row.user_id.clone(), row)).collect();
+        locked.is_incomplete = locked.seen.rows.len() + locked.reserved.len() < ids.len();
+    }
+    if !names.is_empty() {
+        if missing == Missing::Reserve {
+            rows::reserve_documents(connection, &names).await?;
+        }
+        let found = rows::lock_documents(connection, &names).await?;
+        locked.is_incomplete |= found.len() < names.len();
+        // An empty one is a placeholder, and stays where the transaction saves something else.
+        locked.seen.documents = found.into_iter().filter(|(_, value)| !value.is_empty()).collect();
+    }
+    let seen = &mut locked.seen;
+    seen.now = now(connection, clock).await?;
+    seen.wall = seen.now; // the database's time is also the time of day
+    for first in &look.first {
+        seen.first.push(rows::first(connection, first, seen.now, seen.wall).await?);
+    }
+    if look.last_entries && !seen.rows.is_empty() {
+        let ids = seen.rows.keys().map(String::as_str).collect();
+        seen.last_entries = rows::last_entries(connection, ids).await?.into_iter().collect();
+    }
+    if !look.tombstones.is_empty() {
+        seen.tombstones = rows::tombstones(connection, &look.tombstones).await?;
+    }
+    if let Some((before, most)) = look.entries_before {
+        seen.entries = rows::entries_before(connection, before, most).await?;
+    }
+    if look.next_due {
+        seen.next_due = rows::next_due(connection, seen.now).await?;
+    }
+    Ok(locked)
+}
+
+/// Saves by one statement of each kind.
+async fn save(
+    connection: &mut PgConnection,
+    change: &Change,
+    mut reserved: BTreeSet<String>,
+    now: Millis,
+) -> Result<(), Fault> {
+    let rows: BTreeMap<&str, _> = change.rows.iter().map(|row| (row.user_id.as_str(), row)).collect();
+    if !rows.is_empty() {
+        reserved.retain(|id| !rows.contains_key(id.as_str()));
+        rows::save(connection, rows.into_values()).await?;
+    }
+    let unused: Vec<&str> = reserved.iter().map(String::as_str).collect();
+    let erased: Vec<&str> = sorted(&change.erased).into_iter().chain(unused).collect();
+    if !erased.is_empty() {
+        rows::erase(connection, &erased).await?;
+    }
+    if !change.entries.is_empty() {
+        rows::save_entries(connection, &change.entries).await?;
+    }
+    if !change.removed_entries.is_empty() {
+        rows::remove_entries(connection, &change.removed_entries).await?;
+    }
+    if !change.documents.is_empty() {
+        rows::save_documents(connection, &change.documents).await?;
+    }
+    if !change.tombstones.is_empty() {
+        rows::save_tombstones(connection, &sorted(&change.tombstones), now).await?;
+    }
+    if !change.removed_tombstones.is_empty() {
+        rows::remove_tombstones(connection, &change.removed_tombstones).await?;
+    }
+    Ok(())
+}
+
+/// Each once, in order.
+fn sorted(texts: &[String]) -> Vec<&str> {
+    texts.iter().map(String::as_str).collect::<BTreeSet<_>>().into_iter().collect()
+}
