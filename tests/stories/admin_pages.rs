@@ -63,21 +63,22 @@ async fn the_first_page_tells_at_a_glance_how_the_service_is() {
 }
 
 #[tokio::test]
-async fn the_first_page_tells_that_tags_are_kept_and_lets_go() {
+async fn the_first_page_says_that_tag_removal_stopped_and_releases_the_guard() {
     let office = Office::with_somebody_parked().await;
     let cookie = office.login(TOKEN).await;
-    let lets_go = "Take tags away again";
+    let lets_go = "Let removals through";
     assert!(!office.get("/admin", &cookie).await.body.contains(lets_go));
     let queue = rusqlite::Connection::open(office.town.queue_file()).unwrap();
     queue.busy_timeout(PATIENCE).unwrap();
     queue
         .execute(
-            "UPDATE documents SET value = '{\"braked_at\":\"1970-01-01T00:00:00.001Z\"}' WHERE name = 'apis'",
+            "INSERT OR REPLACE INTO documents VALUES ('guard', \
+         '{\"tripped_at\":\"2026-01-01T00:00:00Z\",\"suspects\":26,\"revision\":1}')",
             [],
         )
         .unwrap();
     let page = office.get("/admin", &cookie).await.body;
-    for told in ["Tags are kept: look at Sesamy", "Tags are kept: too many users at once", lets_go] {
+    for told in ["Tag removal stopped: check Sesamy", "No tag is removed: too many users at once", lets_go] {
         assert!(page.contains(told), "{told:?} is not in\n{page}");
     }
     assert!(office.api("GET status", "").await.json()["tags_kept_since"].is_string());

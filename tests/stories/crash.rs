@@ -126,8 +126,8 @@ async fn killed_twice_under_load_every_accepted_user_ends_in_the_state_that_sesa
         last.extend(task.await.unwrap());
     }
     town.settled().await;
-    // So many users who lose access at random may well turn the brake on. That is another story: it is let go, and all come in
-    // step.
+    // So many users who lose access at random may well trip the removal guard. That is another story: it is released, and all
+    // come in step.
     let resumed = run(&["queue", "resume"], town.settings()).await;
     assert_eq!(resumed.code, Some(0), "{resumed:?}");
     let left = "SELECT count(*) FROM users WHERE held_back = 1 OR due_at IS NOT NULL";

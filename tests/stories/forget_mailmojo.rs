@@ -209,15 +209,21 @@ async fn a_dry_run_tells_which_tags_would_come_off_and_takes_none() {
 }
 
 #[tokio::test]
-async fn the_brake_does_not_stop_an_operators_word() {
+async fn the_removal_guard_does_not_stop_an_operators_word() {
     let mut town = with_kari(&[]).await;
     town.service.terminate();
     town.service.ended().await;
     let queue = rusqlite::Connection::open(town.queue_file()).unwrap();
-    assert!(queue.execute("UPDATE apis SET braked_at = 1", ()).unwrap() > 0);
+    queue
+        .execute(
+            "INSERT OR REPLACE INTO documents VALUES ('guard', \
+         '{\"tripped_at\":\"2026-01-01T00:00:00Z\",\"suspects\":26,\"revision\":1}')",
+            (),
+        )
+        .unwrap();
     drop(queue);
     let told = run(&["queue"], town.settings()).await.stdout;
-    assert!(told.contains("brake"), "{told}");
+    assert!(told.contains("tag removal stopped"), "{told}");
     forgotten(&town, &["--mailmojo", "kari"]).await;
     assert_eq!(town.contact("kari@example.com").tags, ["vip"]);
 }

@@ -119,6 +119,8 @@ fn full(id: &str) -> Row {
         parked_at: Some(Millis(2)),
         answer: Some("503".to_owned()),
         held_back: true,
+        tags_held: vec!["sesamy_tag_æ".to_owned()],
+        has_pass: true,
         synced_at: Some(Millis(3)),
         outcome: Some("updated".to_owned()),
         reason: Some("address".to_owned()),

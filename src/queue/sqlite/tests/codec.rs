@@ -19,6 +19,8 @@ fn full() -> Row {
         parked_at: Some(Millis(7)),
         answer: Some("an 'answer' with æ".to_owned()),
         held_back: true,
+        tags_held: vec!["sesamy_tag_æ".to_owned()],
+        has_pass: true,
         synced_at: Some(Millis(8)),
         outcome: Some("updated".to_owned()),
         reason: Some(String::new()),
