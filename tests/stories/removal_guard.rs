@@ -177,7 +177,7 @@ async fn a_source_that_forgets_all_purchases_takes_the_tags_of_few_readers_and_e
     assert_eq!(shown["history"][0]["tags_held"], json!(OURS), "{shown}");
     let preview = run(&["preview", one, "--json"], town.settings()).await.stdout;
     let preview: Value = serde_json::from_str(&preview).unwrap();
-    let preview = &preview["users"][0];
+    let preview = &preview["users"][0]["preview"];
     assert_eq!((&preview["request"], &preview["held_back"]), (&json!(null), &json!(true)), "{preview}");
     assert!(preview["tags"].as_array().unwrap().iter().all(|tag| tag["why"] == "held"), "{preview}");
 }
