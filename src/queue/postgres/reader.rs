@@ -9,7 +9,7 @@ use crate::clock::Millis;
 use crate::queue::history::LogFilter;
 use crate::queue::row::{Row, State};
 use crate::queue::store::{Answer, Question, condition};
-use crate::queue::views::{Census, Filter, ParkedGroup};
+use crate::queue::views::{Census, ParkedGroup};
 
 const ROWS_OF: &str =
     "SELECT to_jsonb(u)::text FROM users AS u WHERE user_id = ANY ($1::text[]) ORDER BY user_id";
