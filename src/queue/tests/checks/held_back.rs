@@ -141,7 +141,7 @@ async fn many_changes_are_released_in_small_steps(shop: Shop) {
     let all: Vec<_> = (0..620).map(|number| format!("{number:03}")).collect();
     due(&shop, &queue, &all.iter().map(String::as_str).collect::<Vec<_>>()).await;
     let jobs = queue.lease(Slots::for_any(1_000)).await.unwrap().jobs;
-    futures_util::future::join_all(jobs.iter().map(|job| queue.settle(job, held_by_guard(), None))).await;
+    settles_all(&queue, &jobs, held_by_guard()).await;
     queue.resume(None).await.unwrap();
     let mut steps = Vec::new();
     for _ in 0..3 {
