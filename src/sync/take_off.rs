@@ -1,7 +1,7 @@
 //! Our tags taken off a user's contacts, by an operator's word: the user is to be forgotten.
 //!
 //! Of the address that is remembered, and of the one that Sesamy has now where that is another: a sync that was cut off may
-//! have written there already. Nothing but our tags is touched, nothing of a contact that is another user's, and the brake
+//! have written there already. Nothing but our tags is touched, nothing of a contact that is another user's, and the removal guard
 //! does not stop it.
 
 use serde::Serialize;
