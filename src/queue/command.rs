@@ -38,6 +38,8 @@ pub(super) enum Command {
     Forget { job: Job, answer: Answer<bool> },
     /// How far a backfill has come.
     KeepProgress { progress: Progress, answer: Answer<()> },
+    /// Users due in the background lane; the answer is how many they are.
+    Enqueue { users: Vec<UserId>, cause: &'static str, since: Millis, answer: Answer<u64> },
     /// One attempt less for each of `users`; and who is parked with `parked_with` is due at `due`.
     GiveBack { users: Vec<UserId>, parked_with: Option<String>, due: Millis, answer: Answer<()> },
     /// One call of an API, beside those that came with a lease.
@@ -91,6 +93,7 @@ impl Command {
             Self::Know { answer, .. } => answer.send(committed),
             Self::LeaseUser { answer, .. } => answer.send(committed),
             Self::Retry { answer, .. } | Self::Prune { answer, .. } => answer.send(committed),
+            Self::Enqueue { answer, .. } => answer.send(committed),
             Self::KeepProgress { answer, .. } => answer.send(committed),
             Self::Tick { answer, .. } => answer.send(committed),
             Self::Forget { answer, .. } => answer.send(committed),

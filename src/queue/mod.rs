@@ -58,7 +58,7 @@ pub use lease::{Done, Job, Known, LeaseRequest, Leased, Room, Settled, Settlemen
 pub use meter::LaneMeter;
 pub use postgres::{Place, PostgresError, PostgresUrl};
 use reader::Reader;
-pub use views::{Census, Filter, ParkedGroup, Progress, Retry, State, UserRow};
+pub use views::{Backlog, Census, Enqueued, Filter, ParkedGroup, Progress, Retry, State, UserRow};
 
 /// The queue of users. Clones share one store; when the last is dropped, the store finishes what waits and closes.
 #[derive(Debug, Clone)]
@@ -309,6 +309,31 @@ impl Queue {
     pub async fn prune(&self, before: Millis, most: usize) -> Result<u64, QueueError> {
         let (answer, receiver) = Answer::open();
         self.ask(Command::Prune { before, most, answer }, receiver).await
+    }
+
+    /// Makes users due in the background lane. A user who was synced since `since`, is due sooner or held, or is parked since
+    /// `since`, is left alone. A user not known yet gets a row.
+    ///
+    /// # Errors
+    /// The store failed; nobody was made due.
+    pub async fn enqueue(
+        &self,
+        users: Vec<UserId>,
+        cause: &'static str,
+        since: Millis,
+    ) -> Result<Enqueued, QueueError> {
+        let all = users.len() as u64;
+        let (answer, receiver) = Answer::open();
+        let due = self.ask(Command::Enqueue { users, cause, since, answer }, receiver).await?;
+        Ok(Enqueued { due, left_alone: all.saturating_sub(due) })
+    }
+
+    /// What rows synced since `since` last came to, and how much of the background lane is left.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    pub async fn backlog(&self, since: Millis) -> Result<Backlog, QueueError> {
+        self.0.reader.backlog(self.0.clock.now(), since).await
     }
 
     /// Keeps how far a backfill has come, in place of what was kept of one before.

@@ -1,7 +1,7 @@
 //! The store, as it is read: beside the writer, so that reading never holds up an event.
 
 use super::{
-    Census, Filter, HistoryRow, MinuteCount, ParkedGroup, Progress, QueueError, Retry, Round, UserRow,
+    Backlog, Census, Filter, HistoryRow, MinuteCount, ParkedGroup, Progress, QueueError, Retry, Round, UserRow,
     postgres, sqlite,
 };
 use crate::clock::Millis;
@@ -106,6 +106,13 @@ impl Reader {
         match self {
             Self::Sqlite(reader) => reader.round().await,
             Self::Postgres(reader) => reader.round().await,
+        }
+    }
+
+    pub(super) async fn backlog(&self, now: Millis, since: Millis) -> Result<Backlog, QueueError> {
+        match self {
+            Self::Sqlite(reader) => reader.backlog(now, since).await,
+            Self::Postgres(reader) => reader.backlog(now, since).await,
         }
     }
 

@@ -158,6 +158,26 @@ pub enum Retry {
     Reason(String),
 }
 
+/// What [`Queue::enqueue`](super::Queue::enqueue) did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Enqueued {
+    /// Users who were made due now.
+    pub due: u64,
+    /// Users whose row was left as it is.
+    pub left_alone: u64,
+}
+
+/// What the rows synced since a moment came to, and how much of the background lane is left.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// Rows of the background lane that are due or leased, of any cause.
+    pub waiting: u64,
+    /// Rows last synced, skipped or parked since then: how many by outcome and reason.
+    pub ended: Vec<(String, String, u64)>,
+    /// Rows with a failure behind them that wait for their next try.
+    pub failing: u64,
+}
+
 /// How far a backfill has come, as the store keeps it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Progress {

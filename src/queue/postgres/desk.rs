@@ -81,6 +81,20 @@ impl Desk {
                     let came = self.give_back(&users, parked_with.as_deref(), due).await;
                     done.push((Command::GiveBack { users, parked_with, due, answer }, came));
                 }
+                Command::Enqueue { users, cause, since, mut answer } => {
+                    let now = self.clock.now();
+                    let came = match self.line.connection().await {
+                        Ok(connection) => {
+                            let enqueue = statements::enqueue(connection, &users, cause, since, now);
+                            within(self.tuning, enqueue).await
+                        }
+                        Err(fault) => Err(fault),
+                    };
+                    let came = self.line.after(came).map(|due| answer.hold(due)).map_err(QueueError::from);
+                    self.look_ahead().await;
+                    self.teller.tell(now);
+                    answer.send(came);
+                }
                 Command::KeepProgress { ref progress, .. } => {
                     let came = self.keep_progress(progress).await;
                     command.reply(came);

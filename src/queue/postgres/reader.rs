@@ -13,7 +13,7 @@ use crate::memory::{ContactKeys, SeenByOthers};
 use crate::queue::forgetting::ForgettingKey;
 use crate::queue::history::{minute_at, minute_of};
 use crate::queue::{
-    Census, Filter, HistoryRow, MinuteCount, ParkedGroup, Progress, QueueError, Retry, Round, UserRow,
+    Backlog, Census, Filter, HistoryRow, MinuteCount, ParkedGroup, Progress, QueueError, Retry, Round, UserRow,
 };
 use crate::user::UserId;
 
@@ -40,6 +40,13 @@ const HISTORY: &str = "
 const COUNTS_SINCE: &str = "
     SELECT minute, outcome, count FROM sync_counts WHERE connection = 'default' AND minute >= $1
     ORDER BY minute, outcome";
+
+const ENDED: &str = "
+    SELECT CASE WHEN h.unchanged_times > 0 THEN 'unchanged' ELSE h.outcome END,
+        CASE WHEN h.unchanged_times > 0 THEN '' ELSE h.reason END, count(*)
+    FROM users u JOIN history h ON h.id = (
+        SELECT max(id) FROM history WHERE connection = 'default' AND user_id = u.user_id)
+    WHERE u.synced_at >= $1 OR u.parked_at >= $1 GROUP BY 1, 2";
 
 const PROGRESS: &str = "SELECT started_at, ended_at, asked, done FROM backfills WHERE connection = 'default'";
 
@@ -125,6 +132,29 @@ impl Reader {
             rows.iter().map(count).collect()
         };
         self.read(counts).await
+    }
+
+    pub(in crate::queue) async fn backlog(&self, now: Millis, since: Millis) -> Result<Backlog, QueueError> {
+        let backlog = async {
+            let waiting: i64 = sqlx::query_scalar(
+                "SELECT count(*) FROM users WHERE lane = 2 AND (due_at <= $1 OR lease_owner IS NOT NULL)",
+            )
+            .bind(now.0)
+            .fetch_one(&self.pool)
+            .await?;
+            let failing: i64 = sqlx::query_scalar(
+                "SELECT count(*) FROM users WHERE due_at > $1 AND lease_owner IS NULL AND failing_since IS NOT NULL",
+            )
+            .bind(now.0)
+            .fetch_one(&self.pool)
+            .await?;
+            let mut ended = Vec::new();
+            for row in sqlx::query(ENDED).bind(since.0).fetch_all(&self.pool).await? {
+                ended.push((row.try_get(0)?, row.try_get(1)?, from_kept(row.try_get(2)?)));
+            }
+            Ok(Backlog { waiting: from_kept(waiting), ended, failing: from_kept(failing) })
+        };
+        self.read(backlog).await
     }
 
     pub(in crate::queue) async fn progress(&self) -> Result<Option<Progress>, QueueError> {

@@ -172,6 +172,29 @@ pub(super) async fn give_back(
     transaction.commit().await
 }
 
+const ENQUEUE: &str = "
+    INSERT INTO users (connection, user_id, generation, due_at, event_type, lane)
+    SELECT 'default', id, 1, $2, $3, 2 FROM unnest($1::text[]) AS ids (id) ORDER BY id
+    ON CONFLICT (connection, user_id) DO UPDATE SET generation = users.generation + 1, due_at = excluded.due_at,
+        event_type = excluded.event_type, lane = 2, attempts = 0, failing_since = NULL, parked_at = NULL, answer = NULL
+    WHERE users.due_at IS NULL AND users.lease_owner IS NULL AND coalesce(users.synced_at, 0) < $4
+        AND coalesce(users.parked_at, 0) < $4";
+
+/// Makes users due in the background lane.
+pub(super) async fn enqueue(
+    connection: &mut PgConnection,
+    users: &[UserId],
+    cause: &str,
+    since: Millis,
+    now: Millis,
+) -> sqlx::Result<u64> {
+    let mut users: Vec<&str> = users.iter().map(UserId::as_str).collect();
+    users.sort_unstable();
+    users.dedup();
+    let made = sqlx::query(ENQUEUE).bind(users).bind(now.0).bind(cause).bind(since.0).execute(connection).await?;
+    Ok(made.rows_affected())
+}
+
 /// Keeps how far a backfill has come, in place of what was kept.
 pub(super) async fn keep_progress(connection: &mut PgConnection, progress: &Progress) -> sqlx::Result<()> {
     sqlx::query(KEEP_PROGRESS)

@@ -140,6 +140,14 @@ impl Hand {
             Command::GiveBack { users, parked_with, due, .. } => {
                 statements::give_back(transaction, users, parked_with.as_deref(), *due)?;
             }
+            Command::Enqueue { users, cause, since, answer } => {
+                let mut enqueue = transaction.prepare_cached(statements::ENQUEUE)?;
+                let mut due = 0;
+                for user in users {
+                    due += enqueue.execute(rusqlite::params![user.as_str(), now.0, *cause, since.0])?;
+                }
+                answer.hold(due as u64);
+            }
             Command::KeepProgress { progress, .. } => statements::keep_progress(transaction, progress)?,
         }
         Ok(())

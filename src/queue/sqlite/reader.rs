@@ -15,7 +15,7 @@ use crate::clock::Millis;
 use crate::memory::{ContactKeys, SeenByOthers};
 use crate::queue::forgetting::ForgettingKey;
 use crate::queue::{
-    Census, Filter, HistoryRow, MinuteCount, ParkedGroup, Progress, QueueError, Retry, Round, State, UserRow,
+    Backlog, Census, Filter, HistoryRow, MinuteCount, ParkedGroup, Progress, QueueError, Retry, Round, State, UserRow,
 };
 use crate::user::UserId;
 
@@ -78,6 +78,10 @@ impl Reader {
 
     pub(in crate::queue) async fn progress(&self) -> Result<Option<Progress>, QueueError> {
         self.ask(past::progress).await
+    }
+
+    pub(in crate::queue) async fn backlog(&self, now: Millis, since: Millis) -> Result<Backlog, QueueError> {
+        self.ask(move |store| past::backlog(store, now, since)).await
     }
 
     pub(in crate::queue) async fn forgotten(&self, users: &[UserId]) -> Result<Vec<UserId>, QueueError> {

@@ -57,6 +57,13 @@ pub(super) const BRING_BACK: &str =
 const KEEP_PROGRESS: &str = "
     INSERT OR REPLACE INTO backfills (connection, started_at, ended_at, asked, done) VALUES ('default', ?1, ?2, ?3, ?4)";
 
+pub(super) const ENQUEUE: &str = "
+    INSERT INTO users (connection, user_id, generation, due_at, event_type, lane) VALUES ('default', ?1, 1, ?2, ?3, 2)
+    ON CONFLICT (connection, user_id) DO UPDATE SET generation = users.generation + 1, due_at = excluded.due_at,
+        event_type = excluded.event_type, lane = 2, attempts = 0, failing_since = NULL, parked_at = NULL, answer = NULL
+    WHERE users.due_at IS NULL AND users.lease_owner IS NULL AND coalesce(users.synced_at, 0) < ?4
+        AND coalesce(users.parked_at, 0) < ?4";
+
 /// The earliest of a lane, the ends of leases included.
 pub(super) const NEXT_DUE: &str = "
     SELECT due_at FROM users INDEXED BY users_due WHERE lane = ?1 AND due_at IS NOT NULL ORDER BY due_at LIMIT 1";

@@ -4,7 +4,7 @@ use rusqlite::{OptionalExtension, Row, Transaction, params};
 
 use crate::clock::Millis;
 use crate::queue::history::{minute_at, minute_of};
-use crate::queue::{HistoryRow, MinuteCount, Progress};
+use crate::queue::{Backlog, HistoryRow, MinuteCount, Progress};
 use crate::user::UserId;
 
 pub(in crate::queue::sqlite) const HISTORY: &str = "
@@ -57,6 +57,29 @@ pub(super) fn counts_since(store: &Transaction<'_>, since: Millis) -> rusqlite::
         })
     };
     store.prepare(COUNTS)?.query_map([minute_of(since)], read)?.collect()
+}
+
+const ENDED: &str = "
+    SELECT CASE WHEN h.unchanged_times > 0 THEN 'unchanged' ELSE h.outcome END,
+        CASE WHEN h.unchanged_times > 0 THEN '' ELSE h.reason END, count(*)
+    FROM users u JOIN history h ON h.id = (
+        SELECT max(id) FROM history WHERE connection = 'default' AND user_id = u.user_id)
+    WHERE u.synced_at >= ?1 OR u.parked_at >= ?1 GROUP BY 1, 2";
+
+pub(super) fn backlog(store: &Transaction<'_>, now: Millis, since: Millis) -> rusqlite::Result<Backlog> {
+    let count = |sql: &str| {
+        store.query_row(sql, [now.0], |row| row.get::<_, i64>(0)).map(|count| u64::try_from(count).unwrap_or(0))
+    };
+    let read = |row: &Row<'_>| {
+        Ok((row.get(0)?, row.get(1)?, u64::try_from(row.get::<_, i64>(2)?).unwrap_or(0)))
+    };
+    Ok(Backlog {
+        waiting: count("SELECT count(*) FROM users WHERE lane = 2 AND (due_at <= ?1 OR lease_owner IS NOT NULL)")?,
+        ended: store.prepare(ENDED)?.query_map([since.0], read)?.collect::<Result<_, _>>()?,
+        failing: count(
+            "SELECT count(*) FROM users WHERE due_at > ?1 AND lease_owner IS NULL AND failing_since IS NOT NULL",
+        )?,
+    })
 }
 
 pub(super) fn progress(store: &Transaction<'_>) -> rusqlite::Result<Option<Progress>> {
