@@ -1,67 +1,58 @@
-//! A backfill: everybody in step, cheaply, and beside a service that goes on with its events.
+//! A backfill: every user of Sesamy's becomes due in the background lane, and is synced there like anybody else.
 //!
-//! Users and contracts are listed page by page and joined here; entitlements name no user and are read for each. So a user
-//! costs one call of Sesamy's and a few hundredths, against three. What pages say only decides: a user is written under
-//! the lease of the queue, like any other sync, where nothing has asked for a sync since the pages were, and from data that
-//! is at most ten minutes old.
+//! It lists users and syncs nobody itself. A service that runs beside it does the syncs; where none does, this process runs
+//! the same [`Worker`] until nobody in the background lane is due any more. So everything that holds for a sync holds for
+//! a backfill: leases, pace, circuits, retries, the removal guard, what is remembered.
 //!
 //! ```text
-//!  all contracts ─▶ page of users ─▶ not synced since the beginning? ─▶ lease ─▶ decide ─▶ young enough, no event? ─▶ write
-//!       ▲               │ next page                                      └─ an event has the user: left to it
-//!       └── next look ◀─┘ all pages: whom did it miss, who has changed since?
+//!  page of users ─▶ enqueue: not synced since it began, not due, not parked since? ─▶ due in the background lane
+//!       ▲ next page, next pass                                                          │ a service, or this process
+//!       └── progress is kept                                                            ▼
+//!                              counts by outcome and reason of what was synced ◀── worker
 //! ```
 //!
-//! Who has been synced well since it began is done. That alone is how it goes on after a stop, a crash or a kill.
-//!
-//! Promises, each told in `tests/stories/backfill.rs` and `backfill_stops.rs`: nobody is missed, and nobody synced twice, when it
-//! is killed and begun again; what an event has brought is never overwritten by older data; a dry run writes nothing, and
-//! its totals are what the run then does; who has left stays away.
+//! Promises, each a story in `tests/stories/backfill.rs` and `backfill_stops.rs`: a backfill that is killed and begun again
+//! misses nobody and syncs nobody twice; an event is synced at once while it runs; a dry run writes nothing, and its totals
+//! are what the run then does.
 
-mod account;
-pub mod age;
-pub mod contracts;
-mod desk;
-mod lists;
-mod look;
-mod made;
-pub mod order;
-mod person;
-mod remainder;
+mod dry_run;
+mod pages;
+pub mod progress;
 mod report;
-pub mod seen;
-pub mod tally;
+pub mod summary;
 
-use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
-use std::time::Instant;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use tokio::task::{Id, JoinSet};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
+use super::{Operator, Status};
 use crate::clock::Millis;
-use crate::queue::QueueError;
-use crate::user::UserId;
-use contracts::Contracts;
-pub use desk::{Audience, Desk, Pace};
-pub use made::Made;
-use order::{Begin, Order, OtherOrder};
-pub use person::CAUSE;
-use person::{Case, Fate, Turn};
+use crate::queue::{Backlog, EXISTING_ONLY, Filter, QueueError, State};
+use crate::worker::{Heartbeat, Pause, Stop, Worker};
+use dry_run::{DryRun, Found};
+use pages::{Pages, count};
+use progress::{Listed, Progress, Spec};
 pub use report::{ReportError, ReportFile};
-use seen::Seen;
-use tally::{Calls, Summary, Tally};
+use summary::{Summary, Tally};
 
-/// How often all users are looked at again, at the most, after the first look.
-pub const MORE_LOOKS: u32 = 3;
+/// The cause of its syncs, unless they create nobody ([`EXISTING_ONLY`]).
+const CAUSE: &str = "backfill";
+/// How often the queue is asked how far it is.
+const EVERY: Duration = Duration::from_secs(1);
+/// Longer than a service takes to find users whom another process has made due. If nobody is leased for so long, none runs.
+const NOBODY_WORKS: Duration = Duration::from_secs(6);
+/// How long to wait, at the end, for users who have failed and are tried again.
+const FOR_RETRIES: Duration = Duration::from_secs(60);
 
-/// Why a backfill ends before its end. What was done stays done, and the same command goes on.
+/// Why a backfill ends early. What was done stays done, and the same command goes on.
 #[derive(Debug, thiserror::Error)]
 pub enum BackfillError {
-    /// Another one was not finished.
-    #[error(transparent)]
-    OtherOrder(#[from] OtherOrder),
-    /// The list of users, or of contracts, cannot be read.
+    /// A list cannot be read.
     #[error(
-        "{what} cannot be read: {message}. Once that is mended, the same command goes on where this one ends"
+        "{what} cannot be read: {message}. Once that is fixed, the same command goes on where this one ends"
     )]
     List {
         /// Which list.
@@ -72,198 +63,285 @@ pub enum BackfillError {
     /// The store failed.
     #[error(transparent)]
     Queue(#[from] QueueError),
-    /// The report cannot be written.
+    /// The report of a dry run cannot be written.
     #[error(transparent)]
     Report(#[from] ReportError),
-    /// It was to stop.
-    #[error("stopped")]
-    Stopped,
+}
+
+impl BackfillError {
+    /// A list that cannot be read because of `message`.
+    pub fn list(what: &str, message: &str) -> Self {
+        Self::List { what: what.to_owned(), message: message.to_owned() }
+    }
+}
+
+/// How far a backfill is, for people.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Users who need nothing more for now.
+    pub done: u64,
+    /// All users, as far as they are known.
+    pub all: u64,
+    /// Users who have failed and wait for their next try.
+    pub retrying: u64,
+    /// What holds it up, or some of its users; none while it goes on.
+    pub waits_for: Option<String>,
+    /// Whether this process does the syncs.
+    pub works_itself: bool,
 }
 
 /// A backfill that is about to begin, or to go on.
 #[derive(Debug)]
 pub struct Backfill {
-    desk: Arc<Desk>,
-    order: Order,
+    operator: Operator,
+    concurrency: usize,
+    derive_tags: bool,
+    progress: Progress,
     continued: bool,
-    began: Millis,
-    since: Option<Millis>,
-    tally: Tally,
-    report: Option<ReportFile>,
-    contracts: Bought,
-    seen: Seen,
-    /// Who failed, and why.
-    failed: HashMap<UserId, String>,
-    /// Who is somebody else's, or was to be tried again: to be looked after at the end.
-    waiting: HashSet<UserId>,
-    tasks: JoinSet<Fate>,
-    names: HashMap<Id, UserId>,
-    users: Option<u64>,
-    estimate: Option<u64>,
-    /// Whether who ends is one more of a look's users, and not of those at the end.
-    is_looking: bool,
-    looks: u32,
-    cut_short: bool,
-    started: Instant,
-    calls_before: Calls,
-    seconds_before: u64,
-}
-
-/// Where contracts come from.
-#[derive(Debug)]
-enum Bought {
-    /// No tag follows from them (`sesamy.derive_tags` is off), or nobody has asked yet.
-    Nowhere,
-    /// From the list of all.
-    Listed(Contracts),
-    /// From each user's own list, for that of all is of no use.
-    Singly,
+    stop: Stop,
 }
 
 impl Backfill {
-    /// A backfill for `order`: it goes on where one of the same order was stopped, unless it is to `restart`. A dry run
-    /// begins at the beginning.
+    /// A backfill at the beginning.
+    #[must_use]
+    pub fn new(operator: Operator, spec: Spec, concurrency: usize, derive_tags: bool, stop: Stop) -> Self {
+        let progress = Progress::new(spec, operator.hand.clock.now());
+        Self { operator, concurrency, derive_tags, progress, continued: false, stop }
+    }
+
+    /// The same, going on with the last one if that was asked for the same and did not end.
     ///
     /// # Errors
-    /// [`BackfillError::OtherOrder`], or the store failed.
-    pub async fn prepare(desk: Desk, order: Order, restart: bool) -> Result<Self, BackfillError> {
-        let now = desk.now();
-        let begin = if desk.dry_run {
-            Begin::Anew
-        } else {
-            order.begin(desk.operator.hand.queue.progress().await?.as_ref(), restart)?
-        };
-        let continued = matches!(begin, Begin::GoOn { .. });
-        let (began, tally) = match begin {
-            Begin::Anew => (now, Tally::default()),
-            Begin::GoOn { started_at, done } => {
-                // All of them are passed once more.
-                (started_at, Tally { forgotten: 0, ..*done })
-            }
-        };
-        Ok(Self {
-            since: order.since(began),
-            calls_before: tally.calls,
-            seconds_before: tally.seconds,
-            desk: Arc::new(desk),
-            order,
-            continued,
-            began,
-            tally,
-            report: None,
-            contracts: Bought::Nowhere,
-            seen: Seen::default(),
-            failed: HashMap::new(),
-            waiting: HashSet::new(),
-            tasks: JoinSet::new(),
-            names: HashMap::new(),
-            users: None,
-            estimate: None,
-            is_looking: false,
-            looks: 0,
-            cut_short: false,
-            started: Instant::now(),
-        })
+    /// The store could not be read.
+    pub async fn going_on(self) -> Result<Self, BackfillError> {
+        let kept = Progress::load(self.operator.queue()).await?;
+        let (progress, continued) = Progress::begin(kept, self.progress.spec, self.progress.began_at);
+        Ok(Self { progress, continued, ..self })
     }
 
     /// When the one began that this one goes on with; none where it begins anew.
     #[must_use]
     pub fn goes_on_from(&self) -> Option<Millis> {
-        self.continued.then_some(self.began)
+        self.continued.then_some(self.progress.began_at)
     }
 
-    /// How many users there are, found in a few calls.
+    /// How many users Sesamy lists, if the first page of them says so.
+    ///
+    /// # Errors
+    /// The page cannot be read.
+    pub async fn count_users(&self) -> Result<Option<u64>, BackfillError> {
+        let page = Pages::new(self.operator.clone(), false).users(0, None).await?;
+        let is_all = page.next.is_none().then_some(page.length());
+        Ok(page.total.or(is_all).map(count))
+    }
+
+    /// Makes every user due, and waits until they have been synced; `show` is called about once a second. Ends early when
+    /// `stop` says so, and then says in the summary that it is not finished.
     ///
     /// # Errors
     /// [`BackfillError`].
-    pub async fn count_users(&mut self) -> Result<u64, BackfillError> {
-        let users = self.desk.count_users().await?;
-        self.estimate = Some(users);
-        Ok(users)
+    pub async fn run(mut self, show: impl FnMut(&Snapshot)) -> Result<Summary, BackfillError> {
+        let mut own = OwnWorker::new(&self.operator, self.concurrency, &self.stop);
+        let kept = watch::Sender::new(self.progress.clone());
+        let ended = self.list_and_wait(&kept, &mut own, show).await;
+        own.stop().await;
+        let finished = ended?;
+        self.progress = kept.borrow().clone();
+        let (now, queue) = (self.operator.hand.clock.now(), self.operator.queue());
+        if finished {
+            self.progress.ended_at = Some(now);
+            self.progress.keep(queue).await?;
+        }
+        let tally = Tally::of(&queue.backlog(self.progress.began_at).await?);
+        Ok(Summary::new(&self.progress, tally, self.continued, finished, false, now))
     }
 
-    /// Writes a line per user into `report`.
-    pub fn report_to(&mut self, report: ReportFile) {
-        self.report = Some(report);
+    /// Whether everybody was listed and synced, and not only until it was to stop.
+    async fn list_and_wait(
+        &self,
+        kept: &watch::Sender<Progress>,
+        own: &mut OwnWorker,
+        mut show: impl FnMut(&Snapshot),
+    ) -> Result<bool, BackfillError> {
+        let pages = Pages::new(self.operator.clone(), true);
+        let mut listing = pin!(self.list(&pages, kept));
+        let (mut is_listed, mut nobody_due_since) = (false, None);
+        let mut ticks = tokio::time::interval(EVERY);
+        loop {
+            tokio::select! {
+                listed = &mut listing, if !is_listed => {
+                    listed?;
+                    is_listed = true;
+                }
+                _ = ticks.tick() => {}
+                () = self.stop.leasing.cancelled() => return Ok(false),
+            }
+            let backlog = self.operator.queue().backlog(self.progress.began_at).await?;
+            let status = self.operator.status().await?;
+            let held_up = held_up_by(&status, false);
+            own.start_if_nobody_works(&backlog, held_up.is_some()).await?;
+            let (done, retrying) = (Tally::of(&backlog).done(), backlog.failing);
+            let all = done + backlog.waiting + retrying;
+            let trouble = pages.trouble().filter(|_| !is_listed);
+            let waits_for = held_up.or(trouble).or_else(|| removals_wait(&status));
+            show(&Snapshot { done, all, retrying, waits_for, works_itself: own.is_running() });
+            if !is_listed || backlog.waiting > 0 {
+                nobody_due_since = None;
+                continue;
+            }
+            let since = *nobody_due_since.get_or_insert_with(Instant::now);
+            if backlog.failing == 0 || since.elapsed() >= FOR_RETRIES {
+                return Ok(true);
+            }
+        }
     }
 
-    /// Looks at everybody. Ends early where the desk's `stop` says so, and then without a lease left.
+    /// Makes every user due, page by page and pass by pass. To drop it costs the page that is being read.
+    async fn list(&self, pages: &Pages, kept: &watch::Sender<Progress>) -> Result<(), BackfillError> {
+        let (queue, began, spec) = (self.operator.queue(), self.progress.began_at, &self.progress.spec);
+        let cause = if spec.existing_only { EXISTING_ONLY } else { CAUSE };
+        let mut progress = self.progress.clone();
+        progress.keep(queue).await?;
+        if progress.is_listed {
+            return Ok(());
+        }
+        let selection = pages.selection(spec, began, self.derive_tags).await?;
+        let mut before = None;
+        while !progress.is_listed {
+            let page = pages.users(progress.offset, before).await?;
+            before = page.next.is_some().then_some(page.mark);
+            let next = page.next;
+            let (mut users, listed) = selection.of(page);
+            let forgotten = queue.forgotten(&users).await?;
+            users.retain(|user| !forgotten.contains(user));
+            let enqueued = queue.enqueue(users, cause, began).await?;
+            let listed = Listed {
+                due: enqueued.due,
+                left_to_events: enqueued.left_alone,
+                forgotten: count(forgotten.len()),
+                ..listed
+            };
+            progress = progress.after_page(listed, next);
+            progress.keep(queue).await?;
+            kept.send_replace(progress.clone());
+        }
+        Ok(())
+    }
+
+    /// Decides for every user what a sync would do, writes nothing, and adds a line per user to `file`; `show` is called
+    /// about once a second.
     ///
     /// # Errors
-    /// [`BackfillError`], but never for a stop: the summary tells that it is not finished.
-    pub async fn run(mut self) -> Result<Summary, BackfillError> {
-        self.keep(None).await?;
-        let ended = self.look_at_everybody().await;
-        // Whoever is being synced is given the time to end, or cut off.
-        while let Some(ended) = self.tasks.join_next_with_id().await {
-            self.take_in(ended)?;
-        }
-        let finished = match ended {
-            Ok(()) => true,
-            Err(BackfillError::Stopped) => false,
-            Err(error) => {
-                self.keep(None).await?;
-                return Err(error);
-            }
+    /// [`BackfillError`].
+    pub async fn dry_run(
+        self,
+        file: ReportFile,
+        mut show: impl FnMut(&Snapshot),
+    ) -> Result<Summary, BackfillError> {
+        let users = self.count_users().await?.unwrap_or(0);
+        let found = Mutex::new(Found { progress: self.progress.clone(), tally: Tally::default() });
+        let pages = Arc::new(Pages::new(self.operator.clone(), false));
+        let decisions = async {
+            let Progress { spec, began_at, .. } = &self.progress;
+            let selection = pages.selection(spec, *began_at, self.derive_tags).await?;
+            let (operator, pages, concurrency) =
+                (self.operator.clone(), Arc::clone(&pages), self.concurrency);
+            DryRun { operator, pages, selection, concurrency, file }.run(&found).await
         };
-        let now = self.desk.now();
-        self.keep(finished.then_some(now)).await?;
-        Ok(self.sum_up(finished))
-    }
-
-    async fn look_at_everybody(&mut self) -> Result<(), BackfillError> {
-        self.look(1).await?;
-        for look in 2..=MORE_LOOKS + 1 {
-            let found = self.look(look).await?;
-            self.cut_short = found > 0;
-            if found == 0 {
-                break;
+        let mut decisions = pin!(decisions);
+        let mut ticks = tokio::time::interval(EVERY);
+        let finished = loop {
+            tokio::select! {
+                done = &mut decisions => break done.map(|()| true)?,
+                _ = ticks.tick() => {}
+                () = self.stop.leasing.cancelled() => break false,
             }
-        }
-        if self.desk.dry_run { Ok(()) } else { self.see_to_the_remainder().await }
-    }
-
-    /// Waits for all who are being synced.
-    async fn drain(&mut self) -> Result<(), BackfillError> {
-        while let Some(ended) = self.tasks.join_next_with_id().await {
-            self.take_in(ended)?;
-        }
-        match self.desk.stop.leasing.is_cancelled() {
-            true => Err(BackfillError::Stopped),
-            false => Ok(()),
-        }
-    }
-
-    /// Begins with one user, as soon as there is room. Whether the user is not somebody else's.
-    async fn begin_with(&mut self, case: Case) -> Result<bool, BackfillError> {
-        while self.tasks.len() >= self.desk.concurrency {
-            match self.tasks.join_next_with_id().await {
-                Some(ended) => self.take_in(ended)?,
-                None => break,
-            }
-        }
-        if self.desk.stop.leasing.is_cancelled() {
-            return Err(BackfillError::Stopped);
-        }
-        let (desk, user) = (Arc::clone(&self.desk), case.user.clone());
-        let id = if desk.dry_run {
-            self.tasks.spawn(async move { desk.would(case).await }).id()
-        } else {
-            let job = match desk.lease(&case).await? {
-                Turn::Leased(job) => job,
-                Turn::Others => return Ok(false),
-                Turn::Forgotten => {
-                    self.pass_over(&user)?;
-                    return Ok(true);
-                }
-            };
-            let cut = desk.stop.running.clone();
-            self.tasks.spawn(async move { desk.sync(*job, case, cut).await }).id()
+            let status = self.operator.status().await?;
+            let waits_for = held_up_by(&status, true).or(pages.trouble()).or_else(|| removals_wait(&status));
+            let found = found.lock().unwrap_or_else(PoisonError::into_inner);
+            let (done, listed) = (found.tally.done(), found.progress.listed.users);
+            show(&Snapshot { done, all: users.max(listed).max(done), waits_for, ..Snapshot::default() });
         };
-        self.names.insert(id, user);
-        Ok(true)
+        let Found { progress, tally } =
+            std::mem::take(&mut *found.lock().unwrap_or_else(PoisonError::into_inner));
+        Ok(Summary::new(&progress, tally, false, finished, true, self.operator.hand.clock.now()))
     }
 }
 
-#[cfg(test)]
-mod tests;
+/// What holds a backfill up. A dry run changes nothing, so it does not wait for a pause to end.
+fn held_up_by(status: &Status, dry_run: bool) -> Option<String> {
+    let is_open = status.apis.iter().find(|api| api.state == "resting");
+    if status.paused_since.is_some() && !dry_run {
+        Some("syncs are paused; `queue resume` lets them go on".to_owned())
+    } else if let Some(api) = is_open {
+        let until = api.until.unwrap_or(status.now);
+        Some(format!("{} is at rest ({}) until {until}", api.api, api.why.unwrap_or_default()))
+    } else {
+        None
+    }
+}
+
+/// What some users wait for while the removal guard has tripped. Everybody else is synced.
+fn removals_wait(status: &Status) -> Option<String> {
+    status.tags_kept_since.map(|since| {
+        format!("no tag is taken away since {since}: check Sesamy's contracts and users, then `queue resume`")
+    })
+}
+
+/// The worker of this process, for a queue that no service works on.
+#[derive(Debug)]
+struct OwnWorker {
+    operator: Operator,
+    concurrency: usize,
+    stop: Stop,
+    running: Option<JoinHandle<()>>,
+    /// Users done when the queue was last asked, and since when that number stands still.
+    done: u64,
+    idle_since: Option<Instant>,
+}
+
+impl OwnWorker {
+    fn new(operator: &Operator, concurrency: usize, stop: &Stop) -> Self {
+        let stop = Stop { leasing: stop.leasing.child_token(), running: stop.running.child_token() };
+        Self { operator: operator.clone(), concurrency, stop, running: None, done: 0, idle_since: None }
+    }
+
+    fn is_running(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// Starts it if users are due, nothing holds them up, and for a while nobody has leased one. Should a service run after
+    /// all, both work: a lease is given once, and the pace is shared.
+    async fn start_if_nobody_works(&mut self, backlog: &Backlog, is_waiting: bool) -> Result<(), QueueError> {
+        if self.is_running() {
+            return Ok(());
+        }
+        let done = Tally::of(backlog).done();
+        let is_idle = !is_waiting && done == self.done && backlog.waiting + backlog.failing > 0;
+        self.done = done;
+        if !is_idle || self.is_anybody_leased().await? {
+            self.idle_since = None;
+        } else if self.idle_since.get_or_insert_with(Instant::now).elapsed() >= NOBODY_WORKS {
+            let Operator { hand, syncer, .. } = self.operator.clone();
+            let (heartbeat, pause) = (Heartbeat::default(), Pause::default());
+            let worker = Worker { hand, syncer, concurrency: self.concurrency, heartbeat, pause };
+            self.running = Some(tokio::spawn(worker.run(self.stop.clone())));
+        }
+        Ok(())
+    }
+
+    async fn is_anybody_leased(&self) -> Result<bool, QueueError> {
+        let leased = Filter { state: Some(State::Leased), limit: 1, ..Filter::default() };
+        Ok(!self.operator.queue().rows(&leased).await?.is_empty())
+    }
+
+    /// Lets its syncs end, or cuts them off when `stop.running` says so; no lease is left.
+    async fn stop(self) {
+        self.stop.leasing.cancel();
+        if let Some(running) = self.running
+            && let Err(error) = running.await
+        {
+            tracing::error!(%error, "the worker ended with a panic: a bug of this program; please report it");
+        }
+    }
+}

@@ -1,8 +1,8 @@
 //! The store, as it is read: beside the writer, so that reading never holds up an event.
 
 use super::{
-    Backlog, Census, Filter, HistoryRow, MinuteCount, ParkedGroup, Progress, QueueError, Retry, Round, UserRow,
-    postgres, sqlite,
+    Backlog, Census, Filter, HistoryRow, MinuteCount, ParkedGroup, Progress, QueueError, Retry, Round,
+    UserRow, postgres, sqlite,
 };
 use crate::clock::Millis;
 use crate::memory::{ContactKeys, SeenByOthers};

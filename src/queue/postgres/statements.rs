@@ -191,7 +191,8 @@ pub(super) async fn enqueue(
     let mut users: Vec<&str> = users.iter().map(UserId::as_str).collect();
     users.sort_unstable();
     users.dedup();
-    let made = sqlx::query(ENQUEUE).bind(users).bind(now.0).bind(cause).bind(since.0).execute(connection).await?;
+    let made =
+        sqlx::query(ENQUEUE).bind(users).bind(now.0).bind(cause).bind(since.0).execute(connection).await?;
     Ok(made.rows_affected())
 }
 

@@ -15,7 +15,8 @@ use crate::clock::Millis;
 use crate::memory::{ContactKeys, SeenByOthers};
 use crate::queue::forgetting::ForgettingKey;
 use crate::queue::{
-    Backlog, Census, Filter, HistoryRow, MinuteCount, ParkedGroup, Progress, QueueError, Retry, Round, State, UserRow,
+    Backlog, Census, Filter, HistoryRow, MinuteCount, ParkedGroup, Progress, QueueError, Retry, Round, State,
+    UserRow,
 };
 use crate::user::UserId;
 

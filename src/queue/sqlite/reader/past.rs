@@ -68,13 +68,16 @@ const ENDED: &str = "
 
 pub(super) fn backlog(store: &Transaction<'_>, now: Millis, since: Millis) -> rusqlite::Result<Backlog> {
     let count = |sql: &str| {
-        store.query_row(sql, [now.0], |row| row.get::<_, i64>(0)).map(|count| u64::try_from(count).unwrap_or(0))
+        store
+            .query_row(sql, [now.0], |row| row.get::<_, i64>(0))
+            .map(|count| u64::try_from(count).unwrap_or(0))
     };
-    let read = |row: &Row<'_>| {
-        Ok((row.get(0)?, row.get(1)?, u64::try_from(row.get::<_, i64>(2)?).unwrap_or(0)))
-    };
+    let read =
+        |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, u64::try_from(row.get::<_, i64>(2)?).unwrap_or(0)));
     Ok(Backlog {
-        waiting: count("SELECT count(*) FROM users WHERE lane = 2 AND (due_at <= ?1 OR lease_owner IS NOT NULL)")?,
+        waiting: count(
+            "SELECT count(*) FROM users WHERE lane = 2 AND (due_at <= ?1 OR lease_owner IS NOT NULL)",
+        )?,
         ended: store.prepare(ENDED)?.query_map([since.0], read)?.collect::<Result<_, _>>()?,
         failing: count(
             "SELECT count(*) FROM users WHERE due_at > ?1 AND lease_owner IS NULL AND failing_since IS NOT NULL",
