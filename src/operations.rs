@@ -24,7 +24,7 @@ use crate::worker::Hand;
 pub use forget::{FORGOTTEN, Forgot, Forgotten, NotForgotten};
 pub use now::{Again, NotSynced, Patience, Synced};
 pub use remembered::{Remembered, SeenContact};
-pub use status::{ApiStatus, RoundStatus, Status};
+pub use status::{ApiStatus, BackfillStatus, RoundStatus, Status};
 
 /// What an operator's wishes are carried out with. Clones share it all.
 #[derive(Debug, Clone)]

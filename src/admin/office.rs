@@ -15,7 +15,9 @@ use super::session::Keys;
 use crate::clock::Millis;
 use crate::config::InForce;
 use crate::operations::preview::{Preview, preview};
-use crate::operations::{Again, ApiStatus, Forgotten, Operator, Patience, RoundStatus, Status, Synced};
+use crate::operations::{
+    Again, ApiStatus, BackfillStatus, Forgotten, Operator, Patience, RoundStatus, Status, Synced,
+};
 use crate::queue::{Census, HistoryRow, UserRow};
 use crate::upstream::rest::Snapshot;
 use crate::upstream::{Api, Attempt};
@@ -77,6 +79,8 @@ pub(super) struct Glance {
     pub rows: Option<Census>,
     /// How far the last round has come; null where there are none, or it cannot be asked.
     pub round: Option<RoundStatus>,
+    /// The backfill that has not ended; null where there is none, or it cannot be asked.
+    pub backfill: Option<BackfillStatus>,
     /// Why the queue cannot be asked; null where it can.
     pub trouble: Option<String>,
 }
@@ -105,10 +109,18 @@ impl Office {
     pub(super) async fn glance(&self) -> Glance {
         let (accepting, dry_run) = (self.operator.hand.queue.accepting(), self.dry_run);
         match self.operator.status().await {
-            Ok(Status { now, paused_since, tags_kept_since, rows, apis, round }) => {
-                let (rows, trouble) = (Some(rows), None);
-                Glance { now, accepting, paused_since, tags_kept_since, dry_run, apis, rows, round, trouble }
-            }
+            Ok(Status { now, paused_since, tags_kept_since, rows, apis, round, backfill }) => Glance {
+                now,
+                accepting,
+                paused_since,
+                tags_kept_since,
+                dry_run,
+                apis,
+                rows: Some(rows),
+                round,
+                backfill,
+                trouble: None,
+            },
             Err(error) => {
                 // What this process itself knows is better than nothing.
                 let known = |api: Api| {
@@ -118,8 +130,19 @@ impl Office {
                 let apis = Api::ALL.into_iter().map(known).collect();
                 let (now, trouble) = (self.now(), Some(error.to_string()));
                 let tags_kept_since = self.operator.hand.brake.since();
-                let (paused_since, rows, round) = (None, None, None);
-                Glance { now, accepting, paused_since, tags_kept_since, dry_run, apis, rows, round, trouble }
+                let (paused_since, rows, round, backfill) = (None, None, None, None);
+                Glance {
+                    now,
+                    accepting,
+                    paused_since,
+                    tags_kept_since,
+                    dry_run,
+                    apis,
+                    rows,
+                    round,
+                    backfill,
+                    trouble,
+                }
             }
         }
     }

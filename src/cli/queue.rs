@@ -11,7 +11,7 @@ use super::wiring::{open_queue, operator};
 use super::{CommandError, Output};
 use crate::clock::Clock;
 use crate::config::Settings;
-use crate::operations::{ApiStatus, FORGOTTEN, Operator, RoundStatus, Status};
+use crate::operations::{ApiStatus, BackfillStatus, FORGOTTEN, Operator, RoundStatus, Status};
 use crate::queue::{Census, Lane, Retry, Role, State};
 use crate::user::UserId;
 
@@ -201,6 +201,7 @@ fn tell(status: &Status, output: Output) -> Result<(), CommandError> {
     }
     status.apis.iter().try_for_each(|api| answer::line(&api_line(status, api)))?;
     status.round.iter().try_for_each(|round| answer::line(&round_line(status, round)))?;
+    status.backfill.iter().try_for_each(|backfill| answer::line(&backfill_line(status, backfill)))?;
     Ok(())
 }
 
@@ -216,6 +217,13 @@ fn round_line(status: &Status, of: &RoundStatus) -> String {
     let advice = if of.late { "; set sync.resync_every longer" } else { "" };
     let word = format!("{style}{word}{style:#}");
     format!("{:<10}{word}  {passed} of {users} users looked at again, begun {began}{advice}", "round")
+}
+
+fn backfill_line(status: &Status, backfill: &BackfillStatus) -> String {
+    let BackfillStatus { started_at, listed, due, is_listed } = *backfill;
+    let users = if is_listed { "all users" } else { "users so far" };
+    let began = answer::seen_from(status.now, started_at);
+    format!("{:<10}{GOOD}on{GOOD:#}  {listed} {users} listed, {due} made due, begun {began}", "backfill")
 }
 
 fn api_line(status: &Status, api: &ApiStatus) -> String {

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::Operator;
+use super::backfill::progress::Progress;
 use crate::clock::Millis;
 use crate::queue::{Census, QueueError, Round};
 use crate::upstream::Api;
@@ -23,6 +24,21 @@ pub struct Status {
     pub apis: Vec<ApiStatus>,
     /// How far the last round has come; null where there are none.
     pub round: Option<RoundStatus>,
+    /// The backfill that has not ended; null where there is none.
+    pub backfill: Option<BackfillStatus>,
+}
+
+/// A backfill that is running, or was stopped and goes on when the command is run again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct BackfillStatus {
+    /// When it began.
+    pub started_at: Millis,
+    /// How many rows of Sesamy's list of users it has read.
+    pub listed: u64,
+    /// How many users it has made due.
+    pub due: u64,
+    /// Whether all users are listed: what is left is to sync them.
+    pub is_listed: bool,
 }
 
 /// How far a round has come, and whether that is in time.
@@ -48,6 +64,21 @@ pub struct ApiStatus {
     pub until: Option<Millis>,
 }
 
+impl BackfillStatus {
+    /// None of a backfill that has ended.
+    fn of(progress: Progress) -> Option<Self> {
+        let Progress { began_at, ended_at: None, pass, is_listed, listed, .. } = progress else {
+            return None;
+        };
+        Some(Self {
+            started_at: began_at,
+            listed: listed.users,
+            due: listed.due,
+            is_listed: is_listed || pass > 1,
+        })
+    }
+}
+
 impl Operator {
     /// How it stands, as all processes on the store know it.
     ///
@@ -64,7 +95,8 @@ impl Operator {
         let apis = Api::ALL.into_iter().map(api).collect();
         let (rows, round) = (self.queue().census().await?, self.round(now).await?);
         let (paused_since, tags_kept_since) = (known.paused_at, known.braked_at);
-        Ok(Status { now, paused_since, tags_kept_since, rows, apis, round })
+        let backfill = Progress::load(self.queue()).await?.and_then(BackfillStatus::of);
+        Ok(Status { now, paused_since, tags_kept_since, rows, apis, round, backfill })
     }
 
     async fn round(&self, now: Millis) -> Result<Option<RoundStatus>, QueueError> {

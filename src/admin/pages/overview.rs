@@ -11,7 +11,7 @@ use crate::admin::fields::Fields;
 use crate::admin::guard::{Here, Visitor};
 use crate::admin::office::Glance;
 use crate::admin::session::Session;
-use crate::operations::{ApiStatus, RoundStatus};
+use crate::operations::{ApiStatus, BackfillStatus, RoundStatus};
 use crate::queue::MinuteCount;
 
 pub(crate) async fn show(
@@ -134,6 +134,12 @@ fn parts(status: &Glance) -> Markup {
                     dd { (round_state(round, status)) }
                 }
             }
+            @if let Some(backfill) = &status.backfill {
+                div.good {
+                    dt { "Backfill" }
+                    dd { (backfill_state(backfill, status)) }
+                }
+            }
             @for api in &status.apis {
                 div.{ (if api.state == "ok" { "good" } else { "warn" }) } {
                     dt { (api_name(api.api)) }
@@ -186,6 +192,15 @@ fn round_state(status: &RoundStatus, glance: &Glance) -> Markup {
             " looked at again, begun " (words::when(round.started_at, glance.now))
             @if status.late { ", late: set " code { "sync.resync_every" } " longer" }
         }
+    }
+}
+
+/// How far a backfill has come that has not ended.
+fn backfill_state(status: &BackfillStatus, glance: &Glance) -> Markup {
+    html! {
+        (words::plural(status.listed, "user", "users")) " listed"
+        @if !status.is_listed { " so far" }
+        ", " (words::number(status.due)) " made due, begun " (words::when(status.started_at, glance.now))
     }
 }
 
