@@ -120,7 +120,7 @@ async fn an_event_is_in_step_within_three_seconds_while_a_backfill_uses_the_rest
         let newcomer = format!("newcomer-{n}");
         town.sandbox.sesamy.put_user(reader(&newcomer));
         let sent = std::time::Instant::now();
-        assert_eq!(town.event("contract.1#create", &newcomer).await, 202);
+        assert_eq!(town.event("userVendor.1#update", &newcomer).await, 202);
         let address = format!("{newcomer}@example.com");
         let is_there = |_: &Sandbox| town.sandbox.mailmojo.contact(&address).is_some();
         town.sandbox.wait_until(PATIENCE, is_there).await.unwrap();
