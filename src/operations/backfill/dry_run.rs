@@ -15,7 +15,7 @@ use super::report::{Line, ReportFile};
 use super::summary::Tally;
 use crate::memory::Memory;
 use crate::operations::Operator;
-use crate::sync::{Context, Known, Report, SyncError};
+use crate::sync::{Context, Report, SyncError};
 use crate::upstream::rest::Blame;
 use crate::upstream::{Api, Attempt, Class};
 use crate::user::UserId;
@@ -112,7 +112,7 @@ async fn decide(operator: Operator, pages: Arc<Pages>, user: UserId) -> Decided 
         pages.until_open().await;
         let attempt = Attempt::within(hand.limits.deadline, &hand.clock);
         let context = Context::new(attempt, memory.clone());
-        let error = match operator.syncer.decide(&user, &context, Known::default()).await {
+        let error = match operator.syncer.decide(&user, &context).await {
             Ok(decision) => {
                 let report = decision.report().clone();
                 report.reached.iter().for_each(|api| hand.rests.of(*api).succeeded(&user));
