@@ -232,7 +232,7 @@ async fn what_is_remembered_of_a_user_is_shown_to_who_asks_for_that_user_and_in_
 }
 
 #[tokio::test]
-async fn a_backfill_counts_who_was_forgotten_and_does_nothing_for_them() {
+async fn a_backfill_counts_forgotten_users_and_does_nothing_for_them() {
     let town = Town::with(&[AT_ONCE]).await;
     people(&town, &["u1", "u2", "u3"]);
     forgotten(&town, &["u2"]).await;
