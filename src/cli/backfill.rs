@@ -11,16 +11,16 @@ use clap::Args;
 use jiff::SignedDuration;
 
 use super::shutdown::Signals;
-use super::wiring::{clients, open_queue, operator_with, quotas};
+use super::wiring::{clients, open_queue, operator_with};
 use super::{CommandError, Output, answer};
 use crate::clock::Clock;
 use crate::config::{QueueUrl, Settings};
-use crate::operations::backfill::progress::Spec;
-use crate::operations::backfill::{Backfill, BackfillError, ReportFile};
+use crate::operations::backfill::progress::{Progress, Spec};
+use crate::operations::backfill::{self, Backfill, BackfillError, ReportFile};
 use crate::personal::Mask;
 use crate::queue::{Lane, Queue, Role};
-use crate::sync::{Manner, usual_calls};
-use crate::upstream::{Api, Attempt, Meter};
+use crate::sync::Manner;
+use crate::upstream::{Attempt, Meter};
 use crate::worker::Stop;
 use progress::Display;
 
@@ -70,12 +70,12 @@ pub(super) async fn run(settings: Settings, options: Options) -> Result<(), Comm
     let stop = stop_on_signals()?;
     let clock = Clock::system();
     let queue = open_queue(&settings, &clock, Role::Command { may_create: true }).await?;
-    let done = backfill(&settings, &options, clock, queue.clone(), stop).await;
+    let done = list_and_sync(&settings, &options, clock, queue.clone(), stop).await;
     queue.close().await;
     done
 }
 
-async fn backfill(
+async fn list_and_sync(
     settings: &Settings,
     options: &Options,
     clock: Clock,
@@ -84,60 +84,50 @@ async fn backfill(
 ) -> Result<(), CommandError> {
     let meter: Arc<dyn Meter> = Arc::new(queue.meter(Lane::Background));
     let clients = clients(settings, &meter, &clock).map_err(|error| CommandError::Service(error.into()))?;
+    let list = clients.mailmojo.list(&Attempt::within(settings.sync.deadline, &clock)).await;
     let list =
-        clients.mailmojo.list(&Attempt::within(settings.sync.deadline, &clock)).await.map_err(|failure| {
-            BackfillError::list("the Mailmojo list", &failure.message(&Mask::default()))
-        })?;
-    let mut operator = operator_with(settings, queue, clock.clone(), clients);
+        list.map_err(|failure| BackfillError::List("the Mailmojo list", failure.message(&Mask::default())))?;
+    let mut operator = operator_with(settings, queue.clone(), clock.clone(), clients);
     if options.dry_run && options.existing_only {
         operator.syncer = operator.syncer.in_manner(Manner::ExistingOnly).into();
     }
+    let begins_anew = options.dry_run || options.restart;
+    let last = if begins_anew { None } else { Progress::load(&queue).await? };
     let spec = Spec {
         list_id: settings.mailmojo.list_id,
         existing_only: options.existing_only,
         updated_since_seconds: options.updated_since.map(|time| time.as_secs()),
         held_back: settings.sync.dry_run,
     };
-    let (concurrency, derive_tags) = (settings.sync.concurrency.get(), settings.sesamy.derive_tags);
-    let mut backfill = Backfill::new(operator, spec, concurrency, derive_tags, stop);
-    if !(options.dry_run || options.restart) {
-        backfill = backfill.going_on().await?;
-    }
-    let users = backfill.count_users().await?;
-    output::plan(&output::Plan {
+    let how = backfill::Options {
+        spec,
         dry_run: options.dry_run,
-        held_back: settings.sync.dry_run,
-        list_id: settings.mailmojo.list_id,
-        list_name: list.name.as_deref(),
-        existing_only: options.existing_only || !settings.sync.create_contacts,
-        updated_since: options.updated_since,
-        goes_on_from: backfill.goes_on_from(),
-        users,
-        shortest: users.map(|users| shortest(settings, users)),
-        now: clock.now(),
-    })?;
+        concurrency: settings.sync.concurrency.get(),
+        derive_tags: settings.sesamy.derive_tags,
+    };
+    let backfill = Backfill::new(operator, how, last, stop);
+    let users = backfill.count_users().await;
+    let began_before = backfill.goes_on_from();
+    output::plan(&spec, options.dry_run, list.name.as_deref(), users, began_before, clock.now())?;
     if !(options.dry_run || options.yes || answer::confirmed("Go on?")?) {
         anstream::eprintln!(
             "Nothing was done. Add --yes to go on without being asked, or --dry-run to see what would be done."
         );
         return Err(CommandError::Told);
     }
+    let report = if options.dry_run { Some(report(settings, options)?) } else { None };
+    let path = report.as_ref().map(|report| report.path().to_owned());
     let mut display = Display::new();
-    let (summary, report) = if options.dry_run {
-        let file = report(settings, options)?;
-        let path = file.path().to_owned();
-        (backfill.dry_run(file, |snapshot| display.show(snapshot)).await?, Some(path))
-    } else {
-        (backfill.run(|snapshot| display.show(snapshot)).await?, None)
-    };
+    let ended = backfill.run(report, |snapshot| display.show(snapshot)).await;
     drop(display);
+    let summary = ended?;
     if options.output.json {
         answer::json(&summary)?;
-        if let Some(path) = report {
+        if let Some(path) = path {
             anstream::eprintln!("a line per user: {}", path.display());
         }
     } else {
-        output::summary(&summary, report.as_deref())?;
+        output::summary(&summary, path.as_deref())?;
     }
     if summary.ok { Ok(()) } else { Err(CommandError::Told) }
 }
@@ -156,16 +146,6 @@ fn report(settings: &Settings, options: &Options) -> Result<ReportFile, Backfill
         })?,
     };
     Ok(report)
-}
-
-/// How long so many users take at least: the calls of a usual sync each, at the full rate of both APIs.
-fn shortest(settings: &Settings, users: u64) -> Duration {
-    let (calls, quotas) = (usual_calls(settings.sesamy.derive_tags), quotas(settings));
-    let of = |api| {
-        let calls = users.saturating_mul((*calls.of(api)).into());
-        Duration::from_secs(calls.saturating_mul(60) / u64::from(quotas.of(api).per_minute.get()))
-    };
-    Api::ALL.into_iter().map(of).max().unwrap_or_default()
 }
 
 /// The first signal ends the listing and lets running syncs end, for a while; the second ends the process at once.

@@ -16,63 +16,45 @@
 //! are what the run then does.
 
 mod dry_run;
+mod own_worker;
 mod pages;
 pub mod progress;
 mod report;
 pub mod summary;
 
+use std::cell::RefCell;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
 
 use super::{Operator, Status};
 use crate::clock::Millis;
-use crate::queue::{Backlog, EXISTING_ONLY, Filter, QueueError, State};
-use crate::worker::{Heartbeat, Pause, Stop, Worker};
-use dry_run::{DryRun, Found};
-use pages::{Pages, count};
-use progress::{Listed, Progress, Spec};
+use crate::queue::{Backlog, EXISTING_ONLY, QueueError};
+use crate::worker::Stop;
+use own_worker::OwnWorker;
+use pages::Taken;
+use progress::{Progress, Spec};
 pub use report::{ReportError, ReportFile};
 use summary::{Summary, Tally};
 
 /// The cause of its syncs, unless they create nobody ([`EXISTING_ONLY`]).
 const CAUSE: &str = "backfill";
-/// How often the queue is asked how far it is.
+/// How often to check how far it is.
 const EVERY: Duration = Duration::from_secs(1);
-/// Longer than a service takes to find users whom another process has made due. If nobody is leased for so long, none runs.
-const NOBODY_WORKS: Duration = Duration::from_secs(6);
 /// How long to wait, at the end, for users who have failed and are tried again.
 const FOR_RETRIES: Duration = Duration::from_secs(60);
 
 /// Why a backfill ends early. What was done stays done, and the same command goes on.
 #[derive(Debug, thiserror::Error)]
 pub enum BackfillError {
-    /// A list cannot be read.
-    #[error(
-        "{what} cannot be read: {message}. Once that is fixed, the same command goes on where this one ends"
-    )]
-    List {
-        /// Which list.
-        what: String,
-        /// What failed; nothing personal is in it.
-        message: String,
-    },
+    /// A list cannot be read: which, and what failed. Nothing personal is in it.
+    #[error("{0} cannot be read: {1}. Once that is fixed, the same command goes on where this one ends")]
+    List(&'static str, String),
     /// The store failed.
     #[error(transparent)]
     Queue(#[from] QueueError),
     /// The report of a dry run cannot be written.
     #[error(transparent)]
     Report(#[from] ReportError),
-}
-
-impl BackfillError {
-    /// A list that cannot be read because of `message`.
-    pub fn list(what: &str, message: &str) -> Self {
-        Self::List { what: what.to_owned(), message: message.to_owned() }
-    }
 }
 
 /// How far a backfill is, for people.
@@ -90,194 +72,172 @@ pub struct Snapshot {
     pub works_itself: bool,
 }
 
+/// How to go about it.
+#[derive(Debug)]
+pub struct Options {
+    /// What is asked for.
+    pub spec: Spec,
+    /// Whether nothing is written, and nobody becomes due.
+    pub dry_run: bool,
+    /// `sync.concurrency`.
+    pub concurrency: usize,
+    /// `sesamy.derive_tags`: whether contracts count.
+    pub derive_tags: bool,
+}
+
 /// A backfill that is about to begin, or to go on.
 #[derive(Debug)]
 pub struct Backfill {
     operator: Operator,
-    concurrency: usize,
-    derive_tags: bool,
-    progress: Progress,
-    continued: bool,
+    options: Options,
     stop: Stop,
+    continued: bool,
+    progress: RefCell<Progress>,
+    /// What a dry run has found.
+    found: RefCell<Tally>,
+    /// The page that cannot be read and is asked for again; none while pages can be read.
+    trouble: RefCell<Option<String>>,
 }
 
 impl Backfill {
-    /// A backfill at the beginning.
+    /// A backfill that goes on with `last`, if that was asked for the same and did not end.
     #[must_use]
-    pub fn new(operator: Operator, spec: Spec, concurrency: usize, derive_tags: bool, stop: Stop) -> Self {
-        let progress = Progress::new(spec, operator.hand.clock.now());
-        Self { operator, concurrency, derive_tags, progress, continued: false, stop }
-    }
-
-    /// The same, going on with the last one if that was asked for the same and did not end.
-    ///
-    /// # Errors
-    /// The store could not be read.
-    pub async fn going_on(self) -> Result<Self, BackfillError> {
-        let kept = Progress::load(self.operator.queue()).await?;
-        let (progress, continued) = Progress::begin(kept, self.progress.spec, self.progress.began_at);
-        Ok(Self { progress, continued, ..self })
+    pub fn new(operator: Operator, options: Options, last: Option<Progress>, stop: Stop) -> Self {
+        let (progress, continued) = Progress::begin(last, options.spec, operator.hand.clock.now());
+        let progress = RefCell::new(progress);
+        Self {
+            operator,
+            options,
+            stop,
+            continued,
+            progress,
+            found: RefCell::default(),
+            trouble: RefCell::default(),
+        }
     }
 
     /// When the one began that this one goes on with; none where it begins anew.
     #[must_use]
     pub fn goes_on_from(&self) -> Option<Millis> {
-        self.continued.then_some(self.progress.began_at)
+        self.continued.then(|| self.progress.borrow().began_at)
     }
 
-    /// How many users Sesamy lists, if the first page of them says so.
-    ///
-    /// # Errors
-    /// The page cannot be read.
-    pub async fn count_users(&self) -> Result<Option<u64>, BackfillError> {
-        let page = Pages::new(self.operator.clone(), false).users(0, None).await?;
-        let is_all = page.next.is_none().then_some(page.length());
-        Ok(page.total.or(is_all).map(count))
-    }
-
-    /// Makes every user due, and waits until they have been synced; `show` is called about once a second. Ends early when
-    /// `stop` says so, and then says in the summary that it is not finished.
+    /// Makes every user due, and waits until they have been synced; or decides for each of them and writes a line into
+    /// `report`, which is for a dry run. `show` is called about once a second. Ends early when `stop` says so; the summary
+    /// then says that it is not finished.
     ///
     /// # Errors
     /// [`BackfillError`].
-    pub async fn run(mut self, show: impl FnMut(&Snapshot)) -> Result<Summary, BackfillError> {
-        let mut own = OwnWorker::new(&self.operator, self.concurrency, &self.stop);
-        let kept = watch::Sender::new(self.progress.clone());
-        let ended = self.list_and_wait(&kept, &mut own, show).await;
+    pub async fn run(
+        self,
+        report: Option<ReportFile>,
+        show: impl FnMut(&Snapshot),
+    ) -> Result<Summary, BackfillError> {
+        let mut own = OwnWorker::new(&self.operator, self.options.concurrency, &self.stop);
+        let ended = self.go_through(report, &mut own, show).await;
         own.stop().await;
         let finished = ended?;
-        self.progress = kept.borrow().clone();
         let (now, queue) = (self.operator.hand.clock.now(), self.operator.queue());
-        if finished {
-            self.progress.ended_at = Some(now);
-            self.progress.keep(queue).await?;
+        let mut progress = self.progress.borrow().clone();
+        if finished && !self.options.dry_run {
+            progress.ended_at = Some(now);
+            progress.keep(queue).await?;
         }
-        let tally = Tally::of(&queue.backlog(self.progress.began_at).await?);
-        Ok(Summary::new(&self.progress, tally, self.continued, finished, false, now))
+        let tally = self.tally(&self.backlog().await?);
+        let summary = Summary::new(&progress, tally, finished, now);
+        Ok(Summary { dry_run: self.options.dry_run, continued: self.continued, ..summary })
     }
 
-    /// Whether everybody was listed and synced, and not only until it was to stop.
-    async fn list_and_wait(
+    /// Whether everybody was gone through, and not only until it was to stop.
+    async fn go_through(
         &self,
-        kept: &watch::Sender<Progress>,
+        report: Option<ReportFile>,
         own: &mut OwnWorker,
         mut show: impl FnMut(&Snapshot),
     ) -> Result<bool, BackfillError> {
-        let pages = Pages::new(self.operator.clone(), true);
-        let mut listing = pin!(self.list(&pages, kept));
+        let mut work = pin!(async {
+            match report {
+                Some(report) => self.decide_for_all(report).await,
+                None => self.list().await,
+            }
+        });
         let (mut is_listed, mut nobody_due_since) = (false, None);
         let mut ticks = tokio::time::interval(EVERY);
         loop {
             tokio::select! {
-                listed = &mut listing, if !is_listed => {
-                    listed?;
+                worked = &mut work, if !is_listed => {
+                    worked?;
                     is_listed = true;
                 }
                 _ = ticks.tick() => {}
                 () = self.stop.leasing.cancelled() => return Ok(false),
             }
-            let backlog = self.operator.queue().backlog(self.progress.began_at).await?;
-            let status = self.operator.status().await?;
-            let held_up = held_up_by(&status, false);
-            own.start_if_nobody_works(&backlog, held_up.is_some()).await?;
-            let (done, retrying) = (Tally::of(&backlog).done(), backlog.failing);
-            let all = done + backlog.waiting + retrying;
-            let trouble = pages.trouble().filter(|_| !is_listed);
-            let waits_for = held_up.or(trouble).or_else(|| removals_wait(&status));
+            let (status, backlog) = (self.operator.status().await?, self.backlog().await?);
+            let (done, retrying) = (self.tally(&backlog).done(), backlog.failing);
+            let held_up = self.held_up_by(&status);
+            own.start_if_nobody_works(&backlog, done, held_up.is_some()).await?;
+            let users = if self.options.dry_run { self.progress.borrow().listed.users } else { 0 };
+            let all = users.max(done + backlog.waiting + retrying);
+            let waits_for =
+                held_up.or_else(|| self.trouble.borrow().clone()).or_else(|| removals_wait(&status));
             show(&Snapshot { done, all, retrying, waits_for, works_itself: own.is_running() });
             if !is_listed || backlog.waiting > 0 {
                 nobody_due_since = None;
                 continue;
             }
             let since = *nobody_due_since.get_or_insert_with(Instant::now);
-            if backlog.failing == 0 || since.elapsed() >= FOR_RETRIES {
+            if retrying == 0 || since.elapsed() >= FOR_RETRIES {
                 return Ok(true);
             }
         }
     }
 
     /// Makes every user due, page by page and pass by pass. To drop it costs the page that is being read.
-    async fn list(&self, pages: &Pages, kept: &watch::Sender<Progress>) -> Result<(), BackfillError> {
-        let (queue, began, spec) = (self.operator.queue(), self.progress.began_at, &self.progress.spec);
-        let cause = if spec.existing_only { EXISTING_ONLY } else { CAUSE };
-        let mut progress = self.progress.clone();
+    async fn list(&self) -> Result<(), BackfillError> {
+        let mut progress = self.progress.borrow().clone();
+        let queue = self.operator.queue();
         progress.keep(queue).await?;
         if progress.is_listed {
             return Ok(());
         }
-        let selection = pages.selection(spec, began, self.derive_tags).await?;
+        let cause = if progress.spec.existing_only { EXISTING_ONLY } else { CAUSE };
+        let selection = self.selection().await?;
         let mut before = None;
         while !progress.is_listed {
-            let page = pages.users(progress.offset, before).await?;
-            before = page.next.is_some().then_some(page.mark);
+            let page = self.users(progress.offset, before).await?;
             let next = page.next;
-            let (mut users, listed) = selection.of(page);
-            let forgotten = queue.forgotten(&users).await?;
-            users.retain(|user| !forgotten.contains(user));
-            let enqueued = queue.enqueue(users, cause, began).await?;
-            let listed = Listed {
-                due: enqueued.due,
-                left_to_events: enqueued.left_alone,
-                forgotten: count(forgotten.len()),
-                ..listed
-            };
+            before = next.map(|_| page.mark);
+            let Taken { users, mut listed, .. } = self.take(page, &selection).await?;
+            let enqueued = queue.enqueue(users, cause, progress.began_at).await?;
+            (listed.due, listed.left_to_events) = (enqueued.due, enqueued.left_alone);
             progress = progress.after_page(listed, next);
             progress.keep(queue).await?;
-            kept.send_replace(progress.clone());
+            self.progress.replace(progress.clone());
         }
         Ok(())
     }
 
-    /// Decides for every user what a sync would do, writes nothing, and adds a line per user to `file`; `show` is called
-    /// about once a second.
-    ///
-    /// # Errors
-    /// [`BackfillError`].
-    pub async fn dry_run(
-        self,
-        file: ReportFile,
-        mut show: impl FnMut(&Snapshot),
-    ) -> Result<Summary, BackfillError> {
-        let users = self.count_users().await?.unwrap_or(0);
-        let found = Mutex::new(Found { progress: self.progress.clone(), tally: Tally::default() });
-        let pages = Arc::new(Pages::new(self.operator.clone(), false));
-        let decisions = async {
-            let Progress { spec, began_at, .. } = &self.progress;
-            let selection = pages.selection(spec, *began_at, self.derive_tags).await?;
-            let (operator, pages, concurrency) =
-                (self.operator.clone(), Arc::clone(&pages), self.concurrency);
-            DryRun { operator, pages, selection, concurrency, file }.run(&found).await
-        };
-        let mut decisions = pin!(decisions);
-        let mut ticks = tokio::time::interval(EVERY);
-        let finished = loop {
-            tokio::select! {
-                done = &mut decisions => break done.map(|()| true)?,
-                _ = ticks.tick() => {}
-                () = self.stop.leasing.cancelled() => break false,
-            }
-            let status = self.operator.status().await?;
-            let waits_for = held_up_by(&status, true).or(pages.trouble()).or_else(|| removals_wait(&status));
-            let found = found.lock().unwrap_or_else(PoisonError::into_inner);
-            let (done, listed) = (found.tally.done(), found.progress.listed.users);
-            show(&Snapshot { done, all: users.max(listed).max(done), waits_for, ..Snapshot::default() });
-        };
-        let Found { progress, tally } =
-            std::mem::take(&mut *found.lock().unwrap_or_else(PoisonError::into_inner));
-        Ok(Summary::new(&progress, tally, false, finished, true, self.operator.hand.clock.now()))
+    /// What is left to do; nothing for a dry run, which makes nobody due.
+    async fn backlog(&self) -> Result<Backlog, QueueError> {
+        if self.options.dry_run {
+            return Ok(Backlog::default());
+        }
+        let began = self.progress.borrow().began_at;
+        self.operator.queue().backlog(began).await
     }
-}
 
-/// What holds a backfill up. A dry run changes nothing, so it does not wait for a pause to end.
-fn held_up_by(status: &Status, dry_run: bool) -> Option<String> {
-    let is_open = status.apis.iter().find(|api| api.state == "resting");
-    if status.paused_since.is_some() && !dry_run {
-        Some("syncs are paused; `queue resume` lets them go on".to_owned())
-    } else if let Some(api) = is_open {
+    fn tally(&self, backlog: &Backlog) -> Tally {
+        if self.options.dry_run { self.found.borrow().clone() } else { Tally::of(backlog) }
+    }
+
+    /// What holds it up. A dry run changes nothing, so it does not wait for a pause to end.
+    fn held_up_by(&self, status: &Status) -> Option<String> {
+        if status.paused_since.is_some() && !self.options.dry_run {
+            return Some("syncs are paused; `queue resume` lets them go on".to_owned());
+        }
+        let api = status.apis.iter().find(|api| api.state == "resting")?;
         let until = api.until.unwrap_or(status.now);
         Some(format!("{} is at rest ({}) until {until}", api.api, api.why.unwrap_or_default()))
-    } else {
-        None
     }
 }
 
@@ -286,62 +246,4 @@ fn removals_wait(status: &Status) -> Option<String> {
     status.tags_kept_since.map(|since| {
         format!("no tag is taken away since {since}: check Sesamy's contracts and users, then `queue resume`")
     })
-}
-
-/// The worker of this process, for a queue that no service works on.
-#[derive(Debug)]
-struct OwnWorker {
-    operator: Operator,
-    concurrency: usize,
-    stop: Stop,
-    running: Option<JoinHandle<()>>,
-    /// Users done when the queue was last asked, and since when that number stands still.
-    done: u64,
-    idle_since: Option<Instant>,
-}
-
-impl OwnWorker {
-    fn new(operator: &Operator, concurrency: usize, stop: &Stop) -> Self {
-        let stop = Stop { leasing: stop.leasing.child_token(), running: stop.running.child_token() };
-        Self { operator: operator.clone(), concurrency, stop, running: None, done: 0, idle_since: None }
-    }
-
-    fn is_running(&self) -> bool {
-        self.running.is_some()
-    }
-
-    /// Starts it if users are due, nothing holds them up, and for a while nobody has leased one. Should a service run after
-    /// all, both work: a lease is given once, and the pace is shared.
-    async fn start_if_nobody_works(&mut self, backlog: &Backlog, is_waiting: bool) -> Result<(), QueueError> {
-        if self.is_running() {
-            return Ok(());
-        }
-        let done = Tally::of(backlog).done();
-        let is_idle = !is_waiting && done == self.done && backlog.waiting + backlog.failing > 0;
-        self.done = done;
-        if !is_idle || self.is_anybody_leased().await? {
-            self.idle_since = None;
-        } else if self.idle_since.get_or_insert_with(Instant::now).elapsed() >= NOBODY_WORKS {
-            let Operator { hand, syncer, .. } = self.operator.clone();
-            let (heartbeat, pause) = (Heartbeat::default(), Pause::default());
-            let worker = Worker { hand, syncer, concurrency: self.concurrency, heartbeat, pause };
-            self.running = Some(tokio::spawn(worker.run(self.stop.clone())));
-        }
-        Ok(())
-    }
-
-    async fn is_anybody_leased(&self) -> Result<bool, QueueError> {
-        let leased = Filter { state: Some(State::Leased), limit: 1, ..Filter::default() };
-        Ok(!self.operator.queue().rows(&leased).await?.is_empty())
-    }
-
-    /// Lets its syncs end, or cuts them off when `stop.running` says so; no lease is left.
-    async fn stop(self) {
-        self.stop.leasing.cancel();
-        if let Some(running) = self.running
-            && let Err(error) = running.await
-        {
-            tracing::error!(%error, "the worker ended with a panic: a bug of this program; please report it");
-        }
-    }
 }

@@ -7,44 +7,38 @@ use std::time::Duration;
 
 use crate::cli::answer::{BAD, GOOD, QUIET, STRONG, TAGS_KEPT, length, line, seen_from};
 use crate::clock::Millis;
+use crate::operations::backfill::progress::Spec;
 use crate::operations::backfill::summary::{Summary, Tally};
 
-/// What it is about to do.
-pub(super) struct Plan<'a> {
-    pub(super) dry_run: bool,
-    pub(super) held_back: bool,
-    pub(super) list_id: u64,
-    pub(super) list_name: Option<&'a str>,
-    pub(super) existing_only: bool,
-    pub(super) updated_since: Option<Duration>,
-    pub(super) goes_on_from: Option<Millis>,
-    pub(super) users: Option<u64>,
-    pub(super) shortest: Option<Duration>,
-    pub(super) now: Millis,
-}
-
-pub(super) fn plan(plan: &Plan<'_>) -> io::Result<()> {
+/// What it is about to do: `users` if they are known, and when the one began that it goes on with.
+pub(super) fn plan(
+    spec: &Spec,
+    dry_run: bool,
+    list_name: Option<&str>,
+    users: Option<u64>,
+    began_before: Option<Millis>,
+    now: Millis,
+) -> io::Result<()> {
     use io::Write;
     let mut out = anstream::stderr();
-    let name = plan.list_name.map(|name| format!(" “{name}”")).unwrap_or_default();
-    let what = if plan.dry_run { "Decides for" } else { "Syncs" };
-    let users = plan.users.map_or("all".to_owned(), |users| users.to_string());
-    writeln!(out, "{STRONG}{what} {users} Sesamy users with list {}{name}{STRONG:#}", plan.list_id)?;
-    if plan.dry_run {
+    let what = if dry_run { "Decides for" } else { "Syncs" };
+    let users = users.map_or("all".to_owned(), |users| users.to_string());
+    let name = list_name.map(|name| format!(" “{name}”")).unwrap_or_default();
+    writeln!(out, "{STRONG}{what} {users} Sesamy users with list {}{name}{STRONG:#}", spec.list_id)?;
+    if dry_run {
         writeln!(out, "  writes nothing: this is a dry run")?;
-    } else if plan.held_back {
+    } else if spec.held_back {
         writeln!(out, "  writes nothing: sync.dry_run is on; users are marked, and synced once it is off")?;
     }
-    if plan.existing_only {
+    if spec.existing_only {
         writeln!(out, "  updates contacts that Mailmojo has: nobody is created or subscribed")?;
     }
-    if let Some(time) = plan.updated_since {
-        writeln!(out, "  takes users who were updated in the last {} before it began", length(time))?;
-    } else if let Some(shortest) = plan.shortest {
-        writeln!(out, "  takes {} or longer: events go first", length(shortest))?;
+    if let Some(seconds) = spec.updated_since_seconds {
+        let time = length(Duration::from_secs(seconds));
+        writeln!(out, "  takes users who were updated in the last {time} before it began")?;
     }
-    if let Some(began) = plan.goes_on_from {
-        let ago = seen_from(plan.now, began);
+    if let Some(began) = began_before {
+        let ago = seen_from(now, began);
         writeln!(out, "  goes on with the one that began at {began} ({ago}); --restart begins anew")?;
     }
     Ok(())

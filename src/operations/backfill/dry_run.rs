@@ -3,132 +3,82 @@
 //! Each decision is the one that a sync would write, made at the pace of the background lane. It is right as of the moment
 //! at which it is made, so the list is read once.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::pin::pin;
 
-use tokio::task::{JoinError, JoinSet};
+use futures_util::{StreamExt, stream};
 use tokio::time::sleep;
 
-use super::BackfillError;
-use super::pages::{Pages, Selection, count};
-use super::progress::Progress;
+use super::pages::Taken;
 use super::report::{Line, ReportFile};
-use super::summary::Tally;
+use super::{Backfill, BackfillError};
 use crate::memory::Memory;
-use crate::operations::Operator;
 use crate::sync::{Context, Report, SyncError};
 use crate::upstream::rest::Blame;
-use crate::upstream::{Api, Attempt, Class};
+use crate::upstream::{Attempt, Class};
 use crate::user::UserId;
 
 /// How often a user is tried who fails transiently.
 const TRIES: u32 = 3;
 
-/// A dry run that is under way.
-#[derive(Debug)]
-pub(super) struct DryRun {
-    pub(super) operator: Operator,
-    pub(super) pages: Arc<Pages>,
-    pub(super) selection: Selection,
-    /// How many users are decided for at a time.
-    pub(super) concurrency: usize,
-    pub(super) file: ReportFile,
-}
-
-/// How far it is, and what it has found.
-#[derive(Debug, Default)]
-pub(super) struct Found {
-    pub(super) progress: Progress,
-    pub(super) tally: Tally,
-}
-
-impl DryRun {
-    /// Decides for each user, and adds what it finds to `found`.
-    pub(super) async fn run(mut self, found: &Mutex<Found>) -> Result<(), BackfillError> {
+impl Backfill {
+    /// Decides for each user, counts what it finds, and adds a line per user to `report`.
+    pub(super) async fn decide_for_all(&self, mut report: ReportFile) -> Result<(), BackfillError> {
+        let selection = self.selection().await?;
         let (mut next, mut before) = (Some(0), None);
         while let Some(offset) = next {
-            let page = self.pages.users(offset, before).await?;
+            let page = self.users(offset, before).await?;
             (next, before) = (page.next, Some(page.mark));
-            let (users, mut listed) = self.selection.of(page);
-            let forgotten = self.operator.queue().forgotten(&users).await?;
-            listed.forgotten = count(forgotten.len());
-            let mut decisions = JoinSet::new();
-            for user in users {
-                if forgotten.contains(&user) {
-                    self.file.add(&Line::of(&user, "forgotten", ""))?;
-                    continue;
+            let Taken { users, forgotten, listed } = self.take(page, &selection).await?;
+            forgotten.iter().try_for_each(|user| report.add(&Line::of(user, "forgotten", "")))?;
+            let each = stream::iter(users).map(|user| self.decide(user));
+            let mut decisions = pin!(each.buffer_unordered(self.options.concurrency));
+            while let Some((user, decision)) = decisions.next().await {
+                let mut found = self.found.borrow_mut();
+                match decision {
+                    Ok(decided) => {
+                        found.count(&decided);
+                        report.add(&Line::of_sync(&user, &decided))?;
+                    }
+                    Err(error) => {
+                        found.failed(&error.answer);
+                        report.add(&Line::of(&user, "failed", &error.answer))?;
+                    }
                 }
-                if decisions.len() >= self.concurrency
-                    && let Some(decided) = decisions.join_next().await
-                {
-                    self.take(decided, found)?;
-                }
-                decisions.spawn(decide(self.operator.clone(), Arc::clone(&self.pages), user));
             }
-            while let Some(decided) = decisions.join_next().await {
-                self.take(decided, found)?;
-            }
-            self.file.flush()?;
-            let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
-            found.progress = std::mem::take(&mut found.progress).after_page(listed, next);
+            report.flush()?;
+            let progress = self.progress.take().after_page(listed, next);
+            self.progress.replace(progress);
         }
         Ok(())
     }
 
-    fn take(
-        &mut self,
-        decided: Result<Decided, JoinError>,
-        found: &Mutex<Found>,
-    ) -> Result<(), BackfillError> {
-        let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
-        match decided {
-            Ok((user, Ok(report))) => {
-                found.tally.count(&report);
-                self.file.add(&Line::of_sync(&user, &report))?;
+    /// What a sync of `user` would do. An open circuit is waited for.
+    async fn decide(&self, user: UserId) -> (UserId, Result<Report, SyncError>) {
+        let hand = &self.operator.hand;
+        let memory = self.operator.memory_of(&user).await.unwrap_or_else(|error| {
+            tracing::warn!(user_id = %user, %error, "cannot read what is remembered of the user; deciding without it");
+            Memory::default()
+        });
+        let mut tries = 0;
+        loop {
+            self.until_open().await;
+            let context = Context::new(Attempt::within(hand.limits.deadline, &hand.clock), memory.clone());
+            let error = match self.operator.syncer.decide(&user, &context).await {
+                Ok(decision) => {
+                    let report = decision.report().clone();
+                    report.reached.iter().for_each(|api| hand.rests.of(*api).succeeded(&user));
+                    return (user, Ok(report));
+                }
+                Err(error) => error,
+            };
+            tries += 1;
+            let blame = hand.rests.of(error.api).failed(&user, error.class, &error.answer);
+            hand.tell_others().await;
+            let is_final = error.class == Class::Permanent || tries >= TRIES;
+            if (blame == Blame::User && is_final) || self.is_refused(error.class) {
+                return (user, Err(error));
             }
-            Ok((user, Err(error))) => {
-                found.tally.failed(&error.answer);
-                self.file.add(&Line::of(&user, "failed", &error.answer))?;
-            }
-            Err(error) => {
-                tracing::error!(%error, "a decision panicked: a bug of this program; please report it");
-                found.tally.failed("a bug of this program");
-            }
+            sleep(hand.limits.patience.backoff.doubled(tries - 1)).await;
         }
-        Ok(())
-    }
-}
-
-type Decided = (UserId, Result<Report, SyncError>);
-
-/// What a sync of `user` would do. An open circuit is waited for.
-async fn decide(operator: Operator, pages: Arc<Pages>, user: UserId) -> Decided {
-    let hand = &operator.hand;
-    let memory = operator.memory_of(&user).await.unwrap_or_else(|error| {
-        tracing::warn!(user_id = %user, %error, "cannot read what is remembered of the user; deciding without it");
-        Memory::default()
-    });
-    let mut tries = 0;
-    loop {
-        pages.until_open().await;
-        let attempt = Attempt::within(hand.limits.deadline, &hand.clock);
-        let context = Context::new(attempt, memory.clone());
-        let error = match operator.syncer.decide(&user, &context).await {
-            Ok(decision) => {
-                let report = decision.report().clone();
-                report.reached.iter().for_each(|api| hand.rests.of(*api).succeeded(&user));
-                return (user, Ok(report));
-            }
-            Err(error) => error,
-        };
-        tries += 1;
-        let blame = hand.rests.of(error.api).failed(&user, error.class, &error.answer);
-        hand.tell_others().await;
-        let is_refused =
-            error.class == Class::Resting && Api::ALL.into_iter().any(|api| pages.is_refused(api));
-        let is_final = error.class == Class::Permanent || tries >= TRIES;
-        if (blame == Blame::User && is_final) || is_refused {
-            return (user, Err(error));
-        }
-        sleep(hand.limits.patience.backoff.doubled(tries - 1)).await;
     }
 }

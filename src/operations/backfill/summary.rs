@@ -118,23 +118,16 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// The summary of a backfill that has come to this at `now`.
-    pub(super) fn new(
-        progress: &Progress,
-        tally: Tally,
-        continued: bool,
-        finished: bool,
-        dry_run: bool,
-        now: Millis,
-    ) -> Self {
+    /// The summary at `now` of a backfill that began anew and wrote.
+    pub(super) fn new(progress: &Progress, tally: Tally, finished: bool, now: Millis) -> Self {
         let Listed { left_to_events, forgotten, not_recent, left_out, .. } = progress.listed;
         Self {
             ok: finished && tally.failed.is_empty(),
             finished,
-            dry_run,
+            dry_run: false,
             spec: progress.spec,
             started_at: progress.began_at,
-            continued,
+            continued: false,
             users: progress.users(),
             tally,
             left_to_events,
