@@ -237,7 +237,7 @@ impl Backfill {
         }
         let api = status.apis.iter().find(|api| api.state == "resting")?;
         let until = api.until.unwrap_or(status.now);
-        Some(format!("{} is at rest ({}) until {until}", api.api, api.why.unwrap_or_default()))
+        Some(format!("{}'s circuit is open ({}) until {until}", api.api, api.why.unwrap_or_default()))
     }
 }
 

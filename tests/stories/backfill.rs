@@ -109,7 +109,7 @@ async fn the_service_beside_it_syncs_every_user_and_a_second_backfill_writes_not
 }
 
 #[tokio::test]
-async fn an_event_is_in_step_within_three_seconds_while_a_backfill_uses_the_rest_of_the_pace() {
+async fn an_event_is_in_step_within_three_seconds_while_a_backfill_runs_at_full_pace() {
     let town = Town::with(&[("SESAMY__REQUESTS_PER_MINUTE", "600"), ("SESAMY__BURST", "20")]).await;
     move_in(&town.sandbox, 300);
     let (mut child, output) = begin(&town, &[]);

@@ -98,6 +98,19 @@ async fn beside_a_service_a_stop_ends_the_listing_and_the_service_goes_on() {
     assert_eq!(summary["outcomes"], json!({"unchanged": 40}));
 }
 
+/// Otherwise such users would be synced under the old restriction, and count as synced since the new backfill began.
+#[tokio::test]
+async fn a_backfill_that_may_create_lifts_the_restriction_of_users_whom_existing_only_has_made_due() {
+    let town = without_a_service(&[], 33).await;
+    let (mut child, _) = begin(&town, &["--existing-only"]);
+    town.wait_for_queue("SELECT count(*) FROM users", |users| users == 33).await;
+    child.kill().await.unwrap();
+    assert_eq!(town.sandbox.writes(), 0, "nobody works on the queue yet");
+    let (ended, summary) = backfill(&town, &[]).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(summary["outcomes"], json!({"created": 3, "subscribed": 10, "updated": 20}), "{summary}");
+}
+
 #[tokio::test]
 async fn a_second_signal_ends_it_at_once_and_restart_begins_anew() {
     let town = without_a_service(&SHORT_LEASES, 12).await;
@@ -121,7 +134,7 @@ async fn while_a_circuit_is_open_it_waits_and_says_what_for() {
     town.sandbox.sesamy.inject(rule);
     let (ended, _) = backfill(&town, &[]).await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    assert!(ended.stderr.contains("sesamy is at rest (rate_limit) until"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("sesamy's circuit is open (rate_limit) until"), "{}", ended.stderr);
     assert_eq!(town.sandbox.mailmojo.contacts().len(), 30);
 }
 

@@ -80,7 +80,7 @@ mod tests {
     #[test]
     fn a_line_has_what_is_done_the_rate_and_the_time_left_or_what_it_waits_for() {
         let half = Snapshot { done: 500, all: 1_000, ..Snapshot::default() };
-        let waits_for = Some("sesamy is at rest".to_owned());
+        let waits_for = Some("syncs are paused".to_owned());
         for (snapshot, users, expected) in [
             (half.clone(), 500, "500 of 1000 users, 250 a minute, 2 min left"),
             (half.clone(), 0, "500 of 1000 users, 0 a minute"),
@@ -93,7 +93,7 @@ mod tests {
             (
                 Snapshot { waits_for, ..half },
                 500,
-                "500 of 1000 users, 250 a minute; waiting: sesamy is at rest",
+                "500 of 1000 users, 250 a minute; waiting: syncs are paused",
             ),
         ] {
             assert_eq!(text(&snapshot, users, Duration::from_secs(120)), expected);

@@ -48,7 +48,7 @@ pub struct Line<'a> {
     pub changed: &'a [&'static str],
     /// Which of our tags the contact gained, addresses masked: a publisher's custom tag can be anything.
     pub tags_added: Vec<String>,
-    /// Which of our tags the contact lost, likewise.
+    /// Which of our tags the contact lost, addresses masked.
     pub tags_removed: Vec<String>,
 }
 

@@ -60,8 +60,11 @@ const KEEP_PROGRESS: &str = "
 pub(super) const ENQUEUE: &str = "
     INSERT INTO users (connection, user_id, generation, due_at, event_type, lane) VALUES ('default', ?1, 1, ?2, ?3, 2)
     ON CONFLICT (connection, user_id) DO UPDATE SET generation = users.generation + 1, due_at = excluded.due_at,
-        event_type = excluded.event_type, lane = 2, attempts = 0, failing_since = NULL, parked_at = NULL, answer = NULL
-    WHERE users.due_at IS NULL AND users.lease_owner IS NULL AND coalesce(users.synced_at, 0) < ?4
+        event_type = excluded.event_type,
+        lane = CASE WHEN users.due_at IS NULL THEN 2 ELSE users.lane END, attempts = 0, failing_since = NULL, parked_at = NULL, answer = NULL
+    WHERE (users.due_at IS NULL OR users.event_type <> excluded.event_type
+            AND users.event_type IN ('backfill --existing-only', 'expiry', 'drift'))
+        AND users.lease_owner IS NULL AND coalesce(users.synced_at, 0) < ?4
         AND coalesce(users.parked_at, 0) < ?4";
 
 /// The earliest of a lane, the ends of leases included.
