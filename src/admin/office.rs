@@ -15,7 +15,7 @@ use super::session::Keys;
 use crate::clock::Millis;
 use crate::config::InForce;
 use crate::operations::preview::{Preview, preview};
-use crate::operations::{Again, ApiStatus, Forgotten, Operator, Patience, Resync, Synced};
+use crate::operations::{Again, ApiStatus, BackfillStatus, Forgotten, Operator, Patience, Resync, Synced};
 use crate::queue::{Census, HistoryRow, UserRow};
 use crate::upstream::rest::Snapshot;
 use crate::upstream::{Api, Attempt};
@@ -79,6 +79,8 @@ pub(super) struct Glance {
     pub rows: Option<Census>,
     /// The background lane; null where the queue cannot be asked.
     pub resync: Option<Resync>,
+    /// The backfill that has not ended; null where there is none, or it cannot be asked.
+    pub backfill: Option<BackfillStatus>,
     /// Why the queue cannot be asked; null where it can.
     pub trouble: Option<String>,
 }
@@ -117,6 +119,7 @@ impl Office {
                 apis: status.apis,
                 rows: Some(status.rows),
                 resync: Some(status.resync),
+                backfill: status.backfill,
                 trouble: None,
             },
             Err(error) => {
@@ -138,6 +141,7 @@ impl Office {
                     apis,
                     rows: None,
                     resync: None,
+                    backfill: None,
                     trouble,
                 }
             }

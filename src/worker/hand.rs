@@ -104,21 +104,6 @@ impl Hand {
         self.conclude(job, context, result, started.elapsed()).await
     }
 
-    /// The same for a `sync` that may turn out to be somebody else's business: then it is none, and the user is due at once.
-    pub async fn carry_out_or_leave(
-        &self,
-        job: Job,
-        context: Context,
-        sync: impl Future<Output = Option<Result<Report, SyncError>>>,
-    ) -> Option<Ended> {
-        let started = Instant::now();
-        let Some(result) = sync.await else {
-            self.cut_off(job, &context).await;
-            return None;
-        };
-        Some(self.conclude(job, context, result, started.elapsed()).await)
-    }
-
     async fn conclude(
         &self,
         job: Job,
