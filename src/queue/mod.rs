@@ -197,12 +197,17 @@ impl Queue {
         Ok(Self::over(Backend::Postgres(store), key, false, (role, options, clock, seed), wake))
     }
 
-    /// A queue in memory, over what another one has kept.
+    /// A queue in memory, over what another one has kept; of one service, or of several as far as a start goes.
     #[cfg(test)]
-    fn in_memory(options: Options, clock: Clock, kept: Arc<StdMutex<memory_store::Kept>>) -> Self {
+    fn in_memory(
+        options: Options,
+        clock: Clock,
+        kept: Arc<StdMutex<memory_store::Kept>>,
+        is_alone: bool,
+    ) -> Self {
         let store = memory_store::MemoryStore::new(clock.clone(), options.debounce, kept);
         let key = ErasureKey::new(&[7; 32]);
-        Self::over(Backend::Memory(store), key, true, (Role::Service, options, clock, 7), Arc::default())
+        Self::over(Backend::Memory(store), key, is_alone, (Role::Service, options, clock, 7), Arc::default())
     }
 
     fn over(

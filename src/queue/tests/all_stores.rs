@@ -278,9 +278,9 @@ fn compare(cases: u32, other: impl Fn() -> Option<Shop>) {
     let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
     proptest!(config, |(steps in steps)| {
         let runtime = tokio::runtime::Runtime::new().unwrap();
-        let expected = runtime.block_on(played(Shop::memory(), steps.clone()));
         // Opened outside the runtime, which one kind of store brings along.
         let shop = other().unwrap();
+        let expected = runtime.block_on(played(Shop::in_memory_of(shop.is_shared), steps.clone()));
         let came = runtime.block_on(played(shop, steps));
         for (came, expected) in came.iter().zip(&expected) {
             prop_assert_eq!(came, expected);
