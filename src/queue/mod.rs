@@ -41,15 +41,13 @@ mod views;
 mod wake;
 
 use std::path::Path;
-use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-
-use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
-use tokio::sync::Mutex;
 
 use crate::clock::{Clock, Millis};
 use crate::user::UserId;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 
 use activity::Activity;
 pub use activity::{Counted, Minute, MinuteCount};
@@ -84,7 +82,7 @@ struct Inner {
     erasure_key: ErasureKey,
     wake: Arc<Wake>,
     activity: Activity,
-    names: StdMutex<StdRng>,
+    names: Mutex<StdRng>,
     is_closed: std::sync::atomic::AtomicBool,
     last_census: Mutex<Option<(Millis, Census)>>,
 }
@@ -202,7 +200,7 @@ impl Queue {
     fn in_memory(
         options: Options,
         clock: Clock,
-        kept: Arc<StdMutex<memory_store::Kept>>,
+        kept: Arc<Mutex<memory_store::Kept>>,
         is_alone: bool,
     ) -> Self {
         let store = memory_store::MemoryStore::new(clock.clone(), options.debounce, kept);
@@ -226,7 +224,7 @@ impl Queue {
             erasure_key,
             wake,
             activity: Activity::default(),
-            names: StdMutex::new(StdRng::seed_from_u64(seed)),
+            names: Mutex::new(StdRng::seed_from_u64(seed)),
             is_closed: false.into(),
             last_census: Mutex::default(),
         }))

@@ -1,5 +1,7 @@
 //! What an operator, or another process, asks of the whole queue.
 
+use std::sync::PoisonError;
+
 use futures_util::future::BoxFuture;
 
 use super::apis::{Apis, Known, News};
@@ -194,15 +196,16 @@ impl Queue {
         if self.is_closed() {
             return Err(QueueError::Closed);
         }
-        let mut last = self.last_census().lock().await;
         let now = self.clock().now();
-        if let Some((at, census)) = *last
+        let last = || self.last_census().lock().unwrap_or_else(PoisonError::into_inner);
+        let known = *last(); // the lock is not held while rows are counted
+        if let Some((at, census)) = known
             && now.since(at) < Census::EVERY
         {
             return Ok(census);
         }
         let census = self.count().await?;
-        *last = Some((now, census));
+        *last() = Some((now, census));
         Ok(census)
     }
 
