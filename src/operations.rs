@@ -16,7 +16,7 @@ use std::sync::Arc;
 use crate::memory::Memory;
 use crate::queue::{ParkedGroup, Queue, QueueError, Retry};
 use crate::sync::Syncer;
-use crate::upstream::PerApi;
+use crate::upstream::{Api, PerApi};
 use crate::user::UserId;
 use crate::worker::Hand;
 
@@ -68,13 +68,14 @@ impl Operator {
         self.status().await
     }
 
-    /// Lets syncs go on, ends the rests of both APIs, and lets go of the brake.
+    /// Lets syncs go on, closes the circuits of both APIs, and lets go of the brake.
     ///
     /// # Errors
     /// The store failed; nothing was changed.
     pub async fn resume(&self) -> Result<Status, QueueError> {
         let asked = self.hand.brake.asks();
         let known = self.queue().resume().await?;
+        Api::ALL.into_iter().for_each(|api| self.hand.gates.of(api).release());
         self.hand.adopt(asked, &known);
         tracing::info!("an operator has resumed syncs");
         self.status().await

@@ -1,7 +1,8 @@
 //! The worker: takes due users from the queue, has them synced, and settles what came of it.
 //!
 //! At most `sync.concurrency` users at a time, each of them under a lease, so that no user is ever synced twice at once.
-//! Nothing is leased while an API rests. What fails is tried again by `verdict`; what no retry can mend is parked.
+//! Nothing is leased while an API's circuit is open. What fails is tried again, and what no retry can fix is parked, as the
+//! queue's error policy decides.
 //! Tests: `tests/stories`, in which the real process is stopped, killed and failed upon.
 
 mod cause;
@@ -9,7 +10,6 @@ mod ended;
 mod hand;
 mod heartbeat;
 mod scheduler;
-mod verdict;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,20 +22,19 @@ use crate::clock::Millis;
 use crate::queue::{Job, Lane, Leased, QueueError, Settlement, Slots};
 use crate::sync::{Context, Syncer};
 use crate::telemetry;
-use crate::upstream::PerApi;
-use crate::upstream::rest::{Admission, Rest};
+use crate::upstream::circuit_breaker::Admission;
+use crate::upstream::{Api, Gate, PerApi};
 
 pub use hand::{Ended, Hand, Limits};
 pub use heartbeat::{Heartbeat, Pause};
 pub use scheduler::{Scheduler, TICK};
-pub use verdict::Patience;
 
 /// The loop turns at least this often, due rows or not: other processes make rows due, and `/healthz` watches it.
 const POLL: Duration = Duration::from_secs(1);
 /// The wait after the queue could not be asked.
 const AFTER_QUEUE_ERROR: Duration = Duration::from_secs(1);
-/// The rests of both APIs.
-pub type Rests = PerApi<Arc<Rest>>;
+/// The gates of both APIs.
+pub type Gates = PerApi<Arc<Gate>>;
 
 /// Everything that a worker works with.
 #[derive(Debug)]
@@ -81,20 +80,20 @@ impl Worker {
     async fn lease_and_sync(self: &Arc<Self>, running: &mut Running, stop: &CancellationToken) {
         while !stop.is_cancelled() {
             self.heartbeat.beat();
-            let (known, sleep) = match self.lease(running).await {
+            let (listens, known, sleep) = match self.lease(running).await {
                 Wake::Now => continue,
                 Wake::Never => return,
-                Wake::After(wait) => (None, wait.min(POLL)),
+                Wake::After(wait) => (false, None, wait.clamp(Duration::from_millis(5), POLL)),
                 Wake::WhenDue(due) => {
                     let wait = due.map_or(POLL, |due| due.since(self.hand.clock.now()));
                     // A row that is due, and still was not leased, must not make the loop spin.
-                    (due, wait.clamp(Duration::from_millis(5), POLL))
+                    (true, due, wait.clamp(Duration::from_millis(5), POLL))
                 }
             };
             tokio::select! {
                 () = stop.cancelled() => {}
                 Some(ended) = running.tasks.join_next_with_id() => self.reap(running, ended).await,
-                () = self.hand.queue.due_before(known), if self.slots(running).all > 0 => {}
+                () = self.hand.queue.due_before(known), if listens && self.slots(running).all > 0 => {}
                 // The others are told of the brake at once: whoever starts before the store knows counts anew.
                 () = self.syncer.brake().turned() => {}
                 () = tokio::time::sleep(sleep) => {}
@@ -104,18 +103,13 @@ impl Worker {
 
     /// Leases as many users as may start now, and starts them; tells when to look again.
     async fn lease(self: &Arc<Self>, running: &mut Running) -> Wake {
-        self.hand.tell_others().await;
-        if matches!(self.hand.admission(), Admission::NotBefore(_)) {
-            // Another process, or somebody by hand, may have ended it, or paused all.
-            if let Some(known) = self.hand.learn().await {
-                self.pause.set(known.paused_at);
-            }
+        self.hand.tell_brake().await;
+        let held = Api::ALL.into_iter().filter_map(|api| self.hand.gates.of(api).held_until()).max();
+        if let Some(until) = held {
+            // The answer that asked for it is about to be settled.
+            return Wake::After(until.since(self.hand.clock.now()));
         }
-        let slots = match self.hand.admission() {
-            Admission::Open => self.slots(running),
-            Admission::OneProbe => Slots::for_any(usize::from(running.tasks.is_empty())),
-            Admission::NotBefore(until) => return Wake::After(until.since(self.hand.clock.now())),
-        };
+        let slots = self.slots(running);
         if slots.all == 0 {
             return Wake::After(POLL);
         }
@@ -154,16 +148,18 @@ impl Worker {
             let id = running.tasks.spawn(work).id();
             running.jobs.insert(id, (job, context));
         }
-        match self.hand.admission() {
-            Admission::NotBefore(until) => Wake::After(until.since(self.hand.clock.now())),
-            _ if is_full => Wake::Now,
-            _ => Wake::WhenDue(leased.again_at),
+        let now = self.hand.clock.now();
+        let is_closed = |api: &Api| leased.known.breakers.of(*api).admission(now) == Admission::All;
+        if !Api::ALL.iter().all(is_closed) {
+            // No event makes a difference before the circuit closes, or lets the next probe through.
+            return Wake::After(leased.again_at.map_or(POLL, |again| again.since(now)));
         }
+        if is_full { Wake::Now } else { Wake::WhenDue(leased.again_at) }
     }
 
     /// One sync, from lease to settlement.
     async fn work(self: Arc<Self>, job: Job, context: Context) {
-        if let Some(parked) = verdict::of_a_poison_pill(&job, &self.hand.limits.patience) {
+        if let Some(parked) = self.hand.limits.retry.of_a_poison_pill(&job) {
             tracing::error!(user_id = %job.user, attempt = job.attempts, outcome = "parked", reason = "poison",
                 "parked without a sync: the service has ended in the middle of this user's sync time and again");
             telemetry::sync_ended("parked", "poison", Duration::ZERO);
@@ -191,7 +187,7 @@ impl Worker {
             // takes it over counts it.
             let failures = job.attempts.saturating_add(1);
             let (now, limits) = (self.hand.clock.now(), &self.hand.limits);
-            let at = limits.patience.retry_at(failures, now, rand::random::<f64>());
+            let at = limits.retry.retry_at(failures, now, rand::random::<f64>());
             let settlement = Settlement::Abandon { until: at.max(now.plus(limits.request_timeout)) };
             self.hand.settle(&job, settlement, None).await;
         }

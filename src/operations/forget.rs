@@ -11,6 +11,7 @@ use super::{NotSynced, Operator, Patience};
 use crate::memory::Memory;
 use crate::queue::{FORGET, Job, Lane, LeaseRequest, QueueError, Settlement, State, UserRow};
 use crate::sync::{Context, Syncer, TakenOff};
+use crate::upstream::circuit_breaker::CallKind;
 use crate::upstream::{Api, Attempt, PerApi};
 use crate::user::UserId;
 use crate::worker::Hand;
@@ -219,12 +220,13 @@ impl Operator {
         };
         match taken {
             Ok(taken) => {
-                let reached: &[Api] = if taken.is_empty() { &[] } else { &Api::ALL };
-                self.hand.hear(&job, Ok(reached)).await;
+                let answered = Api::ALL.map(|api| (api, CallKind::Read));
+                let answered: &[_] = if taken.is_empty() { &[] } else { &answered };
+                self.hand.record_calls(&job, Ok(answered)).await;
                 Ok((Hand::after(job, &context), taken))
             }
             Err(error) => {
-                self.hand.hear(&job, Err(&error)).await;
+                self.hand.record_calls(&job, Err(&error)).await;
                 tracing::warn!(user_id = %job.user, error = error.message, "a user was not forgotten");
                 self.give_back(job, row, &context).await;
                 Err(NotForgotten::Tags(error.message))

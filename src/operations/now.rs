@@ -9,7 +9,7 @@ use super::{FORGOTTEN, Operator};
 use crate::clock::Millis;
 use crate::queue::{AGAIN, Job, Lane, LeaseRequest, QueueError, UserLease};
 use crate::sync::Manner;
-use crate::upstream::rest::Admission;
+use crate::upstream::circuit_breaker::{Admission, CallKind};
 use crate::upstream::{Api, OwnWords};
 use crate::user::UserId;
 use crate::worker::Ended;
@@ -211,14 +211,15 @@ impl Operator {
         }
     }
 
-    /// The API that rests, as all processes know it.
+    /// The API whose circuit is open, as all processes know it.
     async fn resting(&self) -> Option<NotSynced> {
         let known = self.hand.learn().await?;
         let now = self.hand.clock.now();
         Api::ALL.into_iter().find_map(|api| {
-            let pause = known.rests.of(api).pause.as_ref()?;
-            let is_open = Admission::under(Some(pause), now) == Admission::Open;
-            (!is_open).then(|| NotSynced::Resting { api, why: pause.why.as_str(), until: pause.until })
+            let breaker = known.breakers.of(api);
+            let (reason, until) = breaker.open(CallKind::Read)?;
+            let is_closed = breaker.admission(now) == Admission::All;
+            (!is_closed).then(|| NotSynced::Resting { api, why: reason.as_str(), until })
         })
     }
 }

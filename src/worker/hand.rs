@@ -4,15 +4,16 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Rests, cause, ended, verdict};
+use super::{Gates, cause, ended};
 use crate::clock::Clock;
 use crate::clock::Millis;
-use crate::queue::{DRIFT, Done, EXPIRY, Entry, Job, Known, MISSING, Queue, Settled, Settlement};
-use crate::sync::{Asked, Brake, Context, Report, SyncError};
-use crate::upstream::rest::Admission;
-use crate::upstream::{Api, Attempt};
-
-use super::Patience;
+use crate::queue::{
+    DRIFT, Done, EXPIRY, Entry, Failed, Job, Known, MISSING, Queue, RetryPolicy, Settled, Settlement, SyncEnd,
+};
+use crate::sync::{Asked, Brake, Context, Report, SyncError, Syncer};
+use crate::upstream::circuit_breaker::{Blame, CallKind, FailedCall};
+use crate::upstream::{Api, Attempt, Class};
+use crate::user::UserId;
 
 /// What a sync needs of the settings.
 #[derive(Debug, Clone, Copy)]
@@ -22,7 +23,7 @@ pub struct Limits {
     /// `sync.request_timeout`.
     pub request_timeout: Duration,
     /// When to try again, and when to give up.
-    pub patience: Patience,
+    pub retry: RetryPolicy,
     /// `sync.resync_every`: how long after a sync that ended well the clock asks for another one. None: never.
     pub resync_every: Option<Duration>,
 }
@@ -43,13 +44,15 @@ impl Limits {
     }
 }
 
-/// Carries syncs out. Clones share the queue and the rests.
+/// Carries syncs out. Clones share the queue and the gates.
 #[derive(Debug, Clone)]
 pub struct Hand {
     /// Where leases come from, and end.
     pub queue: Queue,
-    /// Whether an API rests.
-    pub rests: Rests,
+    /// Whether calls to an API are made.
+    pub gates: Gates,
+    /// What makes a harmless call where it has to be found out whether an API is well.
+    pub syncer: Arc<Syncer>,
     /// Whether writes take tags away: the syncer's.
     pub brake: Arc<Brake>,
     /// The queue's time.
@@ -130,76 +133,103 @@ impl Hand {
             // A write that was not answered in time may still take effect: it must not meet the next one.
             tokio::time::sleep(self.limits.request_timeout).await;
         }
-        // Held until it is settled: what is not settled yet, an outage could not give back.
-        let _turn = match &result {
-            Ok(_) => None,
-            Err(error) => Some(self.rests.of(error.api).turn().await),
+        let end = match &result {
+            Ok(report) => SyncEnd::As(Settlement::Done(Box::new(Done {
+                held_back: report.held_back,
+                memory: report.memory.clone(),
+                check: self.limits.check(report, self.clock.wall(), rand::random::<f64>()),
+            }))),
+            Err(error) => SyncEnd::Failed(Box::new(self.failed(error, self.is_api_well(&job, error).await))),
         };
-        let settlement = match &result {
-            Ok(report) => {
-                report.reached.iter().for_each(|api| self.rests.of(*api).succeeded(&job.user));
-                Settlement::Done(Box::new(Done {
-                    held_back: report.held_back,
-                    memory: report.memory.clone(),
-                    check: self.limits.check(report, self.clock.wall(), rand::random::<f64>()),
-                }))
-            }
-            Err(error) => self.judge(&job, error).await,
-        };
-        self.tell_others().await; // before anybody else can be leased as the next probe
+        let entry = ended::entry(&job, &result, took);
+        let answered = answered(result.as_ref(), &context.attempt);
+        let job = Job { answered, ..Self::after(job, &context) };
+        let settlement = self.settle_sync(&job, end, Some(entry)).await;
         ended::tell(&job, &result, &settlement, took);
-        let entry = ended::entry(&job, &result, &settlement, took);
-        self.settle(&Self::after(job, &context), settlement.clone(), Some(entry)).await;
         Ended { result, settlement }
     }
 
-    /// Takes in what came of calls made under the lease of `job` that are no sync: which APIs answered, or what failed. The
-    /// lease stands.
-    pub async fn hear(&self, job: &Job, told: Result<&[Api], &SyncError>) {
-        match told {
-            Ok(reached) => reached.iter().for_each(|api| self.rests.of(*api).succeeded(&job.user)),
+    /// Takes into account what calls came to that were made under the lease of `job` and are no sync. The lease stands.
+    pub async fn record_calls(&self, job: &Job, result: Result<&[(Api, CallKind)], &SyncError>) {
+        let (answered, failed) = match result {
+            Ok(answered) => (answered, None),
+            Err(error) => (&[][..], Some(self.failed(error, None))),
+        };
+        self.record(&job.user, answered, failed.as_ref()).await;
+    }
+
+    pub(crate) async fn record(
+        &self,
+        user: &UserId,
+        answered: &[(Api, CallKind)],
+        failed: Option<&Failed>,
+    ) -> Option<Blame> {
+        match self.queue.record_calls(user, answered, failed).await {
+            Ok((blame, known)) => {
+                self.pass_on(failed, &known);
+                blame
+            }
             Err(error) => {
-                let _turn = self.rests.of(error.api).turn().await;
-                self.judge(job, error).await; // for what it means for others; this user's row is its caller's
+                tracing::error!(user_id = %user, %error, "cannot store what an API has answered");
+                None
             }
         }
-        self.tell_others().await;
     }
 
-    async fn judge(&self, job: &Job, error: &SyncError) -> Settlement {
-        error.reached.iter().for_each(|api| self.rests.of(*api).succeeded(&job.user));
-        let rest = self.rests.of(error.api);
-        let blame = rest.failed(&job.user, error.class, &error.answer);
-        let verdict = verdict::of(
-            job,
-            error,
-            blame,
-            rest,
-            &self.limits.patience,
-            self.clock.now(),
-            rand::random::<f64>(),
-        );
-        if let Some(outage) = verdict.outage {
-            let given_back = self.queue.give_back(&outage.users, outage.answer.as_deref(), outage.due).await;
-            if let Err(error) = given_back {
-                tracing::error!(%error, "cannot give users back the attempts that an outage took");
-            }
+    /// The failure, as the queue decides about it.
+    pub(crate) fn failed(&self, error: &SyncError, is_api_well: Option<bool>) -> Failed {
+        let call = FailedCall {
+            kind: error.kind,
+            class: error.class,
+            message: error.message.clone(),
+            answer: error.answer.clone(),
+            is_api_well,
+        };
+        Failed { api: error.api, call, policy: self.limits.retry, draw: rand::random() }
+    }
+
+    /// Whether the API is well though the read of a probe has failed there: one harmless call. None: not asked.
+    async fn is_api_well(&self, job: &Job, error: &SyncError) -> Option<bool> {
+        let is_asked = job.is_probe
+            && error.kind == CallKind::Read
+            && matches!(error.class, Class::Transient | Class::Permanent);
+        if !is_asked {
+            return None;
         }
-        verdict.settlement
+        let attempt = Attempt::within(self.limits.request_timeout, &self.clock);
+        Some(self.syncer.is_well(error.api, &attempt).await)
     }
 
-    /// A settlement that fails is no loss: the lease runs out, and the sync is done again.
-    pub(crate) async fn settle(&self, job: &Job, settlement: Settlement, entry: Option<Entry>) {
-        match self.queue.settle(job, settlement, entry).await {
-            Ok(Settled::LeaseLost) if job.has_written => {
-                tracing::warn!(user_id = %job.user, event_type = job.event_type, "a sync wrote to Mailmojo and ended \
-                    after its lease, so it may have overwritten what a later sync wrote: the user is synced again");
+    /// Ends the lease. How it ended: where the store failed, the lease runs out, and the sync is done again.
+    async fn settle_sync(&self, job: &Job, end: SyncEnd, entry: Option<Entry>) -> Settlement {
+        let failed = match &end {
+            SyncEnd::Failed(failed) => Some(failed.clone()),
+            SyncEnd::As(_) => None,
+        };
+        let otherwise = match &end {
+            SyncEnd::As(how) => how.clone(),
+            SyncEnd::Failed(failed) => {
+                Settlement::Retry { at: self.clock.now(), counts: false, error: failed.call.message.clone() }
             }
-            Ok(_) => {}
+        };
+        match self.queue.settle_sync(job, end, entry).await {
+            Ok(came) => {
+                if came.settled == Settled::LeaseLost && job.has_written {
+                    tracing::warn!(user_id = %job.user, event_type = job.event_type, "a sync wrote to Mailmojo and ended \
+                        after its lease, so it may have overwritten what a later sync wrote: the user is synced again");
+                }
+                self.pass_on(failed.as_deref(), &came.known);
+                came.how
+            }
             Err(error) => {
                 tracing::error!(user_id = %job.user, %error, "cannot settle a sync; it will be done again");
+                otherwise
             }
         }
+    }
+
+    pub(crate) async fn settle(&self, job: &Job, settlement: Settlement, entry: Option<Entry>) {
+        self.settle_sync(job, SyncEnd::As(settlement), entry).await;
     }
 
     /// Ends the lease of a sync that was cut off: the user is due at once, or, where a write was under way, when it is over
@@ -214,29 +244,15 @@ impl Hand {
         self.settle(&Self::after(job, context), settlement, None).await;
     }
 
-    /// Whether syncs may begin: every one needs both APIs.
+    /// Until when no sync may begin, as far as this process knows; none where one may, a probe at least.
     #[must_use]
-    pub fn admission(&self) -> Admission {
-        self.rests.sesamy.admission().and(self.rests.mailmojo.admission())
+    pub fn not_before(&self) -> Option<Millis> {
+        Api::ALL.into_iter().filter_map(|api| self.gates.of(api).not_before()).max()
     }
 
-    /// Tells other processes what this one has found of an API, or of the source as a whole, and learns what they have. Where
-    /// the store cannot be had, this process keeps to it by itself, and tries again the next time.
-    pub async fn tell_others(&self) {
-        self.tell_brake().await;
-        for api in Api::ALL {
-            let rest = self.rests.of(api);
-            let Some(news) = rest.news() else { continue };
-            match self.queue.tell_rest(api, news.change.clone()).await {
-                Ok(known) => rest.told(&news, known.rests.of(api).clone()),
-                Err(error) => {
-                    tracing::warn!(%error, %api, "cannot tell other processes of an API's rest; trying again");
-                }
-            }
-        }
-    }
-
-    async fn tell_brake(&self) {
+    /// Tells other processes what this one has found of the source as a whole, and learns what they have. Where the store
+    /// cannot be had, this process keeps to it by itself, and tries again the next time.
+    pub async fn tell_brake(&self) {
         let Some(news) = self.brake.news() else { return };
         let told = if news.is_on { self.queue.brake().await } else { self.queue.release_brake().await };
         match told {
@@ -247,7 +263,7 @@ impl Hand {
         }
     }
 
-    /// Asks what all processes know, and takes over their rests and whether tags are kept; none where the store cannot be had.
+    /// Reads what all processes know, and takes it over; none where the store cannot be had.
     pub async fn learn(&self) -> Option<Known> {
         let asked = self.brake.asks();
         match self.queue.known().await {
@@ -256,7 +272,7 @@ impl Hand {
                 Some(known)
             }
             Err(error) => {
-                tracing::debug!(%error, "cannot ask what other processes know of the APIs' rests");
+                tracing::debug!(%error, "cannot read the state of the APIs and of the brake");
                 None
             }
         }
@@ -264,7 +280,28 @@ impl Hand {
 
     /// Takes over what all processes know, by an answer that the store gave after this one `asked`.
     pub fn adopt(&self, asked: Asked, known: &Known) {
-        Api::ALL.into_iter().for_each(|api| self.rests.of(api).adopt(known.rests.of(api).clone()));
+        self.pass_on(None, known);
         self.brake.adopt(asked, known.braked_at);
+    }
+
+    /// Lets the gates know what the store says, after `failed` was settled.
+    fn pass_on(&self, failed: Option<&Failed>, known: &Known) {
+        if let Some(failed) = failed {
+            self.gates.of(failed.api).release();
+        }
+        Api::ALL.into_iter().for_each(|api| self.gates.of(api).update(known.breakers.of(api), known.read_at));
+    }
+}
+
+/// The calls of a sync that all succeeded, by API and kind. A write comes after reads of the same API.
+fn answered(result: Result<&Report, &SyncError>, attempt: &Attempt) -> Vec<(Api, CallKind)> {
+    let reads = |reached: &[Api]| reached.iter().map(|api| (*api, CallKind::Read)).collect::<Vec<_>>();
+    match result {
+        Ok(report) if attempt.has_written() => {
+            [reads(&report.reached), vec![(Api::Mailmojo, CallKind::Write)]].concat()
+        }
+        Ok(report) => reads(&report.reached),
+        Err(error) if error.kind == CallKind::Write => [reads(&error.reached), reads(&[error.api])].concat(),
+        Err(error) => reads(&error.reached),
     }
 }

@@ -8,7 +8,7 @@ use super::BackfillError;
 use super::made::Made;
 use crate::clock::Millis;
 use crate::operations::Operator;
-use crate::upstream::rest::{Admission, Why};
+use crate::upstream::circuit_breaker::OpenReason;
 use crate::upstream::{Api, PerApi};
 use crate::worker::Stop;
 
@@ -96,7 +96,7 @@ impl Desk {
                 self.pause_told(LOOK_AGAIN).await?;
                 continue;
             }
-            let Admission::NotBefore(until) = hand.admission() else {
+            let Some(until) = hand.not_before() else {
                 self.goes_on();
                 return Ok(());
             };
@@ -114,7 +114,7 @@ impl Desk {
     pub(super) async fn rest_told(&self, until: Millis) -> Result<(), BackfillError> {
         let wait = until.since(self.now());
         let resting = |api: Api| {
-            let rest = self.operator.hand.rests.of(api).snapshot();
+            let rest = self.operator.hand.gates.of(api).snapshot();
             let why = rest.why.filter(|_| rest.state == "resting")?;
             Some(format!("{api} is at rest ({why}) until {}", rest.until.unwrap_or(until)))
         };
@@ -151,8 +151,8 @@ impl Desk {
 
     /// Whether Sesamy has refused our credentials or our address: no waiting mends that.
     pub(super) fn is_refused(&self, api: Api) -> bool {
-        let why = self.operator.hand.rests.of(api).snapshot().why;
-        [Why::Credentials, Why::Configuration].into_iter().any(|it| why == Some(it.as_str()))
+        let why = self.operator.hand.gates.of(api).snapshot().why;
+        [OpenReason::Credentials, OpenReason::Configuration].into_iter().any(|it| why == Some(it.as_str()))
     }
 }
 

@@ -118,9 +118,9 @@ impl Desk {
                 },
                 () = self.stop.leasing.cancelled() => return Err(BackfillError::Stopped),
             };
-            hand.tell_others().await;
             let gives_up = match failure.class {
-                Class::Resting => self.is_refused(Api::Sesamy),
+                Class::Refused(_) => true,
+                Class::RateLimited(_) | Class::NoToken | Class::NotCalled => self.is_refused(Api::Sesamy),
                 Class::Permanent => true,
                 Class::Transient => failures + 1 == TRIES,
             };
@@ -129,7 +129,7 @@ impl Desk {
                 return Err(BackfillError::List { what: what.to_owned(), message });
             }
             if failure.class == Class::Transient {
-                let wait = hand.limits.patience.backoff.doubled(failures).max(Duration::from_millis(1));
+                let wait = hand.limits.retry.backoff.doubled(failures).max(Duration::from_millis(1));
                 failures += 1;
                 self.waits(format!("{what} cannot be read ({message}); trying again"));
                 self.sleep(wait).await?;

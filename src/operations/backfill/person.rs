@@ -9,7 +9,7 @@ use crate::memory::Memory;
 use crate::queue::{EXISTING_ONLY, Job, Lane, LeaseRequest, UserLease};
 use crate::sync::{Context, Decision, Known, Report, SyncError};
 use crate::tags;
-use crate::upstream::rest::Blame;
+use crate::upstream::circuit_breaker::{Blame, CallKind};
 use crate::upstream::{Api, Attempt, Class, PerApi};
 use crate::user::UserId;
 use crate::worker::Ended;
@@ -202,21 +202,23 @@ impl Desk {
             let error = match decision {
                 Ok(decision) => {
                     let report = decision.report().clone();
-                    report.reached.iter().for_each(|api| hand.rests.of(*api).succeeded(&case.user));
+                    let answered: Vec<_> = report.reached.iter().map(|api| (*api, CallKind::Read)).collect();
+                    hand.record(&case.user, &answered, None).await;
                     return Fate::Would(case.user, Ok(report));
                 }
                 Err(error) => error,
             };
             tries += 1;
             // What fails for everybody is an API's, and waited out; a probe of it is this very user.
-            let blame = hand.rests.of(error.api).failed(&case.user, error.class, &error.answer);
-            let is_refused =
-                error.class == Class::Resting && Api::ALL.into_iter().any(|api| self.is_refused(api));
+            let blame = hand.record(&case.user, &[], Some(&hand.failed(&error, None))).await;
+            let is_called = matches!(error.class, Class::Transient | Class::Permanent);
+            let is_refused = !is_called && Api::ALL.into_iter().any(|api| self.is_refused(api));
             let is_final = error.class == Class::Permanent || tries >= DRY_TRIES;
-            if (blame == Blame::User && is_final) || is_refused {
+            let is_of_api = matches!(blame, Some(Blame::Api { .. }));
+            if (!is_of_api && is_final) || is_refused {
                 return Fate::Would(case.user, Err(error));
             }
-            if self.sleep(hand.limits.patience.backoff.doubled(tries - 1)).await.is_err() {
+            if self.sleep(hand.limits.retry.backoff.doubled(tries - 1)).await.is_err() {
                 return Fate::CutOff;
             }
         }

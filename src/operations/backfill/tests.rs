@@ -8,15 +8,15 @@ use super::*;
 use crate::clock::Clock;
 use crate::merge::{KeepTags, Rules};
 use crate::operations::Operator;
-use crate::queue::{Lane, Options as QueueOptions, Queue, Rates, Role};
+use crate::queue::{Lane, Options as QueueOptions, Queue, Rates, RetryPolicy, Role};
 use crate::sandbox::{Mailmojo, Route, Sandbox, Sesamy, contact, contract, entitlement, user};
 use crate::sync::{self, Syncer, usual_calls};
-use crate::upstream::rest::{Policy, Rest};
-use crate::upstream::{Api, Credentials, Meter, PerApi, Quota, Upstream};
-use crate::worker::{Hand, Limits, Patience, Rests, Stop};
+use crate::upstream::circuit_breaker::Backoff;
+use crate::upstream::{Api, Credentials, Gate, Meter, PerApi, Quota, Upstream};
+use crate::worker::{Gates, Hand, Limits, Stop};
 use crate::{mailmojo, sesamy};
 
-const POLICY: Policy = Policy { base: Duration::from_millis(10), cap: Duration::from_millis(50) };
+const BACKOFF: Backoff = Backoff { base: Duration::from_millis(10), cap: Duration::from_millis(50) };
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
@@ -62,8 +62,7 @@ impl Town {
         let queue =
             Queue::open_sqlite(&folder.path().join("queue.db"), role, options, clock.clone(), 7).unwrap();
         let made = Arc::new(Made::on(Arc::new(queue.meter(Lane::Background))));
-        let rest = |api| Arc::new(Rest::new(api, POLICY, clock.clone()));
-        let rests = Rests { sesamy: rest(Api::Sesamy), mailmojo: rest(Api::Mailmojo) };
+        let gates = Gates::each(|api| Arc::new(Gate::new(api, clock.clone())));
         let upstream = |api: Api, base: &str, token: &str| {
             let meter: Arc<dyn Meter> = made.clone();
             Upstream::new(crate::upstream::Options {
@@ -72,7 +71,7 @@ impl Town {
                 meter,
                 clock: clock.clone(),
                 request_timeout: TIMEOUT,
-                rest: rests.of(api).clone(),
+                gate: gates.of(api).clone(),
             })
             .unwrap()
         };
@@ -94,16 +93,16 @@ impl Town {
             clock.clone(),
             options,
         ));
-        let patience = Patience { backoff: POLICY, max_attempts: 3 };
+        let retry = RetryPolicy { backoff: BACKOFF, max_attempts: 3 };
         // A sync's time is the clock's too: it must not be up because a test moved the clock.
         let limits = Limits {
             deadline: Duration::from_secs(3_500),
             request_timeout: TIMEOUT,
-            patience,
+            retry,
             resync_every: None,
         };
         let brake = Arc::clone(syncer.brake());
-        let hand = Hand { queue, rests, brake, clock: clock.clone(), limits };
+        let hand = Hand { queue, gates, syncer: Arc::clone(&syncer), brake, clock: clock.clone(), limits };
         let operator = Operator { hand, syncer, calls: usual_calls(true) };
         Self { sandbox, clock, operator, made, _folder: folder }
     }

@@ -42,8 +42,7 @@ async fn transactions_and_pushes_side_by_side_lose_no_update() {
     let replica = || {
         let options = StoreOptions { debounce: Duration::ZERO };
         let tuning = Tuning::default();
-        let opening =
-            postgres::open(&url, Role::Service, options, Clock::system(), Arc::default(), tuning);
+        let opening = postgres::open(&url, Role::Service, options, Clock::system(), Arc::default(), tuning);
         ground.wait_for(opening).unwrap()
     };
     let replicas = [replica(), replica()];

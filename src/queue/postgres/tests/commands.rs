@@ -33,7 +33,9 @@ fn a_schema_of_an_older_version_is_brought_up_to_date_by_a_service_alone() {
     let Some(ground) = Ground::new() else { return };
     let opens = |role: Role, steps: &'static [&'static str]| {
         let clock = Clock::manual(NOW);
-        ground.wait_for(postgres::open::open(&ground.url, role, &clock, steps)).map(|opened| opened.erasure_key)
+        ground
+            .wait_for(postgres::open::open(&ground.url, role, &clock, steps))
+            .map(|opened| opened.erasure_key)
     };
     let key = opens(Role::Service, upgrading::ONE_STEP).unwrap();
     for role in [READS, BEGINS] {

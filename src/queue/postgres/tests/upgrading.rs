@@ -33,7 +33,8 @@ async fn a_replica_of_the_version_before_goes_on_beside_a_newer_schema() {
 fn a_step_that_fails_leaves_the_version_before() {
     const BROKEN: &[&str] = &[schema::STEPS[0], "CREATE TABLE half (); SELECT 1 / 0"];
     let Some(ground) = Ground::new() else { return };
-    let opens = |steps| ground.wait_for(postgres::open::open(&ground.url, Role::Service, &Clock::manual(NOW), steps));
+    let opens =
+        |steps| ground.wait_for(postgres::open::open(&ground.url, Role::Service, &Clock::manual(NOW), steps));
     opens(ONE_STEP).unwrap();
     assert!(opens(BROKEN).is_err());
     assert_eq!(ground.number("SELECT max(version)::bigint FROM sesamy_mailmojo_schema"), 1);
