@@ -92,6 +92,12 @@ pub enum Class {
 }
 
 impl Class {
+    /// Whether the answer asks this process to stay away until it is settled what follows.
+    #[must_use]
+    pub fn holds_calls(self) -> bool {
+        matches!(self, Self::RateLimited(_) | Self::Refused(_) | Self::NoToken)
+    }
+
     /// The reason in logs, metrics and history.
     #[must_use]
     pub fn as_str(self) -> &'static str {

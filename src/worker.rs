@@ -134,7 +134,7 @@ impl Worker {
 
     /// The background lane has at most half of the slots, so that an event finds one soon.
     fn slots(&self, running: &Running) -> Slots {
-        let all = self.concurrency.saturating_sub(running.tasks.len());
+        let all = self.concurrency.saturating_sub(running.places());
         let of_background = (self.concurrency / 2).max(1).saturating_sub(running.of_background());
         Slots { all, background: of_background.min(all) }
     }
@@ -225,7 +225,16 @@ enum Wake {
 }
 
 impl Running {
+    /// How many places are taken. A sync that only waits until its unanswered write is over takes none.
+    fn places(&self) -> usize {
+        self.at_work().count()
+    }
+
     fn of_background(&self) -> usize {
-        self.jobs.values().filter(|(job, _)| job.lane == Lane::Background).count()
+        self.at_work().filter(|job| job.lane == Lane::Background).count()
+    }
+
+    fn at_work(&self) -> impl Iterator<Item = &Job> {
+        self.jobs.values().filter(|(_, context)| !context.attempt.is_late()).map(|(job, _)| job)
     }
 }

@@ -210,7 +210,7 @@ mod tests {
         let read = decide(&job(3, Some(NOW)), &failed(CallKind::Read, refused), &mut breaker, NOW);
         assert_eq!(read, Decision { settlement: free(NOW), give_back: vec![] });
         let write = decide(&job(3, Some(NOW)), &failed(CallKind::Write, refused), &mut breaker, NOW);
-        assert_eq!(write.settlement, free(NOW.plus(901 * SECOND)));
+        assert_eq!(write.settlement, free(NOW.plus(903 * SECOND)));
     }
 
     #[test]

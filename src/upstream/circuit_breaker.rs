@@ -274,7 +274,7 @@ impl Breaker {
     /// Whether `user` has failed since the circuit opened. Another user makes a better probe.
     #[must_use]
     pub fn has_failed(&self, user: &str) -> bool {
-        self.reads.open.as_ref().is_some_and(|open| open.users.iter().any(|it| it == user))
+        self.reads.open.as_ref().is_some_and(|open| open.has_failed(user))
     }
 
     /// The sync under `lease`, which ends at `until`, tries whether the API is back.
@@ -304,7 +304,7 @@ impl Breaker {
         let blame = match failed.class {
             Class::NotCalled => Blame::api(now),
             Class::RateLimited(asked) => {
-                self.reads.rate_limited(asked, now, backoff);
+                self.reads.rate_limited(asked, &failed.message, now, backoff);
                 Blame::api(now)
             }
             Class::NoToken => {
@@ -321,7 +321,8 @@ impl Breaker {
         match blame {
             // Every sync begins with reads, so a sync that cannot write yet must not start before it can.
             Blame::Api { at, give_back } if kind == CallKind::Write => {
-                Blame::Api { at: at.max(self.writes.next_try(now, backoff)), give_back }
+                let at = at.max(self.writes.next_try(user, now, backoff));
+                Blame::Api { at, give_back }
             }
             blame => blame,
         }
@@ -397,7 +398,7 @@ impl Circuit {
         let closes = |open: &Open| now >= open.until || is_outage_of_users(open);
         let Some(open) = self.open.take_if(|open| closes(open)) else { return };
         if let Some(likeness) = open.likeness
-            && open.users.iter().all(|it| it != user)
+            && !open.users.iter().any(|it| it == user)
         {
             self.suspect(open.users, &likeness);
         }
@@ -486,7 +487,7 @@ impl Circuit {
         Blame::api(now)
     }
 
-    fn rate_limited(&mut self, asked: Option<Duration>, now: Millis, backoff: &Backoff) {
+    fn rate_limited(&mut self, asked: Option<Duration>, message: &str, now: Millis, backoff: &Backoff) {
         let is_under_way = self.open.as_ref().is_some_and(|open| now < open.until);
         let wait = match asked {
             Some(asked) => asked.clamp(SHORTEST_ASKED, LONGEST_ASKED),
@@ -498,8 +499,7 @@ impl Circuit {
                 backoff.doubled(times)
             }
         };
-        let detail = "the API answered 429".to_owned();
-        self.begin(OpenReason::RateLimit, now.plus(wait), now, detail, None);
+        self.begin(OpenReason::RateLimit, now.plus(wait), now, message.to_owned(), None);
     }
 
     fn without_token(&mut self, message: &str, now: Millis, backoff: &Backoff) {
@@ -543,13 +543,13 @@ impl Circuit {
         }
     }
 
-    /// When a user who could not make a call of this kind tries again.
-    fn next_try(&self, now: Millis, backoff: &Backoff) -> Millis {
-        match &self.open {
-            Some(open) if now < open.until => open.until,
-            Some(_) => now.plus(backoff.doubled(0)), // another user's call is the probe
-            None => now,
-        }
+    /// When a user who could not make a call of this kind tries again. A user who has failed already comes later than others,
+    /// so that the next probe is another user's.
+    fn next_try(&self, user: &str, now: Millis, backoff: &Backoff) -> Millis {
+        let Some(open) = &self.open else { return now };
+        let first = backoff.doubled(0);
+        let at = if now < open.until { open.until } else { now.plus(first) };
+        if open.has_failed(user) { at.plus(first) } else { at }
     }
 
     fn is_suspect(&self, user: &str, likeness: &Likeness) -> bool {
@@ -582,6 +582,10 @@ impl Circuit {
 }
 
 impl Open {
+    fn has_failed(&self, user: &str) -> bool {
+        self.users.iter().any(|it| it == user)
+    }
+
     fn add(&mut self, user: &str) {
         self.users.retain(|it| it != user);
         self.users.push(user.to_owned());

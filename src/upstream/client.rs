@@ -213,7 +213,11 @@ impl Upstream {
         let started = Instant::now();
         attempt.set_writing(is_write);
         let reply = send(request).await;
-        attempt.set_writing(is_write && reply.as_ref().is_err_and(|error| error.is_late));
+        let is_late = is_write && reply.as_ref().is_err_and(|error| error.is_late);
+        attempt.set_writing(is_late);
+        if is_late {
+            attempt.set_late();
+        }
         if let Some(time) = reply.as_ref().ok().and_then(|reply| date(&reply.headers)) {
             attempt.note_time(self.api, time);
         }

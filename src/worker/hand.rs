@@ -286,7 +286,7 @@ impl Hand {
 
     /// Lets the gates know what the store says, after `failed` was settled.
     fn pass_on(&self, failed: Option<&Failed>, known: &Known) {
-        if let Some(failed) = failed {
+        if let Some(failed) = failed.filter(|failed| failed.call.class.holds_calls()) {
             self.gates.of(failed.api).release();
         }
         Api::ALL.into_iter().for_each(|api| self.gates.of(api).update(known.breakers.of(api), known.read_at));

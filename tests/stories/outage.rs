@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use sesamy_mailmojo::sandbox::{Fault, Route, Rule};
+use sesamy_mailmojo::sandbox::{Call, Fault, Route, Rule};
 
 use crate::town::Town;
-use crate::trouble::{address, api, calls, events, is_rest, lines_at, people, rests, synced, text, told};
+use crate::trouble::{
+    NOBODY, address, api, calls, events, is_rest, lines_at, people, rests, synced, text, told,
+};
 
 const AT_ONCE: (&str, &str) = ("SYNC__DEBOUNCE", "0s");
 const FIVE: [&str; 5] = ["a", "b", "c", "d", "e"];
@@ -81,11 +83,13 @@ async fn an_outage_sends_one_probe_at_a_time_doubles_its_rest_and_ends_with_one_
     rests(&town, "mailmojo", "outage").await;
     events(&town, &["later"]).await;
 
-    let wave = calls(&town, 5, |call| call.route == Route::ContactGet).await;
+    // After each probe that fails, a call for a contact that cannot exist shows that it is Mailmojo.
+    let is_sync = |call: &Call| call.route == Route::ContactGet && call.subject.as_deref() != Some(NOBODY);
+    let wave = calls(&town, 5, is_sync).await;
     let mut before = wave[..5].iter().map(|call| call.ended).max().unwrap();
     // Some of the five may have come back by then, as the wait after a failure is drawn from zero on.
     let first_end = before + Duration::from_millis(190);
-    let probes = calls(&town, 3, |call| call.route == Route::ContactGet && call.came >= first_end).await;
+    let probes = calls(&town, 3, |call| is_sync(call) && call.came >= first_end).await;
     for (probe, rest) in probes[..3].iter().zip([200, 400, 400]) {
         let waited = probe.came.saturating_sub(before);
         assert!(waited >= Duration::from_millis(rest - 10), "a probe after {waited:?} instead of {rest} ms");
@@ -135,7 +139,7 @@ async fn five_users_refused_for_the_same_reason_are_a_wrong_setting_and_nobody_s
     town.settled().await;
     for user in FIVE {
         assert_eq!(told(&town, user, "outcome").last().unwrap(), "created");
-        assert_eq!(told(&town, user, "attempt"), [1, 1]);
+        assert!(told(&town, user, "attempt").iter().all(|attempt| attempt == 1), "{user} paid for it");
     }
     assert_eq!(lines_at(&town, "ERROR").iter().filter(|line| is_rest(line)).count(), 1);
 }

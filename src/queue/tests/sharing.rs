@@ -153,7 +153,7 @@ async fn an_open_circuit_of_writes_lets_syncs_start(shop: Shop) {
     let job = queue.lease(Slots::for_any(1)).await.unwrap().jobs.remove(0);
     let refused = Class::Refused(OpenReason::Credentials);
     let how = fails(&queue, &job, CallKind::Write, refused, "403").await;
-    let at = shop.later(BACKOFF.cap).unwrap();
+    let at = shop.later(BACKOFF.cap + BACKOFF.base).unwrap();
     assert_eq!(how, Settlement::Retry { at, counts: false, error: "403".to_owned() });
     let other = only_job(&queue).await;
     assert_eq!((other.user.clone(), other.is_probe), (user("b"), false));

@@ -120,13 +120,14 @@ fn a_user_who_cannot_write_waits_for_the_circuit_of_writes() {
     let mut it = story();
     let write = call(CallKind::Write, Class::Transient, "503");
     let blames = USERS.map(|user| it.fails(user, &write));
-    assert!(matches!(&blames[4], Blame::Api { at, .. } if *at == it.later(2)), "{blames:?}");
+    assert!(matches!(&blames[4], Blame::Api { at, .. } if *at == it.later(4)), "{blames:?}");
     let not_called = call(CallKind::Write, Class::NotCalled, "");
     assert_eq!(it.fails("f", &not_called), Blame::api(it.later(2)));
     it.advance(MINUTE);
     assert_eq!(it.fails("f", &not_called), Blame::api(it.later(2)), "another user's write is the probe");
     it.breaker.succeeded(CallKind::Read, "x", it.now);
-    assert_eq!(it.fails("g", &write), Blame::api(it.later(4)), "a success of a read closes nothing");
+    assert_eq!(it.fails("g", &write), Blame::api(it.later(6)), "a success of a read closes nothing");
+    assert_eq!(it.fails("h", &not_called), Blame::api(it.later(4)), "before those who have failed");
     it.advance(MINUTE);
     it.breaker.succeeded(CallKind::Write, "x", it.now);
     assert_eq!(it.fails("f", &not_called), it.free());
@@ -330,7 +331,7 @@ fn one_user_who_is_refused_time_and_again_holds_up_no_other_probe() {
 fn refused_writes_hold_up_no_reads() {
     let mut it = story();
     let blame = it.fails("a", &call(CallKind::Write, CREDENTIALS, "403"));
-    assert_eq!(blame, Blame::api(it.later(15 * 60)));
+    assert_eq!(blame, Blame::api(it.later(15 * 60 + 2)));
     assert_eq!(it.admission(), Admission::All);
     assert_eq!(it.why(), Some("credentials"), "people see it");
 }
@@ -451,7 +452,7 @@ proptest! {
                     match it.fails(&user, &failed) {
                         Blame::User | Blame::UserUnproven => *paid.entry(user).or_default() += 1,
                         Blame::Api { at, give_back } => {
-                            prop_assert!(at >= it.now && at <= it.now.plus(LONGEST_ASKED));
+                            prop_assert!(at >= it.now && at <= it.now.plus(LONGEST_ASKED + BACKOFF.base * 2));
                             for (user, times) in give_back {
                                 let left = paid.get(&user).copied().unwrap_or_default().checked_sub(times);
                                 prop_assert!(left.is_some(), "{user} gets back {times}");
