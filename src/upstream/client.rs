@@ -191,9 +191,9 @@ impl Upstream {
         let is_write = call.method != Method::GET;
         // The circuit may have opened while this call waited for its turn.
         if is_write && !attempt.has_written() {
-            self.gate.admit_write(self.request_timeout)?;
+            self.gate.admit_write(self.request_timeout).await?;
         } else {
-            self.gate.admit()?;
+            self.gate.admit().await?;
         }
 
         let left = attempt.left();

@@ -2,17 +2,19 @@
 //!
 //! The circuit itself is a document in the queue's store ([`super::circuit_breaker`]). A process reads it with each lease and
 //! settlement, and keeps a copy here. Between two of these, an answer that asks to stay away holds up this process's own
-//! calls at once.
+//! calls at once: for as long as it asks, or until its settlement says whether it was about more than one user.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use tokio::sync::Notify;
 
 use super::circuit_breaker::{Breaker, CallKind, LONGEST_ASKED, OpenReason, SHORTEST_ASKED, Snapshot};
 use super::{Api, Class, Failure};
 use crate::clock::{Clock, Millis};
 use crate::telemetry;
 
-/// How long an answer that names no time holds up this process's calls: a settlement says what follows long before.
+/// How long calls wait for the settlement of an answer that names no time. It usually takes milliseconds.
 const HOLD: Duration = Duration::from_secs(1);
 
 /// Where the calls of one process to one API pass.
@@ -21,6 +23,7 @@ pub struct Gate {
     api: Api,
     clock: Clock,
     state: Mutex<State>,
+    settled: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -30,6 +33,8 @@ struct State {
     read_at: Millis,
     /// No call before then, by an answer that no settlement has brought into the document yet.
     held_until: Option<Millis>,
+    /// Calls wait until then, at the longest, for the settlement of an answer.
+    unsettled_until: Option<Millis>,
     /// A write tries until then whether the half-open circuit of writes can be closed.
     probed_until: Option<Millis>,
 }
@@ -38,7 +43,7 @@ impl Gate {
     /// A gate that is open.
     #[must_use]
     pub fn new(api: Api, clock: Clock) -> Self {
-        Self { api, clock, state: Mutex::default() }
+        Self { api, clock, state: Mutex::default(), settled: Notify::new() }
     }
 
     /// Which API this is.
@@ -50,8 +55,8 @@ impl Gate {
     /// Until when this process makes no call, by an answer that the store does not know of yet; none where it does.
     #[must_use]
     pub fn held_until(&self) -> Option<Millis> {
-        let now = self.clock.now();
-        self.lock().held_until.filter(|until| now < *until)
+        let (state, now) = (self.lock(), self.clock.now());
+        [state.held_until, state.unsettled_until].into_iter().flatten().filter(|until| now < *until).max()
     }
 
     /// Until when no sync may begin, as far as this process knows; none where one may, a probe at least.
@@ -70,7 +75,10 @@ impl Gate {
 
     /// The answer that held up calls has been settled: what follows from it is in the document.
     pub fn release(&self) {
-        self.lock().held_until = None;
+        let mut state = self.lock();
+        (state.held_until, state.unsettled_until) = (None, None);
+        drop(state);
+        self.settled.notify_waiters();
     }
 
     /// Takes over the document, which was read at `read_at`. A change is logged once.
@@ -86,17 +94,19 @@ impl Gate {
             state.probed_until = None;
         }
         drop(state);
-        self.report(&before, breaker);
+        self.report(&before, breaker, read_at);
     }
 
     /// Refuses a call while the circuit is open.
-    pub(super) fn admit(&self) -> Result<(), Failure> {
+    pub(super) async fn admit(&self) -> Result<(), Failure> {
+        self.until_settled().await;
         self.admit_to(&self.lock(), CallKind::Read)
     }
 
     /// Refuses a write while the circuit of writes is open. Through a half-open one passes one write at a time; it is known
     /// within `request_timeout` what became of it.
-    pub(super) fn admit_write(&self, request_timeout: Duration) -> Result<(), Failure> {
+    pub(super) async fn admit_write(&self, request_timeout: Duration) -> Result<(), Failure> {
+        self.until_settled().await;
         let mut state = self.lock();
         self.admit_to(&state, CallKind::Read)?;
         self.admit_to(&state, CallKind::Write)?;
@@ -112,14 +122,30 @@ impl Gate {
 
     /// Holds up this process's calls where an answer of this class asks to stay away.
     pub(super) fn hold(&self, class: Class) {
-        let wait = match class {
-            Class::RateLimited(Some(asked)) => asked.clamp(SHORTEST_ASKED, LONGEST_ASKED),
-            Class::RateLimited(None) | Class::Refused(_) | Class::NoToken => HOLD,
-            Class::Transient | Class::Permanent | Class::NotCalled => return,
-        };
-        let until = self.clock.now().plus(wait);
-        let mut state = self.lock();
-        state.held_until = Some(state.held_until.map_or(until, |held| held.max(until)));
+        let (mut state, now) = (self.lock(), self.clock.now());
+        match class {
+            Class::RateLimited(Some(asked)) => {
+                let until = now.plus(asked.clamp(SHORTEST_ASKED, LONGEST_ASKED));
+                state.held_until = Some(state.held_until.map_or(until, |held| held.max(until)));
+            }
+            class if class.holds_calls() => state.unsettled_until = Some(now.plus(HOLD)),
+            _ => {}
+        }
+    }
+
+    /// Waits for the settlement of an answer that may be about one user alone.
+    async fn until_settled(&self) {
+        loop {
+            let mut settled = std::pin::pin!(self.settled.notified());
+            settled.as_mut().enable(); // a settlement from here on is not missed
+            let now = self.clock.now();
+            let unsettled = self.lock().unsettled_until.filter(|until| now < *until);
+            let Some(until) = unsettled else { return };
+            tokio::select! {
+                () = settled => {}
+                () = tokio::time::sleep(until.since(now)) => {}
+            }
+        }
     }
 
     fn admit_to(&self, state: &State, kind: CallKind) -> Result<(), Failure> {
@@ -140,8 +166,8 @@ impl Gate {
     }
 
     /// Logs and counts what has changed. A 429 names its own end, so each is news; of anything else only the first is.
-    fn report(&self, before: &Breaker, after: &Breaker) {
-        let (api, now) = (self.api.as_str(), self.clock.now());
+    fn report(&self, before: &Breaker, after: &Breaker, now: Millis) {
+        let api = self.api.as_str();
         for kind in [CallKind::Read, CallKind::Write] {
             let (was, is) = (before.open(kind), after.open(kind));
             let Some((reason, until)) = is else {
@@ -191,6 +217,7 @@ impl Gate {
 mod tests {
     use super::*;
     use crate::upstream::circuit_breaker::{Backoff, FailedCall};
+    use futures_util::FutureExt;
 
     const BACKOFF: Backoff = Backoff { base: Duration::from_secs(2), cap: Duration::from_secs(900) };
     const SECOND: Duration = Duration::from_secs(1);
@@ -214,8 +241,8 @@ mod tests {
         breaker
     }
 
-    #[test]
-    fn an_answer_holds_up_calls_at_once_and_a_settlement_says_what_follows() {
+    #[tokio::test]
+    async fn an_answer_holds_up_calls_at_once_and_a_settlement_says_what_follows() {
         for (class, held) in [
             (Class::RateLimited(Some(60 * SECOND)), Some(60)),
             (Class::RateLimited(Some(Duration::ZERO)), Some(1)),
@@ -228,15 +255,12 @@ mod tests {
             let (gate, clock) = gate();
             gate.hold(class);
             assert_eq!(gate.held_until(), held.map(|held| clock.now().plus(held * SECOND)), "{class:?}");
-            assert_eq!(gate.admit().is_err(), held.is_some(), "{class:?}");
+            let passes = || matches!(gate.admit().now_or_never(), Some(Ok(())));
+            assert_eq!(passes(), held.is_none(), "{class:?}");
             gate.update(&Breaker::default(), clock.now());
-            assert_eq!(
-                gate.admit().is_err(),
-                held.is_some(),
-                "a lease in between knows nothing of it: {class:?}"
-            );
+            assert_eq!(passes(), held.is_none(), "a lease in between knows nothing of it: {class:?}");
             gate.release();
-            assert!(gate.admit().is_ok(), "{class:?}");
+            assert!(passes(), "{class:?}");
         }
     }
 
@@ -245,12 +269,13 @@ mod tests {
         let (gate, clock) = gate();
         let open = refused(CallKind::Read, clock.now());
         gate.update(&open, clock.now());
-        assert_eq!(gate.admit().unwrap_err().class, Class::NotCalled);
+        let admitted = || gate.admit().now_or_never().unwrap();
+        assert_eq!(admitted().unwrap_err().class, Class::NotCalled);
         assert_eq!(gate.snapshot().state, "resting");
         gate.update(&Breaker::default(), Millis(999_999));
-        assert!(gate.admit().is_err());
+        assert!(admitted().is_err());
         gate.update(&Breaker::default(), clock.now());
-        assert!(gate.admit().is_ok());
+        assert!(admitted().is_ok());
         assert_eq!(gate.snapshot().state, "ok");
     }
 
@@ -258,14 +283,15 @@ mod tests {
     fn while_writes_are_refused_reads_go_on_and_then_one_write_at_a_time_tries() {
         let (gate, clock) = gate();
         gate.update(&refused(CallKind::Write, clock.now()), clock.now());
-        assert!(gate.admit().is_ok());
-        assert_eq!(gate.admit_write(SECOND).unwrap_err().kind, CallKind::Write);
+        let write = || gate.admit_write(SECOND).now_or_never().unwrap();
+        assert!(gate.admit().now_or_never().unwrap().is_ok());
+        assert_eq!(write().unwrap_err().kind, CallKind::Write);
         clock.advance(BACKOFF.cap);
-        assert!(gate.admit_write(SECOND).is_ok());
-        assert!(gate.admit_write(SECOND).is_err(), "another one tries");
+        assert!(write().is_ok());
+        assert!(write().is_err(), "another one tries");
         clock.advance(SECOND);
-        assert!(gate.admit_write(SECOND).is_ok(), "nothing was heard of that one");
+        assert!(write().is_ok(), "nothing is known of that one");
         gate.update(&Breaker::default(), clock.now());
-        assert!(gate.admit_write(SECOND).is_ok());
+        assert!(write().is_ok());
     }
 }

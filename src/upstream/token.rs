@@ -122,7 +122,7 @@ impl Tokens {
     /// not handed out again. Callers wait for one another, so that one fetch serves all of them, and so does one failure. No fetch
     /// begins without the time that it may take.
     pub(super) async fn get(&self, refused: Option<&Token>, attempt: &Attempt) -> Result<Token, Failure> {
-        self.gate.admit()?;
+        self.gate.admit().await?;
         let (token_url, id, secret, extra) = match &self.credentials {
             Credentials::Token(secret) => return Ok(Token { secret: secret.clone(), serial: 0 }),
             Credentials::Client { token_url, id, secret, extra } => (token_url, id, secret, extra),
@@ -134,7 +134,7 @@ impl Tokens {
         {
             return Ok(token.clone());
         }
-        self.gate.admit()?; // the caller before this one may have failed
+        self.gate.admit().await?; // the caller before this one may have failed
         if attempt.left() < self.timeout {
             // A fetch cut short would look like a token endpoint that is down, and open the circuit.
             return Err(Failure::new(self.gate.api(), Class::Transient, "no time is left to fetch a token"));

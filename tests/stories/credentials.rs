@@ -237,3 +237,36 @@ async fn a_start_ends_a_rest_for_those_too_who_ran_into_it() {
         assert_eq!(told(&town, user, "attempt"), [1]);
     }
 }
+
+#[tokio::test]
+async fn one_user_who_is_refused_time_and_again_is_parked_and_costs_the_others_nothing() {
+    let quick = [
+        AT_ONCE,
+        ("SYNC__BACKOFF_BASE", "10ms"),
+        ("SYNC__BACKOFF_CAP", "300ms"),
+        ("SYNC__MAX_ATTEMPTS", "3"),
+    ];
+    for status in [403, 301, 405, 415] {
+        let town = Town::with(&quick).await;
+        people(&town, &ALL);
+        people(&town, &["odd"]);
+        town.sandbox.sesamy.inject(Rule::on(Route::Profile, Fault::status(status)).about("odd"));
+        events(&town, &["odd"]).await;
+        town.service.output.wait_for("an open circuit", is_rest).await;
+
+        // Another user gets through, so it is this one, and not the credentials or the address.
+        events(&town, &["a"]).await;
+        synced(&town, "a", "created", 1).await;
+        synced(&town, "odd", "failed", 1).await;
+        events(&town, &["b"]).await;
+        let line = synced(&town, "odd", "parked", 1).await;
+        assert_eq!((&line["reason"], &line["level"]), (&"permanent".into(), &"ERROR".into()), "{status}");
+        events(&town, &ALL[2..]).await;
+        town.settled().await;
+        for user in ALL {
+            assert_eq!(told(&town, user, "outcome"), ["created"], "{status}: {user} had to wait");
+        }
+        assert_eq!(town.service.output.lines().iter().filter(|line| is_rest(line)).count(), 1, "{status}");
+        assert_eq!(api(&town, "sesamy").await["state"], "ok");
+    }
+}
