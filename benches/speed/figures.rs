@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use sesamy_mailmojo::clock::Clock;
 use sesamy_mailmojo::queue::{Options, Queue, Rates};
-use sesamy_mailmojo::queue::{Role, Room};
+use sesamy_mailmojo::queue::{Role, Slots};
 use sesamy_mailmojo::sandbox::{self, Api, Call, RateLimit, Route, Sandbox, entitlement, user};
 use sesamy_mailmojo::upstream::{PerApi, Quota};
 use tempfile::TempDir;
@@ -82,7 +82,7 @@ async fn leases(file: &Path) {
     let mut times = Vec::new();
     for _ in 0..50 {
         let began = Instant::now();
-        let leased = queue.lease(Room::for_any(BATCH)).await.unwrap();
+        let leased = queue.lease(Slots::for_any(BATCH)).await.unwrap();
         times.push(began.elapsed());
         assert_eq!(leased.jobs.len(), BATCH);
     }

@@ -1,14 +1,15 @@
 //! Leases: while a user is leased, nobody else syncs this user.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::apis::{Admitted, Apis, Known};
 use super::documents::APIS;
 use super::lane::Lane;
-use super::row::Row;
-use super::store::{Change, First, Index, Look, Seen};
+use super::row::{Row, State};
+use super::store::{Change, First, Index, Look, Question, Seen};
 use super::{Options, Queue, QueueError, Role};
 use crate::clock::Millis;
 use crate::memory::Memory;
@@ -18,6 +19,11 @@ use crate::user::UserId;
 
 /// Among so many due rows a probe looks for one whose last sync did not fail.
 const PROBE_CANDIDATES: usize = 16;
+
+/// More users of one address than this are not looked at.
+const SHARERS: usize = 50;
+/// How long a user waits at least whose address another user's sync is busy with.
+const SHARED_ADDRESS_WAIT: Duration = Duration::from_millis(500);
 
 /// The name of a lease: `service-` or `command-` and a random number. Rows that were leased together share one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -196,7 +202,13 @@ impl Queue {
         self.wake().looks();
         let mut leased = self.transact(look, move |seen| lease(seen, slots, &name, &options)).await?;
         self.drop_forgotten(&mut leased.jobs).await?;
-        Ok(leased)
+        let mut jobs = Vec::with_capacity(leased.jobs.len());
+        for job in std::mem::take(&mut leased.jobs) {
+            if self.yielded_to_sharer(&job).await?.is_none() {
+                jobs.push(job);
+            }
+        }
+        Ok(Leased { jobs, ..leased })
     }
 
     /// Leases one user by name.
@@ -208,16 +220,23 @@ impl Queue {
         let hash = self.erasure_key().hash(request.user.as_str());
         let tombstones = vec![hash.clone()];
         let look = Look { tombstones, ..Look::rows([request.user.as_str()]) }.with(APIS);
-        self.transact(look, move |seen| match lease_by_name(seen, &request, &hash, &name, &options) {
-            Ok((change, job)) => (change, UserLease::Leased(Box::new(job))),
-            Err(refused) => {
-                // An event has made the row since the user was forgotten.
-                let is_forgotten = matches!(refused, UserLease::Forgotten);
-                let erased = seen.rows.keys().filter(|_| is_forgotten).cloned().collect();
-                (Change { erased, ..Change::default() }, refused)
-            }
-        })
-        .await
+        let lease = self
+            .transact(look, move |seen| match lease_by_name(seen, &request, &hash, &name, &options) {
+                Ok((change, job)) => (change, UserLease::Leased(Box::new(job))),
+                Err(refused) => {
+                    // An event has made the row since the user was forgotten.
+                    let is_forgotten = matches!(refused, UserLease::Forgotten);
+                    let erased = seen.rows.keys().filter(|_| is_forgotten).cloned().collect();
+                    (Change { erased, ..Change::default() }, refused)
+                }
+            })
+            .await?;
+        if let UserLease::Leased(job) = &lease
+            && let Some(until) = self.yielded_to_sharer(job).await?
+        {
+            return Ok(UserLease::Held(until));
+        }
+        Ok(lease)
     }
 
     /// Drops the jobs of forgotten users, and erases their rows: an event may name a user whom an operator had forgotten.
@@ -256,6 +275,43 @@ impl Queue {
             .await?;
         jobs.retain(|job| !dropped.iter().any(|user| user == job.user.as_str()));
         Ok(())
+    }
+}
+
+impl Queue {
+    /// Gives a job back whose address another leased user shares: a contact belongs to an address, and no two users of one are
+    /// synced at once. The end of the other lease; none where there is none, and the job stays.
+    ///
+    /// The lease that ends first was there first, and stays; of two that end together the one of the smaller id. Each lease
+    /// looks after it was saved, so that of two at least one sees the other.
+    async fn yielded_to_sharer(&self, job: &Job) -> Result<Option<Millis>, QueueError> {
+        let Some(key) = job.memory.email_key() else { return Ok(None) };
+        let rows = self.read_rows(Question::RowsAt(key, SHARERS)).await?;
+        let now = self.clock().now();
+        let rank = |row: &Row| (row.due_at, row.user_id.clone());
+        let is_own = |row: &&Row| row.user_id == job.user.as_str() && row.lease.as_ref() == Some(&job.lease);
+        let Some(own) = rows.iter().find(is_own).map(rank) else { return Ok(None) };
+        let busy = rows.iter().filter(|row| row.state(now) == State::Leased).find(|row| rank(row) < own);
+        if busy.is_some() {
+            let at = now.plus(self.options().debounce.max(SHARED_ADDRESS_WAIT));
+            self.postpone(job, at).await?;
+        }
+        Ok(busy.and_then(|row| row.due_at))
+    }
+
+    /// Ends the lease of `job` as if it had not been: the user is due again at `at`, for the same cause and in the same lane.
+    async fn postpone(&self, job: &Job, at: Millis) -> Result<(), QueueError> {
+        let (job, rates) = (job.clone(), self.options().rates);
+        self.transact(Look::rows([job.user.as_str()]).with(APIS), move |seen| {
+            let leased =
+                seen.rows.get(job.user.as_str()).filter(|row| row.lease.as_ref() == Some(&job.lease));
+            let Some(row) = leased else { return (Change::default(), ()) };
+            let before: Apis = seen.document(APIS);
+            let mut apis = before.clone();
+            apis.settled(&job, seen.now, &rates);
+            (Change::rows([row.clone().postponed(at)]).document(APIS, &before, &apis), ())
+        })
+        .await
     }
 }
 

@@ -235,7 +235,7 @@ impl Queue {
         Ok(rows.into_iter().map(|row| UserRow::of(row, now)).collect())
     }
 
-    async fn read_rows(&self, question: Question) -> Result<Vec<Row>, QueueError> {
+    pub(super) async fn read_rows(&self, question: Question) -> Result<Vec<Row>, QueueError> {
         match self.ask(question).await? {
             Answer::Rows(rows) => Ok(rows),
             other => Err(QueueError::mismatch(&other)),

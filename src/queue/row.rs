@@ -276,6 +276,11 @@ impl Row {
         Some(Self { due_at: self.sooner(now), lane, cause, ..self.afresh() })
     }
 
+    /// The lease ends without a sync: the user waits until `at` for something that will be over by then.
+    pub(super) fn postponed(self, at: Millis) -> Self {
+        Self { lease: None, due_at: Some(at), ..self }
+    }
+
     /// An outage took `times` attempts from the user, and gives them back.
     pub(super) fn given_back(self, times: u32) -> Self {
         let attempts = self.attempts.saturating_sub(times);

@@ -34,8 +34,7 @@ async fn the_four_events_of_a_purchase_cost_one_sync_and_leave_one_row() {
     let syncs = town.service.output.syncs_of("u1");
     assert_eq!(syncs.last().unwrap()["event_type"], "checkout.1#confirm");
     assert_eq!(town.query("SELECT count(*) FROM users").unwrap(), 1, "the row of a known user stays");
-    let row =
-        "SELECT generation FROM users WHERE connection = 'default' AND user_id = 'u1' AND due_at IS NULL";
+    let row = "SELECT generation FROM users WHERE user_id = 'u1' AND due_at IS NULL";
     assert_eq!(town.query(row).unwrap(), 4);
 }
 

@@ -218,6 +218,7 @@ async fn a_dry_run_tells_of_both_contacts_and_forgets_neither() {
     town.service.terminate();
     town.service.ended().await;
     town.restart(&[("SYNC__DRY_RUN", "false")]).await;
+    town.wait_for_queue("SELECT count(*) FROM users WHERE held_back = 1", |held| held == 0).await;
     town.settled().await;
     assert_eq!(town.contact(OLD).tags, ["vip"]);
     assert_eq!(town.contact(NEW).tags, OURS);

@@ -204,9 +204,9 @@ async fn leases_of_the_process_before_end_at_the_latest_a_request_timeout_after_
 
     let before = now();
     town.restart(&[]).await;
-    let after = now();
     let still_leased = format!("{DUE} AND lease IS NOT NULL");
-    let until = town.query(&still_leased).unwrap();
+    town.wait_for_queue(&still_leased, |until| until < before + lease / 2).await;
+    let (until, after) = (town.query(&still_leased).unwrap(), now());
     assert!((before + hour..=after + hour).contains(&until), "{until}, started between {before} and {after}");
 
     // A process that dies again and again puts the end off no further.

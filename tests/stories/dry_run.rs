@@ -75,6 +75,7 @@ async fn what_was_held_back_is_written_at_the_first_start_without_it() {
     town.sandbox.sesamy.set_field("off-list", "lastName", "Nordmann");
     town.sandbox.clear_calls();
     town.crash_and_restart(&WET).await;
+    town.wait_for_queue(HELD_BACK, |held| held == 0).await;
     town.settled().await;
     let mut synced: Vec<_> =
         town.sandbox.calls_to(Route::Profile).into_iter().filter_map(|call| call.subject).collect();

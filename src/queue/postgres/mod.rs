@@ -138,7 +138,7 @@ impl Store for PostgresStore {
 fn pool(connect: PgConnectOptions, tuning: Tuning) -> PgPool {
     PgPoolOptions::new()
         .max_connections(CONNECTIONS)
-        .acquire_timeout(tuning.connect)
+        .acquire_timeout(tuning.answer + tuning.connect) // for a transaction before, and for a connection
         .idle_timeout(Duration::from_secs(60))
         .after_connect(move |connection, _| Box::pin(set_up_by_index(connection, tuning.answer)))
         .connect_lazy_with(connect)

@@ -55,14 +55,28 @@ pub(super) const MISSING_BEFORE: &str = first!(
     "missing_since"
 );
 
-/// The upsert of whole rows. An index is written only where one of its columns has another value.
+/// Inserts or replaces whole rows (`$1`), history entries (`$2` to `$7`) and documents (`$8`, `$9`): one statement, since a
+/// document that many transactions need is locked meanwhile. An index is written only where one of its columns has another
+/// value. An entry is new where its id is 0, and one that was removed meanwhile is inserted again.
 static SAVE: LazyLock<String> = LazyLock::new(|| {
     let columns = COLUMNS.join(", ");
     let updates = COLUMNS.map(|column| format!("{column} = excluded.{column}")).join(", ");
     format!(
-        "INSERT INTO users ({columns})
-         SELECT {columns} FROM jsonb_populate_recordset(NULL::users, $1::text::jsonb)
-         ON CONFLICT (user_id) DO UPDATE SET {updates}"
+        "WITH saved_rows AS (
+            INSERT INTO users ({columns})
+            SELECT {columns} FROM jsonb_populate_recordset(NULL::users, $1::text::jsonb)
+            ON CONFLICT (user_id) DO UPDATE SET {updates}),
+        saved_entries AS (
+            INSERT INTO history (id, user_id, last_at, outcome, lost_tags, entry) OVERRIDING SYSTEM VALUE
+            SELECT CASE id WHEN 0 THEN nextval(pg_get_serial_sequence('history', 'id')) ELSE id END,
+                user_id, last_at, outcome, lost_tags, entry
+            FROM unnest($2::bigint[], $3::text[], $4::bigint[], $5::text[], $6::smallint[], $7::text[])
+                AS e (id, user_id, last_at, outcome, lost_tags, entry)
+            ON CONFLICT (id) DO UPDATE SET last_at = excluded.last_at, outcome = excluded.outcome,
+                lost_tags = excluded.lost_tags, entry = excluded.entry)
+        INSERT INTO documents (name, value)
+        SELECT name, value FROM unnest($8::text[], $9::text[]) AS d (name, value)
+        ON CONFLICT (name) DO UPDATE SET value = excluded.value"
     )
 });
 
@@ -77,9 +91,7 @@ pub(super) const RESERVE_DOCUMENTS: &str = "
     INSERT INTO documents AS d (name, value) SELECT name, '' FROM unnest($1::text[]) AS n (name)
     ON CONFLICT (name) DO UPDATE SET value = d.value WHERE false";
 
-const SAVE_DOCUMENTS: &str = "
-    INSERT INTO documents (name, value) SELECT name, value FROM unnest($1::text[], $2::text[]) AS n (name, value)
-    ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+const DELETE_DOCUMENTS: &str = "DELETE FROM documents WHERE name = ANY ($1::text[])";
 
 pub(super) const LAST_ENTRIES: &str = "
     SELECT u.user_id, h.id, h.entry FROM unnest($1::text[]) AS u (user_id) CROSS JOIN LATERAL (
@@ -88,16 +100,6 @@ pub(super) const LAST_ENTRIES: &str = "
 /// An entry whose count another transaction raises just now is not old any more.
 pub(super) const ENTRIES_BEFORE: &str =
     "SELECT id FROM history WHERE last_at < $1 ORDER BY last_at, id LIMIT $2 FOR UPDATE SKIP LOCKED";
-
-/// A new entry where the id is 0. An entry that was removed meanwhile is inserted again.
-pub(super) const SAVE_ENTRIES: &str = "
-    INSERT INTO history (id, user_id, last_at, outcome, lost_tags, entry) OVERRIDING SYSTEM VALUE
-    SELECT CASE id WHEN 0 THEN nextval(pg_get_serial_sequence('history', 'id')) ELSE id END,
-        user_id, last_at, outcome, lost_tags, entry
-    FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[], $5::smallint[], $6::text[])
-        AS e (id, user_id, last_at, outcome, lost_tags, entry)
-    ON CONFLICT (id) DO UPDATE SET last_at = excluded.last_at, outcome = excluded.outcome,
-        lost_tags = excluded.lost_tags, entry = excluded.entry";
 
 pub(super) const REMOVE_ENTRIES: &str = "DELETE FROM history WHERE id = ANY ($1::bigint[])";
 
@@ -115,7 +117,7 @@ pub(super) const NEXT_DUE: &str = "
 
 /// Locks the rows of `ids` that exist, and loads them.
 pub(super) async fn lock(connection: &mut PgConnection, ids: &[&str]) -> Result<Vec<Row>, Fault> {
-    let rows = sqlx::query_scalar(LOCK).bind(ids).fetch_all(connection).await?;
+    let rows: Vec<String> = sqlx::query_scalar(LOCK).bind(ids).fetch_all(connection).await?;
     rows.iter().map(read).collect()
 }
 
@@ -148,14 +150,29 @@ pub(super) async fn first(
     query.fetch_all(connection).await?.iter().map(read).collect()
 }
 
-/// Inserts or replaces `rows`, one of each user.
+/// Inserts or replaces `rows`, one of each user, `entries` and `documents`. An entry is new where its id is 0.
 pub(super) async fn save(
     connection: &mut PgConnection,
     rows: impl Iterator<Item = &Row>,
+    entries: &[(String, HistoryRow)],
+    documents: &[(&str, &str)],
 ) -> Result<(), Fault> {
+    let unwritten = |error: serde_json::Error| Fault::Refused(error.to_string());
     let records: Vec<_> = rows.map(Row::to_record).collect();
-    let json = serde_json::to_string(&records).map_err(|error| Fault::Refused(error.to_string()))?;
-    sqlx::query(AssertSqlSafe(SAVE.as_str())).bind(json).execute(connection).await?;
+    let each = || entries.iter().map(|(_, entry)| entry);
+    let json: Result<Vec<String>, _> = each().map(serde_json::to_string).collect();
+    sqlx::query(AssertSqlSafe(SAVE.as_str()))
+        .bind(serde_json::to_string(&records).map_err(unwritten)?)
+        .bind(each().map(|entry| entry.id).collect::<Vec<_>>())
+        .bind(entries.iter().map(|(user, _)| user.as_str()).collect::<Vec<_>>())
+        .bind(each().map(|entry| entry.last_at.0).collect::<Vec<_>>())
+        .bind(each().map(|entry| entry.outcome.as_str()).collect::<Vec<_>>())
+        .bind(each().map(|entry| i16::from(entry.lost_tags())).collect::<Vec<_>>())
+        .bind(json.map_err(unwritten)?)
+        .bind(documents.iter().map(|(name, _)| *name).collect::<Vec<_>>())
+        .bind(documents.iter().map(|(_, value)| *value).collect::<Vec<_>>())
+        .execute(connection)
+        .await?;
     Ok(())
 }
 
@@ -178,22 +195,9 @@ pub(super) async fn reserve_documents(connection: &mut PgConnection, names: &[&s
     sqlx::query(RESERVE_DOCUMENTS).bind(names).execute(connection).await.map(drop)
 }
 
-/// Saves documents, and deletes those whose text is empty.
-pub(super) async fn save_documents(
-    connection: &mut PgConnection,
-    documents: &BTreeMap<String, String>,
-) -> sqlx::Result<()> {
-    let (deleted, saved): (Vec<_>, Vec<_>) = documents.iter().partition(|(_, value)| value.is_empty());
-    let (names, values): (Vec<_>, Vec<_>) = saved.into_iter().unzip();
-    if !names.is_empty() {
-        sqlx::query(SAVE_DOCUMENTS).bind(names).bind(values).execute(&mut *connection).await?;
-    }
-    let names: Vec<_> = deleted.into_iter().map(|(name, _)| name).collect();
-    if !names.is_empty() {
-        let delete = sqlx::query("DELETE FROM documents WHERE name = ANY ($1::text[])").bind(names);
-        delete.execute(connection).await?;
-    }
-    Ok(())
+/// Deletes documents.
+pub(super) async fn delete_documents(connection: &mut PgConnection, names: &[&str]) -> sqlx::Result<()> {
+    sqlx::query(DELETE_DOCUMENTS).bind(names).execute(connection).await.map(drop)
 }
 
 /// The last history entry of each of `ids` that has one.
@@ -214,26 +218,6 @@ pub(super) async fn entries_before(
 ) -> sqlx::Result<Vec<i64>> {
     let most = i64::try_from(most).unwrap_or(i64::MAX);
     sqlx::query_scalar(ENTRIES_BEFORE).bind(before.0).bind(most).fetch_all(connection).await
-}
-
-/// Inserts entries whose id is 0, and replaces the others.
-pub(super) async fn save_entries(
-    connection: &mut PgConnection,
-    entries: &[(String, HistoryRow)],
-) -> Result<(), Fault> {
-    let each = || entries.iter().map(|(_, entry)| entry);
-    let json: Result<Vec<String>, _> = each().map(serde_json::to_string).collect();
-    let json = json.map_err(|error| Fault::Refused(error.to_string()))?;
-    sqlx::query(SAVE_ENTRIES)
-        .bind(each().map(|entry| entry.id).collect::<Vec<_>>())
-        .bind(entries.iter().map(|(user, _)| user.as_str()).collect::<Vec<_>>())
-        .bind(each().map(|entry| entry.last_at.0).collect::<Vec<_>>())
-        .bind(each().map(|entry| entry.outcome.as_str()).collect::<Vec<_>>())
-        .bind(each().map(|entry| i16::from(entry.lost_tags())).collect::<Vec<_>>())
-        .bind(json)
-        .execute(connection)
-        .await?;
-    Ok(())
 }
 
 /// Removes entries by id.
@@ -274,9 +258,8 @@ pub(super) async fn next_due(
 }
 
 /// Reads a row. An error does not quote it: it may have an address in it.
-#[allow(clippy::ptr_arg)] // passed to `map` over strings
-pub(super) fn read(json: &String) -> Result<Row, Fault> {
-    let row = serde_json::from_str(json).and_then(Row::of_record);
+pub(super) fn read(json: impl AsRef<str>) -> Result<Row, Fault> {
+    let row = serde_json::from_str(json.as_ref()).and_then(Row::of_record);
     row.map_err(|_| Fault::Refused("a row of the table users cannot be read".to_owned()))
 }
 

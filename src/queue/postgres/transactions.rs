@@ -153,6 +153,10 @@ async fn lock(
         locked.seen.rows = found.map(|row| (row.user_id.clone(), row)).collect();
         locked.is_incomplete = locked.seen.rows.len() + locked.reserved.len() < ids.len();
     }
+    if look.last_entries && !locked.seen.rows.is_empty() {
+        let ids = locked.seen.rows.keys().map(String::as_str).collect();
+        locked.seen.last_entries = rows::last_entries(connection, ids).await?.into_iter().collect();
+    }
     if !names.is_empty() {
         if missing == Missing::Reserve {
             rows::reserve_documents(connection, &names).await?;
@@ -168,10 +172,6 @@ async fn lock(
     for first in &look.first {
         seen.first.push(rows::first(connection, first, seen.now, seen.wall).await?);
     }
-    if look.last_entries && !seen.rows.is_empty() {
-        let ids = seen.rows.keys().map(String::as_str).collect();
-        seen.last_entries = rows::last_entries(connection, ids).await?.into_iter().collect();
-    }
     if !look.tombstones.is_empty() {
         seen.tombstones = rows::tombstones(connection, &look.tombstones).await?;
     }
@@ -184,7 +184,7 @@ async fn lock(
     Ok(locked)
 }
 
-/// Saves by one statement of each kind.
+/// Saves what there is of each kind.
 async fn save(
     connection: &mut PgConnection,
     change: &Change,
@@ -192,23 +192,23 @@ async fn save(
     now: Millis,
 ) -> Result<(), Fault> {
     let rows: BTreeMap<&str, _> = change.rows.iter().map(|row| (row.user_id.as_str(), row)).collect();
-    if !rows.is_empty() {
-        reserved.retain(|id| !rows.contains_key(id.as_str()));
-        rows::save(connection, rows.into_values()).await?;
+    reserved.retain(|id| !rows.contains_key(id.as_str()));
+    let documents = change.documents.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let (deleted, saved): (Vec<_>, Vec<_>) = documents.partition(|(_, value)| value.is_empty());
+    if !(rows.is_empty() && change.entries.is_empty() && saved.is_empty()) {
+        rows::save(connection, rows.into_values(), &change.entries, &saved).await?;
     }
-    let unused: Vec<&str> = reserved.iter().map(String::as_str).collect();
+    if !deleted.is_empty() {
+        let names: Vec<&str> = deleted.into_iter().map(|(name, _)| name).collect();
+        rows::delete_documents(connection, &names).await?;
+    }
+    let unused = reserved.iter().map(String::as_str);
     let erased: Vec<&str> = sorted(&change.erased).into_iter().chain(unused).collect();
     if !erased.is_empty() {
         rows::erase(connection, &erased).await?;
     }
-    if !change.entries.is_empty() {
-        rows::save_entries(connection, &change.entries).await?;
-    }
     if !change.removed_entries.is_empty() {
         rows::remove_entries(connection, &change.removed_entries).await?;
-    }
-    if !change.documents.is_empty() {
-        rows::save_documents(connection, &change.documents).await?;
     }
     if !change.tombstones.is_empty() {
         rows::save_tombstones(connection, &sorted(&change.tombstones), now).await?;

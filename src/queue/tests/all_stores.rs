@@ -290,10 +290,14 @@ async fn asked(queue: &Queue) -> String {
 async fn played(shop: Shop, steps: Vec<Step>) -> Vec<String> {
     let mut queue = shop.opens().await;
     let (mut jobs, mut told) = (Vec::new(), Vec::new());
-    for step in steps {
+    for (number, step) in steps.into_iter().enumerate() {
         let came = take(step.clone(), &shop, &mut queue, &mut jobs).await;
-        told.push(format!("{step:?} -> {came}\n{}", asked(&queue).await));
+        told.push(format!("{step:?} -> {came}"));
+        if number % 8 == 7 {
+            told.push(asked(&queue).await);
+        }
     }
+    told.push(asked(&queue).await);
     queue.close().await;
     told
 }
@@ -318,10 +322,10 @@ fn compare(cases: u32, other: impl Fn() -> Option<Shop>) {
 
 #[test]
 fn all_stores_do_the_same_on_sqlite() {
-    compare(48, || Some(Shop::sqlite()));
+    compare(32, || Some(Shop::sqlite()));
 }
 
 #[test]
 fn all_stores_do_the_same_on_postgres() {
-    compare(16, Shop::postgres);
+    compare(8, Shop::postgres);
 }

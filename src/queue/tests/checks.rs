@@ -4,6 +4,8 @@ mod held_back;
 
 use std::time::Duration;
 
+use futures_util::StreamExt;
+
 use super::operators::{ask, by_hand};
 use super::{
     DEBOUNCE, LEASE, Shop, UPDATE, done, done_with, due, leased, names, next_due, only_job, retry, seen,
@@ -12,7 +14,7 @@ use super::{
 use crate::clock::Millis;
 use crate::memory::Memory;
 use crate::queue::{
-    Checked, DRIFT, Done, EXPIRY, Lane, LeaseRequest, Queue, Settled, Settlement, Slots, State,
+    Checked, DRIFT, Done, EXPIRY, Job, Lane, LeaseRequest, Queue, Settled, Settlement, Slots, State,
 };
 
 stories! {
@@ -40,6 +42,15 @@ async fn synced_until(shop: &Shop, queue: &Queue, name: &str, check_at: Option<M
     let job = leased(shop, queue, name).await;
     let settled = queue.settle(&job, done_with(Memory::default(), check_at), None).await.unwrap();
     assert_eq!(settled, Settled::AsAsked);
+}
+
+/// Settles all, some at a time.
+async fn settles_all(queue: &Queue, jobs: &[Job], how: Settlement) {
+    let settles = jobs.iter().map(|job| queue.settle(job, how.clone(), None));
+    let mut settles = futures_util::stream::iter(settles).buffer_unordered(8);
+    while let Some(settled) = settles.next().await {
+        assert_eq!(settled.unwrap(), Settled::AsAsked);
+    }
 }
 
 /// Makes `name` due now in the background's lane.
@@ -144,8 +155,7 @@ async fn many_whose_time_has_come_are_made_due_in_small_steps(shop: Shop) {
     due(&shop, &queue, &all.iter().map(String::as_str).collect::<Vec<_>>()).await;
     let at = shop.clock.now();
     let jobs = queue.lease(Slots::for_any(1_000)).await.unwrap().jobs;
-    let ends = jobs.iter().map(|job| queue.settle(job, done_with(Memory::default(), Some(at)), None));
-    futures_util::future::join_all(ends).await;
+    settles_all(&queue, &jobs, done_with(Memory::default(), Some(at))).await;
     let mut steps = Vec::new();
     for _ in 0..3 {
         let Checked { expired, more, .. } = checks(&queue).await;

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use super::operators::{ask, by_hand};
 use super::sharing::{BACKOFF, fails};
-use super::{DEBOUNCE, LEASE, Shop, UPDATE, done, leased, next_due, only_job, park, retry, stories, user};
+use super::{
+    DEBOUNCE, LEASE, Shop, UPDATE, done, done_with, due, leased, names, next_due, only_job, park, retry,
+    seen, stories, user,
+};
 use crate::queue::Slots;
 use crate::queue::{Job, Lane, LeaseName, LeaseRequest, Queue, Role, Settled, Settlement};
 use crate::upstream::Class;
@@ -27,6 +30,7 @@ stories! {
     a_lease_that_was_abandoned_in_a_write_holds_until_the_write_is_over,
     an_outage_is_given_back,
     a_user_of_whom_an_event_came_is_not_parked,
+    no_two_users_of_one_address_are_leased_at_once,
     a_lease_that_nobody_settles_is_taken_over_and_an_end_on_purpose_is_not,
     a_user_under_lease_again_gets_attempts_back_too,
     what_a_failed_sync_came_to_is_in_the_history_as_it_was_decided,
@@ -325,4 +329,26 @@ async fn a_user_of_whom_an_event_came_is_not_parked(shop: Shop) {
     let row = queue.rows_of(&[user("kari")]).await.unwrap().remove(0);
     assert_eq!((row.parked_at, row.answer, row.due_at), (None, None, shop.later(DEBOUNCE)));
     assert_eq!(queue.census().await.unwrap().parked, 0);
+}
+
+async fn no_two_users_of_one_address_are_leased_at_once(shop: Shop) {
+    let queue = shop.opens().await;
+    for (name, address) in [("a", "one@example.com"), ("b", "One@example.com"), ("c", "other@example.com")] {
+        let job = leased(&shop, &queue, name).await;
+        queue.settle(&job, done_with(seen(address), None), None).await.unwrap();
+    }
+    due(&shop, &queue, &["c", "b", "a"]).await;
+    let jobs = queue.lease(Slots::for_any(9)).await.unwrap().jobs;
+    assert_eq!(names(&jobs), ["email|c", "email|a"], "of two that were leased together the smaller id");
+    shop.clock.advance(DEBOUNCE);
+    assert!(queue.lease(Slots::for_any(9)).await.unwrap().jobs.is_empty(), "the other one is still synced");
+    for job in jobs {
+        queue.settle(&job, done_with(job.memory.clone(), None), None).await.unwrap();
+    }
+    shop.clock.advance(DEBOUNCE);
+    let job = only_job(&queue).await;
+    assert_eq!((job.user.clone(), job.attempts, job.event_type.as_str()), (user("b"), 0, UPDATE));
+    queue.push(&user("a"), UPDATE).await.unwrap();
+    shop.clock.advance(DEBOUNCE);
+    assert!(queue.lease(Slots::for_any(9)).await.unwrap().jobs.is_empty(), "a lease that is older stays");
 }

@@ -62,7 +62,7 @@ async fn transactions_and_pushes_side_by_side_lose_no_update() {
         }
     });
     let pushes = (0..2).map(|task| {
-        let (store, names) = (&replicas[task % 2], &names);
+        let store = &replicas[task % 2];
         async move {
             for round in 0..ROUNDS {
                 let users = (0..10).map(|user| name(round * 4 + user + task));

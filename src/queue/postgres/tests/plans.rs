@@ -58,7 +58,6 @@ async fn no_statement_reads_a_whole_table() {
     let ids = "'{email|5,email|6,email|x}'";
     let documents = "'{name 5,name x}'";
     let hashes = "ARRAY[md5('5'), 'x']";
-    let entries = "'{0,5}', '{a,b}', '{1,1}', '{x,y}', '{0,1}', '{1,2}'";
     let written = [
         (events::PUSH, "1000000, 2000, '{email|5,email|x}', '{1,1}', '{x,y}'"),
         (statements::LOCK, ids),
@@ -77,7 +76,6 @@ async fn no_statement_reads_a_whole_table() {
         (statements::RESERVE_DOCUMENTS, documents),
         (statements::LAST_ENTRIES, ids),
         (statements::ENTRIES_BEFORE, "5000, 9"),
-        (statements::SAVE_ENTRIES, entries),
         (statements::REMOVE_ENTRIES, "'{5,6}'"),
         (statements::TOMBSTONES, hashes),
         (statements::REMOVE_TOMBSTONES, hashes),

@@ -19,8 +19,6 @@ enum Mode {
     Frozen,
     /// The next COMMIT arrives and is done; its answer is lost with its connection. Then open again.
     LosesCommit,
-    /// Likewise, and then cut.
-    LosesCommitAndIsCut,
 }
 
 pub(super) struct Proxy {
@@ -69,10 +67,6 @@ impl Proxy {
         self.mode.send_replace(Mode::LosesCommit);
     }
 
-    pub(super) fn lose_next_commit_and_cut(&self) {
-        self.mode.send_replace(Mode::LosesCommitAndIsCut);
-    }
-
     /// Whether the answer was lost.
     pub(super) fn has_lost_it(&self) -> bool {
         *self.mode.borrow() == Mode::Open
@@ -82,7 +76,7 @@ impl Proxy {
 async fn forward(mut client: TcpStream, mut server: TcpStream, mode: Arc<watch::Sender<Mode>>) {
     let mut modes = mode.subscribe();
     let (mut asked, mut answered) = (vec![0; 65_536], vec![0; 65_536]);
-    let mut loses = None;
+    let mut loses = false;
     loop {
         let now = *modes.borrow_and_update();
         tokio::select! {
@@ -94,20 +88,16 @@ async fn forward(mut client: TcpStream, mut server: TcpStream, mode: Arc<watch::
             read = client.read(&mut asked), if now != Mode::Frozen => {
                 let Ok(length @ 1..) = read else { return };
                 // As it is now: it may have changed while both were ready.
-                let becomes = match *mode.borrow() {
-                    Mode::LosesCommit => Some(Mode::Open),
-                    Mode::LosesCommitAndIsCut => Some(Mode::Cut),
-                    Mode::Open | Mode::Cut | Mode::Frozen => None,
-                };
-                loses = becomes.filter(|_| asked[..length].windows(6).any(|word| word == b"COMMIT"));
+                let is_commit = asked[..length].windows(6).any(|word| word == b"COMMIT");
+                loses = is_commit && *mode.borrow() == Mode::LosesCommit;
                 if server.write_all(&asked[..length]).await.is_err() {
                     return;
                 }
             }
             read = server.read(&mut answered), if now != Mode::Frozen => {
                 let Ok(length @ 1..) = read else { return };
-                if let Some(then) = loses {
-                    mode.send_replace(then);
+                if loses {
+                    mode.send_replace(Mode::Open);
                     return;
                 }
                 if client.write_all(&answered[..length]).await.is_err() {

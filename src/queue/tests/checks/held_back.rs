@@ -102,8 +102,7 @@ async fn many_who_are_held_back_are_released_in_small_steps(shop: Shop) {
     let all: Vec<_> = (0..620).map(|number| format!("{number:03}")).collect();
     due(&shop, &queue, &all.iter().map(String::as_str).collect::<Vec<_>>()).await;
     let jobs = queue.lease(Slots::for_any(1_000)).await.unwrap().jobs;
-    futures_util::future::join_all(jobs.iter().map(|job| queue.settle(job, Settlement::done(true), None)))
-        .await;
+    settles_all(&queue, &jobs, Settlement::done(true)).await;
     queue.release_brake().await.unwrap();
     let mut steps = Vec::new();
     for _ in 0..3 {
