@@ -227,6 +227,8 @@ struct Circuit {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Breaker {
+    /// Counts transitions: settlements of one moment may become known to a process in any order.
+    revision: u64,
     /// Reads, and with them every sync: open after a 429 and without a token, too.
     reads: Circuit,
     writes: Circuit,
@@ -295,12 +297,14 @@ impl Breaker {
 
     /// All calls of this kind that a sync of `user` made succeeded.
     pub fn succeeded(&mut self, kind: CallKind, user: &str, now: Millis) {
+        self.revision = self.revision.saturating_add(1);
         self.of_mut(kind).succeeded(user, now);
     }
 
     /// A call of a sync of `user` failed: who is at fault.
     pub fn failed(&mut self, user: &str, failed: &FailedCall, now: Millis, backoff: &Backoff) -> Blame {
         let kind = failed.kind;
+        self.revision = self.revision.saturating_add(1);
         let blame = match failed.class {
             Class::NotCalled => Blame::api(now),
             Class::RateLimited(asked) => {
@@ -338,8 +342,14 @@ impl Breaker {
 
     /// Closes both circuits: the service starts, or an operator says so.
     pub fn close(&mut self) {
-        self.reads.open = None;
-        self.writes.open = None;
+        if self.reads.open.take().is_some() | self.writes.open.take().is_some() {
+            self.revision = self.revision.saturating_add(1);
+        }
+    }
+
+    /// Which of two states of the same API is the later one.
+    pub(super) fn revision(&self) -> u64 {
+        self.revision
     }
 
     /// Removes every trace of `user`.

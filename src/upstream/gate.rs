@@ -28,9 +28,8 @@ pub struct Gate {
 
 #[derive(Debug, Default)]
 struct State {
-    /// The document, as it was last read, and when that was.
+    /// The document, as it was last read.
     breaker: Breaker,
-    read_at: Millis,
     /// No call before then, by an answer that no settlement has brought into the document yet.
     held_until: Option<Millis>,
     /// Calls wait until then, at the longest, for the settlement of an answer.
@@ -85,10 +84,9 @@ impl Gate {
     pub fn update(&self, breaker: &Breaker, read_at: Millis) {
         let mut state = self.lock();
         // An answer may come after one that the store gave later.
-        if read_at < state.read_at {
+        if breaker.revision() < state.breaker.revision() {
             return;
         }
-        state.read_at = read_at;
         let before = std::mem::replace(&mut state.breaker, breaker.clone());
         if before.open(CallKind::Write) != breaker.open(CallKind::Write) {
             state.probed_until = None;
@@ -272,9 +270,11 @@ mod tests {
         let admitted = || gate.admit().now_or_never().unwrap();
         assert_eq!(admitted().unwrap_err().class, Class::NotCalled);
         assert_eq!(gate.snapshot().state, "resting");
-        gate.update(&Breaker::default(), Millis(999_999));
-        assert!(admitted().is_err());
         gate.update(&Breaker::default(), clock.now());
+        assert!(admitted().is_err());
+        let mut closed = open;
+        closed.close();
+        gate.update(&closed, clock.now());
         assert!(admitted().is_ok());
         assert_eq!(gate.snapshot().state, "ok");
     }
@@ -282,7 +282,8 @@ mod tests {
     #[test]
     fn while_writes_are_refused_reads_go_on_and_then_one_write_at_a_time_tries() {
         let (gate, clock) = gate();
-        gate.update(&refused(CallKind::Write, clock.now()), clock.now());
+        let mut breaker = refused(CallKind::Write, clock.now());
+        gate.update(&breaker, clock.now());
         let write = || gate.admit_write(SECOND).now_or_never().unwrap();
         assert!(gate.admit().now_or_never().unwrap().is_ok());
         assert_eq!(write().unwrap_err().kind, CallKind::Write);
@@ -291,7 +292,8 @@ mod tests {
         assert!(write().is_err(), "another one tries");
         clock.advance(SECOND);
         assert!(write().is_ok(), "nothing is known of that one");
-        gate.update(&Breaker::default(), clock.now());
-        assert!(write().is_ok());
+        breaker.succeeded(CallKind::Write, "b", clock.now());
+        gate.update(&breaker, clock.now());
+        assert!(write().is_ok() && write().is_ok());
     }
 }
