@@ -23,7 +23,7 @@ use crate::worker::Hand;
 pub use forget::{FORGOTTEN, Forgot, Forgotten, NotForgotten};
 pub use now::{Again, NotSynced, Patience, Synced};
 pub use remembered::{Remembered, SeenContact};
-pub use status::{ApiStatus, Resync, Status};
+pub use status::{ApiStatus, BackfillStatus, Resync, Status};
 
 /// What an operator's wishes are carried out with. Clones share it all.
 #[derive(Debug, Clone)]

@@ -28,11 +28,9 @@ use crate::clock::Clock;
 use crate::fields::CustomFields;
 use crate::memory::ContactKeys;
 use crate::merge::Rules;
-use crate::sesamy::models::{Contract, Entitlement, Profile};
 use crate::upstream::{Api, Attempt, PerApi};
 use crate::user::UserId;
 use crate::{mailmojo, sesamy};
-use contact::Found;
 use decide::Gathered;
 use outcome::mask_of;
 use sesamy_time::{Difference, SesamyTime};
@@ -59,21 +57,6 @@ pub struct Options {
     pub custom_fields: CustomFields,
     /// What the merge needs.
     pub rules: Rules,
-}
-
-/// What has been read of a user already, in lists: it is not read again. By default nothing.
-///
-/// The row of a list may leave out what the profile has. So one without an address, or one without tags where a tag would
-/// be taken away, or without what a custom field comes from that would be emptied, is not trusted: the profile is read
-/// singly then.
-#[derive(Debug, Clone, Default)]
-pub struct Known {
-    /// The user's row in the list of users.
-    pub profile: Option<Profile>,
-    /// All contracts of the user.
-    pub contracts: Option<Vec<Contract>>,
-    /// All entitlements of the user.
-    pub entitlements: Option<Vec<Entitlement>>,
 }
 
 /// How many calls a sync of a user with a page of everything makes at the most: profile, contracts and entitlements; the
@@ -192,53 +175,38 @@ impl Syncer {
     /// # Errors
     /// [`SyncError`]; whatever was written by then was right, and a later sync finds and keeps it.
     pub async fn sync(&self, user: &UserId, context: &Context) -> Result<Report, SyncError> {
-        let decision = self.decide(user, context, Known::default()).await?;
+        let decision = self.decide(user, context).await?;
         self.write(decision, context).await
     }
 
-    /// Finds out what is to be done about `user`; reads only, and not what is `known`.
+    /// Finds out what is to be done about `user`; reads only.
     ///
     /// # Errors
     /// [`SyncError`].
-    pub async fn decide(
-        &self,
-        user: &UserId,
-        context: &Context,
-        known: Known,
-    ) -> Result<Decision, SyncError> {
+    pub async fn decide(&self, user: &UserId, context: &Context) -> Result<Decision, SyncError> {
         self.warn_of_another_list(context);
         let before = context.before().clone().at_list_of(&self.keys);
         let (memory, attempt) = (&before, &context.attempt);
         let mut mask = mask_of(user);
         mask.add_personal([&memory.email]);
-        let mut source = match self.ask_sesamy(user, known, attempt, &mut mask).await {
+        let source = match self.ask_sesamy(user, attempt, &mut mask).await {
             Ok(Ok(source)) => source,
             Ok(Err(nobody)) => return self.nobody(user, memory, nobody, context, mask).await,
             Err(failure) => return Err(SyncError::of(user, &failure, &mask, &[])),
         };
-        let mut looked: Option<(String, Option<Found>)> = None;
-        loop {
-            // The old contact first, so that the look at the one that is written for certain is as young as it can be.
-            let former = self.moved_from(user, memory, &source, context, &mut mask).await;
-            let former = former.map_err(|failure| SyncError::of(user, &failure, &mask, source.reached()))?;
-            let found = match looked {
-                Some((email, found)) if email == source.email => Ok(found),
-                _ => self.find_contact(&source.email, context, &mut mask).await,
-            };
-            let found = found.map_err(|failure| SyncError::of(user, &failure, &mask, source.reached()))?;
-            if !self.is_to_be_asked_again(&source, memory, found.as_ref()) {
-                let gathered = Gathered { source, former, found };
-                let decided = self.decide_by(user, memory, context, gathered, &mut mask).await;
-                return decided
-                    .map_err(|failure| SyncError::of(user, &failure, &mask, &[Api::Sesamy, Api::Mailmojo]));
-            }
-            looked = Some((source.email.clone(), found));
-            source = match self.ask_again(user, source, attempt, &mut mask).await {
-                Ok(Ok(source)) => source,
-                Ok(Err(nobody)) => return self.nobody(user, memory, nobody, context, mask).await,
-                Err(failure) => return Err(SyncError::of(user, &failure, &mask, &[Api::Mailmojo])),
-            };
-        }
+        // The contact that is written for certain comes last, so that the look at it is as young as it can be.
+        let gathered = async {
+            let former = self.moved_from(user, memory, &source, context, &mut mask).await?;
+            let found = self.find_contact(&source.email, context, &mut mask).await?;
+            Ok((former, found))
+        };
+        let (former, found) = match gathered.await {
+            Ok(gathered) => gathered,
+            Err(failure) => return Err(SyncError::of(user, &failure, &mask, &[Api::Sesamy])),
+        };
+        let gathered = Gathered { source, former, found };
+        let decided = self.decide_by(user, memory, context, gathered, &mut mask).await;
+        decided.map_err(|failure| SyncError::of(user, &failure, &mask, &[Api::Sesamy, Api::Mailmojo]))
     }
 
     /// Logs, once per process, that what is remembered is about another list.

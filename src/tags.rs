@@ -21,15 +21,11 @@ pub use ended::ended;
 pub use name::{MAX_CHARS, PREFIX, is_ours};
 pub use reason::{Access, Reason};
 
-/// The tag of who has access that somebody else pays for: the one that a contract which is missing would bring, not take.
-pub const GIFTED: &str = "sesamy_has_gifted_subscription";
+/// The tag of a user who has access that somebody else pays for.
+const GIFTED: &str = "sesamy_has_gifted_subscription";
 
 /// How the tags begin that tell of access which somebody has now: to lose one is to lose what was paid for.
 const ACTIVE: &str = "sesamy_active_";
-
-/// The tags that go with a contract, and with nothing else but a bought article.
-pub const OF_CONTRACTS: [&str; 3] =
-    ["sesamy_active_subscriber", "sesamy_overdue_contract", "sesamy_made_single_purchase"];
 
 /// Tags, sorted, and for each why it is wanted: one reason at the least.
 pub type Reasons = BTreeMap<String, Vec<Reason>>;

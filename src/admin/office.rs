@@ -15,7 +15,9 @@ use super::session::Keys;
 use crate::clock::Millis;
 use crate::config::InForce;
 use crate::operations::preview::{Preview, preview};
-use crate::operations::{Again, ApiStatus, Forgotten, Operator, Patience, Resync, Status, Synced};
+use crate::operations::{
+    Again, ApiStatus, BackfillStatus, Forgotten, Operator, Patience, Resync, Status, Synced,
+};
 use crate::queue::{Census, HistoryRow, UserRow};
 use crate::upstream::circuit_breaker::Snapshot;
 use crate::upstream::{Api, Attempt};
@@ -77,6 +79,8 @@ pub(super) struct Glance {
     pub rows: Option<Census>,
     /// The background lane; null where the queue cannot be asked.
     pub resync: Option<Resync>,
+    /// The backfill that has not ended; null where there is none, or it cannot be asked.
+    pub backfill: Option<BackfillStatus>,
     /// Why the queue cannot be asked; null where it can.
     pub trouble: Option<String>,
 }
@@ -105,10 +109,18 @@ impl Office {
     pub(super) async fn glance(&self) -> Glance {
         let (accepting, dry_run) = (self.operator.hand.queue.accepting(), self.dry_run);
         match self.operator.status().await {
-            Ok(Status { now, paused_since, tags_kept_since, rows, apis, resync }) => {
-                let (rows, resync, trouble) = (Some(rows), Some(resync), None);
-                Glance { now, accepting, paused_since, tags_kept_since, dry_run, apis, rows, resync, trouble }
-            }
+            Ok(Status { now, paused_since, tags_kept_since, rows, apis, resync, backfill }) => Glance {
+                now,
+                accepting,
+                paused_since,
+                tags_kept_since,
+                dry_run,
+                apis,
+                rows: Some(rows),
+                resync: Some(resync),
+                backfill,
+                trouble: None,
+            },
             Err(error) => {
                 // What this process itself knows is better than nothing.
                 let known = |api: Api| {
@@ -118,8 +130,19 @@ impl Office {
                 let apis = Api::ALL.into_iter().map(known).collect();
                 let (now, trouble) = (self.now(), Some(error.to_string()));
                 let tags_kept_since = self.operator.hand.brake.since();
-                let (paused_since, rows, resync) = (None, None, None);
-                Glance { now, accepting, paused_since, tags_kept_since, dry_run, apis, rows, resync, trouble }
+                let (paused_since, rows, resync, backfill) = (None, None, None, None);
+                Glance {
+                    now,
+                    accepting,
+                    paused_since,
+                    tags_kept_since,
+                    dry_run,
+                    apis,
+                    rows,
+                    resync,
+                    backfill,
+                    trouble,
+                }
             }
         }
     }

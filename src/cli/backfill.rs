@@ -1,7 +1,7 @@
-//! `backfill`: everybody in step, beside a service that may be running.
+//! `backfill`: every Sesamy user made due and synced, beside a service that may be running.
 
+mod output;
 mod progress;
-mod told;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,40 +11,38 @@ use clap::Args;
 use jiff::SignedDuration;
 
 use super::shutdown::Signals;
-use super::wiring::{clients, open_queue, operator_with, quotas};
+use super::wiring::{clients, open_queue, operator_with};
 use super::{CommandError, Output, answer};
 use crate::clock::Clock;
 use crate::config::{QueueUrl, Settings};
-use crate::operations::backfill::order::Order;
-use crate::operations::backfill::{Audience, Backfill, BackfillError, Desk, Made, Pace, ReportFile, age};
-use crate::operations::{self};
+use crate::operations::backfill::progress::{Progress, Spec};
+use crate::operations::backfill::{self, Backfill, BackfillError, ReportFile};
 use crate::personal::Mask;
-use crate::queue::{Lane, Role};
-use crate::sync::usual_calls;
-use crate::upstream::{Attempt, Meter, PerApi};
+use crate::queue::{Lane, Queue, Role};
+use crate::sync::Manner;
+use crate::upstream::{Attempt, Meter};
 use crate::worker::Stop;
+use progress::Display;
 
-/// What syncs under way have to end, once it is to stop.
+/// How long running syncs have to end once it is to stop.
 const GRACE: Duration = Duration::from_secs(8);
-/// Calls of Sesamy's for each user beside the entitlements: pages of two looks at users and contracts.
-const PAGES_EACH: f64 = 0.04;
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct Options {
-    /// Tell what would be done, and do nothing of it.
+    /// Decide for each user, write nothing, and print what would be done.
     #[arg(long, conflicts_with = "restart")]
     dry_run: bool,
-    /// Keep contacts in step that Mailmojo has already: nobody is created, nobody subscribed.
+    /// Update contacts that Mailmojo has already: nobody is created or subscribed.
     #[arg(long)]
     existing_only: bool,
-    /// Only users who were changed, or a contract of theirs, in the time before it began: 30m, 2h, 3d.
+    /// Only users who, or a contract of whom, were updated in the time before it began: 30m, 2h, 3d.
     #[arg(long, value_name = "TIME", value_parser = duration)]
     updated_since: Option<Duration>,
-    /// Write a line of JSON per user into FILE, which must not exist yet. Without this option a dry run makes a file
-    /// backfill-dry-run-….jsonl, here or, where nothing can be written here, beside the queue's file.
-    #[arg(long, value_name = "FILE")]
+    /// Write a dry run's line of JSON per user into FILE, which must not exist yet. By default it makes a file
+    /// backfill-dry-run-….jsonl, here or, if nothing can be written here, beside the queue's file.
+    #[arg(long, value_name = "FILE", requires = "dry_run")]
     report: Option<PathBuf>,
-    /// Begin anew, whatever was left unfinished.
+    /// Begin anew, even if the last backfill did not end.
     #[arg(long)]
     restart: bool,
     /// Go on without asking.
@@ -56,7 +54,7 @@ pub(super) struct Options {
 
 /// A time such as 30m, 2h or 3d.
 fn duration(typed: &str) -> Result<Duration, String> {
-    let wrong = || format!("{typed:?} is no time such as 30m, 2h or 3d");
+    let wrong = || format!("{typed:?} is not a time such as 30m, 2h or 3d");
     let days = typed.strip_suffix('d').and_then(|days| days.parse::<i64>().ok());
     let signed = match days {
         Some(days) => days.checked_mul(24).and_then(SignedDuration::try_from_hours),
@@ -66,145 +64,91 @@ fn duration(typed: &str) -> Result<Duration, String> {
     if time.as_secs() == 0 { Err("it has to be a second or more".to_owned()) } else { Ok(time) }
 }
 
-/// Tells what it is about to do, asks, does it, and tells what it came to; fails where it was not finished, or anybody
+/// Prints what it is about to do, asks, does it, and prints what it came to. Fails if it was not finished, or if anybody
 /// failed.
 pub(super) async fn run(settings: Settings, options: Options) -> Result<(), CommandError> {
     let stop = stop_on_signals()?;
     let clock = Clock::system();
     let queue = open_queue(&settings, &clock, Role::Command { may_create: true }).await?;
-    let audience: Arc<dyn Audience> = progress::audience();
-    let done = bring_in_step(&settings, &options, &clock, queue.clone(), audience, stop).await;
+    let done = list_and_sync(&settings, &options, clock, queue.clone(), stop).await;
     queue.close().await;
     done
 }
 
-async fn bring_in_step(
+async fn list_and_sync(
     settings: &Settings,
     options: &Options,
-    clock: &Clock,
-    queue: crate::queue::Queue,
-    audience: Arc<dyn Audience>,
+    clock: Clock,
+    queue: Queue,
     stop: Stop,
 ) -> Result<(), CommandError> {
-    let made = Arc::new(Made::on(Arc::new(queue.meter(Lane::Background))));
-    let meter: Arc<dyn Meter> = made.clone();
-    let clients = clients(settings, &meter, clock).map_err(|error| CommandError::Service(error.into()))?;
-    let attempt = Attempt::within(settings.sync.deadline, clock);
-    let list = clients.mailmojo.list(&attempt).await.map_err(|failure| BackfillError::List {
-        what: "the Mailmojo list".to_owned(),
-        message: failure.message(&Mask::default()),
-    })?;
-    let desk =
-        desk(settings, options, operator_with(settings, queue, clock.clone(), clients), made, audience, stop);
-    let mut backfill = Backfill::prepare(desk, order(settings, options), options.restart).await?;
-    let users = backfill.count_users().await?;
-    told::plan(&told::Plan {
-        dry_run: options.dry_run,
-        held_back: settings.sync.dry_run,
+    let meter: Arc<dyn Meter> = Arc::new(queue.meter(Lane::Background));
+    let clients = clients(settings, &meter, &clock).map_err(|error| CommandError::Service(error.into()))?;
+    let list = clients.mailmojo.list(&Attempt::within(settings.sync.deadline, &clock)).await;
+    let list =
+        list.map_err(|failure| BackfillError::List("the Mailmojo list", failure.message(&Mask::default())))?;
+    let mut operator = operator_with(settings, queue.clone(), clock.clone(), clients);
+    if options.dry_run && options.existing_only {
+        operator.syncer = operator.syncer.in_manner(Manner::ExistingOnly).into();
+    }
+    let begins_anew = options.dry_run || options.restart;
+    let last = if begins_anew { None } else { Progress::load(&queue).await? };
+    let spec = Spec {
         list_id: settings.mailmojo.list_id,
-        list_name: list.name.as_deref(),
-        existing_only: options.existing_only || !settings.sync.create_contacts,
-        updated_since: options.updated_since,
-        goes_on_from: backfill.goes_on_from(),
-        users,
-        shortest: age::shortest(
-            usize::try_from(users).unwrap_or(usize::MAX),
-            calls_each(settings, options),
-            background(settings),
-        ),
-        now: clock.now(),
-    })?;
+        existing_only: options.existing_only,
+        updated_since_seconds: options.updated_since.map(|time| time.as_secs()),
+        held_back: settings.sync.dry_run,
+    };
+    let how = backfill::Options {
+        spec,
+        dry_run: options.dry_run,
+        concurrency: settings.sync.concurrency.get(),
+        derive_tags: settings.sesamy.derive_tags,
+    };
+    let backfill = Backfill::new(operator, how, last, stop);
+    let users = backfill.count_users().await;
+    let began_before = backfill.goes_on_from();
+    output::plan(&spec, options.dry_run, list.name.as_deref(), users, began_before, clock.now())?;
     if !(options.dry_run || options.yes || answer::confirmed("Go on?")?) {
         anstream::eprintln!(
             "Nothing was done. Add --yes to go on without being asked, or --dry-run to see what would be done."
         );
         return Err(CommandError::Told);
     }
-    let report = report(settings, options, backfill.goes_on_from().is_some())?;
-    let path = report.map(|report| {
-        let path = report.path().to_owned();
-        backfill.report_to(report);
-        path
-    });
-    let summary = backfill.run().await?;
+    let report = if options.dry_run { Some(report(settings, options)?) } else { None };
+    let path = report.as_ref().map(|report| report.path().to_owned());
+    let mut display = Display::new();
+    let ended = backfill.run(report, |snapshot| display.show(snapshot)).await;
+    drop(display);
+    let summary = ended?;
     if options.output.json {
         answer::json(&summary)?;
         if let Some(path) = path {
             anstream::eprintln!("a line per user: {}", path.display());
         }
     } else {
-        told::summary(&summary, path.as_deref())?;
+        output::summary(&summary, path.as_deref())?;
     }
     if summary.ok { Ok(()) } else { Err(CommandError::Told) }
 }
 
-/// The report, open. That of a dry run is in the working directory, or, where nothing can be written there (as in the
-/// image), beside the queue's file.
-fn report(
-    settings: &Settings,
-    options: &Options,
-    goes_on: bool,
-) -> Result<Option<ReportFile>, BackfillError> {
+/// The report of a dry run, open: in the working directory, or, if nothing can be written there (as in the image), beside
+/// the queue's file.
+fn report(settings: &Settings, options: &Options) -> Result<ReportFile, BackfillError> {
     let report = match &options.report {
-        Some(path) if goes_on => ReportFile::go_on(path)?,
         Some(path) => ReportFile::create(path)?,
-        None if options.dry_run => ReportFile::create_in(Path::new(".")).or_else(|_| {
+        None => ReportFile::create_in(Path::new(".")).or_else(|_| {
             let beside_the_queue = match &settings.queue.url {
                 QueueUrl::Sqlite(path) => path.parent().unwrap_or(Path::new("/")).to_owned(),
                 QueueUrl::Postgres(_) => std::env::temp_dir(),
             };
             ReportFile::create_in(&beside_the_queue)
         })?,
-        None => return Ok(None),
     };
-    Ok(Some(report))
+    Ok(report)
 }
 
-fn order(settings: &Settings, options: &Options) -> Order {
-    Order {
-        list_id: settings.mailmojo.list_id,
-        existing_only: options.existing_only,
-        updated_since_seconds: options.updated_since.map(|time| time.as_secs()),
-        held_back: settings.sync.dry_run,
-    }
-}
-
-fn desk(
-    settings: &Settings,
-    options: &Options,
-    mut operator: operations::Operator,
-    made: Arc<Made>,
-    audience: Arc<dyn Audience>,
-    stop: Stop,
-) -> Desk {
-    if options.existing_only {
-        operator.syncer = Arc::new(operator.syncer.in_manner(crate::sync::Manner::ExistingOnly));
-    }
-    let pace = Pace {
-        concurrency: settings.sync.concurrency.get(),
-        derive_tags: settings.sesamy.derive_tags,
-        dry_run: options.dry_run,
-        existing_only: options.existing_only,
-        per_minute: background(settings),
-    };
-    Desk::new(operator, made, audience, pace, stop)
-}
-
-/// The background's share: half.
-fn background(settings: &Settings) -> PerApi<u32> {
-    let quotas = quotas(settings);
-    let half = |rate: std::num::NonZeroU32| (rate.get() / 2).max(1);
-    PerApi { sesamy: half(quotas.sesamy.per_minute), mailmojo: half(quotas.mailmojo.per_minute) }
-}
-
-/// The calls that a user costs who needs a write; a dry run makes none of those.
-fn calls_each(settings: &Settings, options: &Options) -> PerApi<f64> {
-    let own = if settings.sesamy.derive_tags { 1.0 } else { 0.0 };
-    let usual = usual_calls(settings.sesamy.derive_tags).mailmojo - u32::from(options.dry_run);
-    PerApi { sesamy: own + PAGES_EACH, mailmojo: usual.into() }
-}
-
-/// The first signal lets syncs under way end, for a while; the second ends the process at once.
+/// The first signal ends the listing and lets running syncs end, for a while; the second ends the process at once.
 fn stop_on_signals() -> Result<Stop, CommandError> {
     let mut signals = Signals::listen().map_err(CommandError::Signals)?;
     let stop = Stop::default();
@@ -212,7 +156,7 @@ fn stop_on_signals() -> Result<Stop, CommandError> {
     tokio::spawn(async move {
         signals.next().await;
         anstream::eprintln!(
-            "\nstopping: syncs under way have {} s to end; again to stop at once",
+            "\nstopping: no more users are listed, and syncs of this process have {} s to end; again to stop at once",
             GRACE.as_secs()
         );
         token.leasing.cancel();

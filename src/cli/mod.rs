@@ -65,8 +65,8 @@ enum Command {
         sesamy-mailmojo --config publisher.toml preview --email kari@example.com --json"
     )]
     Preview(preview::Options),
-    /// Bring everybody in step: every Sesamy user, cheaply, beside a running service. Can be stopped, and goes on where it
-    /// was.
+    /// Make every Sesamy user due, and wait until all are synced: by the service that runs beside it or, without one, by this
+    /// command. It can be stopped at any moment, and goes on where it was.
     #[command(after_help = "Examples:\n  sesamy-mailmojo --config publisher.toml backfill --dry-run\n  \
         sesamy-mailmojo --config publisher.toml backfill --updated-since 2h --yes")]
     Backfill(backfill::Options),

@@ -11,7 +11,7 @@ use super::wiring::{open_queue, operator};
 use super::{CommandError, Output};
 use crate::clock::Clock;
 use crate::config::Settings;
-use crate::operations::{ApiStatus, FORGOTTEN, Operator, Status};
+use crate::operations::{ApiStatus, BackfillStatus, FORGOTTEN, Operator, Status};
 use crate::queue::{Census, Lane, Retry, Role, State};
 use crate::user::UserId;
 
@@ -210,7 +210,15 @@ fn tell(status: &Status, output: Output) -> Result<(), CommandError> {
             "background: {due} users wait for a drift check or a backfill, the oldest for {late}"
         ))?;
     }
+    status.backfill.iter().try_for_each(|backfill| answer::line(&backfill_line(status, backfill)))?;
     Ok(())
+}
+
+fn backfill_line(status: &Status, backfill: &BackfillStatus) -> String {
+    let BackfillStatus { started_at, listed, due, is_listed } = *backfill;
+    let users = if is_listed { "all users" } else { "users so far" };
+    let began = answer::seen_from(status.now, started_at);
+    format!("{:<10}{GOOD}on{GOOD:#}  {listed} {users} listed, {due} made due, begun {began}", "backfill")
 }
 
 fn api_line(status: &Status, api: &ApiStatus) -> String {

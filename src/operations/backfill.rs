@@ -1,269 +1,249 @@
-//! A backfill: everybody in step, cheaply, and beside a service that goes on with its events.
+//! A backfill: every user of Sesamy's becomes due in the background lane, and is synced there like anybody else.
 //!
-//! Users and contracts are listed page by page and joined here; entitlements name no user and are read for each. So a user
-//! costs one call of Sesamy's and a few hundredths, against three. What pages say only decides: a user is written under
-//! the lease of the queue, like any other sync, where nothing has asked for a sync since the pages were, and from data that
-//! is at most ten minutes old.
+//! It lists users and syncs nobody itself. A service that runs beside it does the syncs; where none does, this process runs
+//! the same [`Worker`] until nobody in the background lane is due any more. So everything that holds for a sync holds for
+//! a backfill: leases, pace, circuits, retries, the removal guard, what is remembered.
 //!
 //! ```text
-//!  all contracts ─▶ page of users ─▶ not synced since the beginning? ─▶ lease ─▶ decide ─▶ young enough, no event? ─▶ write
-//!       ▲               │ next page                                      └─ an event has the user: left to it
-//!       └── next look ◀─┘ all pages: whom did it miss, who has changed since?
+//!  page of users ─▶ enqueue: not synced since it began, not due, not parked since? ─▶ due in the background lane
+//!       ▲ next page, next pass                                                          │ a service, or this process
+//!       └── progress is kept                                                            ▼
+//!                              counts by outcome and reason of what was synced ◀── worker
 //! ```
 //!
-//! Who has been synced well since it began is done. That alone is how it goes on after a stop, a crash or a kill.
-//!
-//! Promises, each told in `tests/stories/backfill.rs` and `backfill_stops.rs`: nobody is missed, and nobody synced twice, when it
-//! is killed and begun again; what an event has brought is never overwritten by older data; a dry run writes nothing, and
-//! its totals are what the run then does; who has left stays away.
+//! Promises, each a story in `tests/stories/backfill.rs` and `backfill_stops.rs`: a backfill that is killed and begun again
+//! misses nobody and syncs nobody twice; an event is synced at once while it runs; a dry run writes nothing, and its totals
+//! are what the run then does.
 
-mod account;
-pub mod age;
-pub mod contracts;
-mod desk;
-mod lists;
-mod look;
-mod made;
-pub mod order;
-mod person;
-mod remainder;
+mod dry_run;
+mod own_worker;
+mod pages;
+pub mod progress;
 mod report;
-pub mod seen;
-pub mod tally;
+pub mod summary;
 
-use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
-use std::time::Instant;
+use std::cell::RefCell;
+use std::pin::pin;
+use std::time::{Duration, Instant};
 
-use tokio::task::{Id, JoinSet};
-
+use super::{Operator, Status};
 use crate::clock::Millis;
-use crate::queue::QueueError;
-use crate::user::UserId;
-use contracts::Contracts;
-pub use desk::{Audience, Desk, Pace};
-pub use made::Made;
-use order::{Begin, Order, OtherOrder};
-pub use person::CAUSE;
-use person::{Case, Fate, Turn};
+use crate::queue::{Backlog, EXISTING_ONLY, QueueError};
+use crate::worker::Stop;
+use own_worker::OwnWorker;
+use pages::Taken;
+use progress::{Progress, Spec};
 pub use report::{ReportError, ReportFile};
-use seen::Seen;
-use tally::{Calls, Summary, Tally};
+use summary::{Summary, Tally};
 
-/// How often all users are looked at again, at the most, after the first look.
-pub const MORE_LOOKS: u32 = 3;
+/// The cause of its syncs, unless they create nobody ([`EXISTING_ONLY`]).
+const CAUSE: &str = "backfill";
+/// How often to check how far it is.
+const EVERY: Duration = Duration::from_secs(1);
+/// How long to wait, at the end, for users who have failed and are tried again.
+const FOR_RETRIES: Duration = Duration::from_secs(60);
 
-/// Why a backfill ends before its end. What was done stays done, and the same command goes on.
+/// Why a backfill ends early. What was done stays done, and the same command goes on.
 #[derive(Debug, thiserror::Error)]
 pub enum BackfillError {
-    /// Another one was not finished.
-    #[error(transparent)]
-    OtherOrder(#[from] OtherOrder),
-    /// The list of users, or of contracts, cannot be read.
-    #[error(
-        "{what} cannot be read: {message}. Once that is mended, the same command goes on where this one ends"
-    )]
-    List {
-        /// Which list.
-        what: String,
-        /// What failed; nothing personal is in it.
-        message: String,
-    },
+    /// A list cannot be read: which, and what failed. Nothing personal is in it.
+    #[error("{0} cannot be read: {1}. Once that is fixed, the same command goes on where this one ends")]
+    List(&'static str, String),
     /// The store failed.
     #[error(transparent)]
     Queue(#[from] QueueError),
-    /// The report cannot be written.
+    /// The report of a dry run cannot be written.
     #[error(transparent)]
     Report(#[from] ReportError),
-    /// It was to stop.
-    #[error("stopped")]
-    Stopped,
+}
+
+/// How far a backfill is, for people.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Users who need nothing more for now.
+    pub done: u64,
+    /// All users, as far as they are known.
+    pub all: u64,
+    /// Users who have failed and wait for their next try.
+    pub retrying: u64,
+    /// What holds it up, or some of its users; none while it goes on.
+    pub waits_for: Option<String>,
+    /// Whether this process does the syncs.
+    pub works_itself: bool,
+}
+
+/// How to go about it.
+#[derive(Debug)]
+pub struct Options {
+    /// What is asked for.
+    pub spec: Spec,
+    /// Whether nothing is written, and nobody becomes due.
+    pub dry_run: bool,
+    /// `sync.concurrency`.
+    pub concurrency: usize,
+    /// `sesamy.derive_tags`: whether contracts count.
+    pub derive_tags: bool,
 }
 
 /// A backfill that is about to begin, or to go on.
 #[derive(Debug)]
 pub struct Backfill {
-    desk: Arc<Desk>,
-    order: Order,
+    operator: Operator,
+    options: Options,
+    stop: Stop,
     continued: bool,
-    began: Millis,
-    since: Option<Millis>,
-    tally: Tally,
-    report: Option<ReportFile>,
-    contracts: Bought,
-    seen: Seen,
-    /// Who failed, and why.
-    failed: HashMap<UserId, String>,
-    /// Who is somebody else's, or was to be tried again: to be looked after at the end.
-    waiting: HashSet<UserId>,
-    tasks: JoinSet<Fate>,
-    names: HashMap<Id, UserId>,
-    users: Option<u64>,
-    estimate: Option<u64>,
-    /// Whether who ends is one more of a look's users, and not of those at the end.
-    is_looking: bool,
-    looks: u32,
-    cut_short: bool,
-    started: Instant,
-    calls_before: Calls,
-    seconds_before: u64,
-}
-
-/// Where contracts come from.
-#[derive(Debug)]
-enum Bought {
-    /// No tag follows from them (`sesamy.derive_tags` is off), or nobody has asked yet.
-    Nowhere,
-    /// From the list of all.
-    Listed(Contracts),
-    /// From each user's own list, for that of all is of no use.
-    Singly,
+    progress: RefCell<Progress>,
+    /// What a dry run has found.
+    found: RefCell<Tally>,
+    /// The page that cannot be read and is asked for again; none while pages can be read.
+    trouble: RefCell<Option<String>>,
 }
 
 impl Backfill {
-    /// A backfill for `order`: it goes on where one of the same order was stopped, unless it is to `restart`. A dry run
-    /// begins at the beginning.
-    ///
-    /// # Errors
-    /// [`BackfillError::OtherOrder`], or the store failed.
-    pub async fn prepare(desk: Desk, order: Order, restart: bool) -> Result<Self, BackfillError> {
-        let now = desk.now();
-        let begin = if desk.dry_run {
-            Begin::Anew
-        } else {
-            order.begin(desk.operator.hand.queue.progress().await?.as_ref(), restart)?
-        };
-        let continued = matches!(begin, Begin::GoOn { .. });
-        let (began, tally) = match begin {
-            Begin::Anew => (now, Tally::default()),
-            Begin::GoOn { started_at, done } => {
-                // All of them are passed once more.
-                (started_at, Tally { forgotten: 0, ..*done })
-            }
-        };
-        Ok(Self {
-            since: order.since(began),
-            calls_before: tally.calls,
-            seconds_before: tally.seconds,
-            desk: Arc::new(desk),
-            order,
+    /// A backfill that goes on with `last`, if that was asked for the same and did not end.
+    #[must_use]
+    pub fn new(operator: Operator, options: Options, last: Option<Progress>, stop: Stop) -> Self {
+        let (progress, continued) = Progress::begin(last, options.spec, operator.hand.clock.now());
+        let progress = RefCell::new(progress);
+        Self {
+            operator,
+            options,
+            stop,
             continued,
-            began,
-            tally,
-            report: None,
-            contracts: Bought::Nowhere,
-            seen: Seen::default(),
-            failed: HashMap::new(),
-            waiting: HashSet::new(),
-            tasks: JoinSet::new(),
-            names: HashMap::new(),
-            users: None,
-            estimate: None,
-            is_looking: false,
-            looks: 0,
-            cut_short: false,
-            started: Instant::now(),
-        })
+            progress,
+            found: RefCell::default(),
+            trouble: RefCell::default(),
+        }
     }
 
     /// When the one began that this one goes on with; none where it begins anew.
     #[must_use]
     pub fn goes_on_from(&self) -> Option<Millis> {
-        self.continued.then_some(self.began)
+        self.continued.then(|| self.progress.borrow().began_at)
     }
 
-    /// How many users there are, found in a few calls.
+    /// Makes every user due, and waits until they have been synced; or decides for each of them and writes a line into
+    /// `report`, which is for a dry run. `show` is called about once a second. Ends early when `stop` says so; the summary
+    /// then says that it is not finished.
     ///
     /// # Errors
     /// [`BackfillError`].
-    pub async fn count_users(&mut self) -> Result<u64, BackfillError> {
-        let users = self.desk.count_users().await?;
-        self.estimate = Some(users);
-        Ok(users)
-    }
-
-    /// Writes a line per user into `report`.
-    pub fn report_to(&mut self, report: ReportFile) {
-        self.report = Some(report);
-    }
-
-    /// Looks at everybody. Ends early where the desk's `stop` says so, and then without a lease left.
-    ///
-    /// # Errors
-    /// [`BackfillError`], but never for a stop: the summary tells that it is not finished.
-    pub async fn run(mut self) -> Result<Summary, BackfillError> {
-        self.keep(None).await?;
-        let ended = self.look_at_everybody().await;
-        // Whoever is being synced is given the time to end, or cut off.
-        while let Some(ended) = self.tasks.join_next_with_id().await {
-            self.take_in(ended)?;
+    pub async fn run(
+        self,
+        report: Option<ReportFile>,
+        show: impl FnMut(&Snapshot),
+    ) -> Result<Summary, BackfillError> {
+        let mut own = OwnWorker::new(&self.operator, self.options.concurrency, &self.stop);
+        let ended = self.go_through(report, &mut own, show).await;
+        own.stop().await;
+        let finished = ended?;
+        let (now, queue) = (self.operator.hand.clock.now(), self.operator.queue());
+        let mut progress = self.progress.borrow().clone();
+        if finished && !self.options.dry_run {
+            progress.ended_at = Some(now);
+            progress.keep(queue).await?;
         }
-        let finished = match ended {
-            Ok(()) => true,
-            Err(BackfillError::Stopped) => false,
-            Err(error) => {
-                self.keep(None).await?;
-                return Err(error);
+        let tally = self.tally(&self.backlog().await?);
+        let summary = Summary::new(&progress, tally, finished, now);
+        Ok(Summary { dry_run: self.options.dry_run, continued: self.continued, ..summary })
+    }
+
+    /// Whether everybody was gone through, and not only until it was to stop.
+    async fn go_through(
+        &self,
+        report: Option<ReportFile>,
+        own: &mut OwnWorker,
+        mut show: impl FnMut(&Snapshot),
+    ) -> Result<bool, BackfillError> {
+        let mut work = pin!(async {
+            match report {
+                Some(report) => self.decide_for_all(report).await,
+                None => self.list().await,
             }
-        };
-        let now = self.desk.now();
-        self.keep(finished.then_some(now)).await?;
-        Ok(self.sum_up(finished))
-    }
-
-    async fn look_at_everybody(&mut self) -> Result<(), BackfillError> {
-        self.look(1).await?;
-        for look in 2..=MORE_LOOKS + 1 {
-            let found = self.look(look).await?;
-            self.cut_short = found > 0;
-            if found == 0 {
-                break;
-            }
-        }
-        if self.desk.dry_run { Ok(()) } else { self.see_to_the_remainder().await }
-    }
-
-    /// Waits for all who are being synced.
-    async fn drain(&mut self) -> Result<(), BackfillError> {
-        while let Some(ended) = self.tasks.join_next_with_id().await {
-            self.take_in(ended)?;
-        }
-        match self.desk.stop.leasing.is_cancelled() {
-            true => Err(BackfillError::Stopped),
-            false => Ok(()),
-        }
-    }
-
-    /// Begins with one user, as soon as there is room. Whether the user is not somebody else's.
-    async fn begin_with(&mut self, case: Case) -> Result<bool, BackfillError> {
-        while self.tasks.len() >= self.desk.concurrency {
-            match self.tasks.join_next_with_id().await {
-                Some(ended) => self.take_in(ended)?,
-                None => break,
-            }
-        }
-        if self.desk.stop.leasing.is_cancelled() {
-            return Err(BackfillError::Stopped);
-        }
-        let (desk, user) = (Arc::clone(&self.desk), case.user.clone());
-        let id = if desk.dry_run {
-            self.tasks.spawn(async move { desk.would(case).await }).id()
-        } else {
-            let job = match desk.lease(&case).await? {
-                Turn::Leased(job) => job,
-                Turn::Others => return Ok(false),
-                Turn::Forgotten => {
-                    self.pass_over(&user)?;
-                    return Ok(true);
+        });
+        let (mut is_listed, mut nobody_due_since) = (false, None);
+        let mut ticks = tokio::time::interval(EVERY);
+        loop {
+            tokio::select! {
+                worked = &mut work, if !is_listed => {
+                    worked?;
+                    is_listed = true;
                 }
-            };
-            let cut = desk.stop.running.clone();
-            self.tasks.spawn(async move { desk.sync(*job, case, cut).await }).id()
-        };
-        self.names.insert(id, user);
-        Ok(true)
+                _ = ticks.tick() => {}
+                () = self.stop.leasing.cancelled() => return Ok(false),
+            }
+            let (status, backlog) = (self.operator.status().await?, self.backlog().await?);
+            let (done, retrying) = (self.tally(&backlog).done(), backlog.failing);
+            let held_up = self.held_up_by(&status);
+            own.start_if_nobody_works(&backlog, done, held_up.is_some()).await?;
+            let users = if self.options.dry_run { self.progress.borrow().listed.users } else { 0 };
+            let all = users.max(done + backlog.waiting + retrying);
+            let waits_for =
+                held_up.or_else(|| self.trouble.borrow().clone()).or_else(|| removals_wait(&status));
+            show(&Snapshot { done, all, retrying, waits_for, works_itself: own.is_running() });
+            if !is_listed || backlog.waiting > 0 {
+                nobody_due_since = None;
+                continue;
+            }
+            let since = *nobody_due_since.get_or_insert_with(Instant::now);
+            if retrying == 0 || since.elapsed() >= FOR_RETRIES {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Makes every user due, page by page and pass by pass. To drop it costs the page that is being read.
+    async fn list(&self) -> Result<(), BackfillError> {
+        let mut progress = self.progress.borrow().clone();
+        let queue = self.operator.queue();
+        progress.keep(queue).await?;
+        if progress.is_listed {
+            return Ok(());
+        }
+        let cause = if progress.spec.existing_only { EXISTING_ONLY } else { CAUSE };
+        let selection = self.selection().await?;
+        let mut before = None;
+        while !progress.is_listed {
+            let page = self.users(progress.offset, before).await?;
+            let next = page.next;
+            before = next.map(|_| page.mark);
+            let Taken { users, mut listed, .. } = self.take(page, &selection).await?;
+            let enqueued = queue.enqueue(users, cause, progress.began_at).await?;
+            (listed.due, listed.left_to_events) = (enqueued.due, enqueued.left_alone);
+            progress = progress.after_page(listed, next);
+            progress.keep(queue).await?;
+            self.progress.replace(progress.clone());
+        }
+        Ok(())
+    }
+
+    /// What is left to do; nothing for a dry run, which makes nobody due.
+    async fn backlog(&self) -> Result<Backlog, QueueError> {
+        if self.options.dry_run {
+            return Ok(Backlog::default());
+        }
+        let began = self.progress.borrow().began_at;
+        self.operator.queue().backlog(began).await
+    }
+
+    fn tally(&self, backlog: &Backlog) -> Tally {
+        if self.options.dry_run { self.found.borrow().clone() } else { Tally::of(backlog) }
+    }
+
+    /// What holds it up. A dry run changes nothing, so it does not wait for a pause to end.
+    fn held_up_by(&self, status: &Status) -> Option<String> {
+        if status.paused_since.is_some() && !self.options.dry_run {
+            return Some("syncs are paused; `queue resume` lets them go on".to_owned());
+        }
+        let api = status.apis.iter().find(|api| api.state == "resting")?;
+        let until = api.until.unwrap_or(status.now);
+        Some(format!("{}'s circuit is open ({}) until {until}", api.api, api.why.unwrap_or_default()))
     }
 }
 
-#[cfg(test)]
-mod tests;
+/// What some users wait for while the removal guard has tripped. Everybody else is synced.
+fn removals_wait(status: &Status) -> Option<String> {
+    status.tags_kept_since.map(|since| {
+        format!("no tag is taken away since {since}: check Sesamy's contracts and users, then `queue resume`")
+    })
+}

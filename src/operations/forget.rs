@@ -112,7 +112,6 @@ impl Operator {
             cause: FORGET,
             lane: Lane::Events,
             calls: if mailmojo { Syncer::calls_to_take_off() } else { PerApi::default() },
-            untouched_since: None,
             again: false,
         };
         let job = match self.lease(&request, patience).await {

@@ -162,7 +162,6 @@ impl Operator {
             cause,
             lane: Lane::Events,
             calls: self.calls,
-            untouched_since: None,
             again: again == Again::Yes,
         };
         let job = self.lease(&request, patience).await?;
@@ -192,7 +191,6 @@ impl Operator {
                 UserLease::Forgotten => return Err(NotSynced::Forgotten),
                 UserLease::Held(until) => NotSynced::Held { until },
                 // It was touched between two looks: it asks for none, so this is a moment's matter.
-                UserLease::Touched => NotSynced::Held { until: self.hand.clock.now() },
                 UserLease::NotBefore(until) => match self.resting().await {
                     Some(resting) => return Err(resting),
                     None => NotSynced::NoCalls { until },

@@ -12,7 +12,7 @@ use crate::merge::Membership;
 use crate::merge::why::{Custom, Field, List, Tag};
 use crate::personal::Personal;
 use crate::sesamy::models::Profile;
-use crate::sync::{Context, Decision, Known, OldContact, OldFate, Reason, SyncError, Syncer};
+use crate::sync::{Context, Decision, OldContact, OldFate, Reason, SyncError, Syncer};
 use crate::tags;
 use crate::upstream::{Attempt, Call};
 use crate::user::UserId;
@@ -143,7 +143,7 @@ pub async fn preview(
     attempt: &Attempt,
 ) -> Result<Preview, SyncError> {
     let context = Context::new(attempt.clone(), memory.clone());
-    syncer.decide(user, &context, Known::default()).await.map(|decision| Preview::from(&decision))
+    syncer.decide(user, &context).await.map(|decision| Preview::from(&decision))
 }
 
 impl From<&Decision> for Preview {

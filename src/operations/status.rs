@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::Operator;
+use super::backfill::progress::Progress;
 use crate::clock::Millis;
 use crate::queue::{Census, QueueError};
 use crate::upstream::Api;
@@ -23,6 +24,21 @@ pub struct Status {
     pub apis: Vec<ApiStatus>,
     /// The background lane.
     pub resync: Resync,
+    /// The backfill that has not ended; null where there is none.
+    pub backfill: Option<BackfillStatus>,
+}
+
+/// A backfill that is running, or was stopped and goes on when the command is run again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct BackfillStatus {
+    /// When it began.
+    pub started_at: Millis,
+    /// How many rows of Sesamy's list of users it has read.
+    pub listed: u64,
+    /// How many users it has made due.
+    pub due: u64,
+    /// Whether all users are listed: what is left is to sync them.
+    pub is_listed: bool,
 }
 
 /// How far the background lane is behind: drift checks and backfills.
@@ -47,6 +63,21 @@ pub struct ApiStatus {
     pub until: Option<Millis>,
 }
 
+impl BackfillStatus {
+    /// None of a backfill that has ended.
+    fn of(progress: Progress) -> Option<Self> {
+        let Progress { began_at, ended_at: None, pass, is_listed, listed, .. } = progress else {
+            return None;
+        };
+        Some(Self {
+            started_at: began_at,
+            listed: listed.users,
+            due: listed.due,
+            is_listed: is_listed || pass > 1,
+        })
+    }
+}
+
 impl Operator {
     /// How it stands, as all processes on the store know it.
     ///
@@ -65,6 +96,7 @@ impl Operator {
         let resync =
             Resync { due: rows.background_due, oldest_overdue_seconds: rows.oldest_background_ms / 1_000 };
         let (paused_since, tags_kept_since) = (known.paused_at, known.braked_at);
-        Ok(Status { now, paused_since, tags_kept_since, rows, apis, resync })
+        let backfill = Progress::load(self.queue()).await?.and_then(BackfillStatus::of);
+        Ok(Status { now, paused_since, tags_kept_since, rows, apis, resync, backfill })
     }
 }

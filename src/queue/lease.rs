@@ -161,8 +161,6 @@ pub struct LeaseRequest {
     pub lane: Lane,
     /// The calls that its sync needs. None of either API: the lease waits for no API and no pause, and is no probe.
     pub calls: PerApi<u32>,
-    /// Where this is set, only a user who is not due, and neither synced nor parked at this time or since.
-    pub untouched_since: Option<Millis>,
     /// Whether a forgotten user is taken up again; otherwise that is [`UserLease::Forgotten`].
     pub again: bool,
 }
@@ -178,9 +176,6 @@ pub enum UserLease {
     NotBefore(Millis),
     /// Syncs are paused. Nobody became known by asking.
     Paused,
-    /// The user is due, synced or parked meanwhile ([`LeaseRequest::untouched_since`]); or due in a faster lane, where
-    /// the background lane asks.
-    Touched,
     /// The user was forgotten ([`Queue::forget`]), and is not known any more.
     Forgotten,
 }

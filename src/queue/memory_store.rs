@@ -170,7 +170,7 @@ impl Kept {
             }
         }
         self.tombstones.extend(change.tombstones);
-        change.removed_tombstones.iter().for_each(|hash| drop(self.tombstones.remove(hash)));
+        self.tombstones.retain(|hash| !change.removed_tombstones.contains(hash));
     }
 
     fn answer(&self, question: Question, now: Millis) -> Answer {

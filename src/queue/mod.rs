@@ -68,7 +68,7 @@ pub use row::State;
 pub use settle::{Done, Settled, SettledSync, Settlement, SyncEnd};
 use store::{Answer, Change, Look, Push, Question, Seen, Store};
 pub use upkeep::Checked;
-pub use views::{Census, Filter, ParkedGroup, Progress, Retry, UserRow};
+pub use views::{Census, Filter, ParkedGroup, Retry, UserRow};
 use wake::Wake;
 
 /// The queue of users. Clones share one store; when the last is dropped, the store finishes what waits and closes.

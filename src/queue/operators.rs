@@ -3,11 +3,11 @@
 use futures_util::future::BoxFuture;
 
 use super::apis::{Apis, Known, News};
-use super::documents::{self, APIS, BACKFILL};
+use super::documents::{APIS, BACKFILL};
 use super::lane::Lane;
 use super::row::{Row, State};
 use super::store::{Answer, Change, Index, Look, Question, Seen};
-use super::views::{Census, Filter, ParkedGroup, Progress, Retry, UserRow};
+use super::views::{Census, Filter, ParkedGroup, Retry, UserRow};
 use super::{HistoryRow, LogFilter, Queue, QueueError};
 use crate::address;
 use crate::clock::Millis;
@@ -348,24 +348,24 @@ impl Queue {
         }
     }
 
-    /// Keeps how far a backfill has come, in place of what was kept of one before.
+    /// Keeps how far a backfill has come, as JSON, in place of what was kept of one before.
     ///
     /// # Errors
     /// The store failed; what was kept stays.
-    pub async fn keep_progress(&self, progress: Progress) -> Result<(), QueueError> {
-        self.transact(Look::default().with(BACKFILL), move |seen| {
-            let before: Option<Progress> = seen.document(BACKFILL);
-            (Change::default().document(BACKFILL, &before, &Some(progress.clone())), ())
+    pub async fn keep_progress(&self, progress: String) -> Result<(), QueueError> {
+        self.transact(Look::default().with(BACKFILL), move |_| {
+            let documents = [(BACKFILL.to_owned(), progress.clone())].into();
+            (Change { documents, ..Change::default() }, ())
         })
         .await
     }
 
-    /// How far the last backfill has come; none where there was none.
+    /// How far the last backfill has come, as JSON; none where there was none.
     ///
     /// # Errors
     /// The store could not be read.
-    pub async fn progress(&self) -> Result<Option<Progress>, QueueError> {
-        Ok(documents::read(self.documents(BACKFILL).await?.get(BACKFILL)))
+    pub async fn progress(&self) -> Result<Option<String>, QueueError> {
+        Ok(self.documents(BACKFILL).await?.remove(BACKFILL).filter(|text| !text.is_empty()))
     }
 
     pub(super) async fn documents(

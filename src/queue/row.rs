@@ -199,14 +199,6 @@ impl Row {
         if let Some(until) = self.due_at.filter(|until| self.lease.is_some() && *until > now) {
             return Err(UserLease::Held(until));
         }
-        // Background work never takes over what an event or an operator waits for: it may be allowed to do less.
-        let is_background = request.lane == Lane::Background;
-        if is_background && self.due_at.is_some() && self.lane < request.lane {
-            return Err(UserLease::Touched);
-        }
-        if request.untouched_since.is_some_and(|since| self.is_touched_since(since, now)) {
-            return Err(UserLease::Touched);
-        }
         let lane = if self.due_at.is_some() { self.lane.min(request.lane) } else { request.lane };
         let row = if self.parked_at.is_some() { self.afresh() } else { self };
         let generation = row.generation.saturating_add(1);
@@ -310,8 +302,16 @@ impl Row {
     }
 
     /// A backfill lists the user. None where there is nothing to add: the row is due, leased, or was synced or parked since
-    /// `since`.
+    /// `since`. But a row that is due for a restricted cause takes the backfill's, which may allow more.
     pub(super) fn enqueued(self, cause: &str, since: Millis, now: Millis) -> Option<Self> {
+        let is_restricted = |cause: &str| RESTRICTED.contains(&cause);
+        if self.due_at.is_some()
+            && self.lease.is_none()
+            && is_restricted(&self.cause)
+            && !is_restricted(cause)
+        {
+            return Some(Self { cause: cause.to_owned(), ..self });
+        }
         if self.is_touched_since(since, now) {
             return None;
         }

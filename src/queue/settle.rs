@@ -14,7 +14,6 @@ use crate::clock::Millis;
 use crate::memory::Memory;
 use crate::upstream::circuit_breaker::{Blame, CallKind};
 use crate::upstream::{Api, Class};
-use crate::user::UserId;
 
 /// How a lease ends. Whatever the end, a row for which an event came meanwhile is in the first lane from then on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -144,18 +143,18 @@ impl Queue {
         Ok(came)
     }
 
-    /// Takes into account what calls on behalf of `user` came to that are no sync: which of them succeeded, and which failed.
+    /// Takes into account what calls on behalf of `user` (empty: of none) came to that are no sync: which of them succeeded, and which failed.
     /// Whose fault a failure is; and what all processes know then.
     ///
     /// # Errors
     /// The store failed; nothing was changed.
     pub async fn record_calls(
         &self,
-        user: &UserId,
+        user: &str,
         answered: &[(Api, CallKind)],
         failed: Option<&Failed>,
     ) -> Result<(Option<Blame>, Known), QueueError> {
-        let (id, answered, of_failed) = (user.as_str().to_owned(), answered.to_vec(), failed.cloned());
+        let (id, answered, of_failed) = (user.to_owned(), answered.to_vec(), failed.cloned());
         let decide = move |seen: &Seen, others: &BTreeSet<String>| {
             let before: Apis = seen.document(APIS);
             let mut apis = before.clone();

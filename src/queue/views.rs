@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::lane::Lane;
 use super::lease::LeaseName;
@@ -158,17 +158,4 @@ pub enum Retry {
     Answer(String),
     /// All who are parked and whose error or answer has this text in it, ASCII letter case aside.
     Reason(String),
-}
-
-/// How far a backfill has come, as the store keeps it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Progress {
-    /// When it began: users who have been synced since need no more of it.
-    pub started_at: Millis,
-    /// When it was done; none while it is not.
-    pub ended_at: Option<Millis>,
-    /// What it was asked to do, as the backfill writes that down.
-    pub asked: String,
-    /// What it has done so far, likewise.
-    pub done: String,
 }

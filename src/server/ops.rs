@@ -115,6 +115,7 @@ pub(super) async fn metrics(State(app): State<Arc<App>>, method: Method) -> Resp
             ],
             Duration::from_millis(rows.oldest_due_ms),
         );
+        telemetry::resync_late(Duration::from_millis(rows.oldest_background_ms));
     }
     telemetry::queue_accepting(app.queue.accepting());
     let text = (app.metrics)();

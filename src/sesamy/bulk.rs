@@ -9,7 +9,7 @@ use reqwest::Method;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::models::{Contract, Profile};
+use super::models::Profile;
 use super::pages::{PAGE_LIMIT, RawPage, SAME_PAGE};
 use super::{Client, wrong_shape};
 use crate::address;
@@ -62,8 +62,6 @@ pub struct ContractRow {
     pub user: UserId,
     /// `updatedAt`; none where it is absent or cannot be read.
     pub updated_at: Option<Timestamp>,
-    /// The contract. None where it is not of the published types: then only the user's own list can tell.
-    pub contract: Option<Contract>,
 }
 
 /// Whether anybody but one user has an address.
@@ -285,7 +283,7 @@ impl UserRow {
 impl ContractRow {
     fn of(row: Value) -> Row<Self> {
         match text(&row, "userId").map(UserId::new) {
-            Some(Ok(user)) => Row::Of(Self { user, updated_at: updated_at(&row), contract: typed(row) }),
+            Some(Ok(user)) => Row::Of(Self { user, updated_at: updated_at(&row) }),
             _ => Row::LeftOut,
         }
     }

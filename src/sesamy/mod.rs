@@ -129,7 +129,7 @@ pub(crate) fn profile_of(user: &UserId, body: &Body) -> Result<Profile, Failure>
 }
 
 /// `contracts`, if none of them names another than `user`.
-pub(crate) fn all_of(user: &UserId, contracts: Vec<Contract>) -> Result<Vec<Contract>, Failure> {
+fn all_of(user: &UserId, contracts: Vec<Contract>) -> Result<Vec<Contract>, Failure> {
     let is_own = |contract: &Contract| contract.user_id.as_deref().is_none_or(|id| id == user.as_str());
     if contracts.iter().all(is_own) {
         Ok(contracts)

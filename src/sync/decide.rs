@@ -6,10 +6,10 @@ use super::former::Former;
 use super::missing::{self, Look};
 use super::outcome::{Outcome, Reason, Report, SyncError};
 use super::source::{Nobody, Source};
-use super::{Context, Known, Manner, Syncer};
+use super::{Context, Manner, Syncer};
 use crate::address;
 use crate::memory::Memory;
-use crate::merge::consent::{self, Block, has_moved};
+use crate::merge::consent::{self, Block};
 use crate::merge::{self, Plan};
 use crate::personal::Mask;
 use crate::tags::Reasons;
@@ -28,20 +28,6 @@ pub(super) struct Gathered {
 }
 
 impl Syncer {
-    /// The row of a list may have left out what the contact would lose, and is not believed in a change of address.
-    pub(super) fn is_to_be_asked_again(
-        &self,
-        source: &Source,
-        memory: &Memory,
-        found: Option<&Found>,
-    ) -> bool {
-        let may_lack = || {
-            let plan = self.plan(source, found, None);
-            plan.change().is_some_and(|change| source.may_lack_what_goes(change))
-        };
-        !source.is_whole && (has_moved(memory, &source.email) || may_lack())
-    }
-
     /// The decision that follows from what was `gathered`. The queue may be asked something more, and Mailmojo for what its
     /// first answer left out.
     pub(super) async fn decide_by(
@@ -99,7 +85,7 @@ impl Syncer {
         }
         let mut wanted = Reasons::new();
         for other in &others {
-            match self.ask_sesamy(other, Known::default(), &context.attempt, mask).await {
+            match self.ask_sesamy(other, &context.attempt, mask).await {
                 Ok(Ok(source)) if address::is_same(&source.email, email) => {
                     source
                         .reasons
@@ -204,8 +190,7 @@ impl Syncer {
         let Gathered { source, former, found } = gathered;
         let plan = self.plan(&source, found.as_ref(), block);
         let there = found.as_ref().map(Found::there);
-        let reached = [source.reached(), &[Api::Mailmojo]].concat();
-        let mut report = Report::new(Outcome::of(&plan), &reached);
+        let mut report = Report::new(Outcome::of(&plan), &[Api::Sesamy, Api::Mailmojo]);
         report.withheld =
             there.and_then(|(contact, membership)| merge::withheld(contact, membership)).map(str::to_owned);
         if let Some(change) = plan.change() {

@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use super::Known;
 use super::contact::Found;
 use super::former::{Former, OldContact};
 use super::outcome::{Outcome, Reason, Report};
@@ -132,16 +131,6 @@ impl Decision {
     #[must_use]
     pub fn request(&self) -> Option<&Call> {
         Some(&self.decided()?.write.as_ref()?.call)
-    }
-
-    /// What Sesamy says of the user, to decide once more without reading all of it again; nothing of a user who was
-    /// skipped.
-    #[must_use]
-    pub fn into_known(self) -> Known {
-        match self.case {
-            Case::Skipped(_) => Known::default(),
-            Case::Decided(decided) => decided.source.into_known(),
-        }
     }
 
     fn decided(&self) -> Option<&Decided> {

@@ -157,8 +157,7 @@ impl Former {
 }
 
 impl Syncer {
-    /// The contact of the address that `memory` has, where Sesamy has another one. The row of a list is not believed in that:
-    /// the profile is to be asked first.
+    /// The contact of the address that `memory` has, where Sesamy has another one.
     pub(super) async fn moved_from(
         &self,
         user: &UserId,
@@ -168,7 +167,7 @@ impl Syncer {
         mask: &mut Mask,
     ) -> Result<Option<Former>, Failure> {
         match &memory.email {
-            Some(before) if source.is_whole && has_moved(memory, &source.email) => {
+            Some(before) if has_moved(memory, &source.email) => {
                 let former = self.former(user, before.as_str(), context, mask).await?;
                 if consent::has_left_under(memory, former.as_old()) {
                     context.had_left(&self.keys);

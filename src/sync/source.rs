@@ -2,25 +2,23 @@
 
 use std::collections::BTreeSet;
 
+use super::Syncer;
 use super::outcome::Reason;
 use super::sesamy_time::SesamyTime;
-use super::{Known, Syncer};
 use crate::address;
 use crate::clock::Millis;
-use crate::fields::{Answer, CustomFields, Facts};
-use crate::merge::{Change, Person};
+use crate::fields::{CustomFields, Facts};
+use crate::merge::Person;
 use crate::personal::Mask;
 use crate::sesamy::models::{Contract, Entitlement, Profile};
 use crate::tags::{self, Reasons};
-use crate::upstream::{Api, Attempt, Failure};
+use crate::upstream::{Attempt, Failure};
 use crate::user::UserId;
 
 /// What Sesamy says of a user who has an address.
 pub(super) struct Source {
     pub(super) email: String,
     pub(super) profile: Profile,
-    /// Whether the profile was read singly, and so has all that there is.
-    pub(super) is_whole: bool,
     pub(super) person: Person,
     /// Why each of `tags` is wanted.
     pub(super) reasons: Reasons,
@@ -29,7 +27,6 @@ pub(super) struct Source {
     pub(super) changes_at: Option<Millis>,
     /// Tags whose time is over, as far as Sesamy tells.
     pub(super) ended: BTreeSet<String>,
-    bought: Option<Bought>,
 }
 
 /// What a user has bought or been given; none is asked for without `sesamy.derive_tags`.
@@ -42,7 +39,7 @@ struct Bought {
 pub(super) struct Nobody {
     pub(super) reason: Reason,
     pub(super) profile: Option<Profile>,
-    /// Whether Sesamy was asked: a guest is known by the id alone, and some by the row of a list.
+    /// Whether Sesamy was asked: some guests are known by the id alone.
     pub(super) asked: bool,
 }
 
@@ -50,7 +47,6 @@ impl Source {
     fn new(
         email: String,
         profile: Profile,
-        is_whole: bool,
         bought: Option<Bought>,
         custom: &CustomFields,
         time: SesamyTime,
@@ -74,18 +70,7 @@ impl Source {
         let changes_at = of_tags.into_iter().chain(custom.changes_at(&facts)).min();
         let changes_at = changes_at.map(|then| time.shortly_after(then));
         let ended = tags::ended(contracts, entitlements, now);
-        Self { email, profile, is_whole, person, reasons, tags, changes_at, ended, bought }
-    }
-
-    /// Which API has answered for this: Sesamy, unless all of it was known.
-    pub(super) fn reached(&self) -> &'static [Api] {
-        if self.is_whole || self.bought.is_some() { &[Api::Sesamy] } else { &[] }
-    }
-
-    /// All that was read, so that a part of it can be read again without the rest.
-    pub(super) fn into_known(self) -> Known {
-        let (contracts, entitlements) = self.bought.map(|it| (it.contracts, it.entitlements)).unzip();
-        Known { profile: Some(self.profile), contracts, entitlements }
+        Self { email, profile, person, reasons, tags, changes_at, ended }
     }
 
     /// Adds tags that others who share the contact have.
@@ -95,97 +80,35 @@ impl Source {
             self.reasons.entry(tag).or_default().extend(why);
         }
     }
-
-    /// Whether `change` may take something away only because the row of a list left out what the profile has: its tags, or
-    /// what a custom field comes from.
-    pub(super) fn may_lack_what_goes(&self, change: &Change) -> bool {
-        let is_of_profile = |name: &String| {
-            let field = self.person.custom.iter().find(|field| field.name == *name);
-            field.is_some_and(|field| field.source.answer() == Answer::Profile)
-        };
-        let lacks_tags = self.profile.tags.is_none() && !change.tags_removed.is_empty();
-        !self.is_whole && (lacks_tags || change.cleared.iter().any(is_of_profile))
-    }
 }
 
 impl Syncer {
-    /// Who the contact should be, or why there is none; what is `known` is not read again.
+    /// What the contact of `user` should be, or why there should be none.
     pub(super) async fn ask_sesamy(
         &self,
         user: &UserId,
-        known: Known,
         attempt: &Attempt,
         mask: &mut Mask,
     ) -> Result<Result<Source, Nobody>, Failure> {
         if self.is_guest_id(user) {
             return Ok(Err(Nobody { reason: Reason::Guest, profile: None, asked: false }));
         }
-        let row = known.profile.filter(|profile| profile.is_of(user));
-        // The row of a list may leave out what the profile has: without an address it tells nothing.
-        let (profile, address, is_whole) = match row.map(|row| (address_of(&row), row)) {
-            Some((address, row)) if address != Err(Reason::NoEmail) => (row, address, false),
-            _ => match self.sesamy.profile(user, attempt).await? {
-                Some(profile) => {
-                    let address = address_of(&profile);
-                    (profile, address, true)
-                }
-                None => return Ok(Err(Nobody { reason: Reason::UserNotFound, profile: None, asked: true })),
-            },
-        };
-        profile.mask_into(mask);
-        let email = match address {
-            Ok(email) => email,
-            Err(reason) => return Ok(Err(Nobody { reason, profile: Some(profile), asked: is_whole })),
-        };
-        let bought = if self.options.derive_tags {
-            Some(self.bought(user, (known.contracts, known.entitlements), attempt).await?)
-        } else {
-            None
-        };
-        let time = self.sesamy_time(attempt);
-        Ok(Ok(Source::new(email, profile, is_whole, bought, &self.options.custom_fields, time)))
-    }
-
-    /// The same with the profile read singly, where `source` was taken from the row of a list.
-    pub(super) async fn ask_again(
-        &self,
-        user: &UserId,
-        source: Source,
-        attempt: &Attempt,
-        mask: &mut Mask,
-    ) -> Result<Result<Source, Nobody>, Failure> {
         let Some(profile) = self.sesamy.profile(user, attempt).await? else {
             return Ok(Err(Nobody { reason: Reason::UserNotFound, profile: None, asked: true }));
         };
         profile.mask_into(mask);
-        Ok(match address_of(&profile) {
-            Ok(email) => {
-                let (custom, time) = (&self.options.custom_fields, self.sesamy_time(attempt));
-                Ok(Source::new(email, profile, true, source.bought, custom, time))
-            }
-            Err(reason) => Err(Nobody { reason, profile: Some(profile), asked: true }),
-        })
+        let email = match address_of(&profile) {
+            Ok(email) => email,
+            Err(reason) => return Ok(Err(Nobody { reason, profile: Some(profile), asked: true })),
+        };
+        let bought = if self.options.derive_tags { Some(self.bought(user, attempt).await?) } else { None };
+        let time = self.sesamy_time(attempt);
+        Ok(Ok(Source::new(email, profile, bought, &self.options.custom_fields, time)))
     }
 
-    async fn bought(
-        &self,
-        user: &UserId,
-        (contracts, entitlements): (Option<Vec<Contract>>, Option<Vec<Entitlement>>),
-        attempt: &Attempt,
-    ) -> Result<Bought, Failure> {
-        let contracts = async {
-            match contracts {
-                Some(contracts) => crate::sesamy::all_of(user, contracts),
-                None => self.sesamy.contracts(user, attempt).await,
-            }
-        };
-        let entitlements = async {
-            match entitlements {
-                Some(entitlements) => Ok(entitlements),
-                None => self.sesamy.entitlements(user, attempt).await,
-            }
-        };
-        let (contracts, entitlements) = tokio::try_join!(contracts, entitlements)?;
+    async fn bought(&self, user: &UserId, attempt: &Attempt) -> Result<Bought, Failure> {
+        let (contracts, entitlements) =
+            tokio::try_join!(self.sesamy.contracts(user, attempt), self.sesamy.entitlements(user, attempt))?;
         Ok(Bought { contracts, entitlements })
     }
 

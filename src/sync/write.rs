@@ -49,7 +49,7 @@ impl Syncer {
                 }
                 Ok(report)
             }
-            Err(failure) => Err(SyncError::of(&user, &failure, &mask, decided.source.reached())),
+            Err(failure) => Err(SyncError::of(&user, &failure, &mask, &[Api::Sesamy])),
         }
     }
 

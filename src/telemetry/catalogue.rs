@@ -182,7 +182,7 @@ pub(super) const EVENT_TYPES: [&str; 10] = [
     "unknown",
     "none",
 ];
-const STATES: [&str; 4] = ["due", "leased", "scheduled", "parked"];
+const STATES: [&str; 6] = ["due", "leased", "scheduled", "failing", "held", "parked"];
 /// The ends of a sync: outcome and reason.
 pub(super) const ENDS: [(&str, &str); 19] = [
     ("created", ""),

@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use super::{Gates, cause, ended};
 use crate::clock::Clock;
 use crate::clock::Millis;
+use crate::personal::Mask;
 use crate::queue::{
     DRIFT, Done, EXPIRY, Entry, Failed, Job, Known, MISSING, Queue, RetryPolicy, Settled, Settlement, SyncEnd,
 };
 use crate::sync::{Asked, Brake, Context, Report, SyncError, Syncer};
 use crate::upstream::circuit_breaker::{Blame, CallKind, FailedCall};
-use crate::upstream::{Api, Attempt, Class};
-use crate::user::UserId;
+use crate::upstream::{Api, Attempt, Class, Failure};
 
 /// What a sync needs of the settings.
 #[derive(Debug, Clone, Copy)]
@@ -107,21 +107,6 @@ impl Hand {
         self.conclude(job, context, result, started.elapsed()).await
     }
 
-    /// The same for a `sync` that may turn out to be somebody else's business: then it is none, and the user is due at once.
-    pub async fn carry_out_or_leave(
-        &self,
-        job: Job,
-        context: Context,
-        sync: impl Future<Output = Option<Result<Report, SyncError>>>,
-    ) -> Option<Ended> {
-        let started = Instant::now();
-        let Some(result) = sync.await else {
-            self.cut_off(job, &context).await;
-            return None;
-        };
-        Some(self.conclude(job, context, result, started.elapsed()).await)
-    }
-
     async fn conclude(
         &self,
         job: Job,
@@ -155,12 +140,12 @@ impl Hand {
             Ok(answered) => (answered, None),
             Err(error) => (&[][..], Some(self.failed(error, None))),
         };
-        self.record(&job.user, answered, failed.as_ref()).await;
+        self.record(job.user.as_str(), answered, failed.as_ref()).await;
     }
 
     pub(crate) async fn record(
         &self,
-        user: &UserId,
+        user: &str,
         answered: &[(Api, CallKind)],
         failed: Option<&Failed>,
     ) -> Option<Blame> {
@@ -170,10 +155,20 @@ impl Hand {
                 blame
             }
             Err(error) => {
-                tracing::error!(user_id = %user, %error, "cannot store what an API has answered");
+                tracing::error!(%error, "cannot store what an API has answered");
                 None
             }
         }
+    }
+
+    /// Takes into account that a call failed which was made for no user, as for a page of a list.
+    pub(crate) async fn record_failure(&self, failure: &Failure) {
+        let mask = Mask::default();
+        let (message, answer) = (failure.message(&mask), failure.answer(&mask));
+        let (kind, class, is_api_well) = (failure.kind, failure.class, None);
+        let call = FailedCall { kind, class, message, answer, is_api_well };
+        let failed = Failed { api: failure.api, call, policy: self.limits.retry, draw: rand::random() };
+        self.record("", &[], Some(&failed)).await;
     }
 
     /// The failure, as the queue decides about it.

@@ -9,7 +9,6 @@ use tokio::time::Instant;
 
 use crate::clock::{Clock, Millis};
 use crate::queue::{Checked, Queue, QueueError};
-use crate::telemetry;
 
 /// How long after one step the next one is, where nothing is left to do.
 pub const TICK: Duration = Duration::from_secs(1);
@@ -85,8 +84,6 @@ impl Scheduler {
         if expired + drifting + released > 0 {
             tracing::debug!(expired, drifting, released, "checks by the clock have made users due");
         }
-        let census = self.queue.census().await?;
-        telemetry::resync_late(Duration::from_millis(census.oldest_background_ms));
         Ok(checked)
     }
 

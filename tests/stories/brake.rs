@@ -275,7 +275,7 @@ async fn a_backfill_beside_the_service_brakes_for_both_and_tells() {
     assert!(kept_since(&town).await.is_null());
 
     let (_, summary) = backfill(&town, &[]).await;
-    assert_eq!(summary["tags_kept"], READERS - LOSERS, "{summary}");
+    assert_eq!(summary["skipped"]["brake"], READERS - LOSERS, "{summary}");
     assert_eq!(having_tags(&town), READERS - LOSERS);
     town.service.output.wait_for("that tags are kept", is_on).await;
     let by_hand = run(&["sync", &id(59)], town.settings()).await;

@@ -249,37 +249,6 @@ async fn the_operations_page_shows_them_in_its_preview_and_in_the_settings() {
     assert!(page.contains(told), "{page}");
 }
 
-#[tokio::test]
-async fn a_backfill_trusts_no_row_with_what_it_leaves_out() {
-    let town = town().await;
-    town.sandbox.sesamy.leave_out_of_rows(&["billingAddress"]);
-    kari_buys(&town);
-    let there = contact(KARI).custom("city", "Oslo").on_list(LIST);
-    town.sandbox.mailmojo.put_contact(there);
-    let ended = run(&["backfill", "--yes", "--json"], town.settings()).await;
-    assert_eq!(ended.code, Some(0), "{ended:?}");
-    assert_eq!(
-        custom(&town.contact(KARI)),
-        json!({"city": "Tromsø", "next_bill": "2099-02-01", "plan": "Pluss", "status": "ACTIVE"})
-    );
-}
-
-#[tokio::test]
-async fn a_backfill_counts_no_subscription_less_because_a_contract_slipped_between_two_pages() {
-    let count = [("MAILMOJO__CUSTOM_FIELDS__COUNT", "active_subscription_count")];
-    let town = Town::before_start(&count, |sandbox| sandbox.mailmojo.let_write_custom(&["count"])).await;
-    town.sandbox.sesamy.put_user(user("u1").email(KARI).contract(contract("c1")).contract(contract("c2")));
-    town.sync("u1").await;
-    assert_eq!(custom(&town.contact(KARI)), json!({"count": "2"}));
-    town.sandbox.clear_calls();
-    // Only the list of all has not told it, and no tag hangs on it.
-    let slips = |answer: &mut Value| answer.as_array_mut().unwrap().retain(|row| row["id"] != "c2");
-    town.sandbox.sesamy.inject(Rule::on(Route::Contracts, Fault::edit(slips)).times(1));
-    let ended = run(&["backfill", "--yes", "--json"], town.settings()).await;
-    assert_eq!(ended.code, Some(0), "{ended:?}");
-    assert_eq!((town.sandbox.writes(), custom(&town.contact(KARI))), (0, json!({"count": "2"})));
-}
-
 #[test]
 fn the_readme_has_every_source() {
     for source in Source::ALL {

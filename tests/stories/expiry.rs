@@ -9,6 +9,9 @@ use crate::shell::run;
 use crate::town::{LIST, PATIENCE, Town};
 use crate::trouble::{address, synced, text, told};
 
+/// So that the next check of a user is the one that a story is about.
+const NO_DRIFT: (&str, &str) = ("SYNC__RESYNC_EVERY", "0");
+
 const TAG: &str = "sesamy_active_sku_plus";
 
 /// A moment so soon that a story can wait for it, and late enough for what comes before it.
@@ -42,7 +45,7 @@ async fn passes(moment: Timestamp) {
 
 #[tokio::test]
 async fn access_that_ends_takes_its_tags_along_at_its_moment_without_any_event() {
-    let town = Town::start().await;
+    let town = Town::with(&[NO_DRIFT]).await;
     town.sandbox
         .sesamy
         .put_user(user("stays").email(&address("stays")).entitlement(entitlement("e1", "plus")));
@@ -67,7 +70,7 @@ async fn access_that_ends_takes_its_tags_along_at_its_moment_without_any_event()
 
 #[tokio::test]
 async fn access_that_ended_while_the_service_was_down_ends_after_the_start() {
-    let mut town = Town::start().await;
+    let mut town = Town::with(&[NO_DRIFT]).await;
     let end = soon();
     reader(&town, "kari", end).await;
     town.service.kill().await;
@@ -79,7 +82,7 @@ async fn access_that_ended_while_the_service_was_down_ends_after_the_start() {
 
 #[tokio::test]
 async fn a_kill_between_the_moment_and_the_end_of_the_sync_loses_nothing() {
-    let mut town = Town::start().await;
+    let mut town = Town::with(&[NO_DRIFT]).await;
     reader(&town, "kari", soon()).await;
     // Due by the clock, though syncs are paused: nobody has leased her yet.
     assert_eq!(run(&["queue", "pause"], town.settings()).await.code, Some(0));
@@ -101,7 +104,7 @@ async fn a_kill_between_the_moment_and_the_end_of_the_sync_loses_nothing() {
 
 #[tokio::test]
 async fn an_event_before_the_end_syncs_at_once_and_the_end_still_comes() {
-    let town = Town::start().await;
+    let town = Town::with(&[NO_DRIFT]).await;
     reader(&town, "kari", soon()).await;
     town.sandbox.sesamy.set_field("kari", "firstName", "Kari");
     town.sync("kari").await;
@@ -115,7 +118,7 @@ async fn an_event_before_the_end_syncs_at_once_and_the_end_still_comes() {
 
 #[tokio::test]
 async fn sesamy_failing_just_then_holds_the_end_up_and_does_not_lose_it() {
-    let town = Town::start().await;
+    let town = Town::with(&[NO_DRIFT]).await;
     let end = soon();
     reader(&town, "kari", end).await;
     reader(&town, "ola", end).await;
@@ -133,7 +136,7 @@ async fn sesamy_failing_just_then_holds_the_end_up_and_does_not_lose_it() {
 
 #[tokio::test]
 async fn an_end_creates_and_subscribes_nobody() {
-    let town = Town::start().await;
+    let town = Town::with(&[NO_DRIFT]).await;
     let end = soon();
     for id in ["removed", "left", "off-the-list"] {
         reader(&town, id, end).await;
@@ -156,7 +159,7 @@ async fn an_end_creates_and_subscribes_nobody() {
 
 #[tokio::test]
 async fn access_that_was_renewed_is_not_taken_away_whether_an_event_told_of_it_or_not() {
-    let town = Town::start().await;
+    let town = Town::with(&[NO_DRIFT]).await;
     let end = soon();
     for id in ["told", "untold", "ends"] {
         reader(&town, id, end).await;
@@ -177,7 +180,7 @@ async fn access_that_was_renewed_is_not_taken_away_whether_an_event_told_of_it_o
 
 #[tokio::test]
 async fn a_contract_that_is_to_end_is_asked_after_at_its_end() {
-    let town = Town::start().await;
+    let town = Town::with(&[NO_DRIFT]).await;
     let end = soon();
     let ending = contract("c1").field("willCancelAt", end.to_string());
     for id in ["over", "goes-on"] {
@@ -200,7 +203,7 @@ async fn a_contract_that_is_to_end_is_asked_after_at_its_end() {
 
 #[tokio::test]
 async fn access_until_a_date_without_a_time_lasts_to_the_end_of_that_day() {
-    let town = Town::start().await;
+    let town = Town::with(&[NO_DRIFT]).await;
     let today = jiff::tz::Offset::UTC.to_datetime(Timestamp::now()).date();
     let (yesterday, tomorrow) = (today.yesterday().unwrap(), today.tomorrow().unwrap());
     for (id, until) in

@@ -214,7 +214,9 @@ async fn the_brake_does_not_stop_an_operators_word() {
     town.service.terminate();
     town.service.ended().await;
     let queue = rusqlite::Connection::open(town.queue_file()).unwrap();
-    assert!(queue.execute("UPDATE apis SET braked_at = 1", ()).unwrap() > 0);
+    let braked =
+        "UPDATE documents SET value = '{\"braked_at\":\"1970-01-01T00:00:00.001Z\"}' WHERE name = 'apis'";
+    assert!(queue.execute(braked, ()).unwrap() > 0);
     drop(queue);
     let told = run(&["queue"], town.settings()).await.stdout;
     assert!(told.contains("brake"), "{told}");

@@ -41,7 +41,7 @@ async fn a_user_who_is_there_an_hour_after_the_event_is_created_by_it() {
     let kari = town.contact(&address("kari"));
     assert_eq!((kari.list_status(LIST), kari.sesamy_tags()), (Some("a"), vec!["sesamy_active_subscriber"]));
     town.settled().await;
-    assert_eq!(town.query("SELECT count(*) FROM users WHERE check_at IS NULL"), Ok(1));
+    assert_eq!(town.query("SELECT count(*) FROM users WHERE check_cause = 'drift'"), Ok(1));
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use crate::admin::fields::Fields;
 use crate::admin::guard::{Here, Visitor};
 use crate::admin::office::Glance;
 use crate::admin::session::Session;
-use crate::operations::{ApiStatus, Resync};
+use crate::operations::{ApiStatus, BackfillStatus, Resync};
 use crate::queue::MinuteCount;
 
 pub(crate) async fn show(
@@ -136,6 +136,12 @@ fn parts(status: &Glance) -> Markup {
                     dd { (resync_state(resync)) }
                 }
             }
+            @if let Some(backfill) = &status.backfill {
+                div.good {
+                    dt { "Backfill" }
+                    dd { (backfill_state(backfill, status)) }
+                }
+            }
             @for api in &status.apis {
                 div.{ (if api.state == "ok" { "good" } else { "warn" }) } {
                     dt { (api_name(api.api)) }
@@ -181,6 +187,15 @@ fn api_state(api: &ApiStatus, status: &Glance) -> Markup {
 fn resync_state(resync: Resync) -> Markup {
     let late = Duration::from_secs(resync.oldest_overdue_seconds);
     html! { (words::plural(resync.due, "user", "users")) " due, the oldest for " (words::span(late)) }
+}
+
+/// How far a backfill has come that has not ended.
+fn backfill_state(status: &BackfillStatus, glance: &Glance) -> Markup {
+    html! {
+        (words::plural(status.listed, "user", "users")) " listed"
+        @if !status.is_listed { " so far" }
+        ", " (words::number(status.due)) " made due, begun " (words::when(status.started_at, glance.now))
+    }
 }
 
 fn tiles(status: &Glance, counts: &[MinuteCount]) -> Markup {

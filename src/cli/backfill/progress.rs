@@ -1,110 +1,102 @@
-//! How a backfill goes, while it goes: a bar on a terminal, else a line in the log now and then.
+//! How far a backfill is, on standard error: one line, rewritten, on a terminal; elsewhere a line every 10 s.
+//!
+//! It does not go through the log, so `log.level` does not silence it.
 
-use std::fmt::Write;
-use std::io::IsTerminal;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressState, ProgressStyle};
+use crate::cli::answer::length;
+use crate::operations::backfill::Snapshot;
 
-use crate::operations::backfill::Audience;
+/// A line comes no more often than this, unless what it waits for, or who does the syncs, has changed.
+const EVERY: Duration = Duration::from_secs(10);
 
-/// A log line comes no more often than this.
-const EVERY: Duration = Duration::from_secs(30);
-
-/// A bar where standard error is a terminal, else the log.
-pub(super) fn audience() -> Arc<dyn Audience> {
-    if std::io::stderr().is_terminal() { Arc::new(Bar::new()) } else { Arc::new(Log::default()) }
-}
-
-/// A bar with the rate and the time that is left.
+/// Shows snapshots as they come.
 #[derive(Debug)]
-struct Bar(ProgressBar);
+pub(super) struct Display {
+    is_terminal: bool,
+    began: Instant,
+    first: Option<Snapshot>,
+    last: Option<(Instant, Snapshot)>,
+}
 
-impl Bar {
-    fn new() -> Self {
-        let bar = ProgressBar::hidden();
-        let shape = "{spinner} {prefix} {wide_bar} {pos}/{len} users, {rate}, {eta} left  {msg}";
-        if let Ok(style) = ProgressStyle::with_template(shape) {
-            let rate = |state: &ProgressState, text: &mut dyn Write| {
-                // A bar that cannot be drawn is no reason to stop.
-                let _ = write!(text, "{:.0} a minute", state.per_sec() * 60.0);
-            };
-            bar.set_style(style.with_key("rate", rate));
+impl Display {
+    pub(super) fn new() -> Self {
+        let is_terminal = io::stderr().is_terminal();
+        Self { is_terminal, began: Instant::now(), first: None, last: None }
+    }
+
+    /// A line that cannot be written is no reason to stop.
+    pub(super) fn show(&mut self, snapshot: &Snapshot) {
+        let done_before = self.first.get_or_insert_with(|| snapshot.clone()).done;
+        let text = text(snapshot, snapshot.done.saturating_sub(done_before), self.began.elapsed());
+        if self.is_terminal {
+            let _ = write!(anstream::stderr(), "\r\x1b[2K{text}").and_then(|()| io::stderr().flush());
+            return;
         }
-        Self(bar)
+        let is_as = |last: &Snapshot| {
+            (&last.waits_for, last.works_itself) == (&snapshot.waits_for, snapshot.works_itself)
+        };
+        if self.last.as_ref().is_none_or(|(at, last)| at.elapsed() >= EVERY || !is_as(last)) {
+            anstream::eprintln!("backfill: {text}");
+            self.last = Some((Instant::now(), snapshot.clone()));
+        }
     }
 }
 
-impl Audience for Bar {
-    fn looks(&self, look: u32, users: Option<u64>) {
-        self.0.set_prefix(if look == 1 { "backfill".to_owned() } else { format!("look {look}") });
-        self.0.set_length(users.unwrap_or(0));
-        self.0.reset();
-        self.0.set_draw_target(indicatif::ProgressDrawTarget::stderr());
-        self.0.enable_steady_tick(Duration::from_millis(200));
-    }
-
-    fn passed(&self, users: u64) {
-        self.0.inc(users);
-    }
-
-    fn waits(&self, what: &str) {
-        self.0.set_message(format!("waiting: {what}"));
-    }
-
-    fn goes_on(&self) {
-        self.0.set_message("");
-    }
-
-    fn notes(&self, what: &str) {
-        self.0.println(what);
-    }
-}
-
-impl Drop for Bar {
+impl Drop for Display {
     fn drop(&mut self) {
-        self.0.finish_and_clear();
-    }
-}
-
-/// Lines at info.
-#[derive(Debug, Default)]
-struct Log {
-    look: AtomicU64,
-    of: AtomicU64,
-    passed: AtomicU64,
-    last: Mutex<Option<Instant>>,
-}
-
-impl Audience for Log {
-    fn looks(&self, look: u32, users: Option<u64>) {
-        self.look.store(look.into(), Ordering::Relaxed);
-        self.of.store(users.unwrap_or(0), Ordering::Relaxed);
-        self.passed.store(0, Ordering::Relaxed);
-        tracing::info!(look, users, "backfill: looking at all users");
-    }
-
-    fn passed(&self, users: u64) {
-        let passed = self.passed.fetch_add(users, Ordering::Relaxed).saturating_add(users);
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.is_none_or(|last| last.elapsed() >= EVERY) {
-            *last = Some(Instant::now());
-            let (look, of) = (self.look.load(Ordering::Relaxed), self.of.load(Ordering::Relaxed));
-            tracing::info!(look, passed, of, "backfill");
+        if self.is_terminal {
+            anstream::eprint!("\r\x1b[2K");
         }
     }
+}
 
-    fn waits(&self, what: &str) {
-        tracing::info!("backfill: waiting: {what}");
+/// The line for `snapshot`, of whose users so many were done within `time`.
+fn text(snapshot: &Snapshot, users: u64, time: Duration) -> String {
+    let Snapshot { done, all, retrying, waits_for, works_itself } = snapshot;
+    let rate = users.saturating_mul(60) / time.as_secs().max(1);
+    let mut text = format!("{done} of {all} users, {rate} a minute");
+    if rate > 0 && waits_for.is_none() {
+        let left = Duration::from_secs(all.saturating_sub(*done).saturating_mul(60) / rate);
+        text += &format!(", {} left", length(left));
     }
-
-    fn goes_on(&self) {
-        tracing::info!("backfill: going on");
+    if *retrying > 0 {
+        text += &format!("; {retrying} of them failed and are tried again");
     }
+    if *works_itself {
+        text += "; no service works on the queue, so this command does the syncs";
+    }
+    if let Some(waits_for) = waits_for {
+        text += &format!("; waiting: {waits_for}");
+    }
+    text
+}
 
-    fn notes(&self, what: &str) {
-        tracing::warn!("backfill: {what}");
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_has_what_is_done_the_rate_and_the_time_left_or_what_it_waits_for() {
+        let half = Snapshot { done: 500, all: 1_000, ..Snapshot::default() };
+        let waits_for = Some("syncs are paused".to_owned());
+        for (snapshot, users, expected) in [
+            (half.clone(), 500, "500 of 1000 users, 250 a minute, 2 min left"),
+            (half.clone(), 0, "500 of 1000 users, 0 a minute"),
+            (
+                Snapshot { retrying: 3, works_itself: true, ..half.clone() },
+                0,
+                "500 of 1000 users, 0 a minute; 3 of them failed and are tried again; no service works on the queue, so \
+                 this command does the syncs",
+            ),
+            (
+                Snapshot { waits_for, ..half },
+                500,
+                "500 of 1000 users, 250 a minute; waiting: syncs are paused",
+            ),
+        ] {
+            assert_eq!(text(&snapshot, users, Duration::from_secs(120)), expected);
+        }
     }
 }

@@ -1,12 +1,11 @@
-//! A file with a line per user: what came of each, or would.
+//! The report of a dry run: a file with a line of JSON per user.
 //!
-//! It has ids of readers in it, and its folder may be one that others write into too. So it is always a file that this
-//! process makes, for its owner alone, and never one that somebody has put there, or a link to another; only a backfill
-//! that goes on adds to the file of the one before, once it is sure that it is that.
+//! It has ids of readers in it, and other users may be able to write into its folder. So it is always a file that this
+//! process makes, for its owner alone; never one that is there already, nor a link to one.
 
-use std::fs::{self, File, Permissions};
+use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -36,13 +35,12 @@ pub struct ReportError {
     error: io::Error,
 }
 
-/// A line of it. Whoever is synced twice has two.
+/// A line of it.
 #[derive(Debug, Serialize)]
 pub struct Line<'a> {
     /// Sesamy's id of the user.
     pub user_id: &'a str,
-    /// As in the log; `left_to_events` where somebody else has the user in hand, `forgotten` where an operator has
-    /// had the user forgotten.
+    /// As in the log; `forgotten` if an operator has had the user forgotten, `failed` if no decision could be made.
     pub outcome: &'a str,
     /// Why it was skipped, or what failed.
     pub reason: &'a str,
@@ -50,7 +48,7 @@ pub struct Line<'a> {
     pub changed: &'a [&'static str],
     /// Which of our tags the contact gained, addresses masked: a publisher's custom tag can be anything.
     pub tags_added: Vec<String>,
-    /// Which of our tags the contact lost, likewise.
+    /// Which of our tags the contact lost, addresses masked.
     pub tags_removed: Vec<String>,
 }
 
@@ -86,7 +84,7 @@ fn masked(tags: &[String]) -> Vec<String> {
 }
 
 impl ReportFile {
-    /// Makes the file. One that is there stays: it may be the only record of an earlier run.
+    /// Makes the file. A file that is there stays: it may be the only record of an earlier run.
     ///
     /// # Errors
     /// [`ReportError`], also where the name is taken.
@@ -105,19 +103,6 @@ impl ReportFile {
         match made.and_then(|file| file.keep().map_err(|error| error.error)) {
             Ok((file, path)) => Self::of(&path, Ok(file)),
             Err(error) => Self::of(&folder.join("backfill-dry-run-….jsonl"), Err(error)),
-        }
-    }
-
-    /// Adds to the file of a backfill that was stopped; makes it where it is gone.
-    ///
-    /// # Errors
-    /// [`ReportError`], also where the name leads to anything but a file of this user's.
-    pub fn go_on(path: &Path) -> Result<Self, ReportError> {
-        match Self::create(path) {
-            Err(taken) if taken.error.kind() == io::ErrorKind::AlreadyExists => {
-                Self::of(path, own_file(path))
-            }
-            made => made,
         }
     }
 
@@ -156,26 +141,11 @@ impl ReportFile {
     }
 }
 
-/// Opens a file of this user's to add to it, and closes it to others.
-fn own_file(path: &Path) -> io::Result<File> {
-    let refused = || io::Error::other("it is not a regular file of this user's");
-    let named = fs::symlink_metadata(path)?;
-    if !named.is_file() || named.uid() != rustix::process::geteuid().as_raw() {
-        return Err(refused()); // before it is opened: a pipe would wait for its other end
-    }
-    let file = File::options().append(true).open(path)?;
-    let opened = file.metadata()?;
-    if (opened.dev(), opened.ino()) != (named.dev(), named.ino()) {
-        return Err(refused()); // it was replaced in between, by a link for instance
-    }
-    file.set_permissions(Permissions::from_mode(OWNER_ONLY))?;
-    Ok(file)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::symlink;
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     fn add(mut report: ReportFile, user: &str) -> PathBuf {
         report.add(&Line::of(&UserId::new(user).unwrap(), "updated", "")).unwrap();
@@ -187,25 +157,16 @@ mod tests {
         fs::metadata(path).unwrap().permissions().mode() & 0o777
     }
 
-    fn lines(path: &Path) -> usize {
-        fs::read_to_string(path).unwrap().lines().count()
-    }
-
     #[test]
     fn a_report_is_its_owners_alone() {
         let folder = tempfile::tempdir().unwrap();
         let named = folder.path().join("named.jsonl");
         assert_eq!(mode(&add(ReportFile::create(&named).unwrap(), "a")), 0o600);
         assert_eq!(mode(&add(ReportFile::create_in(folder.path()).unwrap(), "a")), 0o600);
-        let anew = folder.path().join("anew.jsonl");
-        assert_eq!(mode(&add(ReportFile::go_on(&anew).unwrap(), "a")), 0o600);
-        fs::set_permissions(&named, Permissions::from_mode(0o666)).unwrap();
-        assert_eq!(mode(&add(ReportFile::go_on(&named).unwrap(), "b")), 0o600);
-        assert_eq!(lines(&named), 2);
     }
 
     #[test]
-    fn a_name_of_ours_is_another_each_time() {
+    fn each_report_without_a_name_gets_a_new_one() {
         let folder = tempfile::tempdir().unwrap();
         let paths = [0, 1].map(|_| add(ReportFile::create_in(folder.path()).unwrap(), "a"));
         assert_ne!(paths[0], paths[1]);
@@ -219,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_the_name_already_is_neither_overwritten_nor_followed() {
+    fn a_file_that_is_there_is_neither_overwritten_nor_followed() {
         let folder = tempfile::tempdir().unwrap();
         let (file, link) = (folder.path().join("file"), folder.path().join("link"));
         let (dangling, nowhere) = (folder.path().join("dangling"), folder.path().join("nowhere"));
@@ -231,14 +192,6 @@ mod tests {
             assert_eq!(error.error.kind(), io::ErrorKind::AlreadyExists);
             assert!(error.to_string().contains("--report"), "{error}");
         }
-        for path in [&link, &dangling, folder.path()] {
-            let error = ReportFile::go_on(path).unwrap_err().to_string();
-            assert!(error.contains("not a regular file"), "{error}");
-        }
         assert_eq!((fs::read_to_string(&file).unwrap(), nowhere.exists()), ("somebody's".to_owned(), false));
-        if rustix::process::geteuid().is_root() {
-            std::os::unix::fs::chown(&file, Some(65_534), None).unwrap();
-            assert!(ReportFile::go_on(&file).is_err(), "it is another user's");
-        }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::memory::Memory;
 use crate::personal::Personal;
-use crate::queue::{AGAIN, Done, EXPIRY, MISSING, Role};
+use crate::queue::{AGAIN, Done, EXISTING_ONLY, EXPIRY, MISSING, Role};
 use crate::upstream::PerApi;
 use crate::user::UserId;
 
@@ -247,6 +247,10 @@ fn a_backfill_leaves_alone_who_needs_nothing() {
             assert_eq!((row.parked_at, row.attempts), (None, 0));
         }
     }
+    let restricted = Row { cause: EXPIRY.to_owned(), ..due_at(LATER, Lane::Retries) };
+    let lifted = Row { cause: "backfill".to_owned(), ..restricted.clone() };
+    assert_eq!(restricted.clone().enqueued("backfill", since, NOW), Some(lifted), "it may create again");
+    assert_eq!(restricted.enqueued(EXISTING_ONLY, since, NOW), None);
 }
 
 #[test]

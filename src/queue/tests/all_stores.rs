@@ -34,8 +34,8 @@ enum Step {
     Advance(u64),
     /// Slots in all, and for the background.
     Lease(usize, usize),
-    /// User, lane, untouched for so many milliseconds, forgotten users too.
-    LeaseUser(usize, usize, Option<u64>, bool),
+    /// User, lane, for a restricted cause, forgotten users too.
+    LeaseUser(usize, usize, bool, bool),
     /// Settles any of the jobs so far, the latest being the first; after a write or not, and with what the sync has seen.
     Settle(usize, How, bool, Option<Remembered>),
     /// The sync of any of the jobs so far fails; on a read or a write, in which way, with which answer.
@@ -128,8 +128,8 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (0..USERS).prop_map(Step::Push),
         3 => prop_oneof![0_u64..3_000, delay.clone()].prop_map(Step::Advance),
         5 => (0_usize..4, 0_usize..4).prop_map(|(all, background)| Step::Lease(all, background.min(all))),
-        4 => (0..USERS, 0..Lane::ALL.len(), proptest::option::of(0_u64..200_000), any::<bool>())
-            .prop_map(|(user, lane, untouched, again)| Step::LeaseUser(user, lane, untouched, again)),
+        4 => (0..USERS, 0..Lane::ALL.len(), any::<bool>(), any::<bool>())
+            .prop_map(|(user, lane, restricted, again)| Step::LeaseUser(user, lane, restricted, again)),
         5 => (any_job(), how, any::<bool>(), proptest::option::of(remembered()))
             .prop_map(|(job, how, has_written, learned)| Step::Settle(job, how, has_written, learned)),
         6 => (any_job(), any::<bool>(), 0..CLASSES.len(), 0..ANSWERS.len())
@@ -185,13 +185,12 @@ async fn take(step: Step, shop: &Shop, queue: &mut Queue, jobs: &mut Vec<Job>) -
             jobs.extend(leased.jobs);
             format!("{text:?} {:?} {:?}", leased.again_at, leased.known.paused_at)
         }
-        Step::LeaseUser(number, lane, untouched, again) => {
+        Step::LeaseUser(number, lane, restricted, again) => {
             let request = LeaseRequest {
                 user: user(number),
-                cause: if untouched.is_some() { EXISTING_ONLY } else { "sync" },
+                cause: if restricted { EXISTING_ONLY } else { "sync" },
                 lane: Lane::ALL[lane],
                 calls: PerApi { sesamy: 1, mailmojo: 1 },
-                untouched_since: untouched.map(ago),
                 again,
             };
             match queue.lease_user(request).await.unwrap() {
@@ -284,7 +283,8 @@ async fn asked(queue: &Queue) -> String {
         queue.log(log).await.unwrap().into_iter().map(|(user, entry)| (user, entry.times)).collect();
     let (parked, forgotten) = (queue.parked(9).await, queue.forgotten(&names).await);
     let (backlog, known) = (queue.backlog(Millis(0)).await, known(queue.known().await.unwrap()));
-    format!("{text}\n{others:?}\n{by_others:?}\n{log:?}\n{parked:?}\n{forgotten:?}\n{backlog:?}\n{known}")
+    text += &format!("\n{others:?}\n{by_others:?}\n{log:?}\n{parked:?}\n{forgotten:?}\n{backlog:?}\n{known}");
+    text
 }
 
 async fn played(shop: Shop, steps: Vec<Step>) -> Vec<String> {

@@ -35,7 +35,6 @@ async fn of_background(queue: &Queue, name: &str) -> Job {
         cause: "backfill",
         lane: Lane::Background,
         calls: PerApi { sesamy: 3, mailmojo: 2 },
-        untouched_since: None,
         again: false,
     };
     match queue.lease_user(request).await.unwrap() {
@@ -175,7 +174,6 @@ async fn while_events_use_the_rate_up_the_background_waits(shop: Shop) {
         cause: "backfill",
         lane: Lane::Background,
         calls: PerApi { sesamy: 1, mailmojo: 2 },
-        untouched_since: None,
         again: false,
     };
     let refused = queue.lease_user(request.clone()).await.unwrap();

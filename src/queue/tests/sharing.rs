@@ -55,7 +55,7 @@ pub(super) async fn opened(queue: &Queue, api: Api, reason: OpenReason, wait: Du
         reason => Class::Refused(reason),
     };
     let failed = failed(api, CallKind::Read, class, "odd", Backoff { base: wait, cap: wait });
-    queue.record_calls(&user("opener"), &[], Some(&failed)).await.unwrap().1
+    queue.record_calls("opener", &[], Some(&failed)).await.unwrap().1
 }
 
 /// Ends the lease of a sync that failed at Mailmojo; how it ended.

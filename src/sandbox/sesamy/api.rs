@@ -156,7 +156,7 @@ impl State {
             (Route::Users, _) => {
                 let search = request.query("search").map(str::to_lowercase);
                 let found = |user: &&User| search.as_deref().is_none_or(|text| mentions(user, text));
-                self.page(&page, self.users.values().filter(found), |user| listed(user, &self.left_out))
+                self.page(&page, self.users.values().filter(found), listed)
             }
             (Route::Contracts, of_user) => {
                 let status = request.query("status");
@@ -213,9 +213,8 @@ fn mentions(user: &User, text: &str) -> bool {
 }
 
 /// A row of the list of users, which calls the id `id`.
-fn listed(user: &User, left_out: &[String]) -> Value {
+fn listed(user: &User) -> Value {
     let mut row: Map<String, Value> = user.profile.clone();
-    left_out.iter().for_each(|field| _ = row.remove(field));
     row.entry("id").or_insert_with(|| user.id.clone().into());
     Value::Object(row)
 }

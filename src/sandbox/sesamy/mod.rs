@@ -42,8 +42,6 @@ struct State {
     page_cap: usize,
     shape: Shape,
     bucket: Option<Bucket>,
-    /// Fields of a profile that the rows of the list of users are without.
-    left_out: Vec<String>,
     shifts: Vec<Shift>,
 }
 
@@ -68,7 +66,6 @@ impl State {
             page_cap,
             shape: Shape::Bare,
             bucket: None,
-            left_out: Vec::new(),
             shifts: Vec::new(),
         }
     }
@@ -150,12 +147,6 @@ impl Sesamy {
     /// Adds an entitlement to a user's.
     pub fn add_entitlement(&self, id: &str, entitlement: impl Into<Value>) {
         self.edit_user(id, |user| user.entitlements.push(entitlement.into()));
-    }
-
-    /// Leaves these fields of a profile out of the rows of the list of users from now on.
-    pub fn leave_out_of_rows(&self, fields: &[&str]) {
-        let fields = fields.iter().map(|field| (*field).to_owned()).collect();
-        self.change(|state| state.left_out = fields);
     }
 
     /// Adds a user once the page of the list of users that begins at `offset` has been answered next.

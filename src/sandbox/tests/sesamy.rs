@@ -210,24 +210,20 @@ async fn what_is_changed_says_when_and_the_rest_keeps_its_time() {
 }
 
 #[tokio::test]
-async fn rows_shift_between_pages_and_may_leave_out_fields() {
+async fn rows_shift_between_pages() {
     let town = Town::start().await;
     let sesamy = &town.sandbox.sesamy;
     for n in 1..=4 {
-        sesamy.put_user(user(&format!("u{n}")).tags(["vip"]));
+        sesamy.put_user(user(&format!("u{n}")));
     }
-    sesamy.leave_out_of_rows(&["tags"]);
     sesamy.remove_user_after_page(0, "u1");
     sesamy.put_user_after_page(2, user("u0"));
     let page = async |offset: usize| {
         let path = format!("/management/users?limit=2&offset={offset}");
         let rows = json_of(town.sesamy(&path).send().await.unwrap()).await;
-        assert!(rows.as_array().unwrap().iter().all(|row| row.get("tags").is_none()), "{rows}");
         rows.as_array().unwrap().iter().map(|row| row["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
     assert_eq!(page(0).await, ["u1", "u2"]);
     assert_eq!(page(2).await, ["u4"], "u3 has slipped to the page before");
     assert_eq!(page(2).await, ["u3", "u4"], "u0 pushes them on");
-    let whole = json_of(town.sesamy("/management/users/u3").send().await.unwrap()).await;
-    assert_eq!(whole["tags"], json!(["vip"]));
 }

@@ -58,7 +58,7 @@ async fn who_loses_nothing_is_synced_as_ever_and_whoever_is_put_on_the_list_keep
     // The contact is made by somebody between our look and our write, with an old tag of ours.
     town.sandbox.mailmojo.delete("kari@example.com");
     town.sandbox.sesamy.set_field("u1", "tags", json!([]));
-    let decision = town.decide(Known::default()).await;
+    let decision = town.decide().await;
     town.sandbox.mailmojo.put_contact(contact("kari@example.com").tags(["sesamy_active_sku_plus"]));
     let report = town.syncer.write(decision, &context(&Memory::default())).await.unwrap();
     assert_eq!((report.outcome, report.held_back), (Outcome::Created, false));
@@ -121,7 +121,7 @@ async fn a_look_and_a_dry_run_say_nothing_about_the_source() {
     for number in 0..TOO_MANY - 1 {
         town.syncer.brake().note(&UserId::new(format!("other{number}")).unwrap(), Sign::Suspect);
     }
-    town.decide(Known::default()).await;
+    town.decide().await;
     town.syncer.options.dry_run = true;
     let dry = town.sync(&Memory::default()).await;
     assert_eq!((dry.held_back, dry.braked, dry.tags_removed.len()), (true, false, 2));
@@ -134,9 +134,7 @@ async fn a_look_and_a_dry_run_say_nothing_about_the_source() {
 #[tokio::test]
 async fn what_a_sync_says_about_the_source() {
     let town = Town::with_kari().await;
-    let sign = async |memory: &Memory| {
-        town.syncer.decide(&id(), &context(memory), Known::default()).await.unwrap().sign()
-    };
+    let sign = async |memory: &Memory| town.syncer.decide(&id(), &context(memory)).await.unwrap().sign();
     let known = remembered("kari@example.com");
     let missing = Memory { missing_since: Some(Millis(5)), ..known.clone() };
     let has = |tags: &[&str]| {

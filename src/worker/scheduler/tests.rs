@@ -35,7 +35,6 @@ async fn synced(queue: &Queue, user: &UserId, check: Option<(Millis, String)>) {
         cause: "sync",
         lane: Lane::Events,
         calls: PerApi { sesamy: 1, mailmojo: 1 },
-        untouched_since: None,
         again: false,
     };
     let UserLease::Leased(job) = queue.lease_user(request).await.unwrap() else { panic!("not leased") };

@@ -1,13 +1,11 @@
 //! A user who is leased by name.
 
-use std::time::Duration;
-
 use super::{ask, by_hand};
 use crate::queue::tests::sharing::{SECOND, opened, slow};
 use crate::queue::tests::{
     LEASE, Shop, UPDATE, done, due, leased, next_due, only_job, park, retry, stories, user,
 };
-use crate::queue::{Lane, LeaseRequest, Settled, Slots, UserLease};
+use crate::queue::{Lane, LeaseRequest, Settled, UserLease};
 use crate::upstream::circuit_breaker::OpenReason;
 use crate::upstream::{Api, PerApi};
 
@@ -22,11 +20,6 @@ stories! {
     while_a_circuit_is_open_nobody_is_leased_by_name_but_the_probe,
     a_lease_that_needs_no_call_waits_for_no_api_and_no_pause,
     an_event_during_a_lease_by_name_makes_the_user_due_again,
-    who_was_touched_meanwhile_is_left_to_that,
-}
-
-fn untouched_since(shop: &Shop, name: &str) -> LeaseRequest {
-    LeaseRequest { untouched_since: Some(shop.clock.now()), cause: "backfill", ..by_hand(name) }
 }
 
 async fn somebody_unknown_is_known_and_leased(shop: Shop) {
@@ -73,10 +66,8 @@ async fn who_is_being_synced_is_held_and_left_alone(shop: Shop) {
     let queue = shop.opens().await;
     let job = leased(&shop, &queue, "kari").await;
     let until = shop.later(LEASE).unwrap();
-    for request in [by_hand("kari"), untouched_since(&shop, "kari")] {
-        let refused = ask(&queue, request).await.unwrap_err();
-        assert!(matches!(refused, UserLease::Held(end) if end == until), "{refused:?}");
-    }
+    let refused = ask(&queue, by_hand("kari")).await.unwrap_err();
+    assert!(matches!(refused, UserLease::Held(end) if end == until), "{refused:?}");
     assert_eq!(queue.settle(&job, done(), None).await.unwrap(), Settled::AsAsked, "nobody asked for another");
 }
 
@@ -94,9 +85,9 @@ async fn a_due_user_stays_in_the_lane_that_goes_first(shop: Shop) {
     let queue = shop.opens().await;
     let background = |name: &str| LeaseRequest { lane: Lane::Background, ..by_hand(name) };
     due(&shop, &queue, &["due"]).await;
-    let refused = queue.lease_user(background("due")).await.unwrap();
-    assert!(matches!(refused, UserLease::Touched), "an event is waiting for it: {refused:?}");
-    assert_eq!(only_job(&queue).await.user, user("due"));
+    let job = ask(&queue, background("due")).await.unwrap();
+    assert_eq!(job.lane, Lane::Events, "an event is waiting for it");
+    queue.settle(&job, done(), None).await.unwrap();
     let job = leased(&shop, &queue, "idle").await;
     queue.settle(&job, done(), None).await.unwrap();
     let job = ask(&queue, background("idle")).await.unwrap();
@@ -154,7 +145,7 @@ async fn a_lease_that_needs_no_call_waits_for_no_api_and_no_pause(shop: Shop) {
         assert_eq!((job.calls, job.calls_taken), (PerApi::default(), PerApi::default()));
         assert!(!job.is_probe, "it tells nothing of an API");
         queue.resume().await.unwrap();
-        let wait = if is_over { Duration::ZERO } else { 10 * SECOND };
+        let wait = if is_over { std::time::Duration::ZERO } else { 10 * SECOND };
         opened(&queue, Api::Mailmojo, OpenReason::Credentials, wait).await;
         let refused = ask(&queue, without_calls("kari")).await.unwrap_err();
         assert!(matches!(refused, UserLease::Held(_)), "held as any other: {refused:?}");
@@ -168,38 +159,4 @@ async fn an_event_during_a_lease_by_name_makes_the_user_due_again(shop: Shop) {
     let job = ask(&queue, by_hand("kari")).await.unwrap();
     queue.push(&user("kari"), UPDATE).await.unwrap();
     assert_eq!(queue.settle(&job, done(), None).await.unwrap(), Settled::DueAgain);
-}
-
-async fn who_was_touched_meanwhile_is_left_to_that(shop: Shop) {
-    let queue = shop.opens().await;
-    let job = leased(&shop, &queue, "synced-before").await;
-    queue.settle(&job, done(), None).await.unwrap();
-    let job = leased(&shop, &queue, "parked-before").await;
-    queue.settle(&job, park("400"), None).await.unwrap();
-    shop.clock.advance(SECOND);
-    let read = |name: &str| untouched_since(&shop, name);
-    let [before, parked_before, synced, parked, waits, event, unknown] =
-        ["synced-before", "parked-before", "synced", "parked", "waits", "event", "unknown"].map(read);
-
-    for (name, how) in [
-        ("synced", done()),
-        ("parked", park("400")),
-        ("waits", retry(shop.later(Duration::from_secs(600)).unwrap(), true)),
-    ] {
-        let job = leased(&shop, &queue, name).await;
-        queue.settle(&job, how, None).await.unwrap();
-    }
-    queue.push(&user("event"), UPDATE).await.unwrap();
-    for touched in [synced, parked, waits, event] {
-        let refused = ask(&queue, touched).await.unwrap_err();
-        assert!(matches!(refused, UserLease::Touched), "{refused:?}");
-    }
-    for untouched in [before, parked_before, unknown] {
-        let job = ask(&queue, untouched).await.unwrap();
-        queue.settle(&job, done(), None).await.unwrap();
-    }
-
-    let at_this_time = untouched_since(&shop, "unknown");
-    assert!(matches!(ask(&queue, at_this_time).await, Err(UserLease::Touched)), "synced in the same moment");
-    assert_eq!(queue.lease(Slots::for_any(10)).await.unwrap().jobs.len(), 0, "nobody else was changed");
 }

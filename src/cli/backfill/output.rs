@@ -1,0 +1,122 @@
+//! What a backfill prints: its plan on standard error, before; its summary on standard output, after.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::cli::answer::{BAD, GOOD, QUIET, STRONG, TAGS_KEPT, length, line, seen_from};
+use crate::clock::Millis;
+use crate::operations::backfill::progress::Spec;
+use crate::operations::backfill::summary::{Summary, Tally};
+
+/// What it is about to do: `users` if they are known, and when the one began that it goes on with.
+pub(super) fn plan(
+    spec: &Spec,
+    dry_run: bool,
+    list_name: Option<&str>,
+    users: Option<u64>,
+    began_before: Option<Millis>,
+    now: Millis,
+) -> io::Result<()> {
+    use io::Write;
+    let mut out = anstream::stderr();
+    let what = if dry_run { "Decides for" } else { "Syncs" };
+    let users = users.map_or("all".to_owned(), |users| users.to_string());
+    let name = list_name.map(|name| format!(" “{name}”")).unwrap_or_default();
+    writeln!(out, "{STRONG}{what} {users} Sesamy users with list {}{name}{STRONG:#}", spec.list_id)?;
+    if dry_run {
+        writeln!(out, "  writes nothing: this is a dry run")?;
+    } else if spec.held_back {
+        writeln!(out, "  writes nothing: sync.dry_run is on; users are marked, and synced once it is off")?;
+    }
+    if spec.existing_only {
+        writeln!(out, "  updates contacts that Mailmojo has: nobody is created or subscribed")?;
+    }
+    if let Some(seconds) = spec.updated_since_seconds {
+        let time = length(Duration::from_secs(seconds));
+        writeln!(out, "  takes users who were updated in the last {time} before it began")?;
+    }
+    if let Some(began) = began_before {
+        let ago = seen_from(now, began);
+        writeln!(out, "  goes on with the one that began at {began} ({ago}); --restart begins anew")?;
+    }
+    Ok(())
+}
+
+pub(super) fn summary(summary: &Summary, report: Option<&Path>) -> io::Result<()> {
+    let took = match summary.seconds {
+        0 => "less than a second".to_owned(),
+        seconds => length(Duration::from_secs(seconds)),
+    };
+    let users = summary.users.map(|users| format!("{users} users, ")).unwrap_or_default();
+    line(&match (summary.finished, summary.dry_run) {
+        (true, true) => format!("{GOOD}dry run done{GOOD:#}: {users}{took}; nothing was written"),
+        (true, false) => format!("{GOOD}done{GOOD:#}: {users}{took}"),
+        (false, true) => {
+            format!("{BAD}stopped{BAD:#} after {took}; a dry run begins at the beginning each time")
+        }
+        (false, false) => format!(
+            "{BAD}stopped{BAD:#} after {took}; the same command goes on. A running service syncs the users who are due by now"
+        ),
+    })?;
+    outcomes(summary)?;
+    tags(&summary.tally)?;
+    failures(summary)?;
+    match report {
+        Some(path) => line(&format!("a line per user: {}", path.display())),
+        None => Ok(()),
+    }
+}
+
+fn outcomes(summary: &Summary) -> io::Result<()> {
+    let would = if summary.dry_run { "would be " } else { "" };
+    for outcome in ["created", "subscribed", "updated", "unchanged", "skipped"] {
+        let Some(count) = summary.tally.outcomes.get(outcome) else { continue };
+        let reasons: Vec<_> = match outcome {
+            "skipped" => summary.tally.skipped.iter().map(|(why, count)| format!("{why} {count}")).collect(),
+            _ => Vec::new(),
+        };
+        let outcome = format!("{would}{outcome}");
+        line(&format!(
+            "  {outcome:<22}{STRONG}{count:>8}{STRONG:#}  {QUIET}{}{QUIET:#}",
+            reasons.join(", ")
+        ))?;
+    }
+    for (what, count) in [
+        ("left to their events", summary.left_to_events),
+        ("forgotten by an operator", summary.forgotten),
+        ("not updated of late", summary.not_recent),
+        ("unreadable rows", summary.left_out),
+    ] {
+        if count > 0 {
+            line(&format!("  {what:<22}{STRONG}{count:>8}{STRONG:#}"))?;
+        }
+    }
+    Ok(())
+}
+
+fn tags(tally: &Tally) -> io::Result<()> {
+    let (Some(gained), Some(lost)) = (&tally.tags_gained, &tally.tags_lost) else { return Ok(()) };
+    let all: BTreeSet<&String> = gained.keys().chain(lost.keys()).collect();
+    for tag in all {
+        let [gained, lost] = [gained, lost].map(|counts| counts.get(tag).copied().unwrap_or(0));
+        line(&format!("  {GOOD}+{gained:<7}{GOOD:#}{BAD}-{lost:<7}{BAD:#}{tag}"))?;
+    }
+    match tally.tags_kept {
+        Some(kept) if kept > 0 => line(&format!("{BAD}{kept} users keep tags: {TAGS_KEPT}{BAD:#}")),
+        _ => Ok(()),
+    }
+}
+
+fn failures(summary: &Summary) -> io::Result<()> {
+    for (why, count) in &summary.tally.failed {
+        line(&format!("  {BAD}{:<22}{BAD:#}{STRONG}{count:>8}{STRONG:#}  {why}", "failed"))?;
+    }
+    if !summary.tally.failed.is_empty() && !summary.dry_run {
+        line(
+            "`queue list --state parked` shows who failed for good, `queue list --state scheduled` who is tried again",
+        )?;
+    }
+    Ok(())
+}
