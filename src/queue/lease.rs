@@ -283,10 +283,10 @@ impl Queue {
         let Some(key) = job.memory.email_key() else { return Ok(None) };
         let rows = self.read_rows(Question::RowsAt(key, SHARERS)).await?;
         let now = self.clock().now();
-        let rank = |row: &Row| (row.due_at, row.user_id.clone());
-        let is_own = |row: &&Row| row.user_id == job.user.as_str() && row.lease.as_ref() == Some(&job.lease);
-        let Some(own) = rows.iter().find(is_own).map(rank) else { return Ok(None) };
-        let busy = rows.iter().filter(|row| row.state(now) == State::Leased).find(|row| rank(row) < own);
+        let own = (Some(job.leased_at.plus(self.options().lease)), job.user.as_str());
+        let is_busy =
+            |row: &&Row| row.state(now) == State::Leased && (row.due_at, row.user_id.as_str()) < own;
+        let busy = rows.iter().find(is_busy);
         if busy.is_some() {
             let at = now.plus(self.options().debounce.max(SHARED_ADDRESS_WAIT));
             self.postpone(job, at).await?;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use sesamy_mailmojo::sandbox::{Fault, Route, Rule, user};
 
 use crate::shell::{Ended, changed, run};
-use crate::town::{Output, Town, command};
+use crate::town::{Output, PATIENCE, Town, command};
 use crate::trouble::{address, people};
 
 const AT_ONCE: (&str, &str) = ("SYNC__DEBOUNCE", "0s");
