@@ -18,7 +18,7 @@ use crate::queue::{ParkedGroup, Queue, QueueError, Retry};
 use crate::sync::Syncer;
 use crate::upstream::{Api, PerApi};
 use crate::user::UserId;
-use crate::worker::Hand;
+use crate::worker::SyncRunner;
 
 pub use forget::{FORGOTTEN, Forgot, Forgotten, NotForgotten};
 pub use now::{Again, NotSynced, Patience, Synced};
@@ -29,7 +29,7 @@ pub use status::{ApiStatus, BackfillStatus, Resync, Status};
 #[derive(Debug, Clone)]
 pub struct Operator {
     /// The queue, and how a sync ends.
-    pub hand: Hand,
+    pub hand: SyncRunner,
     /// How a user is synced.
     pub syncer: Arc<Syncer>,
     /// How many calls a sync usually makes: its lease takes them from the rates.

@@ -7,9 +7,9 @@
 
 mod cause;
 mod ended;
-mod hand;
 mod heartbeat;
 mod scheduler;
+mod sync_runner;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,9 +25,9 @@ use crate::telemetry;
 use crate::upstream::circuit_breaker::Admission;
 use crate::upstream::{Api, Gate, PerApi};
 
-pub use hand::{Ended, Hand, Limits};
 pub use heartbeat::{Heartbeat, Pause};
 pub use scheduler::{Scheduler, TICK};
+pub use sync_runner::{Ended, Limits, SyncRunner};
 
 /// The loop turns at least this often, due rows or not: other processes make rows due, and `/healthz` watches it.
 const POLL: Duration = Duration::from_secs(1);
@@ -40,7 +40,7 @@ pub type Gates = PerApi<Arc<Gate>>;
 #[derive(Debug)]
 pub struct Worker {
     /// The queue that users come from, and how a sync ends.
-    pub hand: Hand,
+    pub hand: SyncRunner,
     /// What is done with them.
     pub syncer: Arc<Syncer>,
     /// `sync.concurrency`: how many users at a time; of the background lane half as many, and one at least.
@@ -169,7 +169,7 @@ impl Worker {
         }
         let syncer = self.syncer.in_manner(cause::manner_of(&job.event_type));
         let sync = syncer.sync(&job.user, &context);
-        self.hand.carry_out(job.clone(), context.clone(), sync).await;
+        self.hand.run(job.clone(), context.clone(), sync).await;
     }
 
     async fn reap(&self, running: &mut Running, ended: Result<(Id, ()), JoinError>) {
@@ -181,7 +181,7 @@ impl Worker {
         if let (Some((job, context)), Err(error)) = (job, ended)
             && error.is_panic()
         {
-            let job = Hand::after(job, &context);
+            let job = SyncRunner::after(job, &context);
             tracing::error!(user_id = %job.user, "a sync panicked: a fault of this service; please report it");
             // As if the process had ended: the lease stands for a while, for the panic may have been in a write, and who
             // takes it over counts it.

@@ -13,7 +13,7 @@ use crate::upstream::circuit_breaker::Backoff;
 use crate::upstream::{
     ClientError, Credentials, Gate, Meter, Options as UpstreamOptions, PerApi, Quota, Upstream,
 };
-use crate::worker::{Gates, Hand, Limits};
+use crate::worker::{Gates, Limits, SyncRunner};
 use crate::{mailmojo, sesamy, sync};
 
 /// The clients of both APIs, and their gates.
@@ -130,7 +130,7 @@ pub(super) fn operator_with(settings: &Settings, queue: Queue, clock: Clock, cli
     let syncer = Arc::new(Syncer::new(clients.sesamy, clients.mailmojo, addresses, clock.clone(), options));
     let brake = Arc::clone(syncer.brake());
     let limits = limits(&settings.sync);
-    let hand = Hand { queue, gates: clients.gates, syncer: Arc::clone(&syncer), brake, clock, limits };
+    let hand = SyncRunner { queue, gates: clients.gates, syncer: Arc::clone(&syncer), brake, clock, limits };
     Operator { hand, syncer, calls: sync::usual_calls(settings.sesamy.derive_tags) }
 }
 

@@ -14,7 +14,7 @@ use crate::sync::{Context, Syncer, TakenOff};
 use crate::upstream::circuit_breaker::CallKind;
 use crate::upstream::{Api, Attempt, PerApi};
 use crate::user::UserId;
-use crate::worker::Hand;
+use crate::worker::SyncRunner;
 
 /// What is to be said of somebody who was forgotten, after who it is.
 pub const FORGOTTEN: &str =
@@ -222,7 +222,7 @@ impl Operator {
                 let answered = Api::ALL.map(|api| (api, CallKind::Read));
                 let answered: &[_] = if taken.is_empty() { &[] } else { &answered };
                 self.hand.record_calls(&job, Ok(answered)).await;
-                Ok((Hand::after(job, &context), taken))
+                Ok((SyncRunner::after(job, &context), taken))
             }
             Err(error) => {
                 self.hand.record_calls(&job, Err(&error)).await;
@@ -238,7 +238,7 @@ impl Operator {
     async fn give_back(&self, job: Job, row: Option<&UserRow>, context: &Context) {
         let before = row.filter(|_| !context.attempt.is_writing()).and_then(as_before);
         let Some(settlement) = before else { return self.hand.cut_off(job, context).await };
-        self.hand.settle(&Hand::after(job, context), settlement, None).await;
+        self.hand.settle(&SyncRunner::after(job, context), settlement, None).await;
     }
 }
 

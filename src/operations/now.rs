@@ -171,7 +171,7 @@ impl Operator {
         let syncer = self.syncer.in_manner(manner);
         let work = syncer.sync(user, &context);
         let ended = tokio::select! {
-            ended = self.hand.carry_out(job.clone(), context.clone(), work) => ended,
+            ended = self.hand.run(job.clone(), context.clone(), work) => ended,
             () = patience.stop.cancelled() => {
                 self.hand.cut_off(job, &context).await;
                 return Err(NotSynced::Stopped);

@@ -8,7 +8,7 @@ use crate::sync::{Outcome, Report, SyncError};
 use crate::telemetry;
 
 /// Logs and counts a sync. Lists are joined by commas.
-pub(super) fn tell(job: &Job, result: &Result<Report, SyncError>, settlement: &Settlement, took: Duration) {
+pub(super) fn log(job: &Job, result: &Result<Report, SyncError>, settlement: &Settlement, took: Duration) {
     let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     let attempt = job.attempts.saturating_add(1);
     let (outcome, reason) = words(result, settlement);

@@ -46,7 +46,7 @@ impl Limits {
 
 /// Carries syncs out. Clones share the queue and the gates.
 #[derive(Debug, Clone)]
-pub struct Hand {
+pub struct SyncRunner {
     /// Where leases come from, and end.
     pub queue: Queue,
     /// Whether calls to an API are made.
@@ -78,7 +78,7 @@ impl Ended {
     }
 }
 
-impl Hand {
+impl SyncRunner {
     /// The time and the calls of the sync of `job`, and what is remembered. Its time began with the lease: where the lease's
     /// answer was late in coming, there is less of it.
     #[must_use]
@@ -94,9 +94,9 @@ impl Hand {
         Job { learned: context.learned().map(Box::new), ..job.after(&context.attempt) }
     }
 
-    /// Runs `sync`, the sync of `job` within `context`, judges what came of it, logs it, and ends the lease. To be cut off
-    /// only by who then ends the lease in its place.
-    pub async fn carry_out(
+    /// Runs `sync`, the sync of `job` within `context`, judges what came of it, logs it, and ends the lease. A caller
+    /// that cuts it off has to end the lease itself.
+    pub async fn run(
         &self,
         job: Job,
         context: Context,
@@ -104,10 +104,10 @@ impl Hand {
     ) -> Ended {
         let started = Instant::now();
         let result = sync.await;
-        self.conclude(job, context, result, started.elapsed()).await
+        self.finish(job, context, result, started.elapsed()).await
     }
 
-    async fn conclude(
+    async fn finish(
         &self,
         job: Job,
         context: Context,
@@ -130,7 +130,7 @@ impl Hand {
         let answered = answered(result.as_ref(), &context.attempt);
         let job = Job { answered, ..Self::after(job, &context) };
         let settlement = self.settle_sync(&job, end, Some(entry)).await;
-        ended::tell(&job, &result, &settlement, took);
+        ended::log(&job, &result, &settlement, took);
         Ended { result, settlement }
     }
 
