@@ -16,9 +16,9 @@ use std::sync::Arc;
 use crate::memory::Memory;
 use crate::queue::{ParkedGroup, Queue, QueueError, Retry};
 use crate::sync::Syncer;
-use crate::upstream::PerApi;
+use crate::upstream::{Api, PerApi};
 use crate::user::UserId;
-use crate::worker::Hand;
+use crate::worker::SyncRunner;
 
 pub use forget::{FORGOTTEN, Forgot, Forgotten, NotForgotten};
 pub use now::{Again, NotSynced, Patience, Synced};
@@ -29,7 +29,7 @@ pub use status::{ApiStatus, BackfillStatus, Resync, Status};
 #[derive(Debug, Clone)]
 pub struct Operator {
     /// The queue, and how a sync ends.
-    pub hand: Hand,
+    pub hand: SyncRunner,
     /// How a user is synced.
     pub syncer: Arc<Syncer>,
     /// How many calls a sync usually makes: its lease takes them from the rates.
@@ -68,13 +68,14 @@ impl Operator {
         self.status().await
     }
 
-    /// Lets syncs go on, ends the rests of both APIs, and lets go of the brake.
+    /// Lets syncs go on, closes the circuits of both APIs, and lets go of the brake.
     ///
     /// # Errors
     /// The store failed; nothing was changed.
     pub async fn resume(&self) -> Result<Status, QueueError> {
         let asked = self.hand.brake.asks();
         let known = self.queue().resume().await?;
+        Api::ALL.into_iter().for_each(|api| self.hand.gates.of(api).release());
         self.hand.adopt(asked, &known);
         tracing::info!("an operator has resumed syncs");
         self.status().await

@@ -99,7 +99,7 @@ impl Service {
             heartbeat: heartbeat.clone(),
             pause: pause.clone(),
             brake: operator.hand.brake.clone(),
-            rests: vec![operator.hand.rests.sesamy.clone(), operator.hand.rests.mailmojo.clone()],
+            gates: operator.hand.gates.clone(),
             metrics: render(metrics.clone()),
             draining: draining.clone(),
             clock: clock.clone(),

@@ -15,7 +15,6 @@ use crate::address;
 use crate::clock::Millis;
 use crate::memory::{ContactKeys, SeenByOthers};
 use crate::sync::AddressIndex;
-use crate::upstream::rest::Change as RestChange;
 use crate::upstream::{Api, Meter, Turn};
 use crate::user::UserId;
 
@@ -51,14 +50,6 @@ impl Queue {
     /// The store failed.
     pub async fn known(&self) -> Result<Known, QueueError> {
         self.announce(News::None).await
-    }
-
-    /// Announces to all processes what this one has found of `api`; gives what they all know then.
-    ///
-    /// # Errors
-    /// The store failed; nothing was announced.
-    pub async fn tell_rest(&self, api: Api, change: RestChange) -> Result<Known, QueueError> {
-        self.announce(News::Rest(api, change)).await
     }
 
     /// Pauses all syncs: events are kept, nobody is leased until [`Queue::resume`], a start in between or not. Running syncs
@@ -100,7 +91,7 @@ impl Queue {
             let before: Apis = seen.document(APIS);
             let mut apis = before.clone();
             apis.apply(&news, seen.now);
-            (Change::default().document(APIS, &before, &apis), apis.known())
+            (Change::default().document(APIS, &before, &apis), apis.known(seen.now))
         });
         let known = known.await?;
         self.wake().due_at(self.clock().now()); // an open circuit may have been closed
