@@ -17,9 +17,9 @@ use std::time::Duration;
 use crate::memory::Memory;
 use crate::queue::{ParkedGroup, Queue, QueueError, Retry};
 use crate::sync::Syncer;
-use crate::upstream::PerApi;
+use crate::upstream::{Api, PerApi};
 use crate::user::UserId;
-use crate::worker::Hand;
+use crate::worker::SyncRunner;
 
 pub use forget::{FORGOTTEN, Forgot, Forgotten, NotForgotten};
 pub use now::{Again, NotSynced, Patience, Synced};
@@ -30,7 +30,7 @@ pub use status::{ApiStatus, BackfillStatus, Resync, Status};
 #[derive(Debug, Clone)]
 pub struct Operator {
     /// The queue, and how a sync ends.
-    pub hand: Hand,
+    pub hand: SyncRunner,
     /// How a user is synced.
     pub syncer: Arc<Syncer>,
     /// How many calls a sync usually makes: its lease takes them from the rates.
@@ -69,13 +69,14 @@ impl Operator {
         self.status().await
     }
 
-    /// Lets syncs go on, ends the rests of both APIs, and releases the removal guard; with `allow_removals`, the guard stays off
-    /// for so long.
+    /// Lets syncs go on, closes the circuits of both APIs, and releases the removal guard; with `allow_removals`, the guard stays
+    /// off for so long.
     ///
     /// # Errors
     /// The store failed; nothing was changed.
     pub async fn resume(&self, allow_removals: Option<Duration>) -> Result<Status, QueueError> {
         let known = self.queue().resume(allow_removals).await?;
+        Api::ALL.into_iter().for_each(|api| self.hand.gates.of(api).release());
         self.hand.adopt(&known);
         tracing::info!("an operator has resumed syncs");
         self.status().await

@@ -137,6 +137,15 @@ impl Syncer {
         &self.sesamy
     }
 
+    /// Whether `api` answers what a sync reads of it, for a user who does not exist.
+    pub async fn is_well(&self, api: Api, attempt: &Attempt) -> bool {
+        let answer = match api {
+            Api::Sesamy => self.sesamy.answers(self.options.derive_tags, attempt).await,
+            Api::Mailmojo => self.mailmojo.answers(attempt).await,
+        };
+        answer.is_ok()
+    }
+
     /// The list that it keeps in step.
     #[must_use]
     pub fn list_id(&self) -> u64 {

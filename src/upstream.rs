@@ -1,27 +1,30 @@
-//! What the clients of both APIs share: tokens, pacing, rests, time limits and the classes of errors.
+//! What the clients of both APIs share: tokens, pacing, circuit breakers, time limits and the classes of errors.
 //!
 //! [`Upstream::call`] makes one request and answers with JSON, "not found", or a [`Failure`] whose [`Class`] says what
 //! the worker does next. Which path means what is known to [`crate::sesamy`] and [`crate::mailmojo`] alone.
 
 pub(crate) mod answer;
 mod attempt;
+pub mod circuit_breaker;
 mod client;
 pub(crate) mod error_body;
+mod gate;
 mod http;
 mod object;
 mod pace;
 mod per_api;
 mod quota;
-pub mod rest;
 mod token;
 
 use std::fmt;
+use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 pub use attempt::Attempt;
 pub use client::{Answer, Body, Call, Options, Upstream};
 pub use error_body::OwnWords;
+pub use gate::Gate;
 pub use http::{ClientError, client as http_client};
 pub use object::{Object, object, objects};
 pub use pace::{Meter, OwnMeter, Turn};
@@ -30,6 +33,7 @@ pub use quota::{Quota, Used};
 pub use token::Credentials;
 
 use crate::personal::Mask;
+use circuit_breaker::{CallKind, OpenReason};
 use error_body::Said;
 
 /// One of the two APIs.
@@ -75,10 +79,34 @@ pub fn encoded(value: &str) -> String {
 pub enum Class {
     /// May well work later: network, time limit, 408, 425, 5xx, an answer of the wrong shape.
     Transient,
-    /// The API rests, for everybody; never a user's fault.
-    Resting,
-    /// No retry can mend it: 400, 409, 422 and other 4xx.
+    /// No retry can fix it: 400, 409, 422 and other 4xx.
     Permanent,
+    /// 429, with the wait that the API asks for.
+    RateLimited(Option<Duration>),
+    /// 401 or 403, also of the token endpoint (credentials); a redirect, 405 or 415 (configuration).
+    Refused(OpenReason),
+    /// The token endpoint cannot be reached, or answers 5xx or nonsense.
+    NoToken,
+    /// The call was not made, because the circuit is open.
+    NotCalled,
+}
+
+impl Class {
+    /// Whether the answer asks this process to stay away until it is settled what follows.
+    #[must_use]
+    pub fn holds_calls(self) -> bool {
+        matches!(self, Self::RateLimited(_) | Self::Refused(_) | Self::NoToken)
+    }
+
+    /// The reason in logs, metrics and history.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Transient => "transient",
+            Self::Permanent => "permanent",
+            Self::RateLimited(_) | Self::Refused(_) | Self::NoToken | Self::NotCalled => "resting",
+        }
+    }
 }
 
 /// Why a call failed.
@@ -91,6 +119,8 @@ pub struct Failure {
     pub api: Api,
     /// What follows.
     pub class: Class,
+    /// Which kind of call failed.
+    pub kind: CallKind,
     /// The status of the answer, where there was one.
     pub status: Option<u16>,
     /// In our own words.
@@ -101,7 +131,7 @@ pub struct Failure {
 impl Failure {
     /// A failure, described in our own words.
     pub(crate) fn new(api: Api, class: Class, text: impl Into<String>) -> Self {
-        Self { api, class, status: None, text: text.into(), said: Box::default() }
+        Self { api, class, kind: CallKind::Read, status: None, text: text.into(), said: Box::default() }
     }
 
     /// An answer that is JSON but not what was asked for.
@@ -116,6 +146,11 @@ impl Failure {
 
     pub(crate) fn with_status(self, status: u16) -> Self {
         Self { status: Some(status), ..self }
+    }
+
+    /// The same, of a write.
+    pub(crate) fn of_write(self) -> Self {
+        Self { kind: CallKind::Write, ..self }
     }
 
     /// The same, with what the API says about it.

@@ -1,15 +1,15 @@
 //! The worker: takes due users from the queue, has them synced, and settles what came of it.
 //!
 //! At most `sync.concurrency` users at a time, each of them under a lease, so that no user is ever synced twice at once.
-//! Nothing is leased while an API rests. What fails is tried again by `verdict`; what no retry can mend is parked.
+//! Nothing is leased while an API's circuit is open. What fails is tried again, and what no retry can fix is parked, as the
+//! queue's error policy decides.
 //! Tests: `tests/stories`, in which the real process is stopped, killed and failed upon.
 
 mod cause;
 mod ended;
-mod hand;
 mod heartbeat;
 mod scheduler;
-mod verdict;
+mod sync_runner;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,26 +22,25 @@ use crate::clock::Millis;
 use crate::queue::{Job, Lane, Leased, QueueError, Settlement, Slots};
 use crate::sync::{Context, Syncer};
 use crate::telemetry;
-use crate::upstream::PerApi;
-use crate::upstream::rest::{Admission, Rest};
+use crate::upstream::circuit_breaker::Admission;
+use crate::upstream::{Api, Gate, PerApi};
 
-pub use hand::{Ended, Hand, Limits};
 pub use heartbeat::{Heartbeat, Pause};
 pub use scheduler::{Scheduler, TICK};
-pub use verdict::Patience;
+pub use sync_runner::{Ended, Limits, SyncRunner};
 
 /// The loop turns at least this often, due rows or not: other processes make rows due, and `/healthz` watches it.
 const POLL: Duration = Duration::from_secs(1);
 /// The wait after the queue could not be asked.
 const AFTER_QUEUE_ERROR: Duration = Duration::from_secs(1);
-/// The rests of both APIs.
-pub type Rests = PerApi<Arc<Rest>>;
+/// The gates of both APIs.
+pub type Gates = PerApi<Arc<Gate>>;
 
 /// Everything that a worker works with.
 #[derive(Debug)]
 pub struct Worker {
     /// The queue that users come from, and how a sync ends.
-    pub hand: Hand,
+    pub hand: SyncRunner,
     /// What is done with them.
     pub syncer: Arc<Syncer>,
     /// `sync.concurrency`: how many users at a time; of the background lane half as many, and one at least.
@@ -81,20 +80,20 @@ impl Worker {
     async fn lease_and_sync(self: &Arc<Self>, running: &mut Running, stop: &CancellationToken) {
         while !stop.is_cancelled() {
             self.heartbeat.beat();
-            let (known, sleep) = match self.lease(running).await {
+            let (listens, known, sleep) = match self.lease(running).await {
                 Wake::Now => continue,
                 Wake::Never => return,
-                Wake::After(wait) => (None, wait.min(POLL)),
+                Wake::After(wait) => (false, None, wait.clamp(Duration::from_millis(5), POLL)),
                 Wake::WhenDue(due) => {
                     let wait = due.map_or(POLL, |due| due.since(self.hand.clock.now()));
                     // A row that is due, and still was not leased, must not make the loop spin.
-                    (due, wait.clamp(Duration::from_millis(5), POLL))
+                    (true, due, wait.clamp(Duration::from_millis(5), POLL))
                 }
             };
             tokio::select! {
                 () = stop.cancelled() => {}
                 Some(ended) = running.tasks.join_next_with_id() => self.reap(running, ended).await,
-                () = self.hand.queue.due_before(known), if self.slots(running).all > 0 => {}
+                () = self.hand.queue.due_before(known), if listens && self.slots(running).all > 0 => {}
                 () = tokio::time::sleep(sleep) => {}
             }
         }
@@ -102,18 +101,12 @@ impl Worker {
 
     /// Leases as many users as may start now, and starts them; tells when to look again.
     async fn lease(self: &Arc<Self>, running: &mut Running) -> Wake {
-        self.hand.tell_others().await;
-        if matches!(self.hand.admission(), Admission::NotBefore(_)) {
-            // Another process, or somebody by hand, may have ended it, or paused all.
-            if let Some(known) = self.hand.learn().await {
-                self.pause.set(known.paused_at);
-            }
+        let held = Api::ALL.into_iter().filter_map(|api| self.hand.gates.of(api).held_until()).max();
+        if let Some(until) = held {
+            // The answer that asked for it is about to be settled.
+            return Wake::After(until.since(self.hand.clock.now()));
         }
-        let slots = match self.hand.admission() {
-            Admission::Open => self.slots(running),
-            Admission::OneProbe => Slots::for_any(usize::from(running.tasks.is_empty())),
-            Admission::NotBefore(until) => return Wake::After(until.since(self.hand.clock.now())),
-        };
+        let slots = self.slots(running);
         if slots.all == 0 {
             return Wake::After(POLL);
         }
@@ -137,7 +130,7 @@ impl Worker {
 
     /// The background lane has at most half of the slots, so that an event finds one soon.
     fn slots(&self, running: &Running) -> Slots {
-        let all = self.concurrency.saturating_sub(running.tasks.len());
+        let all = self.concurrency.saturating_sub(running.places());
         let of_background = (self.concurrency / 2).max(1).saturating_sub(running.of_background());
         Slots { all, background: of_background.min(all) }
     }
@@ -151,16 +144,18 @@ impl Worker {
             let id = running.tasks.spawn(work).id();
             running.jobs.insert(id, (job, context));
         }
-        match self.hand.admission() {
-            Admission::NotBefore(until) => Wake::After(until.since(self.hand.clock.now())),
-            _ if is_full => Wake::Now,
-            _ => Wake::WhenDue(leased.again_at),
+        let now = self.hand.clock.now();
+        let is_closed = |api: &Api| leased.known.breakers.of(*api).admission(now) == Admission::All;
+        if !Api::ALL.iter().all(is_closed) {
+            // No event makes a difference before the circuit closes, or lets the next probe through.
+            return Wake::After(leased.again_at.map_or(POLL, |again| again.since(now)));
         }
+        if is_full { Wake::Now } else { Wake::WhenDue(leased.again_at) }
     }
 
     /// One sync, from lease to settlement.
     async fn work(self: Arc<Self>, job: Job, context: Context) {
-        if let Some(parked) = verdict::of_a_poison_pill(&job, &self.hand.limits.patience) {
+        if let Some(parked) = self.hand.limits.retry.of_a_poison_pill(&job) {
             tracing::error!(user_id = %job.user, attempt = job.attempts, outcome = "parked", reason = "poison",
                 "parked without a sync: the service has ended in the middle of this user's sync time and again");
             telemetry::sync_ended("parked", "poison", Duration::ZERO);
@@ -170,7 +165,7 @@ impl Worker {
         }
         let syncer = self.syncer.in_manner(cause::manner_of(&job.event_type));
         let sync = syncer.sync(&job.user, &context);
-        self.hand.carry_out(job.clone(), context.clone(), sync).await;
+        self.hand.run(job.clone(), context.clone(), sync).await;
     }
 
     async fn reap(&self, running: &mut Running, ended: Result<(Id, ()), JoinError>) {
@@ -182,13 +177,13 @@ impl Worker {
         if let (Some((job, context)), Err(error)) = (job, ended)
             && error.is_panic()
         {
-            let job = Hand::after(job, &context);
+            let job = SyncRunner::after(job, &context);
             tracing::error!(user_id = %job.user, "a sync panicked: a fault of this service; please report it");
             // As if the process had ended: the lease stands for a while, for the panic may have been in a write, and who
             // takes it over counts it.
             let failures = job.attempts.saturating_add(1);
             let (now, limits) = (self.hand.clock.now(), &self.hand.limits);
-            let at = limits.patience.retry_at(failures, now, rand::random::<f64>());
+            let at = limits.retry.retry_at(failures, now, rand::random::<f64>());
             let settlement = Settlement::Abandon { until: at.max(now.plus(limits.request_timeout)) };
             self.hand.settle(&job, settlement, None).await;
         }
@@ -226,7 +221,16 @@ enum Wake {
 }
 
 impl Running {
+    /// How many places are taken. A sync that only waits until its unanswered write is over takes none.
+    fn places(&self) -> usize {
+        self.at_work().count()
+    }
+
     fn of_background(&self) -> usize {
-        self.jobs.values().filter(|(job, _)| job.lane == Lane::Background).count()
+        self.at_work().filter(|job| job.lane == Lane::Background).count()
+    }
+
+    fn at_work(&self) -> impl Iterator<Item = &Job> {
+        self.jobs.values().filter(|(_, context)| !context.attempt.is_late()).map(|(job, _)| job)
     }
 }

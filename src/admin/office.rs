@@ -17,7 +17,7 @@ use crate::config::InForce;
 use crate::operations::preview::{Preview, preview};
 use crate::operations::{Again, ApiStatus, BackfillStatus, Forgotten, Operator, Patience, Resync, Synced};
 use crate::queue::{Census, HistoryRow, UserRow};
-use crate::upstream::rest::Snapshot;
+use crate::upstream::circuit_breaker::Snapshot;
 use crate::upstream::{Api, Attempt};
 use crate::user::UserId;
 
@@ -125,7 +125,7 @@ impl Office {
             Err(error) => {
                 // What this process itself knows is better than nothing.
                 let known = |api: Api| {
-                    let Snapshot { api, state, why, until } = self.operator.hand.rests.of(api).snapshot();
+                    let Snapshot { api, state, why, until } = self.operator.hand.gates.of(api).snapshot();
                     ApiStatus { api, state, why, until }
                 };
                 let apis = Api::ALL.into_iter().map(known).collect();

@@ -98,7 +98,7 @@ impl Service {
             body_limit_bytes: settings.server.body_limit_bytes,
             heartbeat: heartbeat.clone(),
             pause: pause.clone(),
-            rests: vec![operator.hand.rests.sesamy.clone(), operator.hand.rests.mailmojo.clone()],
+            gates: operator.hand.gates.clone(),
             metrics: render(metrics.clone()),
             draining: draining.clone(),
             clock: clock.clone(),

@@ -7,20 +7,20 @@ use crate::clock::Clock;
 use crate::config::{self, QueueUrl, Settings};
 use crate::merge::{KeepTags, Rules};
 use crate::operations::Operator;
-use crate::queue::{Lane, Options as QueueOptions, Queue, Rates, Role};
+use crate::queue::{Lane, Options as QueueOptions, Queue, Rates, RetryPolicy, Role};
 use crate::sync::Syncer;
-use crate::upstream::rest::{Policy, Rest};
+use crate::upstream::circuit_breaker::Backoff;
 use crate::upstream::{
-    Api, ClientError, Credentials, Meter, Options as UpstreamOptions, PerApi, Quota, Upstream,
+    ClientError, Credentials, Gate, Meter, Options as UpstreamOptions, PerApi, Quota, Upstream,
 };
-use crate::worker::{Hand, Limits, Patience, Rests};
+use crate::worker::{Gates, Limits, SyncRunner};
 use crate::{mailmojo, sesamy, sync};
 
-/// The clients of both APIs, and their rests.
+/// The clients of both APIs, and their gates.
 pub(super) struct Clients {
     pub(super) sesamy: sesamy::Client,
     pub(super) mailmojo: mailmojo::Client,
-    pub(super) rests: Rests,
+    pub(super) gates: Gates,
 }
 
 /// The clients that `settings` describe; they make no call yet.
@@ -32,8 +32,7 @@ pub(super) fn clients(
     meter: &Arc<dyn Meter>,
     clock: &Clock,
 ) -> Result<Clients, ClientError> {
-    let rest = |api| Arc::new(Rest::new(api, policy(&settings.sync), clock.clone()));
-    let rests = Rests { sesamy: rest(Api::Sesamy), mailmojo: rest(Api::Mailmojo) };
+    let gates = Gates::each(|api| Arc::new(Gate::new(api, clock.clone())));
     let request_timeout = settings.sync.request_timeout;
     let of_sesamy = &settings.sesamy;
     let sesamy = Upstream::new(UpstreamOptions {
@@ -46,7 +45,7 @@ pub(super) fn clients(
         meter: meter.clone(),
         clock: clock.clone(),
         request_timeout,
-        rest: rests.sesamy.clone(),
+        gate: gates.sesamy.clone(),
     })?;
     let of_mailmojo = &settings.mailmojo;
     let mut token_url = of_mailmojo.api_url.clone();
@@ -57,13 +56,13 @@ pub(super) fn clients(
         meter: meter.clone(),
         clock: clock.clone(),
         request_timeout,
-        rest: rests.mailmojo.clone(),
+        gate: gates.mailmojo.clone(),
     })?;
     Ok(Clients {
         sesamy: sesamy::Client::new(sesamy),
         mailmojo: mailmojo::Client::new(mailmojo, of_mailmojo.list_id)
             .reading_custom(!of_mailmojo.custom_fields.is_empty()),
-        rests,
+        gates,
     })
 }
 
@@ -129,7 +128,8 @@ pub(super) fn operator_with(settings: &Settings, queue: Queue, clock: Clock, cli
     let addresses = Arc::new(queue.clone());
     let options = sync_options(settings);
     let syncer = Arc::new(Syncer::new(clients.sesamy, clients.mailmojo, addresses, clock.clone(), options));
-    let hand = Hand { queue, rests: clients.rests, clock, limits: limits(&settings.sync) };
+    let limits = limits(&settings.sync);
+    let hand = SyncRunner { queue, gates: clients.gates, syncer: Arc::clone(&syncer), clock, limits };
     Operator { hand, syncer, calls: sync::usual_calls(settings.sesamy.derive_tags) }
 }
 
@@ -161,15 +161,14 @@ pub(super) fn sync_options(settings: &Settings) -> sync::Options {
     }
 }
 
-fn policy(sync: &config::Sync) -> Policy {
-    Policy { base: sync.backoff_base, cap: sync.backoff_cap }
-}
-
 fn limits(sync: &config::Sync) -> Limits {
     Limits {
         deadline: sync.deadline,
         request_timeout: sync.request_timeout,
-        patience: Patience { backoff: policy(sync), max_attempts: sync.max_attempts },
+        retry: RetryPolicy {
+            backoff: Backoff { base: sync.backoff_base, cap: sync.backoff_cap },
+            max_attempts: sync.max_attempts,
+        },
         resync_every: sync.resync_every,
     }
 }

@@ -18,6 +18,9 @@ use models::{Contact, ContactData, CustomOf, List, Subscriber};
 /// The scopes that this service needs of a token.
 pub const SCOPES: &str = "contacts subscribe";
 
+/// An address that no contact can have: `.invalid` is reserved (RFC 2606).
+const NOBODY: &str = "nobody@sesamy-mailmojo.invalid";
+
 /// Mailmojo, as a sync uses it.
 #[derive(Debug)]
 pub struct Client {
@@ -106,10 +109,12 @@ impl Client {
         data: &ContactData,
         attempt: &Attempt,
     ) -> Result<Contact, Failure> {
-        match self.upstream.call(&self.subscribing(email, data), attempt).await? {
-            Answer::Found(body) => contact_of(email, &body, self.reads_custom),
-            Answer::NotFound => Err(self.no_such_list()),
-        }
+        let written = match self.upstream.call(&self.subscribing(email, data), attempt).await {
+            Ok(Answer::Found(body)) => contact_of(email, &body, self.reads_custom),
+            Ok(Answer::NotFound) => Err(self.no_such_list()),
+            Err(failure) => Err(failure),
+        };
+        written.map_err(Failure::of_write)
     }
 
     /// The request of [`Client::subscribe`].
@@ -140,10 +145,12 @@ impl Client {
         data: &ContactData,
         attempt: &Attempt,
     ) -> Result<Contact, Failure> {
-        match self.upstream.call(&self.patching(email, data), attempt).await? {
-            Answer::Found(body) => contact_of(email, &body, self.reads_custom),
-            Answer::NotFound => Err(gone_meanwhile()),
-        }
+        let written = match self.upstream.call(&self.patching(email, data), attempt).await {
+            Ok(Answer::Found(body)) => contact_of(email, &body, self.reads_custom),
+            Ok(Answer::NotFound) => Err(gone_meanwhile()),
+            Err(failure) => Err(failure),
+        };
+        written.map_err(Failure::of_write)
     }
 
     /// The request of [`Client::patch`].
@@ -167,6 +174,14 @@ impl Client {
             Answer::Found(body) => body.read::<Object<List>>().map(|it| it.0),
             Answer::NotFound => Err(self.no_such_list()),
         }
+    }
+
+    /// Whether contacts can be read: one harmless call, for a contact that cannot exist.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn answers(&self, attempt: &Attempt) -> Result<(), Failure> {
+        self.contact(NOBODY, attempt).await.map(drop)
     }
 
     /// Whether the token may read contacts: one harmless call.

@@ -11,9 +11,10 @@ use super::{NotSynced, Operator, Patience};
 use crate::memory::Memory;
 use crate::queue::{FORGET, Job, Lane, LeaseRequest, QueueError, Settlement, State, UserRow};
 use crate::sync::{Context, Syncer, TakenOff};
+use crate::upstream::circuit_breaker::CallKind;
 use crate::upstream::{Api, Attempt, PerApi};
 use crate::user::UserId;
-use crate::worker::Hand;
+use crate::worker::SyncRunner;
 
 /// What is to be said of somebody who was forgotten, after who it is.
 pub const FORGOTTEN: &str =
@@ -218,12 +219,13 @@ impl Operator {
         };
         match taken {
             Ok(taken) => {
-                let reached: &[Api] = if taken.is_empty() { &[] } else { &Api::ALL };
-                self.hand.hear(&job, Ok(reached)).await;
-                Ok((Hand::after(job, &context), taken))
+                let answered = Api::ALL.map(|api| (api, CallKind::Read));
+                let answered: &[_] = if taken.is_empty() { &[] } else { &answered };
+                self.hand.record_calls(&job, Ok(answered)).await;
+                Ok((SyncRunner::after(job, &context), taken))
             }
             Err(error) => {
-                self.hand.hear(&job, Err(&error)).await;
+                self.hand.record_calls(&job, Err(&error)).await;
                 tracing::warn!(user_id = %job.user, error = error.message, "a user was not forgotten");
                 self.give_back(job, row, &context).await;
                 Err(NotForgotten::Tags(error.message))
@@ -236,7 +238,7 @@ impl Operator {
     async fn give_back(&self, job: Job, row: Option<&UserRow>, context: &Context) {
         let before = row.filter(|_| !context.attempt.is_writing()).and_then(as_before);
         let Some(settlement) = before else { return self.hand.cut_off(job, context).await };
-        self.hand.settle(&Hand::after(job, context), settlement, None).await;
+        self.hand.settle(&SyncRunner::after(job, context), settlement, None).await;
     }
 }
 

@@ -9,7 +9,7 @@ use super::{FORGOTTEN, Operator};
 use crate::clock::Millis;
 use crate::queue::{AGAIN, Job, Lane, LeaseRequest, QueueError, UserLease};
 use crate::sync::Manner;
-use crate::upstream::rest::Admission;
+use crate::upstream::circuit_breaker::{Admission, CallKind};
 use crate::upstream::{Api, OwnWords};
 use crate::user::UserId;
 use crate::worker::Ended;
@@ -174,7 +174,7 @@ impl Operator {
         let syncer = self.syncer.in_manner(manner);
         let work = syncer.sync(user, &context);
         let ended = tokio::select! {
-            ended = self.hand.carry_out(job.clone(), context.clone(), work) => ended,
+            ended = self.hand.run(job.clone(), context.clone(), work) => ended,
             () = patience.stop.cancelled() => {
                 self.hand.cut_off(job, &context).await;
                 return Err(NotSynced::Stopped);
@@ -212,14 +212,15 @@ impl Operator {
         }
     }
 
-    /// The API that rests, as all processes know it.
+    /// The API whose circuit is open, as all processes know it.
     async fn resting(&self) -> Option<NotSynced> {
         let known = self.hand.learn().await?;
         let now = self.hand.clock.now();
         Api::ALL.into_iter().find_map(|api| {
-            let pause = known.rests.of(api).pause.as_ref()?;
-            let is_open = Admission::under(Some(pause), now) == Admission::Open;
-            (!is_open).then(|| NotSynced::Resting { api, why: pause.why.as_str(), until: pause.until })
+            let breaker = known.breakers.of(api);
+            let (reason, until) = breaker.open(CallKind::Read)?;
+            let is_closed = breaker.admission(now) == Admission::All;
+            (!is_closed).then(|| NotSynced::Resting { api, why: reason.as_str(), until })
         })
     }
 }

@@ -1,4 +1,4 @@
-//! How it stands: what waits, what is at rest, what is paused.
+//! How it stands: what waits, whose circuit is open, what is paused.
 
 use serde::Serialize;
 
@@ -7,7 +7,7 @@ use super::backfill::progress::Progress;
 use crate::clock::Millis;
 use crate::queue::{Census, QueueError};
 use crate::upstream::Api;
-use crate::upstream::rest::Snapshot;
+use crate::upstream::circuit_breaker::Snapshot;
 
 /// The state of the queue and of both APIs at one moment.
 #[derive(Debug, Clone, Serialize)]
@@ -89,7 +89,7 @@ impl Operator {
         let known = self.queue().known().await?;
         let now = self.hand.clock.now();
         let api = |api: Api| {
-            let snapshot = Snapshot::of(api, known.rests.of(api).pause.as_ref(), now);
+            let snapshot = known.breakers.of(api).snapshot(api, now);
             let Snapshot { api, state, why, until } = snapshot;
             ApiStatus { api, state, why, until }
         };

@@ -1,4 +1,4 @@
-//! Whatever an answer says about when to come back, the rest after it lasts from a second to an hour.
+//! Whatever an answer says about when to come back, the circuit is open for a second to an hour.
 //!
 //! Input: the status, header lines, an empty line, the body.
 
@@ -8,10 +8,10 @@ use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::head_and_body;
-use crate::clock::{Clock, Millis};
-use crate::upstream::Api;
+use crate::clock::Millis;
+use crate::upstream::Class;
 use crate::upstream::answer::{Verdict, judge};
-use crate::upstream::rest::{Policy, Rest};
+use crate::upstream::circuit_breaker::{Admission, Backoff, Breaker, CallKind, FailedCall};
 
 const NOW: u64 = 1_000_000_000; // 2001-09-09T01:46:40Z
 
@@ -55,10 +55,18 @@ pub fn hold(data: &[u8]) {
         assert_eq!(asked, None);
     }
 
-    let clock = Clock::manual(Millis(i64::try_from(NOW).unwrap() * 1_000));
-    let policy = Policy { base: Duration::from_secs(2), cap: Duration::from_secs(900) };
-    let rest = Rest::new(Api::Sesamy, policy, clock.clone());
-    let length = rest.rate_limited(asked).since(clock.now());
+    let backoff = Backoff { base: Duration::from_secs(2), cap: Duration::from_secs(900) };
+    let call = FailedCall {
+        kind: CallKind::Read,
+        class: Class::RateLimited(asked),
+        message: String::new(),
+        answer: String::new(),
+        is_api_well: None,
+    };
+    let (mut breaker, now) = (Breaker::default(), Millis(0));
+    breaker.failed("a", &call, now, &backoff);
+    let Admission::NotBefore(until) = breaker.admission(now) else { panic!("a 429 opens the circuit") };
+    let length = until.since(now);
     let bounds = if asked.is_some() { 1_000..=3_600_000 } else { 2_000..=900_000 };
     assert!(bounds.contains(&length.as_millis()), "{asked:?} became {length:?}");
 }

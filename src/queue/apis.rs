@@ -6,12 +6,13 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::error_policy::Failed;
 use super::lane::Lane;
 use super::lease::{Job, LeaseRequest, UserLease};
 use super::removal_guard::GuardState;
 use super::row::Row;
 use crate::clock::Millis;
-use crate::upstream::rest::{Admission, Change, Probe, Shared};
+use crate::upstream::circuit_breaker::{Admission, Blame, Breaker, CallKind};
 use crate::upstream::{Api, PerApi, Quota, Turn, Used};
 
 /// The rate of both APIs, and how much of it a sync takes from the start.
@@ -29,8 +30,8 @@ pub struct Rates {
 pub(super) struct ApiState {
     /// How much of the rate is used.
     pub(super) used: Used,
-    /// Its circuit.
-    pub(super) rest: Shared,
+    /// Its health.
+    pub(super) breaker: Breaker,
     #[serde(flatten)]
     unknown: Map<String, Value>,
 }
@@ -50,8 +51,10 @@ pub(super) struct Apis {
 /// What all processes on one store know.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Known {
-    /// The circuits of both APIs.
-    pub rests: PerApi<Shared>,
+    /// When this was read, by the queue's clock.
+    pub read_at: Millis,
+    /// The health of both APIs.
+    pub breakers: PerApi<Breaker>,
     /// Since when an operator has paused syncs; none while they go on.
     pub paused_at: Option<Millis>,
     /// The removal guard.
@@ -63,8 +66,6 @@ pub struct Known {
 pub(super) enum News {
     /// Nothing: it only asks.
     None,
-    /// What it has found of an API.
-    Rest(Api, Change),
     /// No more syncs until further notice.
     Pause,
     /// Syncs go on, and every circuit is closed.
@@ -116,13 +117,10 @@ impl Apis {
         let mut admitted = Admitted::Users(most);
         for api in Api::ALL {
             let (state, quota, each) = (self.of(api), rates.quotas.of(api), rates.each(api));
-            let of_circuit = match Admission::under(state.rest.pause.as_ref(), now) {
-                Admission::Open => Admitted::Users(most),
+            let of_circuit = match state.breaker.admission(now) {
+                Admission::All => Admitted::Users(most),
                 Admission::NotBefore(until) => Admitted::NotBefore(until),
-                Admission::OneProbe => match state.rest.probe.as_ref().filter(|probe| now < probe.until) {
-                    Some(probe) => Admitted::NotBefore(probe.until),
-                    None => Admitted::Probe,
-                },
+                Admission::OneProbe => Admitted::Probe,
             };
             let reserved = if lane == Lane::Background { rates.reserved_for_events(api, each) } else { 0 };
             let of_pace = match quota.available(state.used, now).saturating_sub(reserved) / each {
@@ -170,8 +168,8 @@ impl Apis {
             let (state, each) = (self.of_mut(api), rates.each(api));
             for job in &mut *jobs {
                 state.used = rates.quotas.of(api).take(state.used, now, each);
-                if Admission::under(state.rest.pause.as_ref(), now) == Admission::OneProbe {
-                    state.rest.probe = Some(Probe { lease: job.lease.to_string(), until });
+                if state.breaker.admission(now) == Admission::OneProbe {
+                    state.breaker.begin_probe(job.lease.as_str(), until);
                     job.is_probe = true;
                 }
             }
@@ -185,7 +183,7 @@ impl Apis {
             let state = self.of_mut(api);
             let (quota, left, taken) = (rates.quotas.of(api), *job.calls.of(api), *job.calls_taken.of(api));
             state.used = quota.give_back(state.used, left, taken, ago);
-            state.rest = std::mem::take(&mut state.rest).probed_by(job.lease.as_str());
+            state.breaker.end_probe(job.lease.as_str());
         }
     }
 
@@ -204,10 +202,6 @@ impl Apis {
     pub(super) fn apply(&mut self, news: &News, now: Millis) {
         match news {
             News::None => {}
-            News::Rest(api, change) => {
-                let rest = &mut self.of_mut(*api).rest;
-                *rest = std::mem::take(rest).after(change.clone());
-            }
             News::Pause => self.paused_at = self.paused_at.or(Some(now)),
             News::Resume => {
                 self.paused_at = None;
@@ -218,16 +212,48 @@ impl Apis {
 
     /// Closes both circuits, whatever opened them.
     pub(super) fn close_circuits(&mut self) {
-        for api in Api::ALL {
-            let rest = &mut self.of_mut(api).rest;
-            *rest = std::mem::take(rest).ended();
-        }
+        Api::ALL.into_iter().for_each(|api| self.breaker(api).close());
     }
 
-    /// What all know, with the state of the removal guard.
-    pub(super) fn known(&self, guard: GuardState) -> Known {
-        let rests = PerApi::each(|api| self.of(api).rest.clone());
-        Known { rests, paused_at: self.paused_at, guard }
+    /// The health of `api`, to be changed.
+    pub(super) fn breaker(&mut self, api: Api) -> &mut Breaker {
+        &mut self.of_mut(api).breaker
+    }
+
+    /// Takes into account the calls of `user` that succeeded and failed: who is at fault, and who has paid for an outage.
+    pub(super) fn record_calls(
+        &mut self,
+        user: &str,
+        answered: &[(Api, CallKind)],
+        failed: Option<&Failed>,
+        now: Millis,
+    ) -> (Option<Blame>, Vec<(String, u32)>) {
+        for (api, kind) in answered {
+            self.breaker(*api).succeeded(*kind, user, now);
+        }
+        let Some(Failed { api, call, policy, .. }) = failed else { return (None, Vec::new()) };
+        let blame = self.breaker(*api).failed(user, call, now, &policy.backoff);
+        let give_back = match &blame {
+            Blame::Api { give_back, .. } => give_back.clone(),
+            Blame::User | Blame::UserUnproven => Vec::new(),
+        };
+        (Some(blame), give_back)
+    }
+
+    /// Removes every trace of `user`.
+    pub(super) fn forget(&mut self, user: &str) {
+        Api::ALL.into_iter().for_each(|api| self.breaker(api).forget(user));
+    }
+
+    /// Whether `user` has failed since a circuit opened. Another user makes a better probe.
+    pub(super) fn has_failed(&self, user: &str) -> bool {
+        Api::ALL.into_iter().any(|api| self.of(api).breaker.has_failed(user))
+    }
+
+    /// What all know at `now`, with the state of the removal guard.
+    pub(super) fn known(&self, now: Millis, guard: GuardState) -> Known {
+        let breakers = PerApi::each(|api| self.of(api).breaker.clone());
+        Known { read_at: now, breakers, paused_at: self.paused_at, guard }
     }
 }
 

@@ -14,7 +14,8 @@ use super::store::{Change, First, Index, Look, Question, Seen};
 use super::{Options, Queue, QueueError, Role};
 use crate::clock::Millis;
 use crate::memory::Memory;
-use crate::upstream::{Attempt, PerApi};
+use crate::upstream::circuit_breaker::CallKind;
+use crate::upstream::{Api, Attempt, PerApi};
 use crate::user::UserId;
 
 /// Among so many due rows a probe looks for one whose last sync did not fail.
@@ -90,6 +91,8 @@ pub struct Job {
     /// Whether the sync was suspect, for the removal guard. None: it wrote nothing, the user had nothing to lose, or the row
     /// has a pass.
     pub suspect: Option<bool>,
+    /// The calls that all succeeded under this lease, as far as its holder has reported.
+    pub answered: Vec<(Api, CallKind)>,
     /// What the row remembers of the user.
     pub memory: Memory,
     /// What the row is to remember instead where the lease ends otherwise than by [`super::Settlement::Done`]; none: nothing
@@ -122,6 +125,7 @@ impl Job {
             expiry_has_come: row.expiry_has_come(seen.wall),
             has_pass: row.has_pass,
             suspect: None,
+            answered: Vec::new(),
             memory: row.last_seen.clone(),
             learned: None,
         }
@@ -352,7 +356,7 @@ fn lease(seen: &Seen, slots: Slots, name: &LeaseName, options: &Options) -> (Cha
             let may_be_background =
                 slots.background > 0 && apis.admit(Lane::Background, 1, now, rates) == admitted;
             let of_background = background.iter().filter(|_| may_be_background);
-            probe(prompt.iter().chain(of_background).copied()).into_iter().collect()
+            probe(&apis, prompt.iter().chain(of_background).copied()).into_iter().collect()
         }
         admitted => prompt[..prompt.len().min(admitted.most())].to_vec(),
     };
@@ -379,7 +383,7 @@ fn lease(seen: &Seen, slots: Slots, name: &LeaseName, options: &Options) -> (Cha
         again(background.len().saturating_sub(taken), &[Lane::Background], limited)
     };
     let again_at = prompt_again.into_iter().chain(background_again).min();
-    let leased = Leased { jobs, again_at, known: apis.known(guard_of(seen)) };
+    let leased = Leased { jobs, again_at, known: apis.known(now, guard_of(seen)) };
     (Change::rows(rows).document(APIS, &before, &apis), leased)
 }
 
@@ -387,9 +391,9 @@ fn guard_of(seen: &Seen) -> GuardState {
     seen.document::<Guard>(GUARD).state()
 }
 
-/// The row to see with whether an API is back.
-fn probe<'a>(due: impl Iterator<Item = &'a Row> + Clone) -> Option<&'a Row> {
-    due.clone().find(|row| row.attempts == 0).or_else(|| due.clone().next())
+/// The row to try with whether an API is back: each time another user's, and if possible one that has not failed.
+fn probe<'a>(apis: &Apis, due: impl Iterator<Item = &'a Row>) -> Option<&'a Row> {
+    due.min_by_key(|row| (apis.has_failed(&row.user_id), row.attempts > 0))
 }
 
 fn lease_by_name(

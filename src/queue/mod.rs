@@ -23,6 +23,7 @@ mod cause;
 mod documents;
 mod erasure_key;
 mod error;
+mod error_policy;
 mod history;
 mod lane;
 mod lease;
@@ -42,15 +43,13 @@ mod views;
 mod wake;
 
 use std::path::Path;
-use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-
-use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
-use tokio::sync::Mutex;
 
 use crate::clock::{Clock, Millis};
 use crate::user::UserId;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 
 use activity::Activity;
 pub use activity::{Counted, Minute, MinuteCount};
@@ -58,6 +57,7 @@ pub use apis::{Known, Rates};
 pub use cause::{AGAIN, DRIFT, EXISTING_ONLY, EXPIRY, FORGET, MISSING, RESTRICTED};
 use erasure_key::ErasureKey;
 pub use error::{Damage, Moved, OpenError, QueueError};
+pub use error_policy::{Failed, RetryPolicy, words as words_of_failure};
 pub use history::{Entry, HistoryRow, LogFilter};
 pub use lane::Lane;
 pub use lease::{Job, LeaseName, LeaseRequest, Leased, Slots, UserLease};
@@ -65,7 +65,7 @@ pub use operators::{Backlog, Enqueued, LaneMeter};
 pub use postgres::{Place, PostgresError, PostgresUrl};
 pub use removal_guard::GuardState;
 pub use row::State;
-pub use settle::{Done, Settled, Settlement};
+pub use settle::{Done, Settled, SettledSync, Settlement, SyncEnd};
 use store::{Answer, Change, Look, Push, Question, Seen, Store};
 pub use upkeep::Checked;
 pub use views::{Census, Filter, ParkedGroup, Retry, UserRow};
@@ -87,7 +87,7 @@ struct Inner {
     wake: Arc<Wake>,
     activity: Activity,
     guard: removal_guard::LastRead,
-    names: StdMutex<StdRng>,
+    names: Mutex<StdRng>,
     is_closed: std::sync::atomic::AtomicBool,
     last_census: Mutex<Option<(Millis, Census)>>,
 }
@@ -200,12 +200,17 @@ impl Queue {
         Ok(Self::over(Backend::Postgres(store), key, false, (role, options, clock, seed), wake))
     }
 
-    /// A queue in memory, over what another one has kept.
+    /// A queue in memory, over what another one has kept; of one service, or of several as far as a start goes.
     #[cfg(test)]
-    fn in_memory(options: Options, clock: Clock, kept: Arc<StdMutex<memory_store::Kept>>) -> Self {
+    fn in_memory(
+        options: Options,
+        clock: Clock,
+        kept: Arc<Mutex<memory_store::Kept>>,
+        is_alone: bool,
+    ) -> Self {
         let store = memory_store::MemoryStore::new(clock.clone(), options.debounce, kept);
         let key = ErasureKey::new(&[7; 32]);
-        Self::over(Backend::Memory(store), key, true, (Role::Service, options, clock, 7), Arc::default())
+        Self::over(Backend::Memory(store), key, is_alone, (Role::Service, options, clock, 7), Arc::default())
     }
 
     fn over(
@@ -225,7 +230,7 @@ impl Queue {
             wake,
             activity: Activity::default(),
             guard: removal_guard::LastRead::default(),
-            names: StdMutex::new(StdRng::seed_from_u64(seed)),
+            names: Mutex::new(StdRng::seed_from_u64(seed)),
             is_closed: false.into(),
             last_census: Mutex::default(),
         }))

@@ -1,5 +1,6 @@
 //! What an operator, or another process, asks of the whole queue.
 
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -16,7 +17,6 @@ use crate::address;
 use crate::clock::Millis;
 use crate::memory::{ContactKeys, SeenByOthers};
 use crate::sync::AddressIndex;
-use crate::upstream::rest::Change as RestChange;
 use crate::upstream::{Api, Meter, Turn};
 use crate::user::UserId;
 
@@ -54,14 +54,6 @@ impl Queue {
         self.announce(News::None).await
     }
 
-    /// Announces to all processes what this one has found of `api`; gives what they all know then.
-    ///
-    /// # Errors
-    /// The store failed; nothing was announced.
-    pub async fn tell_rest(&self, api: Api, change: RestChange) -> Result<Known, QueueError> {
-        self.announce(News::Rest(api, change)).await
-    }
-
     /// Pauses all syncs: events are kept, nobody is leased until [`Queue::resume`], a start in between or not. Running syncs
     /// go on. Paused already: stays so since then.
     ///
@@ -96,7 +88,7 @@ impl Queue {
             apis.apply(&news, seen.now);
             let saved =
                 Change::default().document(APIS, &before, &apis).document(GUARD, &guard_before, &guard);
-            (saved, apis.known(guard.state()))
+            (saved, apis.known(seen.now, guard.state()))
         });
         let known = known.await?;
         self.guard_is(known.guard);
@@ -193,15 +185,16 @@ impl Queue {
         if self.is_closed() {
             return Err(QueueError::Closed);
         }
-        let mut last = self.last_census().lock().await;
         let now = self.clock().now();
-        if let Some((at, census)) = *last
+        let last = || self.last_census().lock().unwrap_or_else(PoisonError::into_inner);
+        let known = *last(); // the lock is not held while rows are counted
+        if let Some((at, census)) = known
             && now.since(at) < Census::EVERY
         {
             return Ok(census);
         }
         let census = self.count().await?;
-        *last = Some((now, census));
+        *last() = Some((now, census));
         Ok(census)
     }
 

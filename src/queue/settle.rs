@@ -1,16 +1,20 @@
-//! The end of a lease: what a sync came to, and what it leaves.
+//! The end of a lease: what a sync came to, and what it leaves in the row and in the health of both APIs.
 
-use super::apis::Apis;
+use std::collections::BTreeSet;
+
+use super::apis::{Apis, Known};
 use super::documents::{APIS, GUARD};
+use super::error_policy::{self, Decision, Failed};
 use super::history::Entry;
 use super::lease::Job;
-use super::removal_guard::{Guard, GuardState};
+use super::removal_guard::Guard;
 use super::row::Row;
 use super::store::{Change, Index, Look, Seen};
 use super::{Counted, Options, Queue, QueueError};
 use crate::clock::Millis;
 use crate::memory::Memory;
-use crate::upstream::PerApi;
+use crate::upstream::circuit_breaker::{Blame, CallKind};
+use crate::upstream::{Api, Class};
 use crate::user::UserId;
 
 /// How a lease ends. Whatever the end, a row for which an event came meanwhile is in the first lane from then on.
@@ -31,7 +35,7 @@ pub enum Settlement {
     Park {
         /// What failed, without personal data.
         error: String,
-        /// What is the same for all users that fail for this reason (see [`Queue::give_back`]).
+        /// What is the same for all users that fail for this reason.
         answer: String,
     },
     /// Not done, and nobody's fault (shutdown): due at once, whether or not an event came meanwhile.
@@ -65,6 +69,26 @@ pub struct Done {
     pub check: Option<(Millis, String)>,
 }
 
+/// How a sync ends.
+#[derive(Debug, Clone)]
+pub enum SyncEnd {
+    /// In this way.
+    As(Settlement),
+    /// It failed: the [error policy](super::error_policy) decides.
+    Failed(Box<Failed>),
+}
+
+/// What came of the settlement of a sync.
+#[derive(Debug, Clone)]
+pub struct SettledSync {
+    /// Whether it ended the lease.
+    pub settled: Settled,
+    /// How the lease ended, or would have.
+    pub how: Settlement,
+    /// What all processes know then.
+    pub known: Known,
+}
+
 /// What came of a settlement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settled {
@@ -78,8 +102,7 @@ pub enum Settled {
 }
 
 impl Queue {
-    /// Ends a lease, gives back the calls that are left of the job's, and writes `entry` into the user's history, all of it
-    /// or nothing. If the lease is lost, nothing of it: see [`Settled::LeaseLost`].
+    /// Ends a lease in a way that is not decided here. See [`Queue::settle_sync`].
     ///
     /// # Errors
     /// The store failed; the lease stands until its end.
@@ -89,23 +112,71 @@ impl Queue {
         how: Settlement,
         entry: Option<Entry>,
     ) -> Result<Settled, QueueError> {
-        let (job, options) = (job.clone(), self.options());
-        let look = Look { last_entries: entry.is_some(), ..look_of(&job) };
-        let outcome = entry.as_ref().map(|entry| entry.outcome);
-        let user = job.suspect.map(|_| self.guard_hash(&job.user));
-        let settled = self.transact(look, move |seen| {
-            let (change, settled) = settle(seen, &job, &how, entry.as_ref(), &options);
-            let (change, guard) = note_sample(change, seen, &job, user.as_deref(), settled);
-            (change, (settled, guard))
-        });
-        let (settled, guard) = settled.await?;
-        if let Some(guard) = guard {
-            self.guard_is(guard);
+        self.settle_sync(job, SyncEnd::As(how), entry).await.map(|came| came.settled)
+    }
+
+    /// Ends a lease, gives back the calls that are left of the job's, takes into account what its calls came to, and writes
+    /// `entry` into the user's history, all of it or nothing. Of a failed sync, outcome and reason of the entry are what is
+    /// decided here. If the lease is lost, nothing of it: see [`Settled::LeaseLost`].
+    ///
+    /// # Errors
+    /// The store failed; the lease stands until its end.
+    pub async fn settle_sync(
+        &self,
+        job: &Job,
+        end: SyncEnd,
+        entry: Option<Entry>,
+    ) -> Result<SettledSync, QueueError> {
+        let (owned, options) = (job.clone(), self.options());
+        let look =
+            Look { last_entries: entry.is_some(), ..Look::rows([job.user.as_str()]) }.with(APIS).with(GUARD);
+        let decide = {
+            let (end, entry, hash) = (end.clone(), entry.clone(), self.guard_hash(&job.user));
+            move |seen: &Seen, others: &BTreeSet<String>| {
+                settle(seen, &owned, &hash, &end, entry.as_ref(), &options, others)
+            }
+        };
+        let (came, has_opened) = self.transact_with_others(look, decide).await?;
+        self.guard_is(came.known.guard);
+        if came.settled != Settled::LeaseLost
+            && let Some(entry) = entry
+        {
+            self.note(Counted::Synced(noted(&end, &came.how, &entry).0));
         }
-        if let Some(outcome) = outcome.filter(|_| settled != Settled::LeaseLost) {
-            self.note(Counted::Synced(outcome));
+        if let SyncEnd::Failed(failed) = &end {
+            self.revive_where(has_opened, failed.call.class, &failed.call.answer).await;
         }
-        Ok(settled)
+        Ok(came)
+    }
+
+    /// Takes into account what calls on behalf of `user` (empty: of none) came to that are no sync: which of them succeeded, and which failed.
+    /// Whose fault a failure is; and what all processes know then.
+    ///
+    /// # Errors
+    /// The store failed; nothing was changed.
+    pub async fn record_calls(
+        &self,
+        user: &str,
+        answered: &[(Api, CallKind)],
+        failed: Option<&Failed>,
+    ) -> Result<(Option<Blame>, Known), QueueError> {
+        let (id, answered, of_failed) = (user.to_owned(), answered.to_vec(), failed.cloned());
+        let decide = move |seen: &Seen, others: &BTreeSet<String>| {
+            let before: Apis = seen.document(APIS);
+            let mut apis = before.clone();
+            let (blame, give_back) = apis.record_calls(&id, &answered, of_failed.as_ref(), seen.now);
+            let rows = given_back(seen, &give_back, others)?;
+            let change = Change::rows(rows).document(APIS, &before, &apis);
+            let guard = seen.document::<Guard>(GUARD).state();
+            Ok((change, ((blame, apis.known(seen.now, guard)), !give_back.is_empty())))
+        };
+        let (came, has_opened) =
+            self.transact_with_others(Look::default().with(APIS).with(GUARD), decide).await?;
+        self.guard_is(came.1.guard);
+        if let Some(failed) = failed {
+            self.revive_where(has_opened, failed.call.class, &failed.call.answer).await;
+        }
+        Ok(came)
     }
 
     /// How the guard's document names a user.
@@ -123,106 +194,144 @@ impl Queue {
     pub async fn forget(&self, job: &Job) -> Result<bool, QueueError> {
         let (job, options) = (job.clone(), self.options());
         let hash = self.erasure_key().hash(job.user.as_str());
-        self.transact(look_of(&job), move |seen| {
+        self.transact(Look::rows([job.user.as_str()]).with(APIS), move |seen| {
             if !is_leased_as(seen, &job) {
                 return (Change::default(), false);
             }
+            let before: Apis = seen.document(APIS);
+            let mut apis = before.clone();
+            apis.settled(&job, seen.now, &options.rates);
+            apis.forget(job.user.as_str());
             let (erased, tombstones) = (vec![job.user.as_str().to_owned()], vec![hash.clone()]);
             let change = Change { erased, tombstones, ..Change::default() };
-            (give_calls_back(change, seen, &job, &options), true)
+            (change.document(APIS, &before, &apis), true)
         })
         .await
     }
 
-    /// Takes back what an outage did to users: one attempt for each time that `users` names somebody, whether under lease
-    /// again by now or not; and every row that is parked with `answer` is due at `due` again, with no attempts counted.
-    ///
-    /// # Errors
-    /// The store failed; some of it may be done.
-    pub async fn give_back(
+    /// A transaction that may turn out to need the rows of further users: then it is begun again with these.
+    async fn transact_with_others<A: Send + 'static>(
         &self,
-        users: &[UserId],
-        answer: Option<&str>,
-        due: Millis,
-    ) -> Result<(), QueueError> {
-        if !users.is_empty() {
-            let users: Vec<String> = users.iter().map(|user| user.as_str().to_owned()).collect();
-            self.transact(Look::rows(users.clone()), move |seen| {
-                let times = |row: &str| users.iter().filter(|user| *user == row).count();
-                let given_back = |(id, row): (&String, &Row)| {
-                    row.clone().given_back(u32::try_from(times(id)).unwrap_or(u32::MAX))
-                };
-                (Change::rows(seen.rows.iter().map(given_back)), ())
-            })
-            .await?;
+        look: Look,
+        decide: impl Fn(&Seen, &BTreeSet<String>) -> Result<(Change, A), Vec<String>>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+    ) -> Result<A, QueueError> {
+        let mut others = BTreeSet::new();
+        loop {
+            let rows = look.rows.iter().chain(&others).cloned().collect();
+            let (decide, known) = (decide.clone(), others.clone());
+            let look = Look { rows, ..look.clone() };
+            let decided = self.transact(look, move |seen| match decide(seen, &known) {
+                Ok((change, answer)) => (change, Ok(answer)),
+                Err(needed) => (Change::default(), Err(needed)),
+            });
+            match decided.await? {
+                Ok(answer) => return Ok(answer),
+                Err(needed) => others.extend(needed),
+            }
         }
-        let Some(answer) = answer else { return Ok(()) };
+    }
+
+    /// Where an outage has just been found, rows that were parked before for the same answer are due again.
+    async fn revive_where(&self, has_opened: bool, class: Class, answer: &str) {
+        if !has_opened || class != Class::Permanent {
+            return;
+        }
         let index = Index::ParkedWith(answer.to_owned());
-        self.change_all(index, move |row, _| row.revived(due)).await.map(drop)
+        if let Err(error) = self.change_all(index, |row, seen| row.revived(seen.now)).await {
+            tracing::error!(%error, "users whom an outage has parked stay parked; `queue retry --all-parked` makes them due");
+        }
     }
 }
 
+/// The settlement, and whether it has opened a circuit for which others get attempts back; or whose rows it needs besides.
 fn settle(
     seen: &Seen,
     job: &Job,
-    how: &Settlement,
+    hash: &str,
+    end: &SyncEnd,
     entry: Option<&Entry>,
     options: &Options,
-) -> (Change, Settled) {
+    others: &BTreeSet<String>,
+) -> Result<(Change, (SettledSync, bool)), Vec<String>> {
     let again = seen.now.plus(options.debounce);
     let user = job.user.as_str();
-    let Some(row) = seen.rows.get(user) else { return (Change::default(), Settled::LeaseLost) };
-    if !is_leased_as(seen, job) {
-        let late = job.has_written.then(|| row.clone().written_late(&job.event_type, again));
-        return (Change::rows(late), Settled::LeaseLost);
-    }
-    let (mut row, settled) = row.clone().settled(job, how, seen.now, again);
-    let mut change = Change::default();
+    let before: Apis = seen.document(APIS);
+    let mut apis = before.clone();
+    apis.settled(job, seen.now, &options.rates);
+    apis.record_calls(user, &job.answered, None, seen.now);
+    let Decision { settlement: how, give_back } = match end {
+        SyncEnd::As(how) => Decision { settlement: how.clone(), give_back: Vec::new() },
+        SyncEnd::Failed(failed) => error_policy::decide(job, failed, apis.breaker(failed.api), seen.now),
+    };
+    let row = seen.rows.get(user).filter(|_| is_leased_as(seen, job));
+    let (guard_before, guard) = noted_by_guard(seen, job, hash, row.is_none());
+    let came =
+        |settled, apis: &Apis, how| SettledSync { settled, how, known: apis.known(seen.now, guard.state()) };
+    let Some(row) = row else {
+        let late = seen.rows.get(user).filter(|_| job.has_written);
+        let late = late.map(|row| row.clone().written_late(&job.event_type, again));
+        let change = Change::rows(late).document(GUARD, &guard_before, &guard);
+        return Ok((change, (came(Settled::LeaseLost, &before, how), false)));
+    };
+    let (mut row, settled) = row.clone().settled(job, &how, seen.now, again);
+    let (own, of_others): (Vec<_>, Vec<_>) = give_back.into_iter().partition(|(id, _)| id == user);
+    row = own.into_iter().fold(row, |row, (_, times)| row.given_back(times));
+    let mut change = Change::rows(given_back(seen, &of_others, others)?);
     if let Some(entry) = entry {
-        row.outcome = Some(entry.outcome.to_owned());
-        row.reason = Some(entry.reason.to_owned()).filter(|reason| !reason.is_empty());
+        let (outcome, reason) = noted(end, &how, entry);
+        let entry = Entry { outcome, reason, ..entry.clone() };
+        row.outcome = Some(outcome.to_owned());
+        row.reason = Some(reason.to_owned()).filter(|reason| !reason.is_empty());
         change.entries.push((user.to_owned(), entry.onto(seen.last_entries.get(user), seen.now)));
     }
     change.rows.push(row);
-    (give_calls_back(change, seen, job, options), settled)
+    let change = change.document(APIS, &before, &apis).document(GUARD, &guard_before, &guard);
+    Ok((change, (came(settled, &apis, how), !of_others.is_empty())))
 }
 
-/// The row of `job`, the APIs' document where there is something to give back, and the guard's where there is a sample.
-fn look_of(job: &Job) -> Look {
-    let look = Look::rows([job.user.as_str()]);
-    let look = if job.calls_taken == PerApi::default() { look } else { look.with(APIS) };
-    if job.suspect.is_some() { look.with(GUARD) } else { look }
+/// The rows of users who get back the attempts that an outage took; or which of them have yet to be looked at.
+fn given_back(
+    seen: &Seen,
+    users: &[(String, u32)],
+    looked_at: &BTreeSet<String>,
+) -> Result<Vec<Row>, Vec<String>> {
+    let unseen: Vec<String> =
+        users.iter().map(|(id, _)| id).filter(|id| !looked_at.contains(*id)).cloned().collect();
+    if !unseen.is_empty() {
+        return Err(unseen);
+    }
+    let row = |(id, times): &(String, u32)| {
+        let row = seen.rows.get(id)?.clone();
+        Some(if row.parked_at.is_some() { row.revived(seen.now) } else { row.given_back(*times) })
+    };
+    Ok(users.iter().filter_map(row).collect())
+}
+
+/// The outcome and the reason that history, row and counts note.
+fn noted(end: &SyncEnd, how: &Settlement, entry: &Entry) -> (&'static str, &'static str) {
+    match end {
+        SyncEnd::As(_) => (entry.outcome, entry.reason),
+        SyncEnd::Failed(failed) => error_policy::words(failed.call.class, how),
+    }
 }
 
 fn is_leased_as(seen: &Seen, job: &Job) -> bool {
     seen.rows.get(job.user.as_str()).is_some_and(|row| row.lease.as_ref() == Some(&job.lease))
 }
 
-/// Notes in the guard's document what the sync of `job` says of its source: in the same transaction, so that no restart and no
-/// other process forgets it. A lost lease is no excuse for what was written.
-fn note_sample(
-    change: Change,
-    seen: &Seen,
-    job: &Job,
-    user: Option<&str>,
-    settled: Settled,
-) -> (Change, Option<GuardState>) {
-    let (Some(suspect), Some(user)) = (job.suspect, user) else { return (change, None) };
+/// The guard after the sync of `job`, whose user has this hash there: what the sync says of its source is noted in the transaction
+/// that ends its lease, so that no restart and no other process forgets it. A lost lease is no excuse for what was written.
+fn noted_by_guard(seen: &Seen, job: &Job, hash: &str, is_lost: bool) -> (Guard, Guard) {
     let before: Guard = seen.document(GUARD);
-    if settled == Settled::LeaseLost && !job.has_written {
-        return (change, Some(before.state()));
-    }
-    let guard = before.clone().note(user, suspect, seen.now, seen.wall);
-    let state = guard.state();
-    (change.document(GUARD, &before, &guard), Some(state))
-}
-
-fn give_calls_back(change: Change, seen: &Seen, job: &Job, options: &Options) -> Change {
-    if job.calls_taken == PerApi::default() {
-        return change;
-    }
-    let before: Apis = seen.document(APIS);
-    let mut apis = before.clone();
-    apis.settled(job, seen.now, &options.rates);
-    change.document(APIS, &before, &apis)
+    let after = match job.suspect {
+        Some(suspect) if !is_lost || job.has_written => {
+            before.clone().note(hash, suspect, seen.now, seen.wall)
+        }
+        _ => before.clone(),
+    };
+    (before, after)
 }

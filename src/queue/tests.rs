@@ -57,9 +57,16 @@ pub(super) struct Shop {
 
 impl Shop {
     pub(super) fn memory() -> Self {
+        Self::in_memory_of(false)
+    }
+
+    /// In memory, of several services where it `is_shared`.
+    pub(super) fn in_memory_of(is_shared: bool) -> Self {
         let kept = std::sync::Arc::default();
-        let open = move |_, options, clock| Queue::in_memory(options, clock, std::sync::Arc::clone(&kept));
-        Self { clock: Clock::manual(Millis(1_000_000)), is_shared: false, open: Box::new(open) }
+        let open = move |_, options, clock| {
+            Queue::in_memory(options, clock, std::sync::Arc::clone(&kept), !is_shared)
+        };
+        Self { clock: Clock::manual(Millis(1_000_000)), is_shared, open: Box::new(open) }
     }
 
     pub(super) fn sqlite() -> Self {

@@ -28,7 +28,7 @@ pub(crate) use webhook::body::{BodyError, whole};
 
 use crate::clock::Clock;
 use crate::queue::Queue;
-use crate::upstream::rest::Rest;
+use crate::worker::Gates;
 use crate::worker::{Heartbeat, Pause};
 
 /// Renders the metrics as Prometheus text.
@@ -50,7 +50,7 @@ pub struct App {
     /// Whether an operator has paused syncs, for `/readyz`.
     pub pause: Pause,
     /// The APIs, for `/readyz`.
-    pub rests: Vec<Arc<Rest>>,
+    pub gates: Gates,
     /// What `/metrics` answers.
     pub metrics: RenderMetrics,
     /// Cancelled as soon as the service is to stop: `/readyz` answers 503 from then on, webhooks are still taken.

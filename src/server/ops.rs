@@ -16,7 +16,8 @@ use super::request_log::{Line, Path};
 use crate::clock::Millis;
 use crate::queue::Census;
 use crate::telemetry;
-use crate::upstream::rest::Snapshot;
+use crate::upstream::Api;
+use crate::upstream::circuit_breaker::Snapshot;
 
 /// The worker's loop turns at least every few seconds; after this long it hangs and a restart is the cure.
 const STALLED_AFTER: Duration = Duration::from_secs(30);
@@ -71,8 +72,8 @@ impl From<Snapshot> for ApiState {
     }
 }
 
-/// The state of the queue and of each API: 200, or 503 where events cannot be kept or the service is stopping. An API at
-/// rest is told but is no reason for 503: events are kept all the same.
+/// The state of the queue and of each API: 200, or 503 where events cannot be kept or the service is stopping. An
+/// open circuit is shown but is no reason for 503: events are kept all the same.
 pub(super) async fn readyz(State(app): State<Arc<App>>, method: Method) -> Response {
     let line = Line::begin(&method, Path::Readyz);
     let accepting = app.queue.accepting();
@@ -93,7 +94,7 @@ pub(super) async fn readyz(State(app): State<Arc<App>>, method: Method) -> Respo
             tags_kept_since: app.queue.guard().tripped_at,
             rows,
         },
-        apis: app.rests.iter().map(|rest| rest.snapshot().into()).collect(),
+        apis: Api::ALL.into_iter().map(|api| app.gates.of(api).snapshot().into()).collect(),
     };
     line.end(code, status);
     (code, Json(readiness)).into_response()

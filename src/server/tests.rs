@@ -54,7 +54,7 @@ async fn app() -> App {
         body_limit_bytes: 1_000,
         heartbeat: Heartbeat::default(),
         pause: Pause::default(),
-        rests: vec![],
+        gates: crate::worker::Gates::each(|api| Arc::new(crate::upstream::Gate::new(api, Clock::system()))),
         metrics: Arc::new(|| "sesamy_mailmojo_up 1\n".to_owned()),
         draining: CancellationToken::new(),
         clock: Clock::manual(Millis(1_762_776_000_000)),

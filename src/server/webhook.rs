@@ -17,7 +17,7 @@ use super::auth::AuthError;
 use super::problem::{Kind, problem};
 use super::request_log::{Line, Path};
 use crate::event::{self, EventError, EventType, Reading, Reason};
-use crate::queue::QueueError;
+use crate::queue::{Counted, QueueError};
 use crate::telemetry;
 use crate::user::UserId;
 
@@ -52,8 +52,16 @@ enum Refusal {
 pub(super) async fn receive(State(app): State<Arc<App>>, request: Request) -> Response {
     let line = Line::begin(request.method(), Path::Webhook);
     match take(&app, request).await {
-        Ok(taken) => taken.answer(line),
-        Err(refusal) => refusal.answer(line),
+        Ok(taken) => {
+            if let Taken::Accepted { .. } = taken {
+                app.queue.note(Counted::Accepted);
+            }
+            taken.answer(line)
+        }
+        Err(refusal) => {
+            app.queue.note(Counted::Refused(refusal.kind().1));
+            refusal.answer(line)
+        }
     }
 }
 

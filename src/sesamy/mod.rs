@@ -17,6 +17,9 @@ use crate::user::UserId;
 use models::{Contract, Entitlement, Profile};
 use pages::{PAGE_LIMIT, Pages, Progress};
 
+/// The id of a user who does not exist.
+const NOBODY: &str = "sesamy-mailmojo-nobody";
+
 /// Sesamy, as a sync asks it.
 #[derive(Debug)]
 pub struct Client {
@@ -56,6 +59,22 @@ impl Client {
     /// [`Failure`].
     pub async fn entitlements(&self, user: &UserId, attempt: &Attempt) -> Result<Vec<Entitlement>, Failure> {
         self.list("/management/entitlements", "entitlements", user, attempt).await
+    }
+
+    /// Whether what a sync reads can be read: harmless calls, for a user who does not exist. `all`: contracts and
+    /// entitlements too.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn answers(&self, all: bool, attempt: &Attempt) -> Result<(), Failure> {
+        // The id is plain text, so that it is one.
+        let Ok(nobody) = UserId::new(NOBODY) else { return Ok(()) };
+        self.profile(&nobody, attempt).await?;
+        if all {
+            self.contracts(&nobody, attempt).await?;
+            self.entitlements(&nobody, attempt).await?;
+        }
+        Ok(())
     }
 
     /// One harmless call that needs what a sync needs: the first of all users.

@@ -6,6 +6,7 @@ use crate::memory::Memory;
 use crate::merge::consent::Block;
 use crate::merge::{self, NotCreated, Plan};
 use crate::personal::Mask;
+use crate::upstream::circuit_breaker::CallKind;
 use crate::upstream::{Api, Class, Failure, OwnWords};
 use crate::user::UserId;
 
@@ -186,6 +187,8 @@ impl Report {
 pub struct SyncError {
     /// On which API.
     pub api: Api,
+    /// On which kind of call.
+    pub kind: CallKind,
     /// What follows.
     pub class: Class,
     /// What failed.
@@ -206,6 +209,7 @@ impl SyncError {
         let reached = reached.iter().copied().filter(|api| *api != failure.api);
         Self {
             api: failure.api,
+            kind: failure.kind,
             class: failure.class,
             message: failure.message(mask),
             answer: failure.answer(&of_nobody),

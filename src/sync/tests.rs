@@ -13,8 +13,7 @@ use crate::clock::Millis;
 use crate::memory::{Memory, Seen};
 use crate::merge::KeepTags;
 use crate::sandbox::{Mailmojo, Route, Sandbox, Sesamy, contact, contract, entitlement, user};
-use crate::upstream::rest::{Policy, Rest};
-use crate::upstream::{Attempt, Credentials, Meter, OwnMeter, Quota, Upstream};
+use crate::upstream::{Attempt, Credentials, Gate, Meter, OwnMeter, Quota, Upstream};
 
 struct Town {
     sandbox: Sandbox,
@@ -27,14 +26,13 @@ fn upstream(api: Api, base: &str, token: &str) -> Upstream {
     let quota = Quota { per_minute: plenty, burst: plenty };
     let meter: Arc<dyn Meter> =
         Arc::new(OwnMeter::new(PerApi { sesamy: quota, mailmojo: quota }, clock.clone()));
-    let policy = Policy { base: Duration::from_secs(1), cap: Duration::from_secs(1) };
     Upstream::new(crate::upstream::Options {
         base: base.parse().unwrap(),
         credentials: Credentials::Token(token.into()),
         meter,
         clock: clock.clone(),
         request_timeout: Duration::from_secs(10),
-        rest: Arc::new(Rest::new(api, policy, clock)),
+        gate: Arc::new(Gate::new(api, clock)),
     })
     .unwrap()
 }

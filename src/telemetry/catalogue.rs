@@ -143,7 +143,7 @@ pub const METRICS: [Metric; 15] = [
         name: UPSTREAM_RESTING,
         kind: Kind::Gauge,
         labels: &[API, Label::one_of("why", &WHYS)],
-        meaning: "1 while an API rests, by the reason",
+        meaning: "1 while an API's circuit is open, by the reason",
     },
     Metric {
         name: SUBSCRIBE_WITHHELD,
@@ -167,7 +167,7 @@ pub(super) const QUEUE_ACCEPTING: &str = "sesamy_mailmojo_queue_accepting";
 pub(super) const QUEUE_PAUSED: &str = "sesamy_mailmojo_queue_paused";
 pub(super) const TAGS_KEPT: &str = "sesamy_mailmojo_tags_kept";
 pub(super) const REMOVALS_ALLOWED_UNTIL: &str = "sesamy_mailmojo_removals_allowed_until_timestamp_seconds";
-/// 1 while an API rests, by `api` and `why`.
+/// 1 while an API's circuit is open, by `api` and `why`.
 pub const UPSTREAM_RESTING: &str = "sesamy_mailmojo_upstream_resting";
 
 /// The results of a webhook whose event was read: they come with its type.

@@ -16,6 +16,7 @@ pub struct Attempt {
     calls: Arc<PerApi<AtomicU32>>,
     writing: Arc<AtomicBool>,
     has_written: Arc<AtomicBool>,
+    is_late: Arc<AtomicBool>,
     times: Arc<PerApi<Mutex<Option<Reading>>>>,
 }
 
@@ -37,6 +38,7 @@ impl Attempt {
             calls: Arc::default(),
             writing: Arc::default(),
             has_written: Arc::default(),
+            is_late: Arc::default(),
             times: Arc::default(),
         }
     }
@@ -89,6 +91,17 @@ impl Attempt {
     #[must_use]
     pub fn has_written(&self) -> bool {
         self.has_written.load(Ordering::SeqCst)
+    }
+
+    /// Whether a write was not answered in time. The sync is over, and only waits until the write is over, too.
+    #[must_use]
+    pub fn is_late(&self) -> bool {
+        self.is_late.load(Ordering::SeqCst)
+    }
+
+    /// Marks that a write was not answered in time.
+    pub(super) fn set_late(&self) {
+        self.is_late.store(true, Ordering::SeqCst);
     }
 
     /// Marks that a write is under way, or has been answered.

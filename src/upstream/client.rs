@@ -12,10 +12,11 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::answer::{Verdict, date, has_error, judge, read_limited};
+use super::circuit_breaker::OpenReason;
 use super::error_body::Said;
+use super::gate::Gate;
 use super::http::{ClientError, client};
 use super::pace::{Meter, NoTurn, Pace};
-use super::rest::{Rest, Why};
 use super::token::{Credentials, Token, Tokens};
 use super::{Api, Attempt, Class, Failure};
 use crate::clock::Clock;
@@ -35,8 +36,8 @@ pub struct Options {
     pub clock: Clock,
     /// The limit of one call, from sending to the last byte of the answer.
     pub request_timeout: Duration,
-    /// The API's rest, which the worker looks at too.
-    pub rest: Arc<Rest>,
+    /// What this process knows of the API's circuit.
+    pub gate: Arc<Gate>,
 }
 
 /// One of the two APIs, as its client uses it.
@@ -48,7 +49,7 @@ pub struct Upstream {
     http: reqwest::Client,
     tokens: Tokens,
     pace: Pace,
-    rest: Arc<Rest>,
+    gate: Arc<Gate>,
     request_timeout: Duration,
 }
 
@@ -125,7 +126,7 @@ impl Upstream {
             Credentials::Token(_) => http.clone(),
         };
         Ok(Self {
-            api: options.rest.api(),
+            api: options.gate.api(),
             base: options.base.as_str().trim_end_matches('/').to_owned(),
             origin: options.base.origin().ascii_serialization(),
             http,
@@ -133,10 +134,10 @@ impl Upstream {
                 options.credentials,
                 token_http,
                 options.request_timeout,
-                options.rest.clone(),
+                options.gate.clone(),
             ),
-            pace: Pace::new(options.rest.api(), options.meter, options.clock),
-            rest: options.rest,
+            pace: Pace::new(options.gate.api(), options.meter, options.clock),
+            gate: options.gate,
             request_timeout: options.request_timeout,
         })
     }
@@ -149,14 +150,13 @@ impl Upstream {
     /// Makes one call; a second one with a new token where the first is answered 401 and the token can be renewed.
     ///
     /// # Errors
-    /// [`Failure`], whose class tells what follows. A rest that the answer asks for has begun by then.
+    /// [`Failure`], whose class says what follows. Where the answer asks to stay away, this process makes no further call by then.
     pub async fn call(&self, call: &Call, attempt: &Attempt) -> Result<Answer, Failure> {
         let (reply, token) = self.reply(call, attempt).await?;
         self.conclude(call, reply, &token)
     }
 
-    /// The same for a question that the API need not answer: where it refuses it for good, whatever way, that is none, and
-    /// lets nothing rest.
+    /// Like [`call`](Self::call), for optional look-ups: a permanent refusal yields `None` and does not open the circuit.
     ///
     /// # Errors
     /// [`Failure`], where it may be answered another time.
@@ -188,9 +188,14 @@ impl Upstream {
             NoTurn::NoTimeLeft => no_time(),
             NoTurn::NoMeter(why) => transient(format!("cannot tell whether a call may be made: {why}")),
         })?;
-        self.rest.check()?; // it may have begun while this call waited for its turn
-
         let is_write = call.method != Method::GET;
+        // The circuit may have opened while this call waited for its turn.
+        if is_write && !attempt.has_written() {
+            self.gate.admit_write(self.request_timeout).await?;
+        } else {
+            self.gate.admit().await?;
+        }
+
         let left = attempt.left();
         if left.is_zero() || (is_write && left < self.request_timeout) {
             return Err(no_time());
@@ -208,7 +213,11 @@ impl Upstream {
         let started = Instant::now();
         attempt.set_writing(is_write);
         let reply = send(request).await;
-        attempt.set_writing(is_write && reply.as_ref().is_err_and(|error| error.is_late));
+        let is_late = is_write && reply.as_ref().is_err_and(|error| error.is_late);
+        attempt.set_writing(is_late);
+        if is_late {
+            attempt.set_late();
+        }
         if let Some(time) = reply.as_ref().ok().and_then(|reply| date(&reply.headers)) {
             attempt.note_time(self.api, time);
         }
@@ -228,21 +237,13 @@ impl Upstream {
             }
             Verdict::Success => return Ok(Answer::Found(Body { api: self.api, bytes: reply.body })),
             Verdict::NotFound => return Ok(Answer::NotFound),
-            Verdict::Unauthorized | Verdict::Forbidden => {
-                self.rest.refused(Why::Credentials, &text);
-                Class::Resting
-            }
-            Verdict::WrongPlace => {
-                self.rest.refused(Why::Configuration, &text);
-                Class::Resting
-            }
-            Verdict::RateLimited(asked) => {
-                self.rest.rate_limited(asked);
-                Class::Resting
-            }
+            Verdict::Unauthorized | Verdict::Forbidden => Class::Refused(OpenReason::Credentials),
+            Verdict::WrongPlace => Class::Refused(OpenReason::Configuration),
+            Verdict::RateLimited(asked) => Class::RateLimited(asked),
             Verdict::Transient => Class::Transient,
             Verdict::Permanent => Class::Permanent,
         };
+        self.gate.hold(class);
         let mut secrets = Mask::default();
         secrets.add(token.secret.expose_secret());
         let said = Said::in_body(&reply.body, &secrets);

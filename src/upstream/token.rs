@@ -2,18 +2,19 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use reqwest::Url;
+use reqwest::{StatusCode, Url};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::answer::read_limited;
+use super::answer::{Verdict, judge, read_limited};
+use super::circuit_breaker::OpenReason;
 use super::error_body::{MAX_ERROR_BYTES, Said};
-use super::rest::{Rest, Why};
+use super::gate::Gate;
 use super::{Api, Attempt, Class, Failure};
 use crate::personal::Mask;
 use crate::telemetry;
@@ -38,6 +39,7 @@ pub enum Credentials {
 
 /// Why there is no token. Never quotes what was sent.
 struct TokenError {
+    class: Class,
     /// In our own words, but for OAuth's code.
     text: String,
     said: Said,
@@ -45,7 +47,7 @@ struct TokenError {
 
 impl TokenError {
     fn new(text: impl Into<String>) -> Self {
-        Self { text: text.into(), said: Said::default() }
+        Self { class: Class::NoToken, text: text.into(), said: Said::default() }
     }
 }
 
@@ -61,7 +63,7 @@ pub(super) struct Tokens {
     credentials: Credentials,
     http: reqwest::Client,
     timeout: Duration,
-    rest: Arc<Rest>,
+    gate: Arc<Gate>,
     kept: Mutex<Kept>,
 }
 
@@ -101,14 +103,14 @@ impl Issued {
 const RENEW_BEFORE_END: Duration = Duration::from_secs(60);
 
 impl Tokens {
-    /// Keeps tokens for the API of `rest`; `http` reaches the token endpoint, which has `timeout` to answer.
+    /// Keeps tokens for the API of `gate`; `http` reaches the token endpoint, which has `timeout` to answer.
     pub(super) fn new(
         credentials: Credentials,
         http: reqwest::Client,
         timeout: Duration,
-        rest: Arc<Rest>,
+        gate: Arc<Gate>,
     ) -> Self {
-        Self { credentials, http, timeout, rest, kept: Mutex::default() }
+        Self { credentials, http, timeout, gate, kept: Mutex::default() }
     }
 
     /// Whether a token that was refused can be replaced.
@@ -117,10 +119,10 @@ impl Tokens {
     }
 
     /// The token, fetched if there is none or it is about to end. `refused` is one that the API answered 401 to: it is
-    /// not handed out again. Callers wait for one another, so that one fetch serves all of them, and one failure too:
-    /// any failure of a token endpoint lets the API rest, but none is begun without the time that it may take.
+    /// not handed out again. Callers wait for one another, so that one fetch serves all of them, and so does one failure. No fetch
+    /// begins without the time that it may take.
     pub(super) async fn get(&self, refused: Option<&Token>, attempt: &Attempt) -> Result<Token, Failure> {
-        self.rest.check()?;
+        self.gate.admit().await?;
         let (token_url, id, secret, extra) = match &self.credentials {
             Credentials::Token(secret) => return Ok(Token { secret: secret.clone(), serial: 0 }),
             Credentials::Client { token_url, id, secret, extra } => (token_url, id, secret, extra),
@@ -132,10 +134,10 @@ impl Tokens {
         {
             return Ok(token.clone());
         }
-        self.rest.check()?; // the caller before this one may have failed
+        self.gate.admit().await?; // the caller before this one may have failed
         if attempt.left() < self.timeout {
-            // A fetch cut short would look like a token endpoint that is down, and let the whole API rest.
-            return Err(Failure::new(self.rest.api(), Class::Transient, "no time is left to fetch a token"));
+            // A fetch cut short would look like a token endpoint that is down, and open the circuit.
+            return Err(Failure::new(self.gate.api(), Class::Transient, "no time is left to fetch a token"));
         }
         kept.current = None;
         let form = [
@@ -147,11 +149,11 @@ impl Tokens {
         let request = self.http.post(token_url.clone()).form(&form).timeout(self.timeout);
         let mut secrets = Mask::default();
         [id, secret.expose_secret()].into_iter().for_each(|value| secrets.add(value));
-        let issued = fetch(request, self.rest.api(), &secrets).await.map_err(|error| {
+        let issued = fetch(request, self.gate.api(), &secrets).await.map_err(|error| {
             // The code is a word of the endpoint's own choice, and so could be the secret.
             let text = secrets.apply(&error.text);
-            self.rest.refused(Why::Credentials, &text);
-            Failure::new(self.rest.api(), Class::Resting, text).with_said(error.said)
+            self.gate.hold(error.class);
+            Failure::new(self.gate.api(), error.class, text).with_said(error.said)
         })?;
         kept.serial += 1;
         let renew_at = issued.life().and_then(|life| {
@@ -172,7 +174,7 @@ async fn fetch(request: reqwest::RequestBuilder, api: Api, secrets: &Mask) -> Re
     let response = response.map_err(|error| {
         TokenError::new(format!("the token endpoint did not answer: {}", super::client::describe(&error)))
     })?;
-    let status = response.status();
+    let (status, headers) = (response.status(), response.headers().clone());
     let body = read_limited(response)
         .await
         .map_err(|error| TokenError::new(format!("the token endpoint's answer: {error}")))?;
@@ -184,7 +186,17 @@ async fn fetch(request: reqwest::RequestBuilder, api: Api, secrets: &Mask) -> Re
     if !status.is_success() {
         let code = oauth_error(&body).map(|code| format!(" ({code})")).unwrap_or_default();
         let text = format!("the token endpoint answered {}{code}", status.as_u16());
-        return Err(TokenError { text, said: Said::in_body(&body, secrets) });
+        let class = match judge(status, &headers, &body, SystemTime::now()) {
+            Verdict::Unauthorized | Verdict::Forbidden => Class::Refused(OpenReason::Credentials),
+            // OAuth 2 refuses a client with 400 (RFC 6749, 5.2).
+            Verdict::Permanent if status == StatusCode::BAD_REQUEST => {
+                Class::Refused(OpenReason::Credentials)
+            }
+            Verdict::WrongPlace => Class::Refused(OpenReason::Configuration),
+            Verdict::RateLimited(asked) => Class::RateLimited(asked),
+            _ => Class::NoToken,
+        };
+        return Err(TokenError { class, text, said: Said::in_body(&body, secrets) });
     }
     let issued: Issued = serde_json::from_slice(&body).map_err(|error| {
         let (line, column) = (error.line(), error.column());

@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use crate::personal::Mask;
-use crate::queue::{DRIFT, Entry, Job, Settlement};
+use crate::queue::{DRIFT, Entry, Job, Settlement, words_of_failure};
 use crate::sync::{Outcome, Report, SyncError};
 use crate::telemetry;
-use crate::upstream::Class;
 
 /// Logs and counts a sync. Lists are joined by commas.
-pub(super) fn tell(job: &Job, result: &Result<Report, SyncError>, settlement: &Settlement, took: Duration) {
+pub(super) fn log(job: &Job, result: &Result<Report, SyncError>, settlement: &Settlement, took: Duration) {
     let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     let attempt = job.attempts.saturating_add(1);
     let (outcome, reason) = words(result, settlement);
@@ -66,24 +65,16 @@ pub(super) fn tell(job: &Job, result: &Result<Report, SyncError>, settlement: &S
             match outcome {
                 "parked" => line!(error),
                 "failed" => line!(warn),
-                _ => line!(info), // one line at error has told of the rest
+                _ => line!(info), // the open circuit has a line of its own
             }
             telemetry::sync_ended(outcome, reason, took);
         }
     }
 }
 
-/// The same for the user's history.
-pub(super) fn entry(
-    job: &Job,
-    result: &Result<Report, SyncError>,
-    settlement: &Settlement,
-    took: Duration,
-) -> Entry {
-    let (outcome, reason) = words(result, settlement);
+/// The entry in the user's history. Outcome and reason of a failed sync are decided as its lease ends.
+pub(super) fn entry(job: &Job, result: &Result<Report, SyncError>, took: Duration) -> Entry {
     let common = Entry {
-        outcome,
-        reason,
         event_type: job.event_type.clone(),
         attempt: job.attempts.saturating_add(1),
         ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
@@ -91,6 +82,8 @@ pub(super) fn entry(
     };
     match result {
         Ok(report) => Entry {
+            outcome: report.outcome.as_str(),
+            reason: report.outcome.reason().unwrap_or_default(),
             held_back: report.held_back,
             changed: report.changed.iter().map(|&field| field.to_owned()).collect(),
             tags_added: masked(&report.tags_added),
@@ -124,22 +117,8 @@ pub(super) fn words(
 ) -> (&'static str, &'static str) {
     match result {
         Ok(report) => (report.outcome.as_str(), report.outcome.reason().unwrap_or_default()),
-        Err(error) => of_a_failure(error, settlement),
+        Err(error) => words_of_failure(error.class, settlement),
     }
-}
-
-fn of_a_failure(error: &SyncError, settlement: &Settlement) -> (&'static str, &'static str) {
-    let outcome = match settlement {
-        Settlement::Park { .. } => "parked",
-        Settlement::Retry { counts: true, .. } => "failed",
-        _ => "postponed",
-    };
-    let reason = match error.class {
-        Class::Transient => "transient",
-        Class::Permanent => "permanent",
-        Class::Resting => "resting",
-    };
-    (outcome, reason)
 }
 
 /// Tags for a log line. A publisher's custom tag can be anything, even an address.

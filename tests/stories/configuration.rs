@@ -56,8 +56,7 @@ async fn no_redirect_is_followed_and_no_token_or_secret_goes_elsewhere() {
 
             rests += 1;
             let line = town.service.output.wait_for_nth(rests, "a rest for a redirect", is_rest).await;
-            let why = if route == Route::Token { "credentials" } else { "configuration" };
-            assert_eq!(line["why"], why, "{status} {route:?}: {line}");
+            assert_eq!(line["why"], "configuration", "{status} {route:?}: {line}");
             assert!(line["message"].as_str().unwrap().contains(&format!("answered {status}")), "{line}");
             assert_eq!(told(&town, &user, "outcome")[0], "postponed", "{status} {route:?}");
             assert_eq!(told(&town, &user, "attempt"), [1, 1], "{status} {route:?}");

@@ -160,36 +160,43 @@ async fn a_second_401_is_as_a_403_and_a_fixed_token_has_no_second() {
 }
 
 #[tokio::test]
-async fn a_token_endpoint_that_fails_in_any_way_lets_its_api_rest() {
+async fn a_token_endpoint_that_refuses_is_about_credentials_and_any_other_failure_is_an_outage() {
     let short = [AT_ONCE, ("SYNC__REQUEST_TIMEOUT", "1s"), ("SYNC__BACKOFF_CAP", "30ms")];
     let town = Town::with(&short).await;
     people(&town, &["a"]);
     let status = |status: u16| -> Fault { Fault::status(status).into() };
     let invalid = json!({"error": "invalid_client", "error_description": "ask kari@example.com"});
+    let (refused, down) = ("credentials", "outage");
+    let not_json = "the token endpoint's answer is not the JSON of a token";
     let other_host = Fault::status(307).header("Location", "http://127.0.0.1:9/oauth/token");
-    let table: Vec<(Fault, &str)> = vec![
-        (Fault::status(401).json(invalid).into(), "the token endpoint answered 401 (invalid_client)"),
-        (status(400), "the token endpoint answered 400"),
-        (status(403), "the token endpoint answered 403"),
-        (Fault::status(404).html().into(), "the token endpoint answered 404"),
-        (status(429), "the token endpoint answered 429"),
-        (status(500), "the token endpoint answered 500"),
-        (other_host.into(), "the token endpoint answered 307"),
-        (Fault::status(200).html().into(), "the token endpoint's answer is not the JSON of a token"),
-        (Fault::wrong_shape(json!({"token": "x"})), "the token endpoint's answer is not the JSON of a token"),
-        (Fault::wrong_shape(json!({"access_token": "x\r\ny"})), "token cannot be sent in a header"),
-        (Fault::wrong_shape(json!({"access_token": ""})), "token cannot be sent in a header"),
-        (Fault::CutJson, "the token endpoint's answer is not the JSON of a token"),
-        (Fault::Close, "the token endpoint did not answer: the connection failed"),
-        (Fault::Hang, "the token endpoint did not answer: no answer within the time limit"),
+    let table: Vec<(Fault, &str, &str)> = vec![
+        (
+            Fault::status(401).json(invalid).into(),
+            "the token endpoint answered 401 (invalid_client)",
+            refused,
+        ),
+        (status(400), "the token endpoint answered 400", refused),
+        (status(403), "the token endpoint answered 403", refused),
+        (Fault::status(404).html().into(), "the token endpoint answered 404", down),
+        (status(429), "the token endpoint answered 429", "rate_limit"),
+        (status(500), "the token endpoint answered 500", down),
+        (other_host.into(), "the token endpoint answered 307", "configuration"),
+        (Fault::status(200).html().into(), not_json, down),
+        (Fault::wrong_shape(json!({"token": "x"})), not_json, down),
+        (Fault::wrong_shape(json!({"access_token": "x\r\ny"})), "token cannot be sent in a header", down),
+        (Fault::wrong_shape(json!({"access_token": ""})), "token cannot be sent in a header", down),
+        (Fault::CutJson, not_json, down),
+        (Fault::Close, "the token endpoint did not answer: the connection failed", down),
+        (Fault::Hang, "the token endpoint did not answer: no answer within the time limit", down),
     ];
-    for (at, (fault, told)) in table.into_iter().enumerate() {
+    for (at, (fault, told, why)) in table.into_iter().enumerate() {
         town.sandbox.sesamy.revoke_issued_tokens();
         town.sandbox.sesamy.inject(Rule::on(Route::Token, fault).times(1));
         town.sync("a").await;
         let line = town.service.output.wait_for_nth(at + 1, told, is_rest).await;
         assert!(line["message"].as_str().unwrap().contains(told), "{told:?} is not in {line}");
-        assert_eq!((&line["level"], &line["why"]), (&"ERROR".into(), &"credentials".into()));
+        let level = if why == "rate_limit" { "WARN" } else { "ERROR" };
+        assert_eq!((&line["level"], &line["why"]), (&level.into(), &why.into()), "{told}");
     }
     assert!(told(&town, "a", "attempt").iter().all(|attempt| attempt == 1));
     assert!(told(&town, "a", "outcome").iter().all(|outcome| outcome != "failed" && outcome != "parked"));
@@ -228,5 +235,38 @@ async fn a_start_ends_a_rest_for_those_too_who_ran_into_it() {
     town.settled().await;
     for user in ["refused", "waiting"] {
         assert_eq!(told(&town, user, "attempt"), [1]);
+    }
+}
+
+#[tokio::test]
+async fn one_user_who_is_refused_time_and_again_is_parked_and_costs_the_others_nothing() {
+    let quick = [
+        AT_ONCE,
+        ("SYNC__BACKOFF_BASE", "10ms"),
+        ("SYNC__BACKOFF_CAP", "300ms"),
+        ("SYNC__MAX_ATTEMPTS", "3"),
+    ];
+    for status in [403, 301, 405, 415] {
+        let town = Town::with(&quick).await;
+        people(&town, &ALL);
+        people(&town, &["odd"]);
+        town.sandbox.sesamy.inject(Rule::on(Route::Profile, Fault::status(status)).about("odd"));
+        events(&town, &["odd"]).await;
+        town.service.output.wait_for("an open circuit", is_rest).await;
+
+        // Another user gets through, so it is this one, and not the credentials or the address.
+        events(&town, &["a"]).await;
+        synced(&town, "a", "created", 1).await;
+        synced(&town, "odd", "failed", 1).await;
+        events(&town, &["b"]).await;
+        let line = synced(&town, "odd", "parked", 1).await;
+        assert_eq!((&line["reason"], &line["level"]), (&"permanent".into(), &"ERROR".into()), "{status}");
+        events(&town, &ALL[2..]).await;
+        town.settled().await;
+        for user in ALL {
+            assert_eq!(told(&town, user, "outcome"), ["created"], "{status}: {user} had to wait");
+        }
+        assert_eq!(town.service.output.lines().iter().filter(|line| is_rest(line)).count(), 1, "{status}");
+        assert_eq!(api(&town, "sesamy").await["state"], "ok");
     }
 }

@@ -69,7 +69,7 @@ async fn every_metric_is_there_once_it_has_happened_and_none_names_a_user() {
 
     let counted = Instant::now();
     let text = town.service.metrics().await;
-    for state in ["due", "leased", "scheduled", "parked"] {
+    for state in ["due", "leased", "failing", "parked"] {
         assert_eq!(value(&text, "queue_rows", &[("state", state)]), Some(1.0), "{state}\n{text}");
     }
     let waited = value(&text, "queue_oldest_due_seconds", &[]).unwrap();

@@ -6,7 +6,7 @@ use sesamy_mailmojo::event::EventType;
 use sesamy_mailmojo::sandbox::{contact, user};
 use sesamy_mailmojo::telemetry::{Kind, METRICS, Metric};
 use sesamy_mailmojo::upstream::Api;
-use sesamy_mailmojo::upstream::rest::Why;
+use sesamy_mailmojo::upstream::circuit_breaker::OpenReason;
 
 use crate::town::Town;
 
@@ -54,7 +54,7 @@ fn the_labels_have_the_words_of_the_code() {
     };
     let types: Vec<_> = EventType::ALL.iter().map(|one| one.as_str()).chain(["unknown", "none"]).collect();
     assert_eq!(values("webhook_requests_total", "event_type"), types);
-    let whys: Vec<_> = Why::ALL.iter().map(|one| one.as_str()).collect();
+    let whys: Vec<_> = OpenReason::ALL.iter().map(|one| one.as_str()).collect();
     assert_eq!(values("upstream_resting", "why"), whys);
     let apis: Vec<_> = Api::ALL.iter().map(|one| one.as_str()).collect();
     assert_eq!(values("upstream_resting", "api"), apis);

@@ -52,7 +52,7 @@ async fn a_token_endpoint_whose_host_does_not_resolve_lets_its_api_rest() {
     let mut town = Town::with(&settings).await;
     people(&town, &FIVE);
     events(&town, &FIVE).await;
-    let line = rests(&town, "sesamy", "credentials").await;
+    let line = rests(&town, "sesamy", "outage").await;
     let message = line["message"].as_str().unwrap();
     assert!(message.contains("the token endpoint did not answer") && tells_of_the_name(message), "{message}");
     town.wait_for_queue(ATTEMPTS, |attempts| attempts == 0).await;

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use sesamy_mailmojo::sandbox::{Fault, Route, Rule};
+use sesamy_mailmojo::sandbox::{Call, Fault, Route, Rule, contact};
 
-use crate::town::Town;
-use crate::trouble::{address, api, calls, events, is_rest, lines_at, people, rests, synced, text, told};
+use crate::town::{LIST, PATIENCE, Town};
+use crate::trouble::{
+    NOBODY, address, api, calls, events, is_rest, lines_at, people, rests, synced, text, told,
+};
 
 const AT_ONCE: (&str, &str) = ("SYNC__DEBOUNCE", "0s");
 const FIVE: [&str; 5] = ["a", "b", "c", "d", "e"];
@@ -81,11 +83,13 @@ async fn an_outage_sends_one_probe_at_a_time_doubles_its_rest_and_ends_with_one_
     rests(&town, "mailmojo", "outage").await;
     events(&town, &["later"]).await;
 
-    let wave = calls(&town, 5, |call| call.route == Route::ContactGet).await;
+    // After each probe that fails, a call for a contact that cannot exist shows that it is Mailmojo.
+    let is_sync = |call: &Call| call.route == Route::ContactGet && call.subject.as_deref() != Some(NOBODY);
+    let wave = calls(&town, 5, is_sync).await;
     let mut before = wave[..5].iter().map(|call| call.ended).max().unwrap();
     // Some of the five may have come back by then, as the wait after a failure is drawn from zero on.
     let first_end = before + Duration::from_millis(190);
-    let probes = calls(&town, 3, |call| call.route == Route::ContactGet && call.came >= first_end).await;
+    let probes = calls(&town, 3, |call| is_sync(call) && call.came >= first_end).await;
     for (probe, rest) in probes[..3].iter().zip([200, 400, 400]) {
         let waited = probe.came.saturating_sub(before);
         assert!(waited >= Duration::from_millis(rest - 10), "a probe after {waited:?} instead of {rest} ms");
@@ -105,9 +109,9 @@ async fn an_outage_sends_one_probe_at_a_time_doubles_its_rest_and_ends_with_one_
     assert_eq!(api(&town, "mailmojo").await["state"], "ok");
     let again = |line: &Value| line["message"] == "the API answers again" && line["why"] == "outage";
     town.service.output.wait_for("the end of the outage", again).await;
-    for user in FIVE {
-        assert_eq!(told(&town, user, "attempt").last().unwrap(), 1, "{user} paid for it");
-    }
+    // But for one, perhaps, whose sync failed just before Mailmojo answered again.
+    let paid = FIVE.iter().filter(|user| told(&town, user, "attempt").last().unwrap() != 1).count();
+    assert!(paid <= 1, "{paid} users paid for it");
 }
 
 #[tokio::test]
@@ -135,7 +139,7 @@ async fn five_users_refused_for_the_same_reason_are_a_wrong_setting_and_nobody_s
     town.settled().await;
     for user in FIVE {
         assert_eq!(told(&town, user, "outcome").last().unwrap(), "created");
-        assert_eq!(told(&town, user, "attempt"), [1, 1]);
+        assert!(told(&town, user, "attempt").iter().all(|attempt| attempt == 1), "{user} paid for it");
     }
     assert_eq!(lines_at(&town, "ERROR").iter().filter(|line| is_rest(line)).count(), 1);
 }
@@ -230,4 +234,67 @@ async fn a_handful_of_odd_users_who_are_alike_do_not_hold_up_the_others_for_long
     town.parked(8).await;
     town.settled().await;
     assert_eq!(api(&town, "mailmojo").await["state"], "ok");
+}
+
+#[tokio::test]
+async fn while_mailmojo_can_be_read_and_not_written_only_those_who_need_a_write_wait() {
+    let times = [("SYNC__BACKOFF_BASE", "50ms"), ("SYNC__BACKOFF_CAP", "200ms"), ("SYNC__MAX_ATTEMPTS", "2")];
+    for (status, why) in [(503, "outage"), (403, "credentials")] {
+        let town = Town::with(&[&[AT_ONCE][..], &times].concat()).await;
+        let in_step = ["x", "y", "z"];
+        people(&town, &FIVE);
+        people(&town, &in_step);
+        for user in in_step {
+            town.sandbox.mailmojo.put_contact(contact(&address(user)).on_list(LIST));
+        }
+        town.sandbox.mailmojo.inject(Rule::on(Route::Subscribe, Fault::status(status)));
+        events(&town, &FIVE).await;
+        let line = rests(&town, "mailmojo", why).await;
+        assert!(line["message"].as_str().unwrap().starts_with("the circuit of writes is open"), "{line}");
+
+        // Many probes fail, while reads of others go on.
+        let probes = town.sandbox.count(Route::Subscribe) + 5;
+        town.sandbox.wait_until(PATIENCE, |it| it.count(Route::Subscribe) >= probes).await.unwrap();
+        for user in in_step {
+            events(&town, &[user]).await;
+            synced(&town, user, "unchanged", 1).await;
+            assert_eq!(told(&town, user, "outcome"), ["unchanged"]);
+        }
+        town.wait_for_queue(ATTEMPTS, |attempts| attempts == 0).await;
+        assert_eq!(town.query(PARKED), Ok(0));
+        assert_eq!(lines_at(&town, "ERROR").len(), 1, "{status}");
+        assert_eq!(api(&town, "mailmojo").await["why"], why);
+
+        town.sandbox.mailmojo.clear_faults();
+        town.settled().await;
+        for user in FIVE {
+            town.contact(&address(user));
+            assert_eq!(told(&town, user, "outcome").last().unwrap(), "created");
+        }
+        assert_eq!(api(&town, "mailmojo").await["state"], "ok");
+    }
+}
+
+#[tokio::test]
+async fn forty_readers_of_an_unreadable_product_cost_an_attempt_each_and_hold_nobody_up() {
+    let town = Town::with(&[AT_ONCE, ("SYNC__BACKOFF_BASE", "300ms"), ("SYNC__BACKOFF_CAP", "1h")]).await;
+    let readers: Vec<String> = (0..40).map(|number| format!("reader-{number}")).collect();
+    let readers: Vec<&str> = readers.iter().map(String::as_str).collect();
+    people(&town, &readers);
+    people(&town, &["other", "later"]);
+    for reader in &readers {
+        let odd = Fault::wrong_shape(json!({"data": [{"title": 5}]}));
+        town.sandbox.sesamy.inject(Rule::on(Route::Entitlements, odd).about(reader));
+    }
+    events(&town, &readers).await;
+    rests(&town, "sesamy", "outage").await;
+    events(&town, &["other"]).await;
+    synced(&town, "other", "created", 1).await;
+    town.wait_for_queue("SELECT count(*) FROM users WHERE attempts > 0", |failing| failing == 40).await;
+    events(&town, &["later"]).await;
+    synced(&town, "later", "created", 1).await;
+    assert_eq!(told(&town, "later", "outcome"), ["created"]);
+    assert_eq!(town.service.output.lines().iter().filter(|line| is_rest(line)).count(), 1);
+    assert_eq!(town.query(PARKED), Ok(0));
+    assert_eq!(api(&town, "sesamy").await["state"], "ok");
 }

@@ -290,6 +290,10 @@ async fn restarts_share_the_window() {
         town.crash_and_restart(&[]).await;
     }
     few_have_lost(having_tags(&town), CONCURRENCY);
+    let is_known = |line: &Value| {
+        line["message"].as_str().is_some_and(|it| it.starts_with("tag removal is still stopped"))
+    };
+    town.service.output.wait_for("that the guard tripped before its start", is_known).await;
     assert!(kept_since(&town.service).await.is_string());
 }
 

@@ -19,6 +19,9 @@ pub fn address(id: &str) -> String {
     format!("{id}@example.com")
 }
 
+/// The contact that is asked for to find out whether Mailmojo is well.
+pub const NOBODY: &str = "nobody@sesamy-mailmojo.invalid";
+
 /// Sends an event of each of these users.
 pub async fn events(town: &Town, ids: &[&str]) {
     for id in ids {
@@ -41,15 +44,17 @@ pub async fn rest_left(town: &Town, name: &str) -> f64 {
     Duration::from_millis((moment(&api["until"]) - moment(&ready["now"])).try_into().unwrap()).as_secs_f64()
 }
 
-/// Waits for the line that tells of a rest.
+/// Waits for the line that says that a circuit has opened.
 pub async fn rests(town: &Town, api: &str, why: &str) -> Value {
     let told = |line: &Value| is_rest(line) && line["api"] == api && line["why"] == why;
     town.service.output.wait_for(&format!("a rest of {api} for {why}"), told).await
 }
 
-/// Whether a line tells that a rest begins.
+/// Whether a line says that a circuit has opened.
 pub fn is_rest(line: &Value) -> bool {
-    line["message"].as_str().is_some_and(|message| message.starts_with("the API rests:"))
+    line["message"].as_str().is_some_and(|message| {
+        message.starts_with("the circuit is open:") || message.starts_with("the circuit of writes is open:")
+    })
 }
 
 /// The lines at this level, rests and parked syncs alike.

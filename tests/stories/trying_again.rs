@@ -192,3 +192,21 @@ async fn a_write_that_was_not_answered_in_time_does_not_meet_the_next_one() {
     let next = town.sandbox.calls_to(Route::Profile)[1].came;
     assert!(next - hung >= 2 * limit, "the next sync began {:?} after the write", next - hung);
 }
+
+#[tokio::test]
+async fn a_write_that_is_not_answered_holds_its_user_and_no_place() {
+    let settings = [AT_ONCE, ("SYNC__REQUEST_TIMEOUT", "3s"), ("SYNC__CONCURRENCY", "1")];
+    let town = Town::with(&settings).await;
+    people(&town, &["late", "other"]);
+    town.sandbox.mailmojo.inject(Rule::on(Route::Subscribe, Fault::Hang).about(&address("late")).times(1));
+    let write = town.sandbox.mailmojo.hold_for(Route::Subscribe, &address("late"));
+    events(&town, &["late"]).await;
+    write.arrived().await;
+    write.release();
+    events(&town, &["other"]).await;
+    synced(&town, "other", "created", 1).await;
+    assert!(told(&town, "late", "outcome").is_empty(), "its user is still held");
+    synced(&town, "late", "failed", 1).await;
+    town.settled().await;
+    assert_eq!(told(&town, "late", "attempt"), [1, 2]);
+}

@@ -13,7 +13,7 @@ use super::report::{Line, ReportFile};
 use super::{Backfill, BackfillError};
 use crate::memory::Memory;
 use crate::sync::{Context, Report, SyncError};
-use crate::upstream::rest::Blame;
+use crate::upstream::circuit_breaker::{Blame, CallKind};
 use crate::upstream::{Attempt, Class};
 use crate::user::UserId;
 
@@ -67,19 +67,20 @@ impl Backfill {
                 Ok(decision) => {
                     let decision = self.operator.syncer.under_guard(decision, &context);
                     let report = decision.report().clone();
-                    report.reached.iter().for_each(|api| hand.rests.of(*api).succeeded(&user));
+                    let answered: Vec<_> = report.reached.iter().map(|api| (*api, CallKind::Read)).collect();
+                    hand.record(user.as_str(), &answered, None).await;
                     return (user, Ok(report));
                 }
                 Err(error) => error,
             };
             tries += 1;
-            let blame = hand.rests.of(error.api).failed(&user, error.class, &error.answer);
-            hand.tell_others().await;
+            let blame = hand.record(user.as_str(), &[], Some(&hand.failed(&error, None))).await;
             let is_final = error.class == Class::Permanent || tries >= TRIES;
-            if (blame == Blame::User && is_final) || self.is_refused(error.class) {
+            let is_of_api = matches!(blame, Some(Blame::Api { .. }));
+            if (!is_of_api && is_final) || self.is_refused(error.class) {
                 return (user, Err(error));
             }
-            sleep(hand.limits.patience.backoff.doubled(tries - 1)).await;
+            sleep(hand.limits.retry.backoff.doubled(tries - 1)).await;
         }
     }
 }

@@ -12,7 +12,7 @@ use super::{Backfill, BackfillError};
 use crate::clock::Millis;
 use crate::personal::Mask;
 use crate::sesamy::bulk::{ContractsError, Page, UserRow};
-use crate::upstream::rest::Why;
+use crate::upstream::circuit_breaker::OpenReason;
 use crate::upstream::{Api, Attempt, Class, Failure};
 use crate::user::UserId;
 
@@ -152,24 +152,26 @@ impl Backfill {
                 }
                 Err(failure) => failure,
             };
-            hand.tell_others().await;
             let message = failure.message(&Mask::default());
+            hand.record_failure(&failure).await;
             failures += u32::from(failure.class == Class::Transient);
             if failure.class == Class::Permanent || failures == TRIES || self.is_refused(failure.class) {
                 return Err(BackfillError::List(what, message));
             }
             self.trouble.replace(Some(format!("{what} cannot be read ({message}); trying again")));
-            sleep(hand.limits.patience.backoff.doubled(failures.saturating_sub(1))).await;
+            sleep(hand.limits.retry.backoff.doubled(failures.saturating_sub(1))).await;
         }
     }
 
     /// Whether a call of this `class` failed because an API refuses our credentials or our address: waiting does not help.
     pub(super) fn is_refused(&self, class: Class) -> bool {
         let is_refused = |api| {
-            let why = self.operator.hand.rests.of(api).snapshot().why;
-            [Why::Credentials, Why::Configuration].into_iter().any(|it| why == Some(it.as_str()))
+            let why = self.operator.hand.gates.of(api).snapshot().why;
+            [OpenReason::Credentials, OpenReason::Configuration]
+                .into_iter()
+                .any(|it| why == Some(it.as_str()))
         };
-        class == Class::Resting && Api::ALL.into_iter().any(is_refused)
+        !matches!(class, Class::Transient | Class::Permanent) && Api::ALL.into_iter().any(is_refused)
     }
 }
 

@@ -42,6 +42,7 @@ fn parked() -> Row {
 
 fn job(row: &Row) -> Job {
     Job {
+        answered: vec![],
         user: UserId::new("kari").unwrap(),
         event_type: row.cause.clone(),
         attempts: row.attempts,

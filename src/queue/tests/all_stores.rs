@@ -4,18 +4,28 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use super::sharing::fails;
 use super::{Shop, UPDATE, park, retry, seen};
 use crate::clock::Millis;
 use crate::memory::Memory;
 use crate::queue::{
-    DRIFT, Done, EXISTING_ONLY, EXPIRY, Entry, Filter, Job, Lane, LeaseRequest, LogFilter, MISSING, Queue,
-    Retry, Settlement, Slots, State, UserLease,
+    DRIFT, Done, EXISTING_ONLY, EXPIRY, Entry, Filter, Job, Known, Lane, LeaseRequest, LogFilter, MISSING,
+    Queue, Retry, Settlement, Slots, State, UserLease,
 };
-use crate::upstream::PerApi;
+use crate::upstream::circuit_breaker::{CallKind, OpenReason};
+use crate::upstream::{Api, Class, PerApi};
 use crate::user::UserId;
 
-const USERS: usize = 4;
+const USERS: usize = 6;
 const ANSWERS: [&str; 2] = ["400", "422"];
+const CLASSES: [Class; 6] = [
+    Class::Transient,
+    Class::Transient,
+    Class::Permanent,
+    Class::Refused(OpenReason::Credentials),
+    Class::NoToken,
+    Class::NotCalled,
+];
 
 /// One operation, or a step of the clock.
 #[derive(Debug, Clone)]
@@ -28,7 +38,10 @@ enum Step {
     LeaseUser(usize, usize, bool, bool),
     /// Settles any of the jobs so far, the latest being the first; after a write or not, and with what the sync has seen.
     Settle(usize, How, bool, Option<Remembered>),
-    GiveBack(Vec<usize>, Option<usize>, u64),
+    /// The sync of any of the jobs so far fails; on a read or a write, in which way, with which answer.
+    Fail(usize, bool, usize, usize),
+    /// All calls of the sync of any of the jobs so far succeed.
+    Succeed(usize),
     Retry(Whom),
     Enqueue(Vec<usize>, u64),
     Pause(bool),
@@ -120,8 +133,9 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(user, lane, restricted, again)| Step::LeaseUser(user, lane, restricted, again)),
         5 => (any_job(), how, any::<bool>(), proptest::option::of(remembered()))
             .prop_map(|(job, how, has_written, learned)| Step::Settle(job, how, has_written, learned)),
-        1 => (some_users(), proptest::option::of(0..ANSWERS.len()), delay.clone())
-            .prop_map(|(users, answer, delay)| Step::GiveBack(users, answer, delay)),
+        6 => (any_job(), any::<bool>(), 0..CLASSES.len(), 0..ANSWERS.len())
+            .prop_map(|(job, is_write, class, answer)| Step::Fail(job, is_write, class, answer)),
+        2 => any_job().prop_map(Step::Succeed),
         2 => whom.prop_map(Step::Retry),
         2 => (some_users(), delay.clone()).prop_map(|(users, since)| Step::Enqueue(users, since)),
         1 => prop_oneof![1 => Just(true), 3 => Just(false)].prop_map(Step::Pause),
@@ -131,6 +145,18 @@ fn step() -> impl Strategy<Value = Step> {
         1 => prop_oneof![Just(0), delay].prop_map(Step::Prune),
         1 => any::<bool>().prop_map(Step::Restart),
     ]
+}
+
+/// What all know, without the names of leases.
+fn known(known: Known) -> String {
+    let Known { read_at, breakers, paused_at, guard } = known;
+    let mut breakers = serde_json::to_value([breakers.sesamy, breakers.mailmojo]).unwrap();
+    for breaker in breakers.as_array_mut().unwrap() {
+        if let Some(lease) = breaker.pointer_mut("/reads/open/probe/lease") {
+            *lease = "of a probe".into();
+        }
+    }
+    format!("{read_at} {breakers} {paused_at:?} {guard:?}")
 }
 
 /// Takes a step; what it came to, as text without the names of leases, which are random.
@@ -197,9 +223,16 @@ async fn take(step: Step, shop: &Shop, queue: &mut Queue, jobs: &mut Vec<Job>) -
             let entry = Entry { outcome: "updated", attempt: job.attempts + 1, ..Entry::default() };
             format!("{:?}", queue.settle(&job, how, Some(entry)).await)
         }
-        Step::GiveBack(numbers, answer, delay) => {
-            let answer = answer.map(|answer| ANSWERS[answer]);
-            format!("{:?}", queue.give_back(&users(numbers), answer, after(delay)).await)
+        Step::Fail(back, is_write, class, answer) => {
+            let Some(job) = jobs.iter().rev().nth(back) else { return String::new() };
+            let kind = if is_write { CallKind::Write } else { CallKind::Read };
+            format!("{:?}", fails(queue, job, kind, CLASSES[class], ANSWERS[answer]).await)
+        }
+        Step::Succeed(back) => {
+            let Some(job) = jobs.iter().rev().nth(back) else { return String::new() };
+            let answered = [CallKind::Read, CallKind::Write].map(|kind| (Api::Mailmojo, kind));
+            let job = Job { answered: answered.to_vec(), ..job.clone() };
+            format!("{:?}", queue.settle(&job, Settlement::done(false), None).await)
         }
         Step::Retry(whom) => {
             let whom = match whom {
@@ -216,8 +249,8 @@ async fn take(step: Step, shop: &Shop, queue: &mut Queue, jobs: &mut Vec<Job>) -
         Step::Enqueue(numbers, since) => {
             format!("{:?}", queue.enqueue(users(numbers), "backfill", ago(since)).await)
         }
-        Step::Pause(true) => format!("{:?}", queue.pause().await),
-        Step::Pause(false) => format!("{:?}", queue.resume(None).await),
+        Step::Pause(true) => known(queue.pause().await.unwrap()),
+        Step::Pause(false) => known(queue.resume(None).await.unwrap()),
         Step::Trip => {
             super::trip(queue).await;
             format!("{:?}", queue.guard().tripped_at)
@@ -254,9 +287,8 @@ async fn asked(queue: &Queue) -> String {
     let log: Vec<_> =
         queue.log(log).await.unwrap().into_iter().map(|(user, entry)| (user, entry.times)).collect();
     let (parked, forgotten) = (queue.parked(9).await, queue.forgotten(&names).await);
-    let (backlog, known) = (queue.backlog(Millis(0)).await, queue.known().await);
-    text +=
-        &format!("\n{others:?}\n{by_others:?}\n{log:?}\n{parked:?}\n{forgotten:?}\n{backlog:?}\n{known:?}");
+    let (backlog, known) = (queue.backlog(Millis(0)).await, known(queue.known().await.unwrap()));
+    text += &format!("\n{others:?}\n{by_others:?}\n{log:?}\n{parked:?}\n{forgotten:?}\n{backlog:?}\n{known}");
     text
 }
 
@@ -283,9 +315,9 @@ fn compare(cases: u32, other: impl Fn() -> Option<Shop>) {
     let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
     proptest!(config, |(steps in steps)| {
         let runtime = tokio::runtime::Runtime::new().unwrap();
-        let expected = runtime.block_on(played(Shop::memory(), steps.clone()));
         // Opened outside the runtime, which one kind of store brings along.
         let shop = other().unwrap();
+        let expected = runtime.block_on(played(Shop::in_memory_of(shop.is_shared), steps.clone()));
         let came = runtime.block_on(played(shop, steps));
         for (came, expected) in came.iter().zip(&expected) {
             prop_assert_eq!(came, expected);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::operators::{ask, by_hand};
-use super::sharing::{SECOND, rest, slow};
+use super::sharing::{SECOND, opened, slow};
 use super::{
     DEBOUNCE, LEASE, Shop, UPDATE, done, done_with, due, leased, names, next_due, only_job, park, retry,
     seen, stories, user,
@@ -12,7 +12,7 @@ use crate::clock::Millis;
 use crate::memory::Memory;
 use crate::queue::{Entry, LeaseRequest, Queue, Settled, Settlement, Slots, UserLease};
 use crate::upstream::Api;
-use crate::upstream::rest::Why;
+use crate::upstream::circuit_breaker::OpenReason;
 
 stories! {
     who_is_forgotten_is_gone_with_the_history,
@@ -133,7 +133,7 @@ async fn the_calls_of_who_is_forgotten_are_given_back(shop: Shop) {
 async fn to_forget_a_probe_makes_room_for_another(shop: Shop) {
     let queue = shop.opens().await;
     due(&shop, &queue, &["a", "b"]).await;
-    queue.tell_rest(Api::Mailmojo, rest(Why::Outage, shop.later(Duration::ZERO))).await.unwrap();
+    opened(&queue, Api::Mailmojo, OpenReason::Outage, Duration::ZERO).await;
     let probe = only_job(&queue).await;
     assert!(probe.is_probe && queue.lease(Slots::for_any(9)).await.unwrap().jobs.is_empty());
     assert!(queue.forget(&probe).await.unwrap());
@@ -190,6 +190,5 @@ async fn a_retry_of_who_was_forgotten_makes_nobody_due(shop: Shop) {
     forgotten(&shop, &queue, "kari").await;
     let whom = crate::queue::Retry::Users(vec![user("kari")]);
     assert_eq!((queue.count_retry(&whom).await.unwrap(), queue.retry(whom).await.unwrap()), (0, 0));
-    queue.give_back(&[user("kari")], None, shop.clock.now()).await.unwrap();
     assert!(!is_known(&queue, "kari").await);
 }

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use super::sharing::{SECOND, rated, rest};
+use super::sharing::{SECOND, fails, opened, rated};
 use super::{
     DEBOUNCE, LEASE, Shop, UPDATE, done, due, leased, names, next_due, only_job, park, retry, stories, user,
 };
 use crate::queue::{Job, Lane, LeaseRequest, Queue, Settled, Settlement, Slots, UserLease};
-use crate::upstream::rest::Why;
+use crate::upstream::Class;
+use crate::upstream::circuit_breaker::{CallKind, OpenReason};
 use crate::upstream::{Api, Meter, PerApi, Turn};
 
 stories! {
@@ -187,7 +188,7 @@ async fn a_probe_is_somebody_who_has_not_failed_of_whatever_lane(shop: Shop) {
     due_for_a_retry(&shop, &queue, "failed").await;
     let job = of_background(&queue, "fresh").await;
     queue.settle(&job, Settlement::Release, None).await.unwrap();
-    queue.tell_rest(Api::Mailmojo, rest(Why::Outage, shop.later(Duration::ZERO))).await.unwrap();
+    opened(&queue, Api::Mailmojo, OpenReason::Outage, Duration::ZERO).await;
     let probe = only_job(&queue).await;
     assert_eq!((probe.user.clone(), probe.lane, probe.is_probe), (user("fresh"), Lane::Background, true));
     queue.settle(&probe, done(), None).await.unwrap();
@@ -196,10 +197,14 @@ async fn a_probe_is_somebody_who_has_not_failed_of_whatever_lane(shop: Shop) {
 
 async fn what_an_outage_parked_comes_back_in_the_lane_of_retries(shop: Shop) {
     let queue = shop.opens().await;
-    let job = leased(&shop, &queue, "kari").await;
-    queue.settle(&job, park("list not found"), None).await.unwrap();
-    queue.give_back(&[], Some("list not found"), shop.clock.now()).await.unwrap();
-    assert_eq!(only_job(&queue).await.lane, Lane::Retries);
+    for name in ["kari", "b", "c", "d", "e"] {
+        let job = leased(&shop, &queue, name).await;
+        fails(&queue, &job, CallKind::Write, Class::Permanent, "list not found").await;
+    }
+    assert_eq!(queue.census().await.unwrap().parked, 0);
+    let jobs = queue.lease(Slots::for_any(9)).await.unwrap().jobs;
+    assert_eq!(names(&jobs).len(), 4);
+    assert!(jobs.iter().all(|job| job.lane == Lane::Retries), "{jobs:?}");
 }
 
 /// Two calls a second, thirty at once, fifteen of them for events alone.

@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use super::operators::{ask, by_hand};
+use super::sharing::{BACKOFF, fails};
 use super::{
     DEBOUNCE, LEASE, Shop, UPDATE, done, done_with, due, leased, names, next_due, only_job, park, retry,
     seen, stories, user,
 };
 use crate::queue::Slots;
 use crate::queue::{Job, Lane, LeaseName, LeaseRequest, Queue, Role, Settled, Settlement};
+use crate::upstream::Class;
+use crate::upstream::circuit_breaker::CallKind;
 
 stories! {
     the_longest_due_are_leased_first,
@@ -29,7 +32,8 @@ stories! {
     a_user_of_whom_an_event_came_is_not_parked,
     no_two_users_of_one_address_are_leased_at_once,
     a_lease_that_nobody_settles_is_taken_over_and_an_end_on_purpose_is_not,
-    who_is_under_lease_again_is_given_back_too,
+    a_user_under_lease_again_gets_attempts_back_too,
+    what_a_failed_sync_came_to_is_in_the_history_as_it_was_decided,
 }
 
 async fn the_longest_due_are_leased_first(shop: Shop) {
@@ -245,38 +249,57 @@ async fn a_lease_that_was_abandoned_in_a_write_holds_until_the_write_is_over(sho
 
 async fn an_outage_is_given_back(shop: Shop) {
     let queue = shop.opens().await;
-    let job = leased(&shop, &queue, "once").await;
-    let later = shop.clock.now().plus(Duration::from_secs(600));
-    queue.settle(&job, retry(later, true), None).await.unwrap();
-    let [same, other] = ["same", "other"].map(|end| format!("{} {end}", "list not found".repeat(20)));
-    for (name, answer) in [("same", &same), ("other", &other)] {
-        let job = leased(&shop, &queue, name).await;
-        queue.settle(&job, park(answer), None).await.unwrap();
+    let (timeout, odd) = ("503", "422");
+    for name in ["a", "a", "b", "c"] {
+        let job = ask(&queue, by_hand(name)).await.unwrap();
+        let how = fails(&queue, &job, CallKind::Read, Class::Transient, timeout).await;
+        assert!(matches!(how, Settlement::Retry { counts: true, .. }), "{how:?}");
     }
+    // Parked before for another answer, and so no part of the outage.
+    let job = ask(&queue, by_hand("other")).await.unwrap();
+    queue.settle(&job, park(odd), None).await.unwrap();
+    let [fourth, fifth] =
+        [ask(&queue, by_hand("d")).await.unwrap(), ask(&queue, by_hand("e")).await.unwrap()];
+    fails(&queue, &fourth, CallKind::Read, Class::Transient, timeout).await;
+    let how = fails(&queue, &fifth, CallKind::Read, Class::Transient, timeout).await;
+    let error = timeout.to_owned();
+    assert_eq!(how, Settlement::Retry { at: shop.clock.now(), counts: false, error });
 
-    let due = shop.clock.now().plus(Duration::from_secs(60));
-    queue.give_back(&[user("once"), user("nobody")], Some(&same), due).await.unwrap();
-    assert_eq!(next_due(&queue).await, Some(due));
-    assert_eq!(queue.census().await.unwrap().parked, 1, "the other answer is no part of the outage");
-    shop.clock.advance(Duration::from_secs(60));
-    let job = only_job(&queue).await;
-    assert_eq!((job.user, job.attempts, job.failing_since), (user("same"), 0, None));
-    shop.clock.advance(Duration::from_secs(540));
-    let jobs = queue.lease(Slots::for_any(10)).await.unwrap().jobs;
-    let once = jobs.iter().find(|job| job.user == user("once")).unwrap();
-    assert_eq!((once.attempts, once.failing_since), (0, None));
+    let rows = queue.rows_of(&["a", "b", "c", "d", "e"].map(user)).await.unwrap();
+    assert!(rows.iter().all(|row| (row.attempts, row.failing_since) == (0, None)), "{rows:?}");
+    assert_eq!(queue.census().await.unwrap().parked, 1);
+    let leased = queue.lease(Slots::for_any(10)).await.unwrap();
+    assert_eq!((leased.jobs.len(), leased.again_at), (0, shop.later(BACKOFF.base)));
 }
 
-async fn who_is_under_lease_again_is_given_back_too(shop: Shop) {
+async fn a_user_under_lease_again_gets_attempts_back_too(shop: Shop) {
     let queue = shop.opens().await;
-    for _ in 0..2 {
-        let job = leased(&shop, &queue, "kari").await;
-        queue.settle(&job, retry(shop.clock.now(), true), None).await.unwrap();
+    for name in ["b", "c", "d", "kari", "kari"] {
+        let job = ask(&queue, by_hand(name)).await.unwrap();
+        fails(&queue, &job, CallKind::Write, Class::Transient, "503").await;
     }
-    let job = only_job(&queue).await;
-    queue.give_back(&[user("kari"), user("kari")], None, shop.clock.now()).await.unwrap();
+    let job = ask(&queue, by_hand("kari")).await.unwrap();
+    assert_eq!(job.attempts, 2);
+    let fifth = ask(&queue, by_hand("e")).await.unwrap();
+    fails(&queue, &fifth, CallKind::Write, Class::Transient, "503").await;
     queue.settle(&job, retry(shop.clock.now(), true), None).await.unwrap();
-    assert_eq!(only_job(&queue).await.attempts, 1);
+    assert_eq!(queue.rows_of(&[user("kari")]).await.unwrap()[0].attempts, 1);
+}
+
+async fn what_a_failed_sync_came_to_is_in_the_history_as_it_was_decided(shop: Shop) {
+    let queue = shop.opens().await;
+    for (name, class, words) in [
+        ("a", Class::Transient, ("failed", "transient")),
+        ("b", Class::Permanent, ("parked", "permanent")),
+        ("c", Class::NotCalled, ("postponed", "resting")),
+    ] {
+        let job = ask(&queue, by_hand(name)).await.unwrap();
+        fails(&queue, &job, CallKind::Write, class, "odd").await;
+        let entry = queue.history(&user(name), 1).await.unwrap().remove(0);
+        assert_eq!((entry.outcome.as_str(), entry.reason.as_str()), words);
+        let row = queue.rows_of(&[user(name)]).await.unwrap().remove(0);
+        assert_eq!((row.outcome.as_deref(), row.reason.as_deref()), (Some(words.0), Some(words.1)));
+    }
 }
 
 async fn a_lease_that_nobody_settles_is_taken_over_and_an_end_on_purpose_is_not(shop: Shop) {

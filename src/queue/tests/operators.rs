@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use super::{Shop, UPDATE, done, due, leased, names, only_job, stories, user};
 use crate::queue::{Job, Lane, LeaseRequest, Queue, Slots, UserLease};
-use crate::upstream::rest::Why;
+use crate::upstream::circuit_breaker::{CallKind, OpenReason};
 use crate::upstream::{Api, PerApi};
 
 stories! {
     while_syncs_pause_events_are_kept_and_nobody_is_leased,
     a_pause_outlives_a_restart_and_keeps_its_first_time,
-    to_resume_ends_the_rests_too,
+    to_resume_closes_the_circuits_too,
     a_pause_by_one_process_holds_for_all,
     the_progress_of_a_backfill_is_kept_as_it_was_told_last,
     two_processes_on_one_store_lose_and_double_nothing,
@@ -66,13 +66,12 @@ async fn a_pause_outlives_a_restart_and_keeps_its_first_time(shop: Shop) {
     assert_eq!(queue.known().await.unwrap().paused_at, paused_at);
 }
 
-async fn to_resume_ends_the_rests_too(shop: Shop) {
+async fn to_resume_closes_the_circuits_too(shop: Shop) {
     let queue = shop.opens().await;
     due(&shop, &queue, &["kari"]).await;
-    let until = shop.later(Duration::from_secs(600));
-    queue.tell_rest(Api::Sesamy, super::sharing::rest(Why::Credentials, until)).await.unwrap();
+    super::sharing::opened(&queue, Api::Sesamy, OpenReason::Credentials, Duration::from_secs(600)).await;
     assert!(queue.lease(Slots::for_any(1)).await.unwrap().jobs.is_empty());
-    assert_eq!(queue.resume(None).await.unwrap().rests.sesamy.pause, None);
+    assert_eq!(queue.resume(None).await.unwrap().breakers.sesamy.open(CallKind::Read), None);
     assert_eq!(only_job(&queue).await.user, user("kari"));
 }
 

@@ -1,27 +1,27 @@
-//! What all processes on one store share: the rate of both APIs, and their rests.
+//! What all processes on one store share: the rate of both APIs, and their circuits.
 
 use crate::queue::Lane;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::{LEASE, OPTIONS, Shop, done, due, names, only_job, retry, stories, user};
-use crate::clock::Millis;
 use crate::queue::Slots;
-use crate::queue::{Job, Options, Rates};
-use crate::upstream::rest::{Change, Kind, Pause, Why};
-use crate::upstream::{Api, Meter, PerApi, Quota, Turn};
+use crate::queue::{Entry, Failed, Job, Known, Options, Queue, Rates, RetryPolicy, Settlement, SyncEnd};
+use crate::upstream::circuit_breaker::{Backoff, CallKind, FailedCall, OpenReason};
+use crate::upstream::{Api, Class, Meter, PerApi, Quota, Turn};
 
 stories! {
     a_lease_takes_the_calls_of_its_sync_and_waits_where_there_are_none,
     calls_that_a_sync_did_not_need_are_there_for_the_next,
     a_call_beyond_those_of_the_lease_waits_for_its_turn,
     a_burst_smaller_than_a_sync_holds_nobody_up_for_ever,
-    nobody_is_leased_while_an_api_rests,
-    after_a_rest_one_probe_at_a_time_is_leased,
+    nobody_is_leased_while_a_circuit_is_open,
+    through_a_half_open_circuit_one_probe_at_a_time_is_leased,
+    an_open_circuit_of_writes_lets_syncs_start,
     a_probe_is_a_user_who_has_not_failed_if_there_is_one,
     a_probe_that_told_nothing_makes_room_for_another,
-    after_a_429s_rest_everybody_may_go_on,
-    a_start_ends_the_rests_but_not_the_rate,
+    after_a_429_everybody_may_go_on,
+    a_start_closes_the_circuits_and_keeps_the_rate,
     a_rate_that_was_raised_holds_at_once,
 }
 
@@ -39,9 +39,36 @@ pub(super) fn rated(per_minute: u32, burst: u32) -> Options {
     Options { rates: Rates { quotas, ..OPTIONS.rates }, ..OPTIONS }
 }
 
-pub(super) fn rest(why: Why, until: Option<Millis>) -> Change {
-    let kind = (why == Why::Outage).then_some(Kind::Transient);
-    Change::Begin(Pause { why, until: until.unwrap(), doublings: 0, kind })
+pub(super) const BACKOFF: Backoff = Backoff { base: SECOND, cap: Duration::from_secs(60) };
+
+fn failed(api: Api, kind: CallKind, class: Class, answer: &str, backoff: Backoff) -> Failed {
+    let (message, answer) = (answer.to_owned(), answer.to_owned());
+    let call = FailedCall { kind, class, message, answer, is_api_well: None };
+    Failed { api, call, policy: RetryPolicy { backoff, max_attempts: 3 }, draw: 0.0 }
+}
+
+/// Opens the circuit of `api` for so long; what all know then.
+pub(super) async fn opened(queue: &Queue, api: Api, reason: OpenReason, wait: Duration) -> Known {
+    let class = match reason {
+        OpenReason::RateLimit => Class::RateLimited(Some(wait)),
+        OpenReason::Outage => Class::NoToken,
+        reason => Class::Refused(reason),
+    };
+    let failed = failed(api, CallKind::Read, class, "odd", Backoff { base: wait, cap: wait });
+    queue.record_calls("opener", &[], Some(&failed)).await.unwrap().1
+}
+
+/// Ends the lease of a sync that failed at Mailmojo; how it ended.
+pub(super) async fn fails(
+    queue: &Queue,
+    job: &Job,
+    kind: CallKind,
+    class: Class,
+    answer: &str,
+) -> Settlement {
+    let failed = failed(Api::Mailmojo, kind, class, answer, BACKOFF);
+    let end = SyncEnd::Failed(Box::new(failed));
+    queue.settle_sync(job, end, Some(Entry::default())).await.unwrap().how
 }
 
 async fn a_lease_takes_the_calls_of_its_sync_and_waits_where_there_are_none(shop: Shop) {
@@ -86,43 +113,54 @@ async fn a_burst_smaller_than_a_sync_holds_nobody_up_for_ever(shop: Shop) {
     assert_eq!(only_job(&queue).await.calls, PerApi { sesamy: 1, mailmojo: 1 });
 }
 
-async fn nobody_is_leased_while_an_api_rests(shop: Shop) {
+async fn nobody_is_leased_while_a_circuit_is_open(shop: Shop) {
     let queue = shop.opens().await;
     due(&shop, &queue, &["a"]).await;
-    let (short, long) = (shop.later(10 * SECOND), shop.later(60 * SECOND));
-    queue.tell_rest(Api::Sesamy, rest(Why::RateLimit, short)).await.unwrap();
-    let rests = queue.tell_rest(Api::Mailmojo, rest(Why::Outage, long)).await.unwrap().rests;
+    opened(&queue, Api::Sesamy, OpenReason::RateLimit, 10 * SECOND).await;
+    let known = opened(&queue, Api::Mailmojo, OpenReason::Credentials, 60 * SECOND).await;
     let leased = queue.lease(Slots::for_any(10)).await.unwrap();
-    assert_eq!((leased.jobs.len(), leased.again_at), (0, long));
-    assert_eq!(leased.known.rests, rests);
-    let kept = rests.mailmojo.pause.clone().unwrap();
-    assert_eq!((kept.why, kept.kind), (Why::Outage, Some(Kind::Transient)));
-
-    for (api, rest) in [(Api::Sesamy, &rests.sesamy), (Api::Mailmojo, &rests.mailmojo)] {
-        queue.tell_rest(api, Change::End { revision: rest.revision }).await.unwrap();
-    }
-    assert_eq!(queue.lease(Slots::for_any(10)).await.unwrap().jobs.len(), 1);
+    assert_eq!((leased.jobs.len(), leased.again_at), (0, shop.later(60 * SECOND)));
+    assert_eq!(leased.known, known);
+    let open = known.breakers.mailmojo.open(CallKind::Read);
+    assert_eq!(open, Some((OpenReason::Credentials, shop.later(60 * SECOND).unwrap())));
 }
 
-async fn after_a_rest_one_probe_at_a_time_is_leased(shop: Shop) {
+async fn through_a_half_open_circuit_one_probe_at_a_time_is_leased(shop: Shop) {
     let queue = shop.opens().await;
     due(&shop, &queue, &["a", "b"]).await;
-    queue.tell_rest(Api::Sesamy, rest(Why::Credentials, shop.later(SECOND))).await.unwrap();
+    opened(&queue, Api::Mailmojo, OpenReason::Credentials, SECOND).await;
     shop.clock.advance(SECOND);
     let probe = only_job(&queue).await;
     assert!(probe.is_probe);
     let leased = queue.lease(Slots::for_any(10)).await.unwrap();
     assert_eq!((leased.jobs.len(), leased.again_at), (0, shop.later(LEASE)), "the probe is still out");
 
-    // It failed, and another second later it is another's turn; it gets through, and everybody follows.
-    queue.tell_rest(Api::Sesamy, rest(Why::Credentials, shop.later(SECOND))).await.unwrap();
-    queue.settle(&probe, retry(shop.clock.now(), false), None).await.unwrap();
-    shop.clock.advance(SECOND);
-    let leased = queue.lease(Slots::for_any(10)).await.unwrap();
-    assert_eq!(names(&leased.jobs), ["email|b"]);
-    let revision = leased.known.rests.sesamy.revision;
-    queue.tell_rest(Api::Sesamy, Change::End { revision }).await.unwrap();
+    // It fails, and later it is another user's turn; that one gets through, and everybody follows.
+    let refused = Class::Refused(OpenReason::Credentials);
+    fails(&queue, &probe, CallKind::Read, refused, "odd").await;
+    assert_eq!(queue.lease(Slots::for_any(10)).await.unwrap().again_at, shop.later(BACKOFF.cap));
+    shop.clock.advance(BACKOFF.cap);
+    let probe = only_job(&queue).await;
+    assert_eq!(probe.user, user("b"));
+    let answered = vec![(Api::Mailmojo, CallKind::Read)];
+    queue.settle(&Job { answered, ..probe }, done(), None).await.unwrap();
     assert!(!only_job(&queue).await.is_probe);
+}
+
+async fn an_open_circuit_of_writes_lets_syncs_start(shop: Shop) {
+    let queue = shop.opens().await;
+    due(&shop, &queue, &["a", "b"]).await;
+    let job = queue.lease(Slots::for_any(1)).await.unwrap().jobs.remove(0);
+    let refused = Class::Refused(OpenReason::Credentials);
+    let how = fails(&queue, &job, CallKind::Write, refused, "403").await;
+    let at = shop.later(BACKOFF.cap + BACKOFF.base).unwrap();
+    assert_eq!(how, Settlement::Retry { at, counts: false, error: "403".to_owned() });
+    let other = only_job(&queue).await;
+    assert_eq!((other.user.clone(), other.is_probe), (user("b"), false));
+    let answered = vec![(Api::Mailmojo, CallKind::Read)];
+    queue.settle(&Job { answered, ..other }, done(), None).await.unwrap();
+    let known = queue.known().await.unwrap();
+    assert!(known.breakers.mailmojo.open(CallKind::Write).is_some(), "it wrote nothing");
 }
 
 async fn a_probe_is_a_user_who_has_not_failed_if_there_is_one(shop: Shop) {
@@ -132,7 +170,7 @@ async fn a_probe_is_a_user_who_has_not_failed_if_there_is_one(shop: Shop) {
         queue.settle(&job, retry(shop.clock.now(), false), None).await.unwrap();
     }
     due(&shop, &queue, &["liv"]).await;
-    queue.tell_rest(Api::Mailmojo, rest(Why::Outage, shop.later(Duration::ZERO))).await.unwrap();
+    opened(&queue, Api::Mailmojo, OpenReason::Outage, Duration::ZERO).await;
     let probe = only_job(&queue).await;
     assert_eq!(probe.user, user("liv"));
     queue.settle(&probe, done(), None).await.unwrap();
@@ -142,7 +180,7 @@ async fn a_probe_is_a_user_who_has_not_failed_if_there_is_one(shop: Shop) {
 async fn a_probe_that_told_nothing_makes_room_for_another(shop: Shop) {
     let queue = shop.opens().await;
     due(&shop, &queue, &["a", "b"]).await;
-    queue.tell_rest(Api::Mailmojo, rest(Why::Outage, shop.later(Duration::ZERO))).await.unwrap();
+    opened(&queue, Api::Mailmojo, OpenReason::Outage, Duration::ZERO).await;
     let guest = only_job(&queue).await;
     queue.settle(&guest, done(), None).await.unwrap();
     let hangs = only_job(&queue).await;
@@ -155,26 +193,23 @@ async fn a_probe_that_told_nothing_makes_room_for_another(shop: Shop) {
     );
 }
 
-async fn after_a_429s_rest_everybody_may_go_on(shop: Shop) {
+async fn after_a_429_everybody_may_go_on(shop: Shop) {
     let queue = shop.opens().await;
     due(&shop, &queue, &["a", "b"]).await;
-    queue.tell_rest(Api::Sesamy, rest(Why::RateLimit, shop.later(SECOND))).await.unwrap();
+    opened(&queue, Api::Sesamy, OpenReason::RateLimit, SECOND).await;
     shop.clock.advance(SECOND);
     assert_eq!(queue.lease(Slots::for_any(10)).await.unwrap().jobs.len(), 2);
 }
 
-async fn a_start_ends_the_rests_but_not_the_rate(shop: Shop) {
+async fn a_start_closes_the_circuits_and_keeps_the_rate(shop: Shop) {
     let queue = shop.opens_as(slow(3)).await;
     due(&shop, &queue, &["a", "b"]).await;
     only_job(&queue).await;
-    let known =
-        queue.tell_rest(Api::Sesamy, rest(Why::Credentials, shop.later(60 * SECOND))).await.unwrap().rests;
+    opened(&queue, Api::Sesamy, OpenReason::Credentials, 60 * SECOND).await;
     queue.close().await;
 
     let queue = shop.opens_as(slow(3)).await;
-    let rests = queue.known().await.unwrap().rests;
-    assert_eq!(rests.sesamy.pause, None);
-    assert!(rests.sesamy.revision > known.sesamy.revision, "whoever knew of the rest learns of its end");
+    assert_eq!(queue.known().await.unwrap().breakers.sesamy.open(CallKind::Read), None);
     let leased = queue.lease(Slots::for_any(10)).await.unwrap();
     assert_eq!((leased.jobs.len(), leased.again_at), (0, shop.later(3 * SECOND)));
 }

@@ -11,8 +11,7 @@ use super::*;
 use crate::clock::Clock;
 use crate::personal::Mask;
 use crate::sandbox::{Fault, Route, Rule, Sandbox, Sesamy, Shape, contract, user};
-use crate::upstream::rest::{Policy, Rest};
-use crate::upstream::{Api, Credentials, Options, OwnMeter, PerApi, Quota, Upstream};
+use crate::upstream::{Api, Credentials, Gate, Options, OwnMeter, PerApi, Quota, Upstream};
 
 struct Town {
     sandbox: Sandbox,
@@ -28,14 +27,13 @@ impl Town {
         let clock = Clock::system();
         let plenty = NonZero::new(600_000).unwrap();
         let quota = Quota { per_minute: plenty, burst: plenty };
-        let policy = Policy { base: Duration::from_secs(1), cap: Duration::from_secs(1) };
         let upstream = Upstream::new(Options {
             base: sandbox.sesamy.url().parse().unwrap(),
             credentials: Credentials::Token(Sesamy::FIXED_TOKEN.into()),
             meter: Arc::new(OwnMeter::new(PerApi { sesamy: quota, mailmojo: quota }, clock.clone())),
             clock: clock.clone(),
             request_timeout: Duration::from_secs(10),
-            rest: Arc::new(Rest::new(Api::Sesamy, policy, clock.clone())),
+            gate: Arc::new(Gate::new(Api::Sesamy, clock.clone())),
         });
         let attempt = Attempt::within(Duration::from_secs(60), &clock);
         Self { sandbox, client: Client::new(upstream.unwrap()), attempt }

@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use crate::queue::tests::sharing::rest;
+use crate::queue::tests::sharing::opened;
 use crate::queue::tests::{LEASE, Shop, leased, next_due, only_job, retry, stories};
 use crate::queue::{Settled, Settlement, Slots};
 use crate::upstream::Api;
-use crate::upstream::rest::Why;
+use crate::upstream::circuit_breaker::OpenReason;
 
 stories! {
     a_command_ends_no_lease_of_the_service,
-    a_command_ends_no_rest,
+    a_command_closes_no_circuit,
     a_command_makes_nobody_due_who_was_held_back,
     a_command_brings_nobody_back,
     a_lease_of_a_command_that_died_is_taken_over,
@@ -27,13 +27,12 @@ async fn a_command_ends_no_lease_of_the_service(shop: Shop) {
     assert_eq!(settled, Settled::AsAsked);
 }
 
-async fn a_command_ends_no_rest(shop: Shop) {
+async fn a_command_closes_no_circuit(shop: Shop) {
     let service = shop.opens().await;
-    let until = shop.later(Duration::from_secs(600));
-    let told = service.tell_rest(Api::Sesamy, rest(Why::Outage, until)).await.unwrap();
+    let known = opened(&service, Api::Sesamy, OpenReason::Outage, Duration::from_secs(600)).await;
     let command = shop.opens_beside();
-    assert_eq!(command.known().await.unwrap(), told);
-    assert_eq!(service.known().await.unwrap(), told);
+    assert_eq!(command.known().await.unwrap(), known);
+    assert_eq!(service.known().await.unwrap(), known);
 }
 
 async fn a_command_makes_nobody_due_who_was_held_back(shop: Shop) {

@@ -1,12 +1,12 @@
 //! A user who is leased by name.
 
 use super::{ask, by_hand};
-use crate::queue::tests::sharing::{SECOND, rest, slow};
+use crate::queue::tests::sharing::{SECOND, opened, slow};
 use crate::queue::tests::{
     LEASE, Shop, UPDATE, done, due, leased, next_due, only_job, park, retry, stories, user,
 };
 use crate::queue::{Lane, LeaseRequest, Settled, UserLease};
-use crate::upstream::rest::Why;
+use crate::upstream::circuit_breaker::OpenReason;
 use crate::upstream::{Api, PerApi};
 
 stories! {
@@ -17,7 +17,7 @@ stories! {
     a_lease_that_has_ended_is_taken_over_as_in_any_lease,
     a_due_user_stays_in_the_lane_that_goes_first,
     a_lease_by_name_takes_its_own_calls_and_waits_for_them,
-    while_an_api_rests_nobody_is_leased_by_name_but_the_probe,
+    while_a_circuit_is_open_nobody_is_leased_by_name_but_the_probe,
     a_lease_that_needs_no_call_waits_for_no_api_and_no_pause,
     an_event_during_a_lease_by_name_makes_the_user_due_again,
 }
@@ -115,10 +115,10 @@ async fn a_lease_by_name_takes_its_own_calls_and_waits_for_them(shop: Shop) {
     ask(&queue, by_hand("c")).await.unwrap();
 }
 
-async fn while_an_api_rests_nobody_is_leased_by_name_but_the_probe(shop: Shop) {
+async fn while_a_circuit_is_open_nobody_is_leased_by_name_but_the_probe(shop: Shop) {
     let queue = shop.opens().await;
     let until = shop.later(10 * SECOND);
-    queue.tell_rest(Api::Mailmojo, rest(Why::Outage, until)).await.unwrap();
+    opened(&queue, Api::Mailmojo, OpenReason::Outage, 10 * SECOND).await;
     let refused = ask(&queue, by_hand("kari")).await.unwrap_err();
     assert!(matches!(refused, UserLease::NotBefore(at) if Some(at) == until), "{refused:?}");
     shop.clock.advance(10 * SECOND);
@@ -135,8 +135,7 @@ async fn a_lease_that_needs_no_call_waits_for_no_api_and_no_pause(shop: Shop) {
     let without_calls = |name: &str| LeaseRequest { calls: PerApi::default(), ..by_hand(name) };
     ask(&queue, by_hand("uses-all")).await.unwrap();
     assert!(matches!(ask(&queue, by_hand("kari")).await, Err(UserLease::NotBefore(_))));
-    let over = shop.later(10 * SECOND);
-    queue.tell_rest(Api::Mailmojo, rest(Why::Credentials, over)).await.unwrap();
+    opened(&queue, Api::Mailmojo, OpenReason::Credentials, 10 * SECOND).await;
     for is_over in [false, true] {
         if is_over {
             shop.clock.advance(10 * SECOND);
@@ -146,7 +145,8 @@ async fn a_lease_that_needs_no_call_waits_for_no_api_and_no_pause(shop: Shop) {
         assert_eq!((job.calls, job.calls_taken), (PerApi::default(), PerApi::default()));
         assert!(!job.is_probe, "it tells nothing of an API");
         queue.resume(None).await.unwrap();
-        queue.tell_rest(Api::Mailmojo, rest(Why::Credentials, over)).await.unwrap();
+        let wait = if is_over { std::time::Duration::ZERO } else { 10 * SECOND };
+        opened(&queue, Api::Mailmojo, OpenReason::Credentials, wait).await;
         let refused = ask(&queue, without_calls("kari")).await.unwrap_err();
         assert!(matches!(refused, UserLease::Held(_)), "held as any other: {refused:?}");
         queue.settle(&job, done(), None).await.unwrap();

@@ -1,0 +1,289 @@
+//! One leased user's sync, from lease to settlement: the same for the loop and for what an operator asks for by hand.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{Gates, cause, ended};
+use crate::clock::Clock;
+use crate::clock::Millis;
+use crate::personal::Mask;
+use crate::queue::{
+    DRIFT, Done, EXPIRY, Entry, Failed, Job, Known, MISSING, Queue, RetryPolicy, Settled, Settlement, SyncEnd,
+};
+use crate::sync::{Context, Report, SyncError, Syncer};
+use crate::upstream::circuit_breaker::{Blame, CallKind, FailedCall};
+use crate::upstream::{Api, Attempt, Class, Failure};
+
+/// What a sync needs of the settings.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// `sync.deadline`.
+    pub deadline: Duration,
+    /// `sync.request_timeout`.
+    pub request_timeout: Duration,
+    /// When to try again, and when to give up.
+    pub retry: RetryPolicy,
+    /// `sync.resync_every`: how long after a sync that ended well the clock asks for another one. None: never.
+    pub resync_every: Option<Duration>,
+}
+
+impl Limits {
+    /// When the clock asks for the next sync of a user whose sync came to `report` at `wall`, and why: when the wanted tags
+    /// change by themselves, or after [`Limits::resync_every`], spread by 5 % either way by `draw` in `0.0..1.0`, so that
+    /// users who were synced together do not come back together. A user without a usable address is checked as
+    /// [`crate::sync`] says and not besides.
+    fn check(&self, report: &Report, wall: Millis, draw: f64) -> Option<(Millis, String)> {
+        let is_missing = report.memory.missing_since.is_some();
+        let cause = if is_missing { MISSING } else { EXPIRY };
+        let change = report.changes_at.map(|at| (at, cause));
+        let drift = self.resync_every.filter(|_| !is_missing && report.memory.email.is_some());
+        let drift = drift.map(|every| (wall.plus(every.mul_f64(0.95 + 0.1 * draw)), DRIFT));
+        let earliest = change.into_iter().chain(drift).min_by_key(|(at, _)| *at);
+        earliest.map(|(at, cause)| (at, cause.to_owned()))
+    }
+}
+
+/// Carries syncs out. Clones share the queue and the gates.
+#[derive(Debug, Clone)]
+pub struct SyncRunner {
+    /// Where leases come from, and end.
+    pub queue: Queue,
+    /// Whether calls to an API are made.
+    pub gates: Gates,
+    /// What makes a harmless call where it has to be found out whether an API is well.
+    pub syncer: Arc<Syncer>,
+    /// The queue's time.
+    pub clock: Clock,
+    /// What to keep to.
+    pub limits: Limits,
+}
+
+/// What a sync came to.
+#[derive(Debug, Clone)]
+pub struct Ended {
+    /// What it did, or why it failed.
+    pub result: Result<Report, SyncError>,
+    /// What follows for the user.
+    pub settlement: Settlement,
+}
+
+impl Ended {
+    /// The outcome and the reason, as log, metrics and history tell them.
+    #[must_use]
+    pub fn words(&self) -> (&'static str, &'static str) {
+        ended::words(&self.result, &self.settlement)
+    }
+}
+
+impl SyncRunner {
+    /// The time and the calls of the sync of `job`, and what is remembered. Its time began with the lease: where the lease's
+    /// answer was late in coming, there is less of it.
+    #[must_use]
+    pub fn context(&self, job: &Job) -> Context {
+        let spent = self.clock.now().since(job.leased_at);
+        let left = self.limits.deadline.saturating_sub(spent);
+        let attempt = Attempt::within(left, &self.clock).with_calls(job.calls);
+        let context = Context::new(attempt, cause::memory_of(job));
+        context.expecting_loss(job.expiry_has_come).with_pass(job.has_pass)
+    }
+
+    /// `job` as it is settled after a sync within `context`: with the calls that are left, and what the sync has seen.
+    #[must_use]
+    pub fn after(job: Job, context: &Context) -> Job {
+        let (learned, suspect) = (context.learned().map(Box::new), context.suspect());
+        Job { learned, suspect, ..job.after(&context.attempt) }
+    }
+
+    /// Runs `sync`, the sync of `job` within `context`, judges what came of it, logs it, and ends the lease. A caller
+    /// that cuts it off has to end the lease itself.
+    pub async fn run(
+        &self,
+        job: Job,
+        context: Context,
+        sync: impl Future<Output = Result<Report, SyncError>>,
+    ) -> Ended {
+        let started = Instant::now();
+        let result = sync.await;
+        self.finish(job, context, result, started.elapsed()).await
+    }
+
+    async fn finish(
+        &self,
+        job: Job,
+        context: Context,
+        result: Result<Report, SyncError>,
+        took: Duration,
+    ) -> Ended {
+        if context.attempt.is_writing() {
+            // A write that was not answered in time may still take effect: it must not meet the next one.
+            tokio::time::sleep(self.limits.request_timeout).await;
+        }
+        let end = match &result {
+            Ok(report) => SyncEnd::As(Settlement::Done(Box::new(Done {
+                held_back: report.held_back,
+                tags_held: ended::masked(&report.tags_held),
+                memory: report.memory.clone(),
+                check: self.limits.check(report, self.clock.wall(), rand::random::<f64>()),
+            }))),
+            Err(error) => SyncEnd::Failed(Box::new(self.failed(error, self.is_api_well(&job, error).await))),
+        };
+        let entry = ended::entry(&job, &result, took);
+        let answered = answered(result.as_ref(), &context.attempt);
+        let job = Job { answered, ..Self::after(job, &context) };
+        let settlement = self.settle_sync(&job, end, Some(entry)).await;
+        ended::log(&job, &result, &settlement, took);
+        Ended { result, settlement }
+    }
+
+    /// Takes into account what calls came to that were made under the lease of `job` and are no sync. The lease stands.
+    pub async fn record_calls(&self, job: &Job, result: Result<&[(Api, CallKind)], &SyncError>) {
+        let (answered, failed) = match result {
+            Ok(answered) => (answered, None),
+            Err(error) => (&[][..], Some(self.failed(error, None))),
+        };
+        self.record(job.user.as_str(), answered, failed.as_ref()).await;
+    }
+
+    pub(crate) async fn record(
+        &self,
+        user: &str,
+        answered: &[(Api, CallKind)],
+        failed: Option<&Failed>,
+    ) -> Option<Blame> {
+        match self.queue.record_calls(user, answered, failed).await {
+            Ok((blame, known)) => {
+                self.pass_on(failed, &known);
+                blame
+            }
+            Err(error) => {
+                tracing::error!(%error, "cannot store what an API has answered");
+                None
+            }
+        }
+    }
+
+    /// Takes into account that a call failed which was made for no user, as for a page of a list.
+    pub(crate) async fn record_failure(&self, failure: &Failure) {
+        let mask = Mask::default();
+        let (message, answer) = (failure.message(&mask), failure.answer(&mask));
+        let (kind, class, is_api_well) = (failure.kind, failure.class, None);
+        let call = FailedCall { kind, class, message, answer, is_api_well };
+        let failed = Failed { api: failure.api, call, policy: self.limits.retry, draw: rand::random() };
+        self.record("", &[], Some(&failed)).await;
+    }
+
+    /// The failure, as the queue decides about it.
+    pub(crate) fn failed(&self, error: &SyncError, is_api_well: Option<bool>) -> Failed {
+        let call = FailedCall {
+            kind: error.kind,
+            class: error.class,
+            message: error.message.clone(),
+            answer: error.answer.clone(),
+            is_api_well,
+        };
+        Failed { api: error.api, call, policy: self.limits.retry, draw: rand::random() }
+    }
+
+    /// Whether the API is well though the read of a probe has failed there: one harmless call. None: not asked.
+    async fn is_api_well(&self, job: &Job, error: &SyncError) -> Option<bool> {
+        let is_asked = job.is_probe
+            && error.kind == CallKind::Read
+            && matches!(error.class, Class::Transient | Class::Permanent);
+        if !is_asked {
+            return None;
+        }
+        let attempt = Attempt::within(self.limits.request_timeout, &self.clock);
+        Some(self.syncer.is_well(error.api, &attempt).await)
+    }
+
+    /// Ends the lease. How it ended: where the store failed, the lease runs out, and the sync is done again.
+    async fn settle_sync(&self, job: &Job, end: SyncEnd, entry: Option<Entry>) -> Settlement {
+        let failed = match &end {
+            SyncEnd::Failed(failed) => Some(failed.clone()),
+            SyncEnd::As(_) => None,
+        };
+        let otherwise = match &end {
+            SyncEnd::As(how) => how.clone(),
+            SyncEnd::Failed(failed) => {
+                Settlement::Retry { at: self.clock.now(), counts: false, error: failed.call.message.clone() }
+            }
+        };
+        match self.queue.settle_sync(job, end, entry).await {
+            Ok(came) => {
+                if came.settled == Settled::LeaseLost && job.has_written {
+                    tracing::warn!(user_id = %job.user, event_type = job.event_type, "a sync wrote to Mailmojo and ended \
+                        after its lease, so it may have overwritten what a later sync wrote: the user is synced again");
+                }
+                self.pass_on(failed.as_deref(), &came.known);
+                came.how
+            }
+            Err(error) => {
+                tracing::error!(user_id = %job.user, %error, "cannot settle a sync; it will be done again");
+                otherwise
+            }
+        }
+    }
+
+    pub(crate) async fn settle(&self, job: &Job, settlement: Settlement, entry: Option<Entry>) {
+        self.settle_sync(job, SyncEnd::As(settlement), entry).await;
+    }
+
+    /// Ends the lease of a sync that was cut off: the user is due at once, or, where a write was under way, when it is over
+    /// one way or the other.
+    pub async fn cut_off(&self, job: Job, context: &Context) {
+        let settlement = if context.attempt.is_writing() {
+            // The write may still arrive: nobody may sync this user before then.
+            Settlement::Abandon { until: self.clock.now().plus(self.limits.request_timeout) }
+        } else {
+            Settlement::Release
+        };
+        self.settle(&Self::after(job, context), settlement, None).await;
+    }
+
+    /// Until when no sync may begin, as far as this process knows; none where one may, a probe at least.
+    #[must_use]
+    pub fn not_before(&self) -> Option<Millis> {
+        Api::ALL.into_iter().filter_map(|api| self.gates.of(api).not_before()).max()
+    }
+
+    /// Reads what all processes know, and takes it over; none where the store cannot be had.
+    pub async fn learn(&self) -> Option<Known> {
+        match self.queue.known().await {
+            Ok(known) => {
+                self.adopt(&known);
+                Some(known)
+            }
+            Err(error) => {
+                tracing::debug!(%error, "cannot read the state of the APIs and of the removal guard");
+                None
+            }
+        }
+    }
+
+    /// Takes over what all processes know.
+    pub fn adopt(&self, known: &Known) {
+        self.pass_on(None, known);
+    }
+
+    /// Lets the gates know what the store says, after `failed` was settled.
+    fn pass_on(&self, failed: Option<&Failed>, known: &Known) {
+        if let Some(failed) = failed.filter(|failed| failed.call.class.holds_calls()) {
+            self.gates.of(failed.api).release();
+        }
+        Api::ALL.into_iter().for_each(|api| self.gates.of(api).update(known.breakers.of(api), known.read_at));
+    }
+}
+
+/// The calls of a sync that all succeeded, by API and kind. A write comes after reads of the same API.
+fn answered(result: Result<&Report, &SyncError>, attempt: &Attempt) -> Vec<(Api, CallKind)> {
+    let reads = |reached: &[Api]| reached.iter().map(|api| (*api, CallKind::Read)).collect::<Vec<_>>();
+    match result {
+        Ok(report) if attempt.has_written() => {
+            [reads(&report.reached), vec![(Api::Mailmojo, CallKind::Write)]].concat()
+        }
+        Ok(report) => reads(&report.reached),
+        Err(error) if error.kind == CallKind::Write => [reads(&error.reached), reads(&[error.api])].concat(),
+        Err(error) => reads(&error.reached),
+    }
+}
