@@ -24,6 +24,7 @@ use crate::sync::{Context, Syncer};
 use crate::telemetry;
 use crate::upstream::circuit_breaker::Admission;
 use crate::upstream::{Api, Gate, PerApi};
+use crate::user::UserId;
 
 pub use heartbeat::{Heartbeat, Pause};
 pub use scheduler::{Scheduler, TICK};
@@ -65,6 +66,10 @@ pub struct Stop {
 struct Running {
     tasks: JoinSet<()>,
     jobs: HashMap<Id, (Job, Context)>,
+    /// Cancelled when the task of that id has ended, its line in the log included.
+    ended: HashMap<Id, CancellationToken>,
+    /// Whether the last lease failed.
+    has_failed: bool,
 }
 
 impl Worker {
@@ -112,6 +117,7 @@ impl Worker {
         }
         match self.hand.queue.lease(slots).await {
             Ok(leased) => {
+                running.has_failed = false;
                 self.hand.adopt(&leased.known); // before any of them is synced
                 self.start(leased, slots, running)
             }
@@ -122,7 +128,9 @@ impl Worker {
                 Wake::Never
             }
             Err(error) => {
-                tracing::error!(%error, "cannot lease users from the queue; trying again");
+                if !std::mem::replace(&mut running.has_failed, true) {
+                    tracing::error!(%error, "cannot lease users from the queue: nobody is synced; trying again every second");
+                }
                 Wake::After(AFTER_QUEUE_ERROR)
             }
         }
@@ -140,9 +148,19 @@ impl Worker {
         let is_full = leased.jobs.len() == slots.all;
         for job in leased.jobs {
             let context = self.hand.context(&job);
+            let before = running.last_of(&job.user);
             let work = Arc::clone(self).work(job.clone(), context.clone());
-            let id = running.tasks.spawn(work).id();
-            running.jobs.insert(id, (job, context));
+            let ended = CancellationToken::new();
+            let guard = ended.clone().drop_guard();
+            let id = running.tasks.spawn(async move {
+                let _guard = guard;
+                if let Some(before) = before {
+                    before.cancelled().await; // the lines of one user are in order
+                }
+                work.await;
+            });
+            running.ended.insert(id.id(), ended);
+            running.jobs.insert(id.id(), (job, context));
         }
         let now = self.hand.clock.now();
         let is_closed = |api: &Api| leased.known.breakers.of(*api).admission(now) == Admission::All;
@@ -174,6 +192,7 @@ impl Worker {
             Err(error) => error.id(),
         };
         let job = running.jobs.remove(&id);
+        running.ended.remove(&id);
         if let (Some((job, context)), Err(error)) = (job, ended)
             && error.is_panic()
         {
@@ -221,6 +240,12 @@ enum Wake {
 }
 
 impl Running {
+    /// Ends with the last task of `user` that has not been reaped, if there is one: it is settled, as the user was leased again.
+    fn last_of(&self, user: &UserId) -> Option<CancellationToken> {
+        let (id, _) = self.jobs.iter().find(|(_, (job, _))| job.user == *user)?;
+        self.ended.get(id).cloned()
+    }
+
     /// How many places are taken. A sync that only waits until its unanswered write is over takes none.
     fn places(&self) -> usize {
         self.at_work().count()

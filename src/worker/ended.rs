@@ -7,69 +7,72 @@ use crate::queue::{DRIFT, Entry, Job, Settlement, words_of_failure};
 use crate::sync::{Outcome, Report, SyncError};
 use crate::telemetry;
 
-/// Logs and counts a sync. Lists are joined by commas.
-pub(super) fn log(job: &Job, result: &Result<Report, SyncError>, settlement: &Settlement, took: Duration) {
-    let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-    let attempt = job.attempts.saturating_add(1);
-    let (outcome, reason) = words(result, settlement);
-    match result {
-        Ok(report) => {
-            tracing::info!(
+/// Logs and counts a sync that ended well. Lists are joined by commas.
+pub(super) fn log_report(job: &Job, report: &Report, took: Duration) {
+    let (ms, attempt) = (millis(took), job.attempts.saturating_add(1));
+    let (outcome, reason) = (report.outcome.as_str(), report.outcome.reason().unwrap_or_default());
+    tracing::info!(
+        user_id = %job.user,
+        event_type = job.event_type,
+        outcome,
+        reason,
+        changed = report.changed.join(","),
+        tags_added = shown(&report.tags_added),
+        tags_removed = shown(&report.tags_removed),
+        old_tags_removed = shown(&report.old_tags_removed),
+        tags_held = shown(&report.tags_held),
+        ms,
+        attempt,
+        dry_run = report.held_back && !report.braked,
+        braked = report.braked,
+        "{}",
+        match (report.held_back, report.braked) {
+            (_, true) => "sync: the removal guard held a removal back",
+            (true, false) => "sync: would have written this (sync.dry_run)",
+            (false, false) => "sync",
+        },
+    );
+    if let Some(status) = &report.withheld {
+        telemetry::subscribe_withheld(status);
+    }
+    if job.event_type == DRIFT && report.outcome == Outcome::Updated && !report.held_back {
+        telemetry::drift_repaired();
+    }
+    telemetry::sync_ended(outcome, reason, took);
+}
+
+/// Logs and counts a sync that failed, and was settled so.
+pub(super) fn log_failure(job: &Job, error: &SyncError, settlement: &Settlement, took: Duration) {
+    let (ms, attempt) = (millis(took), job.attempts.saturating_add(1));
+    let (outcome, reason) = words_of_failure(error.class, settlement);
+    macro_rules! line {
+        ($level:ident) => {
+            tracing::$level!(
                 user_id = %job.user,
                 event_type = job.event_type,
                 outcome,
                 reason,
-                changed = report.changed.join(","),
-                tags_added = shown(&report.tags_added),
-                tags_removed = shown(&report.tags_removed),
-                old_tags_removed = shown(&report.old_tags_removed),
-                tags_held = shown(&report.tags_held),
+                changed = "",
+                tags_added = "",
+                tags_removed = "",
+                old_tags_removed = "",
                 ms,
                 attempt,
-                dry_run = report.held_back && !report.braked,
-                braked = report.braked,
-                "{}",
-                match (report.held_back, report.braked) {
-                    (_, true) => "sync: the removal guard held a removal back",
-                    (true, false) => "sync: would have written this (sync.dry_run)",
-                    (false, false) => "sync",
-                },
-            );
-            if let Some(status) = &report.withheld {
-                telemetry::subscribe_withheld(status);
-            }
-            if job.event_type == DRIFT && report.outcome == Outcome::Updated && !report.held_back {
-                telemetry::drift_repaired();
-            }
-            telemetry::sync_ended(outcome, reason, took);
-        }
-        Err(error) => {
-            macro_rules! line {
-                ($level:ident) => {
-                    tracing::$level!(
-                        user_id = %job.user,
-                        event_type = job.event_type,
-                        outcome,
-                        reason,
-                        changed = "",
-                        tags_added = "",
-                        tags_removed = "",
-                        old_tags_removed = "",
-                        ms,
-                        attempt,
-                        error = error.message,
-                        "sync"
-                    )
-                };
-            }
-            match outcome {
-                "parked" => line!(error),
-                "failed" => line!(warn),
-                _ => line!(info), // the open circuit has a line of its own
-            }
-            telemetry::sync_ended(outcome, reason, took);
-        }
+                error = error.message,
+                "sync"
+            )
+        };
     }
+    match outcome {
+        "parked" => line!(error),
+        "failed" => line!(warn),
+        _ => line!(info), // the open circuit has a line of its own
+    }
+    telemetry::sync_ended(outcome, reason, took);
+}
+
+fn millis(took: Duration) -> u64 {
+    u64::try_from(took.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The entry in the user's history. Outcome and reason of a failed sync are decided as its lease ends.

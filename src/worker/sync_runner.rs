@@ -131,8 +131,15 @@ impl SyncRunner {
         let entry = ended::entry(&job, &result, took);
         let answered = answered(result.as_ref(), &context.attempt);
         let job = Job { answered, ..Self::after(job, &context) };
+        // Whoever sees the row settled finds the line of a sync that ended well. What a failure comes to is decided only as the
+        // lease ends.
+        if let Ok(report) = &result {
+            ended::log_report(&job, report, took);
+        }
         let settlement = self.settle_sync(&job, end, Some(entry)).await;
-        ended::log(&job, &result, &settlement, took);
+        if let Err(error) = &result {
+            ended::log_failure(&job, error, &settlement, took);
+        }
         Ended { result, settlement }
     }
 
