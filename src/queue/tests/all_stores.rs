@@ -45,8 +45,6 @@ enum Step {
     Retry(Whom),
     Enqueue(Vec<usize>, u64),
     Pause(bool),
-    /// So many users lose their tags that the removal guard trips.
-    Trip,
     Checks,
     /// The user of any of the jobs so far, the latest being the first.
     Forget(usize),
@@ -139,7 +137,6 @@ fn step() -> impl Strategy<Value = Step> {
         2 => whom.prop_map(Step::Retry),
         2 => (some_users(), delay.clone()).prop_map(|(users, since)| Step::Enqueue(users, since)),
         1 => prop_oneof![1 => Just(true), 3 => Just(false)].prop_map(Step::Pause),
-        1 => Just(Step::Trip),
         4 => Just(Step::Checks),
         1 => (0_usize..3).prop_map(Step::Forget),
         1 => prop_oneof![Just(0), delay].prop_map(Step::Prune),
@@ -251,10 +248,6 @@ async fn take(step: Step, shop: &Shop, queue: &mut Queue, jobs: &mut Vec<Job>) -
         }
         Step::Pause(true) => known(queue.pause().await.unwrap()),
         Step::Pause(false) => known(queue.resume(None).await.unwrap()),
-        Step::Trip => {
-            super::trip(queue).await;
-            format!("{:?}", queue.guard().tripped_at)
-        }
         Step::Checks => format!("{:?}", queue.run_checks().await),
         Step::Forget(back) => match jobs.iter().rev().nth(back) {
             Some(job) => format!("{:?}", queue.forget(job).await),
