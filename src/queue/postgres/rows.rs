@@ -26,7 +26,7 @@ pub(super) const RESERVE: &str = "
     ON CONFLICT (user_id) DO UPDATE SET generation = u.generation WHERE false
     RETURNING user_id";
 
-/// The first rows of an index. Locked rows are passed over: they are not waited for while documents are locked.
+/// The first rows of an index; the id decides between equals, as in every store. Locked rows are passed over: they are not waited for while documents are locked.
 macro_rules! first {
     ($condition:literal, $order:literal) => {
         concat!(
@@ -39,20 +39,20 @@ macro_rules! first {
     };
 }
 
-pub(super) const DUE: &str = first!("lane = $2 AND due_at <= $3", "due_at");
-pub(super) const CHECK_DUE: &str = first!("check_at <= $2 AND lease IS NULL", "check_at");
-pub(super) const CHECK_AFTER: &str = first!("check_cause = $2 AND check_at > $3", "check_at");
+pub(super) const DUE: &str = first!("lane = $2 AND due_at <= $3", "due_at, user_id");
+pub(super) const CHECK_DUE: &str = first!("check_at <= $2 AND lease IS NULL", "check_at, user_id");
+pub(super) const CHECK_AFTER: &str = first!("check_cause = $2 AND check_at > $3", "check_at, user_id");
 pub(super) const HELD_BACK: &str = first!("held_back = 1 AND lease IS NULL", "user_id");
-pub(super) const LEASED_BEYOND: &str = first!("lease LIKE 'service-%' AND due_at > $2", "due_at");
+pub(super) const LEASED_BEYOND: &str = first!("lease LIKE 'service-%' AND due_at > $2", "due_at, user_id");
 /// The lanes are named so that each is a range of the index.
 pub(super) const DUE_BEYOND: &str =
-    first!("lease IS NULL AND lane IN (0, 1, 2) AND due_at > $2", "lane, due_at");
+    first!("lease IS NULL AND lane IN (0, 1, 2) AND due_at > $2", "lane, due_at, user_id");
 /// Ordered by an expression, which no index has: else the planner walks over all users in their order.
 pub(super) const PARKED_WITH: &str =
     first!("parked_at IS NOT NULL AND left(answer, 200) = left($2, 200) AND answer = $2", "(user_id || '')");
 pub(super) const MISSING_BEFORE: &str = first!(
     "missing_since < $2 AND address_key IS NULL AND due_at IS NULL AND held_back = 0",
-    "missing_since"
+    "missing_since, user_id"
 );
 
 /// Inserts or replaces whole rows (`$1`), history entries (`$2` to `$7`) and documents (`$8`, `$9`): one statement, since a

@@ -34,15 +34,15 @@ CREATE TABLE users (
 );
 
 -- Every due row passes through the first. The others cost only when a row enters or leaves them.
-CREATE INDEX users_due ON users (lane, due_at) WHERE due_at IS NOT NULL;
-CREATE INDEX users_leased ON users (due_at) WHERE lease IS NOT NULL;
+CREATE INDEX users_due ON users (lane, due_at, user_id) WHERE due_at IS NOT NULL;
+CREATE INDEX users_leased ON users (due_at, user_id) WHERE lease IS NOT NULL;
 -- An entry of an ordered index has a limit, which an API's answer may pass.
 CREATE INDEX users_parked ON users (left(answer, 200)) WHERE parked_at IS NOT NULL;
 CREATE INDEX users_held_back ON users (user_id) WHERE held_back = 1;
-CREATE INDEX users_checked ON users (check_at) WHERE check_at IS NOT NULL;
+CREATE INDEX users_checked ON users (check_at, user_id) WHERE check_at IS NOT NULL;
 -- By a hash: an address may be longer than an entry of an ordered index.
 CREATE INDEX users_address ON users USING hash (address_key) WHERE address_key IS NOT NULL;
-CREATE INDEX users_missing ON users (missing_since) WHERE missing_since IS NOT NULL;
+CREATE INDEX users_missing ON users (missing_since, user_id) WHERE missing_since IS NOT NULL;
 
 -- What syncs came to. A sync that came to the same as the one before raises a count of the last entry.
 CREATE TABLE history (
