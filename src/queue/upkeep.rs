@@ -12,6 +12,8 @@ use crate::clock::Millis;
 
 /// A check for a user whom Sesamy does not know lies no further ahead than this.
 const MISSING_CHECK_AFTER: std::time::Duration = std::time::Duration::from_secs(86_400);
+/// What becomes due while a start is under way is due so much later than the start began, and right all the same.
+const STARTING: std::time::Duration = std::time::Duration::from_secs(60);
 /// Leases beyond the furthest due time get so much more: they may be of a replica with a longer `sync.deadline`.
 const FOREIGN_LEASE: std::time::Duration = std::time::Duration::from_secs(86_400);
 
@@ -50,7 +52,8 @@ impl Queue {
             self.change_all(Index::LeasedByServiceBeyond(end), move |row, _| row.brought_back(end)).await?;
         }
         let furthest = now.plus(options.furthest_due);
-        self.change_all(Index::DueBeyond(furthest), move |row, _| row.brought_back(furthest)).await?;
+        let beyond = Index::DueBeyond(furthest.plus(STARTING));
+        self.change_all(beyond, move |row, _| row.brought_back(furthest)).await?;
         let of_others = furthest.plus(FOREIGN_LEASE);
         self.change_all(Index::LeasedByServiceBeyond(of_others), move |row, _| row.brought_back(of_others))
             .await?;
