@@ -11,6 +11,7 @@ use serde_json::json;
 use sesamy_mailmojo::sandbox::{Fault, Route, Rule, Sandbox, contact, contract, user};
 
 use crate::postgres::{Database, Server};
+use crate::shell::run;
 use crate::town::{LIST, PATIENCE, Service, TOKEN, Town, http};
 
 const EVENT: &str = "userVendor.1#update";
@@ -146,6 +147,9 @@ async fn two_replicas_that_hear_of_the_same_users_never_meet_and_leave_one_right
     let second = Service::start(town.settings()).await;
     let ids: Vec<String> = (0..30).map(|number| format!("u{number}")).collect();
     ids.iter().for_each(|id| subscriber(&town.sandbox, id));
+    // Half of them lose all that they pay for at once, time and again, which the removal guard is not to hold back here.
+    let ended = run(&["queue", "resume", "--allow-removals", "1h"], town.settings()).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
     // Syncs that take a while are such as could meet.
     town.sandbox.mailmojo.inject(Rule::anywhere(Fault::Delay(Duration::from_millis(15))));
     for round in 0..6 {
