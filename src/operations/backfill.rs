@@ -1,7 +1,7 @@
 //! A backfill: every user of Sesamy's becomes due in the background lane, and is synced there like anybody else.
 //!
 //! It lists users and syncs nobody itself. A service that runs beside it does the syncs; where none does, this process runs
-//! the same [`Worker`] until nobody in the background lane is due any more. So everything that holds for a sync holds for
+//! the same [`Worker`](crate::worker::Worker) until nobody in the background lane is due any more. So everything that holds for a sync holds for
 //! a backfill: leases, pace, circuits, retries, the removal guard, what is remembered.
 //!
 //! ```text

@@ -10,12 +10,12 @@
 //!                                    └── nobody settled it ──┘  taken over: one attempt
 //! ```
 //!
-//! Each rule is one pure function on a row ([`row`]) or on the document that all processes share ([`apis`]). A [`store`]
+//! Each rule is one pure function on a row (`row.rs`) or on a document that all processes share (`apis.rs`). A store (`store.rs`)
 //! loads and saves: a file for one service, or a database for several. Times are the [`Clock`]'s, in milliseconds.
 //!
 //! Promises, each a test of that name: `what_was_pushed_is_still_there_after_a_restart`,
 //! `an_event_during_a_sync_makes_the_user_due_again`, `two_leases_of_one_user_never_overlap`,
-//! `a_late_settlement_changes_nothing`, `all_stores_do_the_same`.
+//! `a_late_settlement_changes_nothing`, `all_stores_do_the_same_on_sqlite`, `all_stores_do_the_same_on_postgres`.
 
 mod activity;
 mod apis;

@@ -74,7 +74,7 @@ pub struct Done {
 pub enum SyncEnd {
     /// In this way.
     As(Settlement),
-    /// It failed: the [error policy](super::error_policy) decides.
+    /// It failed: the error policy (`error_policy.rs`) decides.
     Failed(Box<Failed>),
 }
 
