@@ -83,6 +83,16 @@ impl Worker {
     }
 
     async fn lease_and_sync(self: &Arc<Self>, running: &mut Running, stop: &CancellationToken) {
+        let started = self.hand.queue.started();
+        let mut started = std::pin::pin!(started);
+        loop {
+            self.heartbeat.beat();
+            tokio::select! {
+                () = &mut started => break,
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(POLL) => {}
+            }
+        }
         while !stop.is_cancelled() {
             self.heartbeat.beat();
             let (listens, known, sleep) = match self.lease(running).await {

@@ -50,6 +50,7 @@ use crate::clock::{Clock, Millis};
 use crate::user::UserId;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use tokio::sync::watch;
 
 use activity::Activity;
 pub use activity::{Counted, Minute, MinuteCount};
@@ -89,6 +90,8 @@ struct Inner {
     guard: removal_guard::LastRead,
     names: Mutex<StdRng>,
     is_closed: std::sync::atomic::AtomicBool,
+    /// Whether what the process before left behind is made ready; of a command from the beginning.
+    is_started: watch::Sender<bool>,
     last_census: Mutex<Option<(Millis, Census)>>,
 }
 
@@ -203,6 +206,7 @@ impl Queue {
     /// A queue in memory, over what another one has kept; of one service, or of several as far as a start goes.
     #[cfg(test)]
     fn in_memory(
+        role: Role,
         options: Options,
         clock: Clock,
         kept: Arc<Mutex<memory_store::Kept>>,
@@ -210,7 +214,7 @@ impl Queue {
     ) -> Self {
         let store = memory_store::MemoryStore::new(clock.clone(), options.debounce, kept);
         let key = ErasureKey::new(&[7; 32]);
-        Self::over(Backend::Memory(store), key, is_alone, (Role::Service, options, clock, 7), Arc::default())
+        Self::over(Backend::Memory(store), key, is_alone, (role, options, clock, 7), Arc::default())
     }
 
     fn over(
@@ -232,6 +236,7 @@ impl Queue {
             guard: removal_guard::LastRead::default(),
             names: Mutex::new(StdRng::seed_from_u64(seed)),
             is_closed: false.into(),
+            is_started: watch::Sender::new(matches!(role, Role::Command { .. })),
             last_census: Mutex::default(),
         }))
     }
@@ -253,6 +258,13 @@ impl Queue {
     /// that another process makes due may be missed: look once a second in any case.
     pub async fn due_before(&self, known: Option<Millis>) {
         self.0.wake.sooner_than(known).await;
+    }
+
+    /// Resolves once [`Queue::start`] has succeeded: until then no user may be leased, because a start ends leases of the
+    /// service before, and cannot tell them from new ones.
+    pub async fn started(&self) {
+        // The sender lives as long as the queue.
+        let _ = self.0.is_started.subscribe().wait_for(|is_started| *is_started).await;
     }
 
     /// Whether the last event could be kept. While not, a small write every 2 s tries whether events can be again.
@@ -331,6 +343,10 @@ impl Queue {
 
     fn last_census(&self) -> &Mutex<Option<(Millis, Census)>> {
         &self.0.last_census
+    }
+
+    fn set_started(&self) {
+        self.0.is_started.send_replace(true);
     }
 
     fn is_alone(&self) -> bool {

@@ -63,8 +63,8 @@ impl Shop {
     /// In memory, of several services where it `is_shared`.
     pub(super) fn in_memory_of(is_shared: bool) -> Self {
         let kept = std::sync::Arc::default();
-        let open = move |_, options, clock| {
-            Queue::in_memory(options, clock, std::sync::Arc::clone(&kept), !is_shared)
+        let open = move |role, options, clock| {
+            Queue::in_memory(role, options, clock, std::sync::Arc::clone(&kept), !is_shared)
         };
         Self { clock: Clock::manual(Millis(1_000_000)), is_shared, open: Box::new(open) }
     }
@@ -97,9 +97,14 @@ impl Shop {
 
     /// As a service does it.
     pub(super) async fn opens_as(&self, options: Options) -> Queue {
-        let queue = (self.open)(Role::Service, options, self.clock.clone());
+        let queue = self.opens_without_start(options);
         queue.start().await.unwrap();
         queue
+    }
+
+    /// A service's, before it has made ready what the one before left behind.
+    pub(super) fn opens_without_start(&self, options: Options) -> Queue {
+        (self.open)(Role::Service, options, self.clock.clone())
     }
 
     /// A command's hold on the store of a service, as another process has it.

@@ -33,7 +33,8 @@ pub struct Checked {
 impl Queue {
     /// Makes ready for this service what the one before left behind: its leases end soon (SQLite, which one service has to
     /// itself), circuits close (what was wrong with an API may have been fixed, the settings above all), and nothing is due
-    /// further ahead than it may be, which only a clock that was wrong can have written.
+    /// further ahead than it may be, which only a clock that was wrong can have written. To be called once, before anybody
+    /// is leased ([`Queue::started`]).
     ///
     /// # Errors
     /// The store failed; some of it may be done, and all of it may be done again.
@@ -59,7 +60,9 @@ impl Queue {
             .await?;
         let latest = self.clock().wall().plus(MISSING_CHECK_AFTER);
         let index = Index::CheckAfter { cause: MISSING, at: latest };
-        self.change_all(index, move |row, _| Row { check_at: Some(latest), ..row }).await.map(drop)
+        self.change_all(index, move |row, _| Row { check_at: Some(latest), ..row }).await?;
+        self.set_started();
+        Ok(())
     }
 
     /// Makes rows due whose check has come, and rows whose change nothing holds back any more; so many at a time.

@@ -15,6 +15,7 @@ stories! {
     what_was_pushed_is_still_there_after_a_restart,
     a_start_brings_back_who_is_due_impossibly_late,
     a_restart_never_makes_a_lease_longer,
+    a_service_leases_nobody_before_its_start_and_a_command_at_once,
     what_dry_run_held_back_is_due_at_the_first_start_without_it,
     a_later_sync_without_a_change_takes_the_mark_away,
     the_rows_are_counted_by_state_and_not_too_often,
@@ -197,4 +198,12 @@ async fn a_caller_that_goes_away_harms_nobody(shop: Shop) {
     let users: Vec<_> =
         queue.lease(Slots::for_any(10)).await.unwrap().jobs.into_iter().map(|job| job.user).collect();
     assert_eq!(users, [user("gone"), user("kari")]);
+}
+
+async fn a_service_leases_nobody_before_its_start_and_a_command_at_once(shop: Shop) {
+    let service = shop.opens_without_start(super::OPTIONS);
+    assert!(service.started().now_or_never().is_none(), "a start would take its leases for those of before");
+    assert!(shop.opens_beside().started().now_or_never().is_some());
+    service.start().await.unwrap();
+    assert!(service.started().now_or_never().is_some());
 }
