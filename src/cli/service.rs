@@ -26,6 +26,9 @@ use crate::worker::{Heartbeat, Pause, Scheduler, Stop, TICK, Worker};
 /// How often the metrics' histograms are kept in order.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 
+/// How long to wait for a database in which the start is to be noted. It is tried again beside the service.
+const STARTING: Duration = Duration::from_secs(5);
+
 /// Why the service cannot start.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ServiceError {
@@ -131,6 +134,10 @@ impl Service {
             }
         });
         upkeep.spawn(scheduler.run());
+        if !queue.is_alone() {
+            // A start closes circuits, also those that another service has just found open: it is over before events are taken.
+            let _ = tokio::time::timeout(STARTING, queue.started()).await;
+        }
         Ok(Self { address, queue, draining, stop_worker, stop_server, worker, server, page, upkeep })
     }
 

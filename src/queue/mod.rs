@@ -349,7 +349,9 @@ impl Queue {
         self.0.is_started.send_replace(true);
     }
 
-    fn is_alone(&self) -> bool {
+    /// Whether one service has the store to itself.
+    #[must_use]
+    pub fn is_alone(&self) -> bool {
         self.0.is_alone
     }
 
