@@ -211,10 +211,11 @@ impl Queue {
         clock: Clock,
         kept: Arc<Mutex<memory_store::Kept>>,
         is_alone: bool,
+        seed: u64,
     ) -> Self {
         let store = memory_store::MemoryStore::new(clock.clone(), options.debounce, kept);
         let key = ErasureKey::new(&[7; 32]);
-        Self::over(Backend::Memory(store), key, is_alone, (role, options, clock, 7), Arc::default())
+        Self::over(Backend::Memory(store), key, is_alone, (role, options, clock, seed), Arc::default())
     }
 
     fn over(

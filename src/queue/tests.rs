@@ -64,7 +64,7 @@ impl Shop {
     pub(super) fn in_memory_of(is_shared: bool) -> Self {
         let kept = std::sync::Arc::default();
         let open = move |role, options, clock| {
-            Queue::in_memory(role, options, clock, std::sync::Arc::clone(&kept), !is_shared)
+            Queue::in_memory(role, options, clock, std::sync::Arc::clone(&kept), !is_shared, rand::random())
         };
         Self { clock: Clock::manual(Millis(1_000_000)), is_shared, open: Box::new(open) }
     }
