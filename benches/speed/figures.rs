@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU32;
 use std::path::Path;
+use std::process::Stdio;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
@@ -35,6 +36,13 @@ pub async fn run() {
     own_cost().await;
     calls().await;
     pace().await;
+    backfill().await;
+}
+
+/// The figure that takes longest, alone.
+pub async fn backfill_alone() {
+    println!("\n| figure | measured | wanted |\n|---|---|---|");
+    backfill().await;
 }
 
 /// The figures that are the same on any machine.
@@ -177,41 +185,81 @@ async fn pace() {
         stage.send(number, "userVendor.1#update").await;
     }
     stage.until_synced(USERS as u64).await;
-    let calls = stage.sandbox.calls();
-    let refused = calls.iter().filter(|call| call.status == Some(429)).count();
-    let mut came: Vec<_> =
-        calls.iter().filter(|call| call.api == Api::Sesamy).map(|call| call.came).collect();
-    came.sort_unstable();
-    let after_burst = &came[30..];
-    let took = *after_burst.last().unwrap() - after_burst[0];
-    let per_minute = (after_burst.len() - 1) as f64 * 60.0 / took.as_secs_f64();
+    let (per_minute, calls) = stage.pace_of_sesamy(30);
+    let refused = stage.sandbox.calls().iter().filter(|call| call.status == Some(429)).count();
     let share = per_minute / f64::from(ALLOWED.per_minute) * 100.0;
-    let measured = format!("{share:.0} %, {refused} times 429 in {} calls", came.len());
+    let measured = format!("{share:.0} %, {refused} times 429 in {calls} calls");
     row("of the published rate used by a long queue", measured, "at least 90 %, none");
+}
+
+/// A backfill beside the service, and an event of somebody new in the middle of it.
+async fn backfill() {
+    const USERS: usize = 2_000;
+    const BURST: usize = 30;
+    const PER_MINUTE: f64 = 3_000.0;
+    let settings = [("SESAMY__REQUESTS_PER_MINUTE", "3000"), ("SESAMY__BURST", "30")];
+    let stage = Stage::with(sandbox::Options::default(), &settings).await;
+    (0..USERS).for_each(|number| stage.put(number));
+    let mut command = syncing(&stage.queue(), &stage.sandbox);
+    command.envs(settings).args(["backfill", "--yes", "--json"]).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut backfill = command.kill_on_drop(true).spawn().unwrap();
+    stage.until_synced(USERS as u64 / 2).await;
+    let sent = Instant::now();
+    stage.send(USERS, "userVendor.1#new").await;
+    while stage.sandbox.mailmojo.contact(&address(USERS)).is_none() {
+        sleep(Duration::from_millis(5)).await;
+    }
+    let in_step = sent.elapsed();
+    assert!(backfill.wait().await.unwrap().success());
+    let (per_minute, calls) = stage.pace_of_sesamy(BURST);
+    let share = per_minute / PER_MINUTE * 100.0;
+    row(
+        "of its pace used by a backfill of 2,000 users",
+        format!("{share:.0} % in {calls} calls"),
+        "at least 90 %",
+    );
+    row("an event in the middle of it, until its contact is there", ms(in_step), "under 3 s");
+}
+
+fn address(number: usize) -> String {
+    format!("reader{number}@example.com")
+}
+
+fn queue_in(folder: &TempDir) -> String {
+    sqlite(&folder.path().join("queue.db"))
 }
 
 /// A sandbox, and a service that syncs with it.
 struct Stage {
     sandbox: Sandbox,
     service: Process,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Stage {
     async fn with(options: sandbox::Options, settings: &[(&str, &str)]) -> Self {
         let sandbox = Sandbox::start_with(options).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let mut command = syncing(&sqlite(&folder.path().join("queue.db")), &sandbox);
+        let mut command = syncing(&queue_in(&folder), &sandbox);
         command.env("LOG__LEVEL", "info,sesamy_mailmojo::server=warn").envs(settings.iter().copied());
-        Self { service: Process::start(&mut command).await, sandbox, _folder: folder }
+        Self { service: Process::start(&mut command).await, sandbox, folder }
+    }
+
+    fn queue(&self) -> String {
+        queue_in(&self.folder)
+    }
+
+    /// Makes a user who has bought something.
+    fn put(&self, number: usize) {
+        let reader = user(&format!("u{number}")).email(&address(number)).first_name("Kari");
+        self.sandbox.sesamy.put_user(reader.entitlement(entitlement("e1", "plus")));
     }
 
     /// Sends an event of a user, who is made if unknown.
     async fn send(&self, number: usize, event_type: &str) {
         let id = format!("u{number}");
         if self.sandbox.sesamy.user(&id).is_none() {
-            let reader = user(&id).email(&format!("reader{number}@example.com")).first_name("Kari");
-            self.sandbox.sesamy.put_user(reader.entitlement(entitlement("e1", "plus")));
+            self.put(number);
         }
         assert!(self.service.event(event_type, &id).await);
     }
@@ -242,6 +290,17 @@ impl Stage {
         let calls = self.sandbox.calls();
         let sesamy = calls.iter().filter(|call| call.api == Api::Sesamy).count();
         (sesamy, calls.len() - sesamy)
+    }
+
+    /// How many calls a minute Sesamy has had since the first `burst` of them, and how many calls there were in all.
+    fn pace_of_sesamy(&self, burst: usize) -> (f64, usize) {
+        let calls = self.sandbox.calls();
+        let mut came: Vec<_> =
+            calls.iter().filter(|call| call.api == Api::Sesamy).map(|call| call.came).collect();
+        came.sort_unstable();
+        let after_burst = &came[burst..];
+        let took = *after_burst.last().unwrap() - after_burst[0];
+        ((after_burst.len() - 1) as f64 * 60.0 / took.as_secs_f64(), came.len())
     }
 
     /// How long all syncs so far took together, in seconds.

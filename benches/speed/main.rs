@@ -2,8 +2,9 @@
 //!
 //! ```sh
 //! cargo bench -- accept            # events accepted per second, beside a bare handler and Node
-//! cargo bench -- figures           # CPU, leases, start, memory, a sync's own cost, calls, pace
+//! cargo bench -- figures           # CPU, leases, start, memory, a sync's own cost, calls, paces
 //! cargo bench -- calls             # of these, the calls alone
+//! cargo bench -- backfill          # of these, a backfill's pace alone: two minutes
 //! cargo bench -- soak --minutes 30 # steady mixed load with faults; fails where memory grows
 //! ```
 //!
@@ -44,6 +45,8 @@ enum What {
     Figures,
     /// Of these, how many calls to both APIs a sync makes.
     Calls,
+    /// Of these, how much of its pace a backfill uses, and how long an event takes meanwhile.
+    Backfill,
     /// A long steady load with faults, in which memory must not grow.
     Soak(soak::Arguments),
     /// The bare handler, in a process of its own.
@@ -57,6 +60,7 @@ async fn main() {
         Some(What::Accept(arguments)) => accept::run(arguments).await,
         Some(What::Figures) => figures::run().await,
         Some(What::Calls) => figures::calls_alone().await,
+        Some(What::Backfill) => figures::backfill_alone().await,
         Some(What::Soak(arguments)) => soak::run(arguments).await,
         Some(What::Bare) => accept::bare().await,
         None => {
