@@ -30,7 +30,7 @@
 //! | [`sync`] | the five steps above for one user | SQL, retries |
 //! | [`merge`], [`tags`], [`fields`] | pure functions over plain data | any I/O, any clock |
 //! | [`sesamy`], [`mailmojo`] | one API each: its paths, its models | each other |
-//! | [`upstream`] | what both clients share: tokens, pacing, rests, error classes | either API |
+//! | [`upstream`] | what both clients share: tokens, pacing, circuit breakers, error classes | either API |
 //! | [`sandbox`] | an in-memory Sesamy and Mailmojo over real HTTP | the service |
 //! | [`memory`] | what is remembered of a user between two syncs: plain data | what follows from it |
 //! | [`telemetry`], [`personal`], [`address`], [`user`], [`clock`], `fingerprint`, `surrogates` | the ground: logs and metrics, masking, addresses, ids, time, comparing secrets, half emojis | everything above |
