@@ -40,8 +40,7 @@ pub(super) struct ApiState {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Apis {
-    sesamy: ApiState,
-    mailmojo: ApiState,
+    states: PerApi<ApiState>,
     /// Since when an operator has paused syncs.
     paused_at: Option<Millis>,
     #[serde(flatten)]
@@ -61,17 +60,6 @@ pub struct Known {
     pub guard: GuardState,
 }
 
-/// What one process announces to all.
-#[derive(Debug, Clone)]
-pub(super) enum News {
-    /// Nothing: it only asks.
-    None,
-    /// No more syncs until further notice.
-    Pause,
-    /// Syncs go on, and every circuit is closed.
-    Resume,
-}
-
 /// How many may be leased now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Admitted {
@@ -86,24 +74,10 @@ pub(super) enum Admitted {
 }
 
 impl Apis {
-    fn of(&self, api: Api) -> &ApiState {
-        match api {
-            Api::Sesamy => &self.sesamy,
-            Api::Mailmojo => &self.mailmojo,
-        }
-    }
-
-    fn of_mut(&mut self, api: Api) -> &mut ApiState {
-        match api {
-            Api::Sesamy => &mut self.sesamy,
-            Api::Mailmojo => &mut self.mailmojo,
-        }
-    }
-
     /// The same, without what can only have been written under another clock or another quota.
     pub(super) fn checked(mut self, now: Millis, rates: &Rates) -> Self {
         for api in Api::ALL {
-            let state = self.of_mut(api);
+            let state = self.states.of_mut(api);
             state.used = rates.quotas.of(api).checked(state.used, now);
         }
         self
@@ -116,7 +90,7 @@ impl Apis {
         }
         let mut admitted = Admitted::Users(most);
         for api in Api::ALL {
-            let (state, quota, each) = (self.of(api), rates.quotas.of(api), rates.each(api));
+            let (state, quota, each) = (self.states.of(api), rates.quotas.of(api), rates.each(api));
             let of_circuit = match state.breaker.admission(now) {
                 Admission::All => Admitted::Users(most),
                 Admission::NotBefore(until) => Admitted::NotBefore(until),
@@ -165,7 +139,7 @@ impl Apis {
             job.calls_taken = job.calls;
         }
         for api in Api::ALL {
-            let (state, each) = (self.of_mut(api), rates.each(api));
+            let (state, each) = (self.states.of_mut(api), rates.each(api));
             for job in &mut *jobs {
                 state.used = rates.quotas.of(api).take(state.used, now, each);
                 if state.breaker.admission(now) == Admission::OneProbe {
@@ -180,7 +154,7 @@ impl Apis {
     pub(super) fn settled(&mut self, job: &Job, now: Millis, rates: &Rates) {
         let ago = now.since(job.leased_at);
         for api in Api::ALL {
-            let state = self.of_mut(api);
+            let state = self.states.of_mut(api);
             let (quota, left, taken) = (rates.quotas.of(api), *job.calls.of(api), *job.calls_taken.of(api));
             state.used = quota.give_back(state.used, left, taken, ago);
             state.breaker.end_probe(job.lease.as_str());
@@ -189,7 +163,7 @@ impl Apis {
 
     /// Takes one call of `api` for a sync of `lane`, if there is one.
     pub(super) fn take_call(&mut self, api: Api, lane: Lane, now: Millis, rates: &Rates) -> Turn {
-        let (state, quota) = (self.of_mut(api), rates.quotas.of(api));
+        let (state, quota) = (self.states.of_mut(api), rates.quotas.of(api));
         let reserved = if lane == Lane::Background { rates.reserved_for_events(api, 1) } else { 0 };
         if quota.available(state.used, now) <= reserved {
             return Turn::NotBefore(quota.ready_at(state.used, now, reserved + 1));
@@ -198,16 +172,15 @@ impl Apis {
         Turn::Granted
     }
 
-    /// Applies what one process announces.
-    pub(super) fn apply(&mut self, news: &News, now: Millis) {
-        match news {
-            News::None => {}
-            News::Pause => self.paused_at = self.paused_at.or(Some(now)),
-            News::Resume => {
-                self.paused_at = None;
-                self.close_circuits();
-            }
-        }
+    /// No more syncs until further notice; paused already, since then.
+    pub(super) fn pause(&mut self, now: Millis) {
+        self.paused_at = self.paused_at.or(Some(now));
+    }
+
+    /// Syncs go on, and every circuit is closed.
+    pub(super) fn resume(&mut self) {
+        self.paused_at = None;
+        self.close_circuits();
     }
 
     /// Closes both circuits, whatever opened them.
@@ -217,7 +190,7 @@ impl Apis {
 
     /// The health of `api`, to be changed.
     pub(super) fn breaker(&mut self, api: Api) -> &mut Breaker {
-        &mut self.of_mut(api).breaker
+        &mut self.states.of_mut(api).breaker
     }
 
     /// Takes into account the calls of `user` that succeeded and failed: who is at fault, and who has paid for an outage.
@@ -247,12 +220,12 @@ impl Apis {
 
     /// Whether `user` has failed since a circuit opened. Another user makes a better probe.
     pub(super) fn has_failed(&self, user: &str) -> bool {
-        Api::ALL.into_iter().any(|api| self.of(api).breaker.has_failed(user))
+        Api::ALL.into_iter().any(|api| self.states.of(api).breaker.has_failed(user))
     }
 
     /// What all know at `now`, with the state of the removal guard.
     pub(super) fn known(&self, now: Millis, guard: GuardState) -> Known {
-        let breakers = PerApi::each(|api| self.of(api).breaker.clone());
+        let breakers = PerApi::each(|api| self.states.of(api).breaker.clone());
         Known { read_at: now, breakers, paused_at: self.paused_at, guard }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use super::apis::{Apis, Known, News};
+use super::apis::{Apis, Known};
 use super::documents::{APIS, BACKFILL, GUARD};
 use super::lane::Lane;
 use super::removal_guard::Guard;
@@ -51,7 +51,14 @@ impl Queue {
     /// # Errors
     /// The store failed.
     pub async fn known(&self) -> Result<Known, QueueError> {
-        self.announce(News::None).await
+        let look = Look::default().with(APIS).with(GUARD);
+        let known = self.transact(look, |seen| {
+            let (apis, guard): (Apis, Guard) = (seen.document(APIS), seen.document(GUARD));
+            (Change::default(), apis.known(seen.now, guard.state()))
+        });
+        let known = known.await?;
+        self.guard_is(known.guard);
+        Ok(known)
     }
 
     /// Pauses all syncs: events are kept, nobody is leased until [`Queue::resume`], a start in between or not. Running syncs
@@ -60,7 +67,11 @@ impl Queue {
     /// # Errors
     /// The store failed; nothing was changed.
     pub async fn pause(&self) -> Result<Known, QueueError> {
-        self.announce(News::Pause).await
+        self.announce(|apis, guard, seen| {
+            apis.pause(seen.now);
+            guard
+        })
+        .await
     }
 
     /// Lets syncs go on, closes the circuits of both APIs, and releases the removal guard. The next step of the scheduler makes
@@ -69,23 +80,22 @@ impl Queue {
     /// # Errors
     /// The store failed; nothing was changed.
     pub async fn resume(&self, allow_removals: Option<Duration>) -> Result<Known, QueueError> {
-        self.announced(News::Resume, move |guard, wall| guard.released(allow_removals, wall)).await
+        self.announce(move |apis, guard, seen| {
+            apis.resume();
+            guard.released(allow_removals, seen.wall)
+        })
+        .await
     }
 
-    async fn announce(&self, news: News) -> Result<Known, QueueError> {
-        self.announced(news, |guard, _| guard).await
-    }
-
-    /// Announces `news`, and changes the removal guard at the time of day.
-    async fn announced(
+    /// Changes what all processes know of both APIs, and the removal guard.
+    async fn announce(
         &self,
-        news: News,
-        change: impl Fn(Guard, Millis) -> Guard + Send + Sync + 'static,
+        change: impl Fn(&mut Apis, Guard, &Seen) -> Guard + Send + Sync + 'static,
     ) -> Result<Known, QueueError> {
         let known = self.transact(Look::default().with(APIS).with(GUARD), move |seen| {
             let (before, guard_before): (Apis, Guard) = (seen.document(APIS), seen.document(GUARD));
-            let (mut apis, guard) = (before.clone(), change(guard_before.clone(), seen.wall));
-            apis.apply(&news, seen.now);
+            let mut apis = before.clone();
+            let guard = change(&mut apis, guard_before.clone(), seen);
             let saved =
                 Change::default().document(APIS, &before, &apis).document(GUARD, &guard_before, &guard);
             (saved, apis.known(seen.now, guard.state()))

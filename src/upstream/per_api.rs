@@ -1,9 +1,12 @@
 //! A pair of values, one of each API.
 
+use serde::{Deserialize, Serialize};
+
 use super::Api;
 
 /// One value of Sesamy's API and one of Mailmojo's.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct PerApi<T> {
     /// Sesamy's.
     pub sesamy: T,
