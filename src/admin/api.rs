@@ -150,8 +150,8 @@ fn filter(query: &str) -> Result<Filter, Refusal> {
         return Err(Refusal::Wrong("the query has a name that is none of state, reason, after and limit"));
     }
     let state = fields.get("state").map(|word| {
-        let known = RowState::ALL.into_iter().find(|state| state.as_str() == word);
-        known.ok_or(Refusal::Wrong("state is none of due, leased, scheduled, failing, held, parked and idle"))
+        RowState::named(word)
+            .ok_or(Refusal::Wrong("state is none of due, leased, scheduled, failing, held, parked and idle"))
     });
     let limit = fields.get("limit").map_or(Ok(ROWS), |limit| {
         let number = limit.parse().ok().filter(|number| (1..=MOST_ROWS).contains(number));

@@ -5,7 +5,7 @@ mod show;
 
 use std::time::Duration;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::answer::{self, BAD, GOOD, QUIET, STRONG, TAGS_KEPT};
@@ -14,7 +14,7 @@ use super::{CommandError, Output};
 use crate::clock::Clock;
 use crate::config::{self, Settings};
 use crate::operations::{ApiStatus, BackfillStatus, FORGOTTEN, Operator, Status};
-use crate::queue::{Census, Lane, Retry, Role, State};
+use crate::queue::{Census, Lane, Retry, Role};
 use crate::user::UserId;
 
 #[derive(Debug, Clone, Args)]
@@ -75,32 +75,6 @@ struct RetryOptions {
     yes: bool,
     #[command(flatten)]
     output: Output,
-}
-
-/// The states that can be asked for.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum StateName {
-    Due,
-    Leased,
-    Scheduled,
-    Failing,
-    Held,
-    Parked,
-    Idle,
-}
-
-impl From<StateName> for State {
-    fn from(name: StateName) -> Self {
-        match name {
-            StateName::Due => Self::Due,
-            StateName::Leased => Self::Leased,
-            StateName::Scheduled => Self::Scheduled,
-            StateName::Failing => Self::Failing,
-            StateName::Held => Self::Held,
-            StateName::Parked => Self::Parked,
-            StateName::Idle => Self::Idle,
-        }
-    }
 }
 
 /// The answer of `queue retry --json`.

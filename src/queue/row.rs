@@ -139,6 +139,12 @@ impl State {
         }
     }
 
+    /// The state of this word; none where there is none.
+    #[must_use]
+    pub fn named(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == word)
+    }
+
     /// The state as a condition on a row's columns, for both stores: `{now}` stands for the parameter with the time. The
     /// lanes are named so that a condition on `due_at` is a range of the index `users_due`.
     pub(super) fn condition(self) -> &'static str {

@@ -21,8 +21,7 @@ pub(crate) async fn show(
     RawQuery(query): RawQuery,
 ) -> Response {
     let fields = Fields::parse(query.unwrap_or_default().as_bytes());
-    let state =
-        fields.get("state").and_then(|word| State::ALL.into_iter().find(|state| state.as_str() == word));
+    let state = fields.get("state").and_then(State::named);
     let after = fields.get("after");
     let filter = Filter { state, reason: None, after: after.map(str::to_owned), limit: ON_A_PAGE + 1 };
     let rows = match office.operator.hand.queue.rows(&filter).await {

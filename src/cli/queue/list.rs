@@ -1,9 +1,9 @@
 //! `queue list`.
 
 use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde::Serialize;
 
-use super::StateName;
 use crate::cli::answer::{self, BAD, QUIET};
 use crate::cli::{CommandError, Output};
 use crate::clock::Millis;
@@ -13,8 +13,8 @@ use crate::queue::{Filter, State, UserRow};
 #[derive(Debug, Clone, Args)]
 pub(super) struct Options {
     /// Only users in this state.
-    #[arg(long, value_enum)]
-    state: Option<StateName>,
+    #[arg(long, value_parser = states())]
+    state: Option<State>,
     /// Only users whose error has this text in it, in any letter case.
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
@@ -28,6 +28,11 @@ pub(super) struct Options {
     output: Output,
 }
 
+fn states() -> impl TypedValueParser<Value = State> {
+    PossibleValuesParser::new(State::ALL.map(State::as_str))
+        .try_map(|word| State::named(&word).ok_or("there is no such state"))
+}
+
 /// The answer of `queue list --json`, and of the admin API.
 #[derive(Debug, Serialize)]
 struct Answer {
@@ -38,12 +43,8 @@ struct Answer {
 
 pub(super) async fn run(operator: &Operator, options: Options) -> Result<(), CommandError> {
     let limit = usize::from(options.limit);
-    let filter = Filter {
-        state: options.state.map(State::from),
-        reason: options.reason,
-        after: options.after,
-        limit: limit + 1,
-    };
+    let filter =
+        Filter { state: options.state, reason: options.reason, after: options.after, limit: limit + 1 };
     let mut users = operator.hand.queue.rows(&filter).await?;
     let more = users.len() > limit;
     users.truncate(limit);
