@@ -11,7 +11,6 @@ use crate::memory::{Memory, TagKinds};
 use crate::merge::consent::Block;
 use crate::merge::why::{self, Explanation};
 use crate::merge::{Membership, Plan, Rules};
-use crate::personal::Mask;
 use crate::sesamy::models::Profile;
 use crate::tags::Reasons;
 use crate::upstream::Call;
@@ -26,7 +25,6 @@ pub struct Decision {
     pub(super) former: Option<Box<Former>>,
     /// What was remembered of the user, and what this sync has seen.
     pub(super) before: Memory,
-    pub(super) mask: Mask,
 }
 
 pub(super) enum Case {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::personal::Mask;
+use crate::personal::without_addresses;
 use crate::queue::{DRIFT, Entry, Job, Settlement, words_of_failure};
 use crate::sync::{Outcome, Report, SyncError};
 use crate::telemetry;
@@ -89,10 +89,10 @@ pub(super) fn entry(job: &Job, result: &Result<Report, SyncError>, took: Duratio
             reason: report.outcome.reason().unwrap_or_default(),
             held_back: report.held_back,
             changed: report.changed.iter().map(|&field| field.to_owned()).collect(),
-            tags_added: masked(&report.tags_added),
-            tags_removed: masked(&report.tags_removed),
-            old_tags_removed: masked(&report.old_tags_removed),
-            tags_held: masked(&report.tags_held),
+            tags_added: without_addresses(&report.tags_added),
+            tags_removed: without_addresses(&report.tags_removed),
+            old_tags_removed: without_addresses(&report.old_tags_removed),
+            tags_held: without_addresses(&report.tags_held),
             ..common
         },
         Err(error) => Entry { error: Some(error.message.clone()), ..common },
@@ -124,12 +124,7 @@ pub(super) fn words(
     }
 }
 
-/// Tags for a log line. A publisher's custom tag can be anything, even an address.
+/// Tags for a log line.
 fn shown(tags: &[String]) -> String {
-    masked(tags).join(",")
-}
-
-pub(super) fn masked(tags: &[String]) -> Vec<String> {
-    let mask = Mask::default();
-    tags.iter().map(|tag| mask.apply(tag)).collect()
+    without_addresses(tags).join(",")
 }
