@@ -1,26 +1,26 @@
-//! A backfill: every user of Sesamy's becomes due in the background lane, and is synced there like anybody else.
+//! A backfill: every Sesamy user becomes due in the background lane, and is synced there like any other user.
 //!
-//! It lists users and syncs nobody itself. A service that runs beside it does the syncs; where none does, this process runs
-//! the same [`Worker`](crate::worker::Worker) until nobody in the background lane is due any more. So everything that holds for a sync holds for
-//! a backfill: leases, pace, circuits, retries, the removal guard, what is remembered.
+//! It lists users and syncs none itself. A service that runs beside it does the syncs; without one, this process runs the same
+//! [`Worker`](crate::worker::Worker) until the lane is empty. So leases, pace, circuits, retries and the removal guard work
+//! as they do for every sync.
 //!
 //! ```text
 //!  page of users ─▶ enqueue: not synced since it began, not due, not parked since? ─▶ due in the background lane
 //!       ▲ next page, next pass                                                          │ a service, or this process
-//!       └── progress is kept                                                            ▼
+//!       └── progress is saved                                                           ▼
 //!                              counts by outcome and reason of what was synced ◀── worker
 //! ```
 //!
-//! Promises, each a story in `tests/stories/backfill.rs` and `backfill_stops.rs`: a backfill that is killed and begun again
-//! misses nobody and syncs nobody twice; an event is synced at once while it runs; a dry run writes nothing, and its totals
+//! Promises, each a story in `tests/stories/backfill.rs` and `backfill_stops.rs`: a backfill that is killed and run again
+//! misses no user and syncs no user twice; an event is synced at once while it runs; a dry run writes nothing, and its totals
 //! are what the run then does.
 
 mod dry_run;
 mod own_worker;
 mod pages;
-pub mod progress;
+pub(crate) mod progress;
 mod report;
-pub mod summary;
+pub(crate) mod summary;
 
 use std::cell::RefCell;
 use std::pin::pin;
@@ -31,142 +31,132 @@ use crate::clock::Millis;
 use crate::queue::{Backlog, EXISTING_ONLY, QueueError};
 use crate::worker::Stop;
 use own_worker::OwnWorker;
-use pages::Taken;
 use progress::{Progress, Spec};
-pub use report::{ReportError, ReportFile};
+pub(crate) use report::{ReportError, ReportFile};
 use summary::{Summary, Tally};
 
-/// The cause of its syncs, unless they create nobody ([`EXISTING_ONLY`]).
+/// The cause of its syncs, unless they may not create a contact ([`EXISTING_ONLY`]).
 const CAUSE: &str = "backfill";
 /// How often to check how far it is.
 const EVERY: Duration = Duration::from_secs(1);
-/// How long to wait, at the end, for users who have failed and are tried again.
+/// How long to wait at the end for users whose sync is retried.
 const FOR_RETRIES: Duration = Duration::from_secs(60);
 
-/// Why a backfill ends early. What was done stays done, and the same command goes on.
+/// Why a backfill ends early. What was done stays done, and the same command continues.
 #[derive(Debug, thiserror::Error)]
-pub enum BackfillError {
-    /// A list cannot be read: which, and what failed. Nothing personal is in it.
+pub(crate) enum BackfillError {
+    /// Which list, and what failed, without personal data.
     #[error("{0} cannot be read: {1}. Once that is fixed, the same command goes on where this one ends")]
     List(&'static str, String),
-    /// The store failed.
     #[error(transparent)]
     Queue(#[from] QueueError),
-    /// The report of a dry run cannot be written.
     #[error(transparent)]
     Report(#[from] ReportError),
 }
 
-/// How far a backfill is, for people.
+/// How far a running backfill is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Snapshot {
+pub(crate) struct LiveProgress {
     /// Users who need nothing more for now.
-    pub done: u64,
+    pub(crate) done: u64,
     /// All users, as far as they are known.
-    pub all: u64,
-    /// Users who have failed and wait for their next try.
-    pub retrying: u64,
-    /// What holds it up, or some of its users; none while it goes on.
-    pub waits_for: Option<String>,
+    pub(crate) all: u64,
+    /// Users who have failed and wait for a retry.
+    pub(crate) retrying: u64,
+    /// What holds it up, or some of its users.
+    pub(crate) waits_for: Option<String>,
     /// Whether this process does the syncs.
-    pub works_itself: bool,
+    pub(crate) works_itself: bool,
 }
 
-/// How to go about it.
 #[derive(Debug)]
-pub struct Options {
-    /// What is asked for.
-    pub spec: Spec,
-    /// Whether nothing is written, and nobody becomes due.
-    pub dry_run: bool,
+pub(crate) struct BackfillOptions {
+    pub(crate) spec: Spec,
+    /// Nothing is written, and no user becomes due.
+    pub(crate) dry_run: bool,
     /// `sync.concurrency`.
-    pub concurrency: usize,
+    pub(crate) concurrency: usize,
     /// `sesamy.derive_tags`: whether contracts count.
-    pub derive_tags: bool,
+    pub(crate) derive_tags: bool,
 }
 
-/// A backfill that is about to begin, or to go on.
 #[derive(Debug)]
-pub struct Backfill {
+pub(crate) struct Backfill {
     operator: Operator,
-    options: Options,
+    options: BackfillOptions,
     stop: Stop,
     continued: bool,
     progress: RefCell<Progress>,
     /// What a dry run has found.
     found: RefCell<Tally>,
-    /// The page that cannot be read and is asked for again; none while pages can be read.
+    /// The page that cannot be read and is asked for again.
     trouble: RefCell<Option<String>>,
 }
 
 impl Backfill {
-    /// A backfill that goes on with `last`, if that was asked for the same and did not end.
-    #[must_use]
-    pub fn new(operator: Operator, options: Options, last: Option<Progress>, stop: Stop) -> Self {
+    /// A backfill that continues `last`, if that has the same spec and did not end.
+    pub(crate) fn new(
+        operator: Operator,
+        options: BackfillOptions,
+        last: Option<Progress>,
+        stop: Stop,
+    ) -> Self {
         let (progress, continued) = Progress::begin(last, options.spec, operator.hand.clock.now());
-        let progress = RefCell::new(progress);
-        Self {
-            operator,
-            options,
-            stop,
-            continued,
-            progress,
-            found: RefCell::default(),
-            trouble: RefCell::default(),
-        }
+        let (progress, found, trouble) = (RefCell::new(progress), RefCell::default(), RefCell::default());
+        Self { operator, options, stop, continued, progress, found, trouble }
     }
 
-    /// When the one began that this one goes on with; none where it begins anew.
-    #[must_use]
-    pub fn goes_on_from(&self) -> Option<Millis> {
+    /// When the backfill began that this one continues.
+    pub(crate) fn continues_from(&self) -> Option<Millis> {
         self.continued.then(|| self.progress.borrow().began_at)
     }
 
-    /// Makes every user due, and waits until they have been synced; or decides for each of them and writes a line into
-    /// `report`, which is for a dry run. `show` is called about once a second. Ends early when `stop` says so; the summary
-    /// then says that it is not finished.
-    ///
-    /// # Errors
-    /// [`BackfillError`].
-    pub async fn run(
+    /// Makes every user due, and waits until they have been synced. A dry run decides for each of them instead, and writes a
+    /// line into `report`. `show` is called about once a second. If `stop` ends it early, the summary is not finished.
+    pub(crate) async fn run(
         self,
         report: Option<ReportFile>,
-        show: impl FnMut(&Snapshot),
+        show: impl FnMut(&LiveProgress),
     ) -> Result<Summary, BackfillError> {
-        let mut own = OwnWorker::new(&self.operator, self.options.concurrency, &self.stop);
-        let ended = self.go_through(report, &mut own, show).await;
-        own.stop().await;
+        let mut worker = OwnWorker::new(&self.operator, self.options.concurrency, &self.stop);
+        let ended = self.list_and_wait(report, &mut worker, show).await;
+        worker.stop().await;
         let finished = ended?;
-        let (now, queue) = (self.operator.hand.clock.now(), self.operator.queue());
+        let (now, dry_run) = (self.operator.hand.clock.now(), self.options.dry_run);
         let mut progress = self.progress.borrow().clone();
-        if finished && !self.options.dry_run {
+        if finished {
             progress.ended_at = Some(now);
-            progress.keep(queue).await?;
+            self.save(&progress).await?;
         }
         let tally = self.tally(&self.backlog().await?);
-        let summary = Summary::new(&progress, tally, finished, now);
-        Ok(Summary { dry_run: self.options.dry_run, continued: self.continued, ..summary })
+        Ok(Summary {
+            ok: finished && tally.failed.is_empty(),
+            finished,
+            dry_run,
+            spec: progress.spec,
+            started_at: progress.began_at,
+            continued: self.continued,
+            users: progress.users(),
+            tally,
+            passed_over: progress.listed.passed_over,
+            seconds: now.since(progress.began_at).as_secs(),
+        })
     }
 
-    /// Whether everybody was gone through, and not only until it was to stop.
-    async fn go_through(
+    /// Returns whether it came to its end before it was stopped.
+    async fn list_and_wait(
         &self,
         report: Option<ReportFile>,
-        own: &mut OwnWorker,
-        mut show: impl FnMut(&Snapshot),
+        worker: &mut OwnWorker,
+        mut show: impl FnMut(&LiveProgress),
     ) -> Result<bool, BackfillError> {
-        let mut work = pin!(async {
-            match report {
-                Some(report) => self.decide_for_all(report).await,
-                None => self.list().await,
-            }
-        });
-        let (mut is_listed, mut nobody_due_since) = (false, None);
+        let mut listing = pin!(self.list(report));
+        let (mut is_listed, mut empty_since) = (false, None);
         let mut ticks = tokio::time::interval(EVERY);
         loop {
             tokio::select! {
-                worked = &mut work, if !is_listed => {
-                    worked?;
+                listed = &mut listing, if !is_listed => {
+                    listed?;
                     is_listed = true;
                 }
                 _ = ticks.tick() => {}
@@ -175,49 +165,62 @@ impl Backfill {
             let (status, backlog) = (self.operator.status().await?, self.backlog().await?);
             let (done, retrying) = (self.tally(&backlog).done(), backlog.failing);
             let held_up = self.held_up_by(&status);
-            own.start_if_nobody_works(&backlog, done, held_up.is_some()).await?;
+            worker.start_if_idle(&backlog, done, held_up.is_some()).await?;
             let users = if self.options.dry_run { self.progress.borrow().listed.users } else { 0 };
             let all = users.max(done + backlog.waiting + retrying);
             let waits_for =
                 held_up.or_else(|| self.trouble.borrow().clone()).or_else(|| removals_wait(&status));
-            show(&Snapshot { done, all, retrying, waits_for, works_itself: own.is_running() });
+            show(&LiveProgress { done, all, retrying, waits_for, works_itself: worker.is_running() });
             if !is_listed || backlog.waiting > 0 {
-                nobody_due_since = None;
+                empty_since = None;
                 continue;
             }
-            let since = *nobody_due_since.get_or_insert_with(Instant::now);
+            let since = *empty_since.get_or_insert_with(Instant::now);
             if retrying == 0 || since.elapsed() >= FOR_RETRIES {
                 return Ok(true);
             }
         }
     }
 
-    /// Makes every user due, page by page and pass by pass. To drop it costs the page that is being read.
-    async fn list(&self) -> Result<(), BackfillError> {
+    /// Makes every user due, page by page and pass by pass. A dry run decides for each user, and makes one pass: a decision
+    /// is right only for the moment. Dropping the future costs the page that is being read.
+    async fn list(&self, mut report: Option<ReportFile>) -> Result<(), BackfillError> {
         let mut progress = self.progress.borrow().clone();
-        let queue = self.operator.queue();
-        progress.keep(queue).await?;
+        self.save(&progress).await?;
         if progress.is_listed {
             return Ok(());
         }
         let cause = if progress.spec.existing_only { EXISTING_ONLY } else { CAUSE };
         let selection = self.selection().await?;
         let mut before = None;
-        while !progress.is_listed {
+        while !progress.is_listed && (report.is_none() || progress.pass == 1) {
             let page = self.users(progress.offset, before).await?;
             let next = page.next;
             before = next.map(|_| page.mark);
-            let Taken { users, mut listed, .. } = self.take(page, &selection).await?;
-            let enqueued = queue.enqueue(users, cause, progress.began_at).await?;
-            (listed.due, listed.left_to_events) = (enqueued.due, enqueued.left_alone);
+            let (users, forgotten, mut listed) = self.take(page, &selection).await?;
+            match &mut report {
+                Some(report) => self.decide_for(users, &forgotten, report).await?,
+                None => {
+                    let enqueued = self.operator.queue().enqueue(users, cause, progress.began_at).await?;
+                    (listed.due, listed.passed_over.left_to_events) = (enqueued.due, enqueued.left_alone);
+                }
+            }
             progress = progress.after_page(listed, next);
-            progress.keep(queue).await?;
-            self.progress.replace(progress.clone());
+            self.save(&progress).await?;
         }
         Ok(())
     }
 
-    /// What is left to do; nothing for a dry run, which makes nobody due.
+    /// Makes `progress` the present one. A dry run leaves the store as it is.
+    async fn save(&self, progress: &Progress) -> Result<(), QueueError> {
+        if !self.options.dry_run {
+            progress.save(self.operator.queue()).await?;
+        }
+        self.progress.replace(progress.clone());
+        Ok(())
+    }
+
+    /// What is left to do; nothing for a dry run, which makes no user due.
     async fn backlog(&self) -> Result<Backlog, QueueError> {
         if self.options.dry_run {
             return Ok(Backlog::default());
@@ -241,7 +244,7 @@ impl Backfill {
     }
 }
 
-/// What some users wait for while the removal guard has tripped. Everybody else is synced.
+/// What some users wait for while the removal guard has tripped. All others are synced.
 fn removals_wait(status: &Status) -> Option<String> {
     status.tags_kept_since.map(|since| {
         format!("no tag is taken away since {since}: check Sesamy's contracts and users, then `queue resume`")

@@ -1,54 +1,48 @@
-//! Sesamy's lists of all users and of all contracts, read page by page, with patience.
+//! Sesamy's lists of all users and of all contracts, read page by page.
 //!
 //! A page that fails is asked for again with backoff. While a circuit is open or syncs are paused, no page is asked for.
 
 use std::collections::HashSet;
-use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::progress::{Listed, may_be_since};
-use super::{Backfill, BackfillError};
+use super::progress::{Listed, PassedOver, may_be_since};
+use super::{Backfill, BackfillError, EVERY};
 use crate::clock::Millis;
 use crate::personal::Mask;
+use crate::queue::QueueError;
 use crate::sesamy::bulk::{ContractsError, Page, UserRow};
-use crate::upstream::circuit_breaker::OpenReason;
-use crate::upstream::{Api, Attempt, Class, Failure};
+use crate::upstream::{Attempt, Class, Failure};
 use crate::user::UserId;
 
-/// How often a page is asked for.
+/// How many times a page is asked for.
 const TRIES: u32 = 8;
-/// How often to check whether a circuit or a pause has ended, at most.
-const CHECK_EVERY: Duration = Duration::from_secs(1);
 const USERS: &str = "the list of users";
 const CONTRACTS: &str = "the list of contracts";
 /// The error for a list that ignores `offset`.
 const SAME_PAGE: &str = "it answers the same page again and again";
 
-/// Which rows of the list of users are taken: all if `since` is none, else users who may have been updated since then, and
-/// `owners` of contracts that may have been.
+/// Which users are taken: all without `since`, else those who may have been updated since then, and `owners` of contracts
+/// that may have been.
 #[derive(Debug, Default)]
 pub(super) struct Selection {
     since: Option<Millis>,
     owners: HashSet<UserId>,
 }
 
-/// What a page of the list of users comes to.
-#[derive(Debug)]
-pub(super) struct Taken {
-    pub(super) users: Vec<UserId>,
-    /// Users whom an operator has had forgotten.
-    pub(super) forgotten: Vec<UserId>,
-    pub(super) listed: Listed,
+impl Selection {
+    fn has(&self, row: &UserRow) -> bool {
+        self.since.is_none_or(|since| may_be_since(row.updated_at, since) || self.owners.contains(&row.user))
+    }
 }
 
 impl Backfill {
-    /// How many users Sesamy lists, if the first page of them says so. It waits for nothing, a pause included.
-    pub async fn count_users(&self) -> Option<u64> {
+    /// How many users Sesamy lists, if the first page shows it. Tried once, even during a pause.
+    pub(crate) async fn count_users(&self) -> Option<u64> {
         let hand = &self.operator.hand;
         let attempt = Attempt::within(hand.limits.deadline, &hand.clock);
         let page = self.operator.syncer.sesamy().users_page(0, None, &attempt).await.ok()?;
-        page.total.or(page.next.is_none().then_some(page.length())).map(count)
+        page.total.or(page.next.is_none().then_some(page.length())).map(|users| users as u64)
     }
 
     /// The page of all users that begins at `offset`; `before` is the mark of the page before it.
@@ -66,27 +60,25 @@ impl Backfill {
         Ok(page)
     }
 
-    /// The users of `page` who are in the `selection`.
+    /// The users of `page` in `selection`, those of them who were forgotten, and the counts.
     pub(super) async fn take(
         &self,
         page: Page<UserRow>,
         selection: &Selection,
-    ) -> Result<Taken, BackfillError> {
-        let is_selected = |row: &UserRow| {
-            let is_updated =
-                |since| may_be_since(row.updated_at, since) || selection.owners.contains(&row.user);
-            selection.since.is_none_or(is_updated)
-        };
-        let (rows, left_out) = (page.length(), page.left_out);
-        let mut users: Vec<UserId> = page.rows.into_iter().filter(is_selected).map(|row| row.user).collect();
-        let not_recent = rows - left_out - users.len();
+    ) -> Result<(Vec<UserId>, Vec<UserId>, Listed), QueueError> {
+        let (rows, readable) = (page.length(), page.rows.len());
+        let taken = page.rows.into_iter().filter(|row| selection.has(row));
+        let mut users: Vec<UserId> = taken.map(|row| row.user).collect();
+        let not_recent = readable - users.len();
         let forgotten = self.operator.queue().forgotten(&users).await?;
         users.retain(|user| !forgotten.contains(user));
-        let [rows, left_out, not_recent, of_forgotten] =
-            [rows, left_out, not_recent, forgotten.len()].map(count);
-        let listed =
-            Listed { users: rows, left_out, not_recent, forgotten: of_forgotten, ..Listed::default() };
-        Ok(Taken { users, forgotten, listed })
+        let passed_over = PassedOver {
+            left_to_events: 0,
+            forgotten: forgotten.len() as u64,
+            not_recent: not_recent as u64,
+            left_out: page.left_out as u64,
+        };
+        Ok((users, forgotten, Listed { users: rows as u64, due: 0, passed_over }))
     }
 
     /// Which users are taken. Contracts are read only if they count; if their list cannot be used, every user is taken.
@@ -98,12 +90,8 @@ impl Backfill {
         let mut next = self.options.derive_tags.then_some(0);
         while let Some(offset) = next {
             let ask = async |attempt: Attempt| match sesamy.contracts_page(offset, &attempt).await {
-                Ok(page) => Ok(Ok(page)),
-                Err(ContractsError::NoUser) => Ok(Err("its rows name no user".to_owned())),
-                Err(ContractsError::Failure(failure)) if failure.class == Class::Permanent => {
-                    Ok(Err(failure.message(&Mask::default())))
-                }
-                Err(ContractsError::Failure(failure)) => Err(failure),
+                Err(ContractsError::Failure(failure)) if failure.class != Class::Permanent => Err(failure),
+                answer => Ok(answer),
             };
             let reason = match self.patiently(CONTRACTS, ask).await? {
                 Ok(page) if before == Some(page.mark) => SAME_PAGE.to_owned(),
@@ -113,7 +101,8 @@ impl Backfill {
                     owners.extend(updated.map(|row| row.user));
                     continue;
                 }
-                Err(reason) => reason,
+                Err(ContractsError::NoUser) => "its rows name no user".to_owned(),
+                Err(ContractsError::Failure(failure)) => failure.message(&Mask::default()),
             };
             tracing::warn!(
                 reason,
@@ -124,21 +113,20 @@ impl Backfill {
         Ok(Selection { since: Some(since), owners })
     }
 
-    /// Waits until calls may be made. A store that cannot be read holds nothing up: whatever comes next reports it.
+    /// Waits until calls may be made. If the store cannot be read, returns at once: the next step reports it.
     pub(super) async fn until_open(&self) {
         while self.operator.hand.learn().await.is_some()
             && let Ok(status) = self.operator.status().await
             && self.held_up_by(&status).is_some()
         {
-            let ends = status.apis.iter().filter_map(|api| api.until).map(|until| until.since(status.now));
-            sleep(ends.fold(CHECK_EVERY, Duration::min).max(Duration::from_millis(10))).await;
+            sleep(EVERY).await;
         }
     }
 
-    /// Asks until there is an answer.
+    /// Asks until there is an answer, or waiting does not help.
     async fn patiently<T>(
         &self,
-        what: &'static str,
+        list: &'static str,
         ask: impl AsyncFn(Attempt) -> Result<T, Failure>,
     ) -> Result<T, BackfillError> {
         let hand = &self.operator.hand;
@@ -155,27 +143,11 @@ impl Backfill {
             let message = failure.message(&Mask::default());
             hand.record_failure(&failure).await;
             failures += u32::from(failure.class == Class::Transient);
-            if failure.class == Class::Permanent || failures == TRIES || self.is_refused(failure.class) {
-                return Err(BackfillError::List(what, message));
+            if matches!(failure.class, Class::Permanent | Class::Refused(_)) || failures == TRIES {
+                return Err(BackfillError::List(list, message));
             }
-            self.trouble.replace(Some(format!("{what} cannot be read ({message}); trying again")));
+            self.trouble.replace(Some(format!("{list} cannot be read ({message}); trying again")));
             sleep(hand.limits.retry.backoff.doubled(failures.saturating_sub(1))).await;
         }
     }
-
-    /// Whether a call of this `class` failed because an API refuses our credentials or our address: waiting does not help.
-    pub(super) fn is_refused(&self, class: Class) -> bool {
-        let is_refused = |api| {
-            let why = self.operator.hand.gates.of(api).snapshot().why;
-            [OpenReason::Credentials, OpenReason::Configuration]
-                .into_iter()
-                .any(|it| why == Some(it.as_str()))
-        };
-        !matches!(class, Class::Transient | Class::Permanent) && Api::ALL.into_iter().any(is_refused)
-    }
-}
-
-/// A number of rows.
-fn count(rows: usize) -> u64 {
-    u64::try_from(rows).unwrap_or(u64::MAX)
 }
