@@ -16,7 +16,9 @@ use super::{CommandError, Output, answer};
 use crate::clock::Clock;
 use crate::config::{QueueUrl, Settings};
 use crate::operations::backfill::progress::{Progress, Spec};
-use crate::operations::backfill::{Backfill, BackfillError, BackfillOptions, ReportFile};
+use crate::operations::backfill::{
+    Backfill, BackfillError, BackfillOptions, ListError, ReportFile, count_users,
+};
 use crate::personal::Mask;
 use crate::queue::{Lane, Queue, Role};
 use crate::sync::Manner;
@@ -80,12 +82,14 @@ async fn list_and_sync(
     let meter: Arc<dyn Meter> = Arc::new(queue.meter(Lane::Background));
     let clients = clients(settings, &meter, &clock).map_err(|error| CommandError::Service(error.into()))?;
     let list = clients.mailmojo.list(&Attempt::within(settings.sync.deadline, &clock)).await;
-    let list =
-        list.map_err(|failure| BackfillError::List("the Mailmojo list", failure.message(&Mask::default())))?;
+    let list = list.map_err(|failure| {
+        BackfillError::from(ListError("the Mailmojo list", failure.message(&Mask::default())))
+    })?;
     let mut operator = operator_with(settings, queue.clone(), clock.clone(), clients);
     if options.dry_run && options.existing_only {
         operator.syncer = operator.syncer.in_manner(Manner::ExistingOnly).into();
     }
+    let users = count_users(&operator).await;
     let begins_anew = options.dry_run || options.restart;
     let last = if begins_anew { None } else { Progress::load(&queue).await? };
     let spec = Spec {
@@ -94,15 +98,8 @@ async fn list_and_sync(
         updated_since_seconds: options.updated_since.map(|time| time.as_secs()),
         held_back: settings.sync.dry_run,
     };
-    let backfill_options = BackfillOptions {
-        spec,
-        dry_run: options.dry_run,
-        concurrency: settings.sync.concurrency.get(),
-        derive_tags: settings.sesamy.derive_tags,
-    };
-    let backfill = Backfill::new(operator, backfill_options, last, stop);
-    let users = backfill.count_users().await;
-    let continues_from = backfill.continues_from();
+    let progress = Progress::begin(last, spec, clock.now());
+    let continues_from = progress.continued.then_some(progress.began_at);
     output::plan(&spec, options.dry_run, list.name.as_deref(), users, continues_from, clock.now());
     if !(options.dry_run || options.yes || answer::confirmed("Go on?")?) {
         anstream::eprintln!(
@@ -112,8 +109,11 @@ async fn list_and_sync(
     }
     let report = if options.dry_run { Some(report(settings, options)?) } else { None };
     let path = report.as_ref().map(|report| report.path().to_owned());
+    let (concurrency, derive_tags) = (settings.sync.concurrency.get(), settings.sesamy.derive_tags);
+    let backfill_options = BackfillOptions { progress, report, concurrency, derive_tags };
+    let backfill = Backfill::new(operator, backfill_options, stop);
     let mut line = ProgressLine::new();
-    let ended = backfill.run(report, |progress| line.show(progress)).await;
+    let ended = backfill.run(|progress| line.show(progress)).await;
     drop(line);
     let summary = ended?;
     if options.output.json {

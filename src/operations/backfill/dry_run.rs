@@ -1,14 +1,17 @@
 //! A dry run: what a sync of each user would do now, decided at the pace of the background lane. Nothing is written, and no
 //! user becomes due.
 
+use std::cell::RefCell;
 use std::pin::pin;
 
 use futures_util::{StreamExt, stream};
 use tokio::time::sleep;
 
-use super::Backfill;
 use super::report::{Line, ReportError, ReportFile};
+use super::summary::Tally;
+use super::waiting::until_open;
 use crate::memory::Memory;
+use crate::operations::Operator;
 use crate::sync::{Context, Report, SyncError};
 use crate::upstream::circuit_breaker::{Blame, CallKind};
 use crate::upstream::{Attempt, Class};
@@ -17,26 +20,38 @@ use crate::user::UserId;
 /// How many times a user who fails is tried.
 const TRIES: u32 = 3;
 
-impl Backfill {
-    /// Decides for each user of a page, counts the decision, and adds a line to `report`.
-    pub(super) async fn decide_for(
-        &self,
-        users: Vec<UserId>,
-        forgotten: &[UserId],
-        report: &mut ReportFile,
-    ) -> Result<(), ReportError> {
+#[derive(Debug)]
+pub(super) struct DryRun {
+    operator: Operator,
+    concurrency: usize,
+    report: ReportFile,
+    tally: RefCell<Tally>,
+}
+
+impl DryRun {
+    pub(super) fn new(operator: Operator, concurrency: usize, report: ReportFile) -> Self {
+        Self { operator, concurrency, report, tally: RefCell::default() }
+    }
+
+    /// What it has found so far.
+    pub(super) fn tally(&self) -> Tally {
+        self.tally.borrow().clone()
+    }
+
+    /// Decides for each user of a page, counts the decision, and adds a line to the report.
+    pub(super) async fn page(&self, users: Vec<UserId>, forgotten: &[UserId]) -> Result<(), ReportError> {
         for user in forgotten {
-            report.add(&Line::unchanged(user, "forgotten", ""))?;
+            self.report.add(&Line::unchanged(user, "forgotten", ""))?;
         }
         let each = stream::iter(users).map(|user| self.decide(user));
-        let mut decisions = pin!(each.buffer_unordered(self.options.concurrency));
+        let mut decisions = pin!(each.buffer_unordered(self.concurrency));
         while let Some((user, decision)) = decisions.next().await {
             let line = match &decision {
                 Ok(decided) => Line::of_sync(&user, decided),
                 Err(error) => Line::unchanged(&user, "failed", &error.answer),
             };
-            self.found.borrow_mut().count(&line);
-            report.add(&line)?;
+            self.tally.borrow_mut().count(&line);
+            self.report.add(&line)?;
         }
         Ok(())
     }
@@ -50,7 +65,7 @@ impl Backfill {
         });
         let mut tries = 0;
         loop {
-            self.until_open().await;
+            until_open(hand, true).await;
             let context = Context::new(Attempt::within(hand.limits.deadline, &hand.clock), memory.clone());
             let error = match syncer.decide(&user, &context).await {
                 Ok(decision) => {

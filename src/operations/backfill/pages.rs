@@ -2,15 +2,16 @@
 //!
 //! A page that fails is asked for again with backoff. While a circuit is open or syncs are paused, no page is asked for.
 
+use std::cell::RefCell;
 use std::collections::HashSet;
 
 use tokio::time::sleep;
 
 use super::progress::{Listed, PassedOver, may_be_since};
-use super::{Backfill, BackfillError, EVERY};
+use super::waiting::until_open;
 use crate::clock::Millis;
+use crate::operations::Operator;
 use crate::personal::Mask;
-use crate::queue::QueueError;
 use crate::sesamy::bulk::{ContractsError, Page, UserRow};
 use crate::upstream::{Attempt, Class, Failure};
 use crate::user::UserId;
@@ -22,72 +23,59 @@ const CONTRACTS: &str = "the list of contracts";
 /// The error for a list that ignores `offset`.
 const SAME_PAGE: &str = "it answers the same page again and again";
 
-/// Which users are taken: all without `since`, else those who may have been updated since then, and `owners` of contracts
-/// that may have been.
-#[derive(Debug, Default)]
-pub(super) struct Selection {
-    since: Option<Millis>,
-    owners: HashSet<UserId>,
+/// Which list cannot be read, and why, without personal data.
+#[derive(Debug, thiserror::Error)]
+#[error("{0} cannot be read: {1}. Once that is fixed, the same command goes on where this one ends")]
+pub(crate) struct ListError(pub(crate) &'static str, pub(crate) String);
+
+/// How many users Sesamy lists, if the first page shows it. Tried once, even during a pause.
+pub(crate) async fn count_users(operator: &Operator) -> Option<u64> {
+    let page = operator.syncer.sesamy().users_page(0, None, &attempt(operator)).await.ok()?;
+    page.total.or(page.next.is_none().then_some(page.length())).map(|users| users as u64)
 }
 
-impl Selection {
-    fn has(&self, row: &UserRow) -> bool {
-        self.since.is_none_or(|since| may_be_since(row.updated_at, since) || self.owners.contains(&row.user))
+fn attempt(operator: &Operator) -> Attempt {
+    Attempt::within(operator.hand.limits.deadline, &operator.hand.clock)
+}
+
+#[derive(Debug)]
+pub(super) struct Pages {
+    operator: Operator,
+    is_dry_run: bool,
+    /// The page that cannot be read and is asked for again.
+    trouble: RefCell<Option<String>>,
+}
+
+impl Pages {
+    pub(super) fn new(operator: Operator, is_dry_run: bool) -> Self {
+        Self { operator, is_dry_run, trouble: RefCell::default() }
     }
-}
 
-impl Backfill {
-    /// How many users Sesamy lists, if the first page shows it. Tried once, even during a pause.
-    pub(crate) async fn count_users(&self) -> Option<u64> {
-        let hand = &self.operator.hand;
-        let attempt = Attempt::within(hand.limits.deadline, &hand.clock);
-        let page = self.operator.syncer.sesamy().users_page(0, None, &attempt).await.ok()?;
-        page.total.or(page.next.is_none().then_some(page.length())).map(|users| users as u64)
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.trouble.borrow().clone()
     }
 
     /// The page of all users that begins at `offset`; `before` is the mark of the page before it.
-    pub(super) async fn users(
-        &self,
-        offset: usize,
-        before: Option<u64>,
-    ) -> Result<Page<UserRow>, BackfillError> {
+    pub(super) async fn users(&self, offset: usize, before: Option<u64>) -> Result<Page<UserRow>, ListError> {
         let sesamy = self.operator.syncer.sesamy();
-        let page =
-            self.patiently(USERS, async |attempt| sesamy.users_page(offset, None, &attempt).await).await?;
+        let ask = async |attempt| sesamy.users_page(offset, None, &attempt).await;
+        let page = self.patiently(USERS, ask).await?;
         if before == Some(page.mark) {
-            return Err(BackfillError::List(USERS, SAME_PAGE.to_owned()));
+            return Err(ListError(USERS, SAME_PAGE.to_owned()));
         }
         Ok(page)
     }
 
-    /// The users of `page` in `selection`, those of them who were forgotten, and the counts.
-    pub(super) async fn take(
+    /// The users who may have been updated since `since`, or a contract of theirs. If the list of contracts cannot be used,
+    /// every user is selected.
+    pub(super) async fn updated_since(
         &self,
-        page: Page<UserRow>,
-        selection: &Selection,
-    ) -> Result<(Vec<UserId>, Vec<UserId>, Listed), QueueError> {
-        let (rows, readable) = (page.length(), page.rows.len());
-        let taken = page.rows.into_iter().filter(|row| selection.has(row));
-        let mut users: Vec<UserId> = taken.map(|row| row.user).collect();
-        let not_recent = readable - users.len();
-        let forgotten = self.operator.queue().forgotten(&users).await?;
-        users.retain(|user| !forgotten.contains(user));
-        let passed_over = PassedOver {
-            left_to_events: 0,
-            forgotten: forgotten.len() as u64,
-            not_recent: not_recent as u64,
-            left_out: page.left_out as u64,
-        };
-        Ok((users, forgotten, Listed { users: rows as u64, due: 0, passed_over }))
-    }
-
-    /// Which users are taken. Contracts are read only if they count; if their list cannot be used, every user is taken.
-    pub(super) async fn selection(&self) -> Result<Selection, BackfillError> {
-        let (spec, began) = (self.options.spec, self.progress.borrow().began_at);
-        let Some(since) = spec.since(began) else { return Ok(Selection::default()) };
+        since: Millis,
+        derive_tags: bool,
+    ) -> Result<Selection, ListError> {
         let sesamy = self.operator.syncer.sesamy();
         let (mut owners, mut before) = (HashSet::new(), None);
-        let mut next = self.options.derive_tags.then_some(0);
+        let mut next = derive_tags.then_some(0); // else no contract matters
         while let Some(offset) = next {
             let ask = async |attempt: Attempt| match sesamy.contracts_page(offset, &attempt).await {
                 Err(ContractsError::Failure(failure)) if failure.class != Class::Permanent => Err(failure),
@@ -113,27 +101,17 @@ impl Backfill {
         Ok(Selection { since: Some(since), owners })
     }
 
-    /// Waits until calls may be made. If the store cannot be read, returns at once: the next step reports it.
-    pub(super) async fn until_open(&self) {
-        while self.operator.hand.learn().await.is_some()
-            && let Ok(status) = self.operator.status().await
-            && self.held_up_by(&status).is_some()
-        {
-            sleep(EVERY).await;
-        }
-    }
-
     /// Asks until there is an answer, or waiting does not help.
     async fn patiently<T>(
         &self,
         list: &'static str,
         ask: impl AsyncFn(Attempt) -> Result<T, Failure>,
-    ) -> Result<T, BackfillError> {
+    ) -> Result<T, ListError> {
         let hand = &self.operator.hand;
         let mut failures = 0;
         loop {
-            self.until_open().await;
-            let failure = match ask(Attempt::within(hand.limits.deadline, &hand.clock)).await {
+            until_open(hand, self.is_dry_run).await;
+            let failure = match ask(attempt(&self.operator)).await {
                 Ok(answer) => {
                     self.trouble.replace(None);
                     return Ok(answer);
@@ -144,10 +122,35 @@ impl Backfill {
             hand.record_failure(&failure).await;
             failures += u32::from(failure.class == Class::Transient);
             if matches!(failure.class, Class::Permanent | Class::Refused(_)) || failures == TRIES {
-                return Err(BackfillError::List(list, message));
+                return Err(ListError(list, message));
             }
             self.trouble.replace(Some(format!("{list} cannot be read ({message}); trying again")));
             sleep(hand.limits.retry.backoff.doubled(failures.saturating_sub(1))).await;
         }
+    }
+}
+
+/// Which users are taken: all without `since`, else those who may have been updated since then, and `owners` of contracts
+/// that may have been.
+#[derive(Debug, Default)]
+pub(super) struct Selection {
+    since: Option<Millis>,
+    owners: HashSet<UserId>,
+}
+
+impl Selection {
+    /// The selected users of `page`, and its counts.
+    pub(super) fn take(&self, page: Page<UserRow>) -> (Vec<UserId>, Listed) {
+        let (rows, readable) = (page.length(), page.rows.len());
+        let is_updated =
+            |row: &UserRow, since| may_be_since(row.updated_at, since) || self.owners.contains(&row.user);
+        let is_taken = |row: &UserRow| self.since.is_none_or(|since| is_updated(row, since));
+        let users: Vec<UserId> = page.rows.into_iter().filter(is_taken).map(|row| row.user).collect();
+        let passed_over = PassedOver {
+            not_recent: (readable - users.len()) as u64,
+            left_out: page.left_out as u64,
+            ..PassedOver::default()
+        };
+        (users, Listed { users: rows as u64, due: 0, passed_over })
     }
 }

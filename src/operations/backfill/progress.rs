@@ -59,6 +59,9 @@ pub(crate) struct Progress {
     /// Whether the list has been read for the last time.
     pub(crate) is_listed: bool,
     pub(crate) listed: Listed,
+    /// Whether this run continues an earlier one.
+    #[serde(skip)]
+    pub(crate) continued: bool,
 }
 
 /// What the first pass over the list of users found, and how many users became due in all passes.
@@ -91,12 +94,11 @@ impl Progress {
         Self { began_at: now, spec, pass: 1, ..Self::default() }
     }
 
-    /// Continues `last` if it has the same spec and did not end, otherwise begins anew. The second value is whether it
-    /// continues.
-    pub(super) fn begin(last: Option<Self>, spec: Spec, now: Millis) -> (Self, bool) {
+    /// Continues `last` if it has the same spec and did not end, otherwise begins anew.
+    pub(crate) fn begin(last: Option<Self>, spec: Spec, now: Millis) -> Self {
         match last {
-            Some(last) if last.ended_at.is_none() && last.spec == spec => (last, true),
-            _ => (Self::new(spec, now), false),
+            Some(last) if last.ended_at.is_none() && last.spec == spec => Self { continued: true, ..last },
+            _ => Self::new(spec, now),
         }
     }
 
@@ -163,8 +165,9 @@ mod tests {
             ("another time", Some(&kept), Spec { updated_since_seconds: Some(60), ..SPEC }, false),
             ("sync.dry_run was switched", Some(&kept), Spec { held_back: true, ..SPEC }, false),
         ] {
-            let expected = if goes_on { kept.clone() } else { Progress::new(spec, Millis(9_000)) };
-            assert_eq!(Progress::begin(last.cloned(), spec, Millis(9_000)), (expected, goes_on), "{case}");
+            let before = if goes_on { kept.clone() } else { Progress::new(spec, Millis(9_000)) };
+            let expected = Progress { continued: goes_on, ..before };
+            assert_eq!(Progress::begin(last.cloned(), spec, Millis(9_000)), expected, "{case}");
         }
     }
 

@@ -68,14 +68,13 @@ impl<'a> Line<'a> {
     pub(super) fn of_sync(user: &'a UserId, report: &'a Report) -> Self {
         let mask = Mask::default();
         let masked = |tags: &[String]| tags.iter().map(|tag| mask.apply(tag)).collect();
+        let (outcome, reason) = (report.outcome.as_str(), report.outcome.reason().unwrap_or_default());
         Self {
-            user_id: user.as_str(),
-            outcome: report.outcome.as_str(),
-            reason: report.outcome.reason().unwrap_or_default(),
             changed: &report.changed,
             tags_added: masked(&report.tags_added),
             tags_removed: masked(&report.tags_removed),
             keeps_tags: report.braked,
+            ..Self::unchanged(user, outcome, reason)
         }
     }
 }
@@ -105,9 +104,9 @@ impl ReportFile {
     }
 
     /// Adds a line. Unbuffered, so that a kill loses none.
-    pub(super) fn add(&mut self, line: &Line<'_>) -> Result<(), ReportError> {
+    pub(super) fn add(&self, line: &Line<'_>) -> Result<(), ReportError> {
         let text = serde_json::to_string(line).map_err(io::Error::from);
-        let written = text.and_then(|text| self.file.write_all(format!("{text}\n").as_bytes()));
+        let written = text.and_then(|text| (&self.file).write_all(format!("{text}\n").as_bytes()));
         written.map_err(|error| ReportError { path: self.path.clone(), error })
     }
 }
@@ -118,7 +117,7 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::{PermissionsExt, symlink};
 
-    fn add(mut report: ReportFile, user: &str) -> PathBuf {
+    fn add(report: ReportFile, user: &str) -> PathBuf {
         report.add(&Line::unchanged(&UserId::new(user).unwrap(), "updated", "")).unwrap();
         report.path().to_owned()
     }
