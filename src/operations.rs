@@ -3,7 +3,7 @@
 //! Promises, each told by a story: nobody is synced by hand beside a running sync of the same user; what is asked of the
 //! queue is logged with what it was, and with nobody's address.
 
-pub mod backfill;
+pub(crate) mod backfill;
 pub mod find;
 mod forget;
 mod now;

@@ -1,4 +1,4 @@
-//! `backfill`: every Sesamy user made due and synced, beside a service that may be running.
+//! `backfill`: makes every Sesamy user due and waits for the syncs, beside a service that may be running.
 
 mod output;
 mod progress;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use jiff::SignedDuration;
+use jiff::{Span, SpanRelativeTo};
 
 use super::shutdown::Signals;
 use super::wiring::{clients, open_queue, operator_with};
@@ -16,14 +16,16 @@ use super::{CommandError, Output, answer};
 use crate::clock::Clock;
 use crate::config::{QueueUrl, Settings};
 use crate::operations::backfill::progress::{Progress, Spec};
-use crate::operations::backfill::{self, Backfill, BackfillError, ReportFile};
+use crate::operations::backfill::{
+    Backfill, BackfillError, BackfillOptions, ListError, ReportFile, count_users,
+};
 use crate::queue::{Lane, Queue, Role};
 use crate::sync::Manner;
 use crate::upstream::{Attempt, Meter};
 use crate::worker::Stop;
-use progress::Display;
+use progress::ProgressLine;
 
-/// How long running syncs have to end once it is to stop.
+/// How long running syncs have to end after the first signal.
 const GRACE: Duration = Duration::from_secs(8);
 
 #[derive(Debug, Clone, Args)]
@@ -34,10 +36,10 @@ pub(super) struct Options {
     /// Update contacts that Mailmojo has already: nobody is created or subscribed.
     #[arg(long)]
     existing_only: bool,
-    /// Only users who, or a contract of whom, were updated in the time before it began: 30m, 2h, 3d.
+    /// Only users with an update, of their own or of a contract, in this time before the backfill began: 30m, 2h, 3d.
     #[arg(long, value_name = "TIME", value_parser = duration)]
     updated_since: Option<Duration>,
-    /// Write a dry run's line of JSON per user into FILE, which must not exist yet. By default it makes a file
+    /// Write a dry run's line of JSON per user into FILE, which must not exist yet. The default is a new file
     /// backfill-dry-run-….jsonl, here or, if nothing can be written here, beside the queue's file.
     #[arg(long, value_name = "FILE", requires = "dry_run")]
     report: Option<PathBuf>,
@@ -51,20 +53,15 @@ pub(super) struct Options {
     output: Output,
 }
 
-/// A time such as 30m, 2h or 3d.
+/// A time such as 30m, 2h or 3d, of a second or more.
 fn duration(typed: &str) -> Result<Duration, String> {
-    let wrong = || format!("{typed:?} is not a time such as 30m, 2h or 3d");
-    let days = typed.strip_suffix('d').and_then(|days| days.parse::<i64>().ok());
-    let signed = match days {
-        Some(days) => days.checked_mul(24).and_then(SignedDuration::try_from_hours),
-        None => typed.parse().ok(),
-    };
-    let time = signed.and_then(|signed| Duration::try_from(signed).ok()).ok_or_else(wrong)?;
+    let span = typed.parse::<Span>().and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()));
+    let time = span.and_then(Duration::try_from);
+    let time = time.map_err(|_| format!("{typed:?} is not a time such as 30m, 2h or 3d"))?;
     if time.as_secs() == 0 { Err("it has to be a second or more".to_owned()) } else { Ok(time) }
 }
 
-/// Prints what it is about to do, asks, does it, and prints what it came to. Fails if it was not finished, or if anybody
-/// failed.
+/// Prints the plan, asks, runs the backfill, and prints the summary. Fails if it was not finished or a user failed.
 pub(super) async fn run(settings: Settings, options: Options) -> Result<(), CommandError> {
     let stop = stop_on_signals()?;
     let clock = Clock::system();
@@ -84,11 +81,13 @@ async fn list_and_sync(
     let meter: Arc<dyn Meter> = Arc::new(queue.meter(Lane::Background));
     let clients = clients(settings, &meter, &clock).map_err(|error| CommandError::Service(error.into()))?;
     let list = clients.mailmojo.list(&Attempt::within(settings.sync.deadline, &clock)).await;
-    let list = list.map_err(|failure| BackfillError::List("the Mailmojo list", failure.to_string()))?;
+    let list =
+        list.map_err(|failure| BackfillError::from(ListError("the Mailmojo list", failure.to_string())))?;
     let mut operator = operator_with(settings, queue.clone(), clock.clone(), clients);
     if options.dry_run && options.existing_only {
         operator.syncer = operator.syncer.in_manner(Manner::ExistingOnly).into();
     }
+    let users = count_users(&operator).await;
     let begins_anew = options.dry_run || options.restart;
     let last = if begins_anew { None } else { Progress::load(&queue).await? };
     let spec = Spec {
@@ -97,16 +96,9 @@ async fn list_and_sync(
         updated_since_seconds: options.updated_since.map(|time| time.as_secs()),
         held_back: settings.sync.dry_run,
     };
-    let how = backfill::Options {
-        spec,
-        dry_run: options.dry_run,
-        concurrency: settings.sync.concurrency.get(),
-        derive_tags: settings.sesamy.derive_tags,
-    };
-    let backfill = Backfill::new(operator, how, last, stop);
-    let users = backfill.count_users().await;
-    let began_before = backfill.goes_on_from();
-    output::plan(&spec, options.dry_run, list.name.as_deref(), users, began_before, clock.now())?;
+    let progress = Progress::begin(last, spec, clock.now());
+    let continues_from = progress.continued.then_some(progress.began_at);
+    output::plan(&spec, options.dry_run, list.name.as_deref(), users, continues_from, clock.now());
     if !(options.dry_run || options.yes || answer::confirmed("Go on?")?) {
         anstream::eprintln!(
             "Nothing was done. Add --yes to go on without being asked, or --dry-run to see what would be done."
@@ -115,9 +107,12 @@ async fn list_and_sync(
     }
     let report = if options.dry_run { Some(report(settings, options)?) } else { None };
     let path = report.as_ref().map(|report| report.path().to_owned());
-    let mut display = Display::new();
-    let ended = backfill.run(report, |snapshot| display.show(snapshot)).await;
-    drop(display);
+    let (concurrency, derive_tags) = (settings.sync.concurrency.get(), settings.sesamy.derive_tags);
+    let backfill_options = BackfillOptions { progress, report, concurrency, derive_tags };
+    let backfill = Backfill::new(operator, backfill_options, stop);
+    let mut line = ProgressLine::new();
+    let ended = backfill.run(|progress| line.show(progress)).await;
+    drop(line);
     let summary = ended?;
     if options.output.json {
         answer::json(&summary)?;
@@ -130,23 +125,20 @@ async fn list_and_sync(
     if summary.ok { Ok(()) } else { Err(CommandError::Told) }
 }
 
-/// The report of a dry run, open: in the working directory, or, if nothing can be written there (as in the image), beside
+/// Creates the report of a dry run: in the working directory or, if nothing can be written there (as in the image), beside
 /// the queue's file.
 fn report(settings: &Settings, options: &Options) -> Result<ReportFile, BackfillError> {
-    let report = match &options.report {
-        Some(path) => ReportFile::create(path)?,
-        None => ReportFile::create_in(Path::new(".")).or_else(|_| {
-            let beside_the_queue = match &settings.queue.url {
-                QueueUrl::Sqlite(path) => path.parent().unwrap_or(Path::new("/")).to_owned(),
-                QueueUrl::Postgres(_) => std::env::temp_dir(),
-            };
-            ReportFile::create_in(&beside_the_queue)
-        })?,
+    let report = match (&options.report, &settings.queue.url) {
+        (Some(path), _) => ReportFile::create(path),
+        (None, url) => ReportFile::create_in(Path::new(".")).or_else(|_| match url {
+            QueueUrl::Sqlite(path) => ReportFile::create_in(path.parent().unwrap_or(Path::new("/"))),
+            QueueUrl::Postgres(_) => ReportFile::create_in(&std::env::temp_dir()),
+        }),
     };
-    Ok(report)
+    Ok(report?)
 }
 
-/// The first signal ends the listing and lets running syncs end, for a while; the second ends the process at once.
+/// The first signal ends the listing and gives running syncs some time to end; the second ends the process at once.
 fn stop_on_signals() -> Result<Stop, CommandError> {
     let mut signals = Signals::listen().map_err(CommandError::Signals)?;
     let stop = Stop::default();

@@ -1,249 +1,223 @@
-//! A backfill: every user of Sesamy's becomes due in the background lane, and is synced there like anybody else.
+//! A backfill: every Sesamy user becomes due in the background lane, and is synced there like any other user.
 //!
-//! It lists users and syncs nobody itself. A service that runs beside it does the syncs; where none does, this process runs
-//! the same [`Worker`](crate::worker::Worker) until nobody in the background lane is due any more. So everything that holds for a sync holds for
-//! a backfill: leases, pace, circuits, retries, the removal guard, what is remembered.
+//! It lists users and syncs none itself. A service that runs beside it does the syncs; without one, this process runs the same
+//! [`Worker`](crate::worker::Worker) until the lane is empty. So leases, pace, circuits, retries and the removal guard work
+//! as they do for every sync.
 //!
 //! ```text
 //!  page of users ─▶ enqueue: not synced since it began, not due, not parked since? ─▶ due in the background lane
 //!       ▲ next page, next pass                                                          │ a service, or this process
-//!       └── progress is kept                                                            ▼
+//!       └── progress is saved                                                           ▼
 //!                              counts by outcome and reason of what was synced ◀── worker
 //! ```
 //!
-//! Promises, each a story in `tests/stories/backfill.rs` and `backfill_stops.rs`: a backfill that is killed and begun again
-//! misses nobody and syncs nobody twice; an event is synced at once while it runs; a dry run writes nothing, and its totals
+//! Promises, each a story in `tests/stories/backfill.rs` and `backfill_stops.rs`: a backfill that is killed and run again
+//! misses no user and syncs no user twice; an event is synced at once while it runs; a dry run writes nothing, and its totals
 //! are what the run then does.
 
 mod dry_run;
 mod own_worker;
 mod pages;
-pub mod progress;
+pub(crate) mod progress;
 mod report;
-pub mod summary;
+pub(crate) mod summary;
+mod waiting;
 
 use std::cell::RefCell;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use super::{Operator, Status};
-use crate::clock::Millis;
+use super::Operator;
 use crate::queue::{Backlog, EXISTING_ONLY, QueueError};
 use crate::worker::Stop;
+use dry_run::DryRun;
 use own_worker::OwnWorker;
-use pages::Taken;
-use progress::{Progress, Spec};
-pub use report::{ReportError, ReportFile};
+pub(crate) use pages::{ListError, count_users};
+use pages::{Pages, Selection};
+use progress::Progress;
+pub(crate) use report::{ReportError, ReportFile};
 use summary::{Summary, Tally};
+use waiting::{CHECK_EVERY, held_up_by, removals_wait};
 
-/// The cause of its syncs, unless they create nobody ([`EXISTING_ONLY`]).
+/// The cause of its syncs, unless they may not create a contact ([`EXISTING_ONLY`]).
 const CAUSE: &str = "backfill";
-/// How often to check how far it is.
-const EVERY: Duration = Duration::from_secs(1);
-/// How long to wait, at the end, for users who have failed and are tried again.
+/// How long to wait at the end for users whose sync is retried.
 const FOR_RETRIES: Duration = Duration::from_secs(60);
 
-/// Why a backfill ends early. What was done stays done, and the same command goes on.
+/// Why a backfill ends early. What was done stays done, and the same command continues.
 #[derive(Debug, thiserror::Error)]
-pub enum BackfillError {
-    /// A list cannot be read: which, and what failed. Nothing personal is in it.
-    #[error("{0} cannot be read: {1}. Once that is fixed, the same command goes on where this one ends")]
-    List(&'static str, String),
-    /// The store failed.
-    #[error(transparent)]
+#[error(transparent)]
+pub(crate) enum BackfillError {
+    List(#[from] ListError),
     Queue(#[from] QueueError),
-    /// The report of a dry run cannot be written.
-    #[error(transparent)]
     Report(#[from] ReportError),
 }
 
-/// How far a backfill is, for people.
+/// How far a running backfill is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Snapshot {
+pub(crate) struct LiveProgress {
     /// Users who need nothing more for now.
-    pub done: u64,
+    pub(crate) done: u64,
     /// All users, as far as they are known.
-    pub all: u64,
-    /// Users who have failed and wait for their next try.
-    pub retrying: u64,
-    /// What holds it up, or some of its users; none while it goes on.
-    pub waits_for: Option<String>,
+    pub(crate) all: u64,
+    /// Users who have failed and wait for a retry.
+    pub(crate) retrying: u64,
+    /// What holds it up, or some of its users.
+    pub(crate) waits_for: Option<String>,
     /// Whether this process does the syncs.
-    pub works_itself: bool,
+    pub(crate) works_itself: bool,
 }
 
-/// How to go about it.
 #[derive(Debug)]
-pub struct Options {
-    /// What is asked for.
-    pub spec: Spec,
-    /// Whether nothing is written, and nobody becomes due.
-    pub dry_run: bool,
+pub(crate) struct BackfillOptions {
+    /// Where to begin.
+    pub(crate) progress: Progress,
+    /// Makes it a dry run: nothing is written but this, and no user becomes due.
+    pub(crate) report: Option<ReportFile>,
     /// `sync.concurrency`.
-    pub concurrency: usize,
+    pub(crate) concurrency: usize,
     /// `sesamy.derive_tags`: whether contracts count.
-    pub derive_tags: bool,
+    pub(crate) derive_tags: bool,
 }
 
-/// A backfill that is about to begin, or to go on.
 #[derive(Debug)]
-pub struct Backfill {
+pub(crate) struct Backfill {
     operator: Operator,
-    options: Options,
+    concurrency: usize,
+    derive_tags: bool,
     stop: Stop,
-    continued: bool,
+    pages: Pages,
+    dry_run: Option<DryRun>,
     progress: RefCell<Progress>,
-    /// What a dry run has found.
-    found: RefCell<Tally>,
-    /// The page that cannot be read and is asked for again; none while pages can be read.
-    trouble: RefCell<Option<String>>,
 }
 
 impl Backfill {
-    /// A backfill that goes on with `last`, if that was asked for the same and did not end.
-    #[must_use]
-    pub fn new(operator: Operator, options: Options, last: Option<Progress>, stop: Stop) -> Self {
-        let (progress, continued) = Progress::begin(last, options.spec, operator.hand.clock.now());
+    pub(crate) fn new(operator: Operator, options: BackfillOptions, stop: Stop) -> Self {
+        let BackfillOptions { progress, report, concurrency, derive_tags } = options;
+        let dry_run = report.map(|report| DryRun::new(operator.clone(), concurrency, report));
+        let pages = Pages::new(operator.clone(), dry_run.is_some());
         let progress = RefCell::new(progress);
-        Self {
-            operator,
-            options,
-            stop,
-            continued,
-            progress,
-            found: RefCell::default(),
-            trouble: RefCell::default(),
-        }
+        Self { operator, concurrency, derive_tags, stop, pages, dry_run, progress }
     }
 
-    /// When the one began that this one goes on with; none where it begins anew.
-    #[must_use]
-    pub fn goes_on_from(&self) -> Option<Millis> {
-        self.continued.then(|| self.progress.borrow().began_at)
-    }
-
-    /// Makes every user due, and waits until they have been synced; or decides for each of them and writes a line into
-    /// `report`, which is for a dry run. `show` is called about once a second. Ends early when `stop` says so; the summary
-    /// then says that it is not finished.
-    ///
-    /// # Errors
-    /// [`BackfillError`].
-    pub async fn run(
-        self,
-        report: Option<ReportFile>,
-        show: impl FnMut(&Snapshot),
-    ) -> Result<Summary, BackfillError> {
-        let mut own = OwnWorker::new(&self.operator, self.options.concurrency, &self.stop);
-        let ended = self.go_through(report, &mut own, show).await;
-        own.stop().await;
+    /// Makes every user due, and waits until they have been synced. A dry run decides for each of them instead. `show` is
+    /// called about once a second. If `stop` ends it early, the summary is not finished.
+    pub(crate) async fn run(self, show: impl FnMut(&LiveProgress)) -> Result<Summary, BackfillError> {
+        let mut worker = OwnWorker::new(&self.operator, self.concurrency, &self.stop);
+        let ended = self.list_and_wait(&mut worker, show).await;
+        worker.stop().await;
         let finished = ended?;
-        let (now, queue) = (self.operator.hand.clock.now(), self.operator.queue());
+        let now = self.operator.hand.clock.now();
         let mut progress = self.progress.borrow().clone();
-        if finished && !self.options.dry_run {
+        if finished {
             progress.ended_at = Some(now);
-            progress.keep(queue).await?;
+            self.save(&progress).await?;
         }
-        let tally = self.tally(&self.backlog().await?);
-        let summary = Summary::new(&progress, tally, finished, now);
-        Ok(Summary { dry_run: self.options.dry_run, continued: self.continued, ..summary })
+        let (_, tally) = self.count().await?;
+        Ok(Summary {
+            ok: finished && tally.failed.is_empty(),
+            finished,
+            dry_run: self.dry_run.is_some(),
+            spec: progress.spec,
+            started_at: progress.began_at,
+            continued: progress.continued,
+            users: progress.users(),
+            tally,
+            passed_over: progress.listed.passed_over,
+            seconds: now.since(progress.began_at).as_secs(),
+        })
     }
 
-    /// Whether everybody was gone through, and not only until it was to stop.
-    async fn go_through(
+    /// Returns whether it came to its end before it was stopped.
+    async fn list_and_wait(
         &self,
-        report: Option<ReportFile>,
-        own: &mut OwnWorker,
-        mut show: impl FnMut(&Snapshot),
+        worker: &mut OwnWorker,
+        mut show: impl FnMut(&LiveProgress),
     ) -> Result<bool, BackfillError> {
-        let mut work = pin!(async {
-            match report {
-                Some(report) => self.decide_for_all(report).await,
-                None => self.list().await,
-            }
-        });
-        let (mut is_listed, mut nobody_due_since) = (false, None);
-        let mut ticks = tokio::time::interval(EVERY);
+        let mut listing = pin!(self.list());
+        let (mut is_listed, mut empty_since) = (false, None);
+        let mut ticks = tokio::time::interval(CHECK_EVERY);
         loop {
             tokio::select! {
-                worked = &mut work, if !is_listed => {
-                    worked?;
+                listed = &mut listing, if !is_listed => {
+                    listed?;
                     is_listed = true;
                 }
                 _ = ticks.tick() => {}
                 () = self.stop.leasing.cancelled() => return Ok(false),
             }
-            let (status, backlog) = (self.operator.status().await?, self.backlog().await?);
-            let (done, retrying) = (self.tally(&backlog).done(), backlog.failing);
-            let held_up = self.held_up_by(&status);
-            own.start_if_nobody_works(&backlog, done, held_up.is_some()).await?;
-            let users = if self.options.dry_run { self.progress.borrow().listed.users } else { 0 };
+            let known = self.operator.queue().known().await?;
+            let (backlog, tally) = self.count().await?;
+            let (done, retrying) = (tally.done(), backlog.failing);
+            let held_up = held_up_by(&known, self.dry_run.is_some());
+            worker.start_if_idle(&backlog, done, held_up.is_some()).await?;
+            let users = if self.dry_run.is_some() { self.progress.borrow().listed.users } else { 0 };
             let all = users.max(done + backlog.waiting + retrying);
-            let waits_for =
-                held_up.or_else(|| self.trouble.borrow().clone()).or_else(|| removals_wait(&status));
-            show(&Snapshot { done, all, retrying, waits_for, works_itself: own.is_running() });
+            let waits_for = held_up.or_else(|| self.pages.trouble()).or_else(|| removals_wait(&known));
+            show(&LiveProgress { done, all, retrying, waits_for, works_itself: worker.is_running() });
             if !is_listed || backlog.waiting > 0 {
-                nobody_due_since = None;
+                empty_since = None;
                 continue;
             }
-            let since = *nobody_due_since.get_or_insert_with(Instant::now);
+            let since = *empty_since.get_or_insert_with(Instant::now);
             if retrying == 0 || since.elapsed() >= FOR_RETRIES {
                 return Ok(true);
             }
         }
     }
 
-    /// Makes every user due, page by page and pass by pass. To drop it costs the page that is being read.
+    /// Makes every user due, page by page and pass by pass. A dry run decides for each user, in one pass: a decision is right
+    /// only for the moment. Dropping the future costs the page that is being read.
     async fn list(&self) -> Result<(), BackfillError> {
         let mut progress = self.progress.borrow().clone();
-        let queue = self.operator.queue();
-        progress.keep(queue).await?;
+        self.save(&progress).await?;
         if progress.is_listed {
             return Ok(());
         }
+        let queue = self.operator.queue();
         let cause = if progress.spec.existing_only { EXISTING_ONLY } else { CAUSE };
-        let selection = self.selection().await?;
+        let selection = match progress.spec.since(progress.began_at) {
+            Some(since) => self.pages.updated_since(since, self.derive_tags).await?,
+            None => Selection::default(),
+        };
         let mut before = None;
-        while !progress.is_listed {
-            let page = self.users(progress.offset, before).await?;
+        while !progress.is_listed && (self.dry_run.is_none() || progress.pass == 1) {
+            let page = self.pages.users(progress.offset, before).await?;
             let next = page.next;
             before = next.map(|_| page.mark);
-            let Taken { users, mut listed, .. } = self.take(page, &selection).await?;
-            let enqueued = queue.enqueue(users, cause, progress.began_at).await?;
-            (listed.due, listed.left_to_events) = (enqueued.due, enqueued.left_alone);
+            let (mut users, mut listed) = selection.take(page);
+            let forgotten = queue.forgotten(&users).await?;
+            users.retain(|user| !forgotten.contains(user));
+            listed.passed_over.forgotten = forgotten.len() as u64;
+            if let Some(dry_run) = &self.dry_run {
+                dry_run.page(users, &forgotten).await?;
+            } else {
+                let enqueued = queue.enqueue(users, cause, progress.began_at).await?;
+                (listed.due, listed.passed_over.left_to_events) = (enqueued.due, enqueued.left_alone);
+            }
             progress = progress.after_page(listed, next);
-            progress.keep(queue).await?;
-            self.progress.replace(progress.clone());
+            self.save(&progress).await?;
         }
         Ok(())
     }
 
-    /// What is left to do; nothing for a dry run, which makes nobody due.
-    async fn backlog(&self) -> Result<Backlog, QueueError> {
-        if self.options.dry_run {
-            return Ok(Backlog::default());
+    /// Makes `progress` the present one. A dry run leaves the store as it is.
+    async fn save(&self, progress: &Progress) -> Result<(), QueueError> {
+        if self.dry_run.is_none() {
+            progress.save(self.operator.queue()).await?;
+        }
+        self.progress.replace(progress.clone());
+        Ok(())
+    }
+
+    /// What is left to do, and what has been done. A dry run leaves nothing to do.
+    async fn count(&self) -> Result<(Backlog, Tally), QueueError> {
+        if let Some(dry_run) = &self.dry_run {
+            return Ok((Backlog::default(), dry_run.tally()));
         }
         let began = self.progress.borrow().began_at;
-        self.operator.queue().backlog(began).await
+        let backlog = self.operator.queue().backlog(began).await?;
+        let tally = Tally::of(&backlog);
+        Ok((backlog, tally))
     }
-
-    fn tally(&self, backlog: &Backlog) -> Tally {
-        if self.options.dry_run { self.found.borrow().clone() } else { Tally::of(backlog) }
-    }
-
-    /// What holds it up. A dry run changes nothing, so it does not wait for a pause to end.
-    fn held_up_by(&self, status: &Status) -> Option<String> {
-        if status.paused_since.is_some() && !self.options.dry_run {
-            return Some("syncs are paused; `queue resume` lets them go on".to_owned());
-        }
-        let api = status.apis.iter().find(|api| api.state == "resting")?;
-        let until = api.until.unwrap_or(status.now);
-        Some(format!("{}'s circuit is open ({}) until {until}", api.api, api.why.unwrap_or_default()))
-    }
-}
-
-/// What some users wait for while the removal guard has tripped. Everybody else is synced.
-fn removals_wait(status: &Status) -> Option<String> {
-    status.tags_kept_since.map(|since| {
-        format!("no tag is taken away since {since}: check Sesamy's contracts and users, then `queue resume`")
-    })
 }

@@ -10,38 +10,38 @@ use crate::clock::Millis;
 use crate::operations::backfill::progress::Spec;
 use crate::operations::backfill::summary::{Summary, Tally};
 
-/// What it is about to do: `users` if they are known, and when the one began that it goes on with.
+/// What it is about to do. `users` is `None` if Sesamy does not say how many there are; `continues_from` is when the backfill
+/// began that this one continues.
 pub(super) fn plan(
     spec: &Spec,
     dry_run: bool,
     list_name: Option<&str>,
     users: Option<u64>,
-    began_before: Option<Millis>,
+    continues_from: Option<Millis>,
     now: Millis,
-) -> io::Result<()> {
-    use io::Write;
-    let mut out = anstream::stderr();
+) {
     let what = if dry_run { "Decides for" } else { "Syncs" };
     let users = users.map_or("all".to_owned(), |users| users.to_string());
     let name = list_name.map(|name| format!(" “{name}”")).unwrap_or_default();
-    writeln!(out, "{STRONG}{what} {users} Sesamy users with list {}{name}{STRONG:#}", spec.list_id)?;
+    anstream::eprintln!("{STRONG}{what} {users} Sesamy users with list {}{name}{STRONG:#}", spec.list_id);
     if dry_run {
-        writeln!(out, "  writes nothing: this is a dry run")?;
+        anstream::eprintln!("  writes nothing: this is a dry run");
     } else if spec.held_back {
-        writeln!(out, "  writes nothing: sync.dry_run is on; users are marked, and synced once it is off")?;
+        anstream::eprintln!(
+            "  writes nothing: sync.dry_run is on; users are marked, and synced once it is off"
+        );
     }
     if spec.existing_only {
-        writeln!(out, "  updates contacts that Mailmojo has: nobody is created or subscribed")?;
+        anstream::eprintln!("  updates contacts that Mailmojo has: nobody is created or subscribed");
     }
     if let Some(seconds) = spec.updated_since_seconds {
         let time = length(Duration::from_secs(seconds));
-        writeln!(out, "  takes users who were updated in the last {time} before it began")?;
+        anstream::eprintln!("  takes users who were updated in the last {time} before it began");
     }
-    if let Some(began) = began_before {
+    if let Some(began) = continues_from {
         let ago = seen_from(now, began);
-        writeln!(out, "  goes on with the one that began at {began} ({ago}); --restart begins anew")?;
+        anstream::eprintln!("  goes on with the one that began at {began} ({ago}); --restart begins anew");
     }
-    Ok(())
 }
 
 pub(super) fn summary(summary: &Summary, report: Option<&Path>) -> io::Result<()> {
@@ -73,21 +73,20 @@ fn outcomes(summary: &Summary) -> io::Result<()> {
     let would = if summary.dry_run { "would be " } else { "" };
     for outcome in ["created", "subscribed", "updated", "unchanged", "skipped"] {
         let Some(count) = summary.tally.outcomes.get(outcome) else { continue };
-        let reasons: Vec<_> = match outcome {
-            "skipped" => summary.tally.skipped.iter().map(|(why, count)| format!("{why} {count}")).collect(),
-            _ => Vec::new(),
-        };
+        let mut reasons = String::new();
+        if outcome == "skipped" {
+            let each = summary.tally.skipped.iter().map(|(why, count)| format!("{why} {count}"));
+            reasons = each.collect::<Vec<_>>().join(", ");
+        }
         let outcome = format!("{would}{outcome}");
-        line(&format!(
-            "  {outcome:<22}{STRONG}{count:>8}{STRONG:#}  {QUIET}{}{QUIET:#}",
-            reasons.join(", ")
-        ))?;
+        line(&format!("  {outcome:<22}{STRONG}{count:>8}{STRONG:#}  {QUIET}{reasons}{QUIET:#}"))?;
     }
+    let passed_over = &summary.passed_over;
     for (what, count) in [
-        ("left to their events", summary.left_to_events),
-        ("forgotten by an operator", summary.forgotten),
-        ("not updated of late", summary.not_recent),
-        ("unreadable rows", summary.left_out),
+        ("left to their events", passed_over.left_to_events),
+        ("forgotten by an operator", passed_over.forgotten),
+        ("not updated of late", passed_over.not_recent),
+        ("unreadable rows", passed_over.left_out),
     ] {
         if count > 0 {
             line(&format!("  {what:<22}{STRONG}{count:>8}{STRONG:#}"))?;

@@ -1,72 +1,75 @@
-//! A dry run: what a sync of each user would do now. Nothing is written, and nobody becomes due.
-//!
-//! Each decision is the one that a sync would write, made at the pace of the background lane. It is right as of the moment
-//! at which it is made, so the list is read once.
+//! A dry run: what a sync of each user would do now, decided at the pace of the background lane. Nothing is written, and no
+//! user becomes due.
 
+use std::cell::RefCell;
 use std::pin::pin;
 
 use futures_util::{StreamExt, stream};
 use tokio::time::sleep;
 
-use super::pages::Taken;
-use super::report::{Line, ReportFile};
-use super::{Backfill, BackfillError};
+use super::report::{Line, ReportError, ReportFile};
+use super::summary::Tally;
+use super::waiting::until_open;
 use crate::memory::Memory;
+use crate::operations::Operator;
 use crate::sync::{Context, Report, SyncError};
 use crate::upstream::circuit_breaker::{Blame, CallKind};
 use crate::upstream::{Attempt, Class};
 use crate::user::UserId;
 
-/// How often a user is tried who fails transiently.
+/// How many times a user who fails is tried.
 const TRIES: u32 = 3;
 
-impl Backfill {
-    /// Decides for each user, counts what it finds, and adds a line per user to `report`.
-    pub(super) async fn decide_for_all(&self, mut report: ReportFile) -> Result<(), BackfillError> {
-        let selection = self.selection().await?;
-        let (mut next, mut before) = (Some(0), None);
-        while let Some(offset) = next {
-            let page = self.users(offset, before).await?;
-            (next, before) = (page.next, Some(page.mark));
-            let Taken { users, forgotten, listed } = self.take(page, &selection).await?;
-            forgotten.iter().try_for_each(|user| report.add(&Line::of(user, "forgotten", "")))?;
-            let each = stream::iter(users).map(|user| self.decide(user));
-            let mut decisions = pin!(each.buffer_unordered(self.options.concurrency));
-            while let Some((user, decision)) = decisions.next().await {
-                let mut found = self.found.borrow_mut();
-                match decision {
-                    Ok(decided) => {
-                        found.count(&decided);
-                        report.add(&Line::of_sync(&user, &decided))?;
-                    }
-                    Err(error) => {
-                        found.failed(&error.answer);
-                        report.add(&Line::of(&user, "failed", &error.answer))?;
-                    }
-                }
-            }
-            report.flush()?;
-            let progress = self.progress.take().after_page(listed, next);
-            self.progress.replace(progress);
+#[derive(Debug)]
+pub(super) struct DryRun {
+    operator: Operator,
+    concurrency: usize,
+    report: ReportFile,
+    tally: RefCell<Tally>,
+}
+
+impl DryRun {
+    pub(super) fn new(operator: Operator, concurrency: usize, report: ReportFile) -> Self {
+        Self { operator, concurrency, report, tally: RefCell::default() }
+    }
+
+    /// What it has found so far.
+    pub(super) fn tally(&self) -> Tally {
+        self.tally.borrow().clone()
+    }
+
+    /// Decides for each user of a page, counts the decision, and adds a line to the report.
+    pub(super) async fn page(&self, users: Vec<UserId>, forgotten: &[UserId]) -> Result<(), ReportError> {
+        for user in forgotten {
+            self.report.add(&Line::unchanged(user, "forgotten", ""))?;
+        }
+        let each = stream::iter(users).map(|user| self.decide(user));
+        let mut decisions = pin!(each.buffer_unordered(self.concurrency));
+        while let Some((user, decision)) = decisions.next().await {
+            let line = match &decision {
+                Ok(decided) => Line::of_sync(&user, decided),
+                Err(error) => Line::unchanged(&user, "failed", &error.answer),
+            };
+            self.tally.borrow_mut().count(&line);
+            self.report.add(&line)?;
         }
         Ok(())
     }
 
-    /// What a sync of `user` would do. An open circuit is waited for.
+    /// What a sync of `user` would do. Waits while a circuit is open.
     async fn decide(&self, user: UserId) -> (UserId, Result<Report, SyncError>) {
-        let hand = &self.operator.hand;
+        let (hand, syncer) = (&self.operator.hand, &self.operator.syncer);
         let memory = self.operator.memory_of(&user).await.unwrap_or_else(|error| {
             tracing::warn!(user_id = %user, %error, "cannot read what is remembered of the user; deciding without it");
             Memory::default()
         });
         let mut tries = 0;
         loop {
-            self.until_open().await;
+            until_open(hand, true).await;
             let context = Context::new(Attempt::within(hand.limits.deadline, &hand.clock), memory.clone());
-            let error = match self.operator.syncer.decide(&user, &context).await {
+            let error = match syncer.decide(&user, &context).await {
                 Ok(decision) => {
-                    let decision = self.operator.syncer.under_guard(decision, &context);
-                    let report = decision.report().clone();
+                    let report = syncer.under_guard(decision, &context).report().clone();
                     let answered: Vec<_> = report.reached.iter().map(|api| (*api, CallKind::Read)).collect();
                     hand.record(user.as_str(), &answered, None).await;
                     return (user, Ok(report));
@@ -77,7 +80,7 @@ impl Backfill {
             let blame = hand.record(user.as_str(), &[], Some(&hand.failed(&error, None))).await;
             let is_final = error.class == Class::Permanent || tries >= TRIES;
             let is_of_api = matches!(blame, Some(Blame::Api { .. }));
-            if (!is_of_api && is_final) || self.is_refused(error.class) {
+            if (is_final && !is_of_api) || matches!(error.class, Class::Refused(_)) {
                 return (user, Err(error));
             }
             sleep(hand.limits.retry.backoff.doubled(tries - 1)).await;

@@ -1,4 +1,4 @@
-//! The worker of this process, for a queue that no service works on.
+//! The worker of this process, for a queue without a service.
 
 use std::time::{Duration, Instant};
 
@@ -8,8 +8,8 @@ use crate::operations::Operator;
 use crate::queue::{Backlog, Filter, QueueError, State};
 use crate::worker::{Heartbeat, Pause, Stop, Worker};
 
-/// Longer than a service takes to find users whom another process has made due. If nobody is leased for so long, none runs.
-const NOBODY_WORKS: Duration = Duration::from_secs(6);
+/// Longer than a service takes to find users whom another process has made due.
+const NO_SERVICE_AFTER: Duration = Duration::from_secs(6);
 
 #[derive(Debug)]
 pub(super) struct OwnWorker {
@@ -17,7 +17,7 @@ pub(super) struct OwnWorker {
     concurrency: usize,
     stop: Stop,
     running: Option<JoinHandle<()>>,
-    /// Users done when the queue was last asked, and since when nobody has worked.
+    /// Users done at the last check.
     done: u64,
     idle_since: Option<Instant>,
 }
@@ -32,9 +32,9 @@ impl OwnWorker {
         self.running.is_some()
     }
 
-    /// Starts it if users are due, nothing holds them up, and for a while nobody has leased one. Should a service run after
-    /// all, both work: a lease is given once, and the pace is shared.
-    pub(super) async fn start_if_nobody_works(
+    /// Starts if users are due, nothing holds them up, and no lease was seen for a while. If a service runs after all, both
+    /// work: a lease is given once, and the pace is shared.
+    pub(super) async fn start_if_idle(
         &mut self,
         backlog: &Backlog,
         done: u64,
@@ -46,9 +46,9 @@ impl OwnWorker {
         let is_idle = !is_held_up && done == self.done && backlog.waiting + backlog.failing > 0;
         self.done = done;
         let leased = Filter { state: Some(State::Leased), limit: 1, ..Filter::default() };
-        if !is_idle || !self.operator.hand.queue.rows(&leased).await?.is_empty() {
+        if !is_idle || !self.operator.queue().rows(&leased).await?.is_empty() {
             self.idle_since = None;
-        } else if self.idle_since.get_or_insert_with(Instant::now).elapsed() >= NOBODY_WORKS {
+        } else if self.idle_since.get_or_insert_with(Instant::now).elapsed() >= NO_SERVICE_AFTER {
             let Operator { hand, syncer, .. } = self.operator.clone();
             let (heartbeat, pause) = (Heartbeat::default(), Pause::default());
             let worker = Worker { hand, syncer, concurrency: self.concurrency, heartbeat, pause };
@@ -57,7 +57,7 @@ impl OwnWorker {
         Ok(())
     }
 
-    /// Lets its syncs end, or cuts them off when `stop.running` says so; no lease is left.
+    /// Lets its syncs end, or cuts them off when `stop.running` is cancelled; no lease is left.
     pub(super) async fn stop(self) {
         self.stop.leasing.cancel();
         if let Some(running) = self.running

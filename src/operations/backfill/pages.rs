@@ -1,108 +1,84 @@
-//! Sesamy's lists of all users and of all contracts, read page by page, with patience.
+//! Sesamy's lists of all users and of all contracts, read page by page.
 //!
 //! A page that fails is asked for again with backoff. While a circuit is open or syncs are paused, no page is asked for.
 
+use std::cell::RefCell;
 use std::collections::HashSet;
-use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::progress::{Listed, may_be_since};
-use super::{Backfill, BackfillError};
+use super::progress::{Listed, PassedOver, may_be_since};
+use super::waiting::until_open;
 use crate::clock::Millis;
+use crate::operations::Operator;
 use crate::sesamy::bulk::{ContractsError, Page, UserRow};
-use crate::upstream::circuit_breaker::OpenReason;
-use crate::upstream::{Api, Attempt, Class, Failure};
+use crate::upstream::{Attempt, Class, Failure};
 use crate::user::UserId;
 
-/// How often a page is asked for.
+/// How many times a page is asked for.
 const TRIES: u32 = 8;
-/// How often to check whether a circuit or a pause has ended, at most.
-const CHECK_EVERY: Duration = Duration::from_secs(1);
 const USERS: &str = "the list of users";
 const CONTRACTS: &str = "the list of contracts";
 /// The error for a list that ignores `offset`.
 const SAME_PAGE: &str = "it answers the same page again and again";
 
-/// Which rows of the list of users are taken: all if `since` is none, else users who may have been updated since then, and
-/// `owners` of contracts that may have been.
-#[derive(Debug, Default)]
-pub(super) struct Selection {
-    since: Option<Millis>,
-    owners: HashSet<UserId>,
+/// Which list cannot be read, and why, without personal data.
+#[derive(Debug, thiserror::Error)]
+#[error("{0} cannot be read: {1}. Once that is fixed, the same command goes on where this one ends")]
+pub(crate) struct ListError(pub(crate) &'static str, pub(crate) String);
+
+/// How many users Sesamy lists, if the first page shows it. Tried once, even during a pause.
+pub(crate) async fn count_users(operator: &Operator) -> Option<u64> {
+    let page = operator.syncer.sesamy().users_page(0, None, &attempt(operator)).await.ok()?;
+    page.total.or(page.next.is_none().then_some(page.length())).map(|users| users as u64)
 }
 
-/// What a page of the list of users comes to.
+fn attempt(operator: &Operator) -> Attempt {
+    Attempt::within(operator.hand.limits.deadline, &operator.hand.clock)
+}
+
 #[derive(Debug)]
-pub(super) struct Taken {
-    pub(super) users: Vec<UserId>,
-    /// Users whom an operator has had forgotten.
-    pub(super) forgotten: Vec<UserId>,
-    pub(super) listed: Listed,
+pub(super) struct Pages {
+    operator: Operator,
+    is_dry_run: bool,
+    /// The page that cannot be read and is asked for again.
+    trouble: RefCell<Option<String>>,
 }
 
-impl Backfill {
-    /// How many users Sesamy lists, if the first page of them says so. It waits for nothing, a pause included.
-    pub async fn count_users(&self) -> Option<u64> {
-        let hand = &self.operator.hand;
-        let attempt = Attempt::within(hand.limits.deadline, &hand.clock);
-        let page = self.operator.syncer.sesamy().users_page(0, None, &attempt).await.ok()?;
-        page.total.or(page.next.is_none().then_some(page.length())).map(count)
+impl Pages {
+    pub(super) fn new(operator: Operator, is_dry_run: bool) -> Self {
+        Self { operator, is_dry_run, trouble: RefCell::default() }
+    }
+
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.trouble.borrow().clone()
     }
 
     /// The page of all users that begins at `offset`; `before` is the mark of the page before it.
-    pub(super) async fn users(
-        &self,
-        offset: usize,
-        before: Option<u64>,
-    ) -> Result<Page<UserRow>, BackfillError> {
+    pub(super) async fn users(&self, offset: usize, before: Option<u64>) -> Result<Page<UserRow>, ListError> {
         let sesamy = self.operator.syncer.sesamy();
-        let page =
-            self.patiently(USERS, async |attempt| sesamy.users_page(offset, None, &attempt).await).await?;
+        let ask = async |attempt| sesamy.users_page(offset, None, &attempt).await;
+        let page = self.patiently(USERS, ask).await?;
         if before == Some(page.mark) {
-            return Err(BackfillError::List(USERS, SAME_PAGE.to_owned()));
+            return Err(ListError(USERS, SAME_PAGE.to_owned()));
         }
         Ok(page)
     }
 
-    /// The users of `page` who are in the `selection`.
-    pub(super) async fn take(
+    /// The users who may have been updated since `since`, or a contract of theirs. If the list of contracts cannot be used,
+    /// every user is selected.
+    pub(super) async fn updated_since(
         &self,
-        page: Page<UserRow>,
-        selection: &Selection,
-    ) -> Result<Taken, BackfillError> {
-        let is_selected = |row: &UserRow| {
-            let is_updated =
-                |since| may_be_since(row.updated_at, since) || selection.owners.contains(&row.user);
-            selection.since.is_none_or(is_updated)
-        };
-        let (rows, left_out) = (page.length(), page.left_out);
-        let mut users: Vec<UserId> = page.rows.into_iter().filter(is_selected).map(|row| row.user).collect();
-        let not_recent = rows - left_out - users.len();
-        let forgotten = self.operator.queue().forgotten(&users).await?;
-        users.retain(|user| !forgotten.contains(user));
-        let [rows, left_out, not_recent, of_forgotten] =
-            [rows, left_out, not_recent, forgotten.len()].map(count);
-        let listed =
-            Listed { users: rows, left_out, not_recent, forgotten: of_forgotten, ..Listed::default() };
-        Ok(Taken { users, forgotten, listed })
-    }
-
-    /// Which users are taken. Contracts are read only if they count; if their list cannot be used, every user is taken.
-    pub(super) async fn selection(&self) -> Result<Selection, BackfillError> {
-        let (spec, began) = (self.options.spec, self.progress.borrow().began_at);
-        let Some(since) = spec.since(began) else { return Ok(Selection::default()) };
+        since: Millis,
+        derive_tags: bool,
+    ) -> Result<Selection, ListError> {
         let sesamy = self.operator.syncer.sesamy();
         let (mut owners, mut before) = (HashSet::new(), None);
-        let mut next = self.options.derive_tags.then_some(0);
+        let mut next = derive_tags.then_some(0); // else no contract matters
         while let Some(offset) = next {
             let ask = async |attempt: Attempt| match sesamy.contracts_page(offset, &attempt).await {
-                Ok(page) => Ok(Ok(page)),
-                Err(ContractsError::NoUser) => Ok(Err("its rows name no user".to_owned())),
-                Err(ContractsError::Failure(failure)) if failure.class == Class::Permanent => {
-                    Ok(Err(failure.to_string()))
-                }
-                Err(ContractsError::Failure(failure)) => Err(failure),
+                Err(ContractsError::Failure(failure)) if failure.class != Class::Permanent => Err(failure),
+                answer => Ok(answer),
             };
             let reason = match self.patiently(CONTRACTS, ask).await? {
                 Ok(page) if before == Some(page.mark) => SAME_PAGE.to_owned(),
@@ -112,7 +88,8 @@ impl Backfill {
                     owners.extend(updated.map(|row| row.user));
                     continue;
                 }
-                Err(reason) => reason,
+                Err(ContractsError::NoUser) => "its rows name no user".to_owned(),
+                Err(ContractsError::Failure(failure)) => failure.to_string(),
             };
             tracing::warn!(
                 reason,
@@ -123,28 +100,17 @@ impl Backfill {
         Ok(Selection { since: Some(since), owners })
     }
 
-    /// Waits until calls may be made. A store that cannot be read holds nothing up: whatever comes next reports it.
-    pub(super) async fn until_open(&self) {
-        while self.operator.hand.learn().await.is_some()
-            && let Ok(status) = self.operator.status().await
-            && self.held_up_by(&status).is_some()
-        {
-            let ends = status.apis.iter().filter_map(|api| api.until).map(|until| until.since(status.now));
-            sleep(ends.fold(CHECK_EVERY, Duration::min).max(Duration::from_millis(10))).await;
-        }
-    }
-
-    /// Asks until there is an answer.
+    /// Asks until there is an answer, or waiting does not help.
     async fn patiently<T>(
         &self,
-        what: &'static str,
+        list: &'static str,
         ask: impl AsyncFn(Attempt) -> Result<T, Failure>,
-    ) -> Result<T, BackfillError> {
+    ) -> Result<T, ListError> {
         let hand = &self.operator.hand;
         let mut failures = 0;
         loop {
-            self.until_open().await;
-            let failure = match ask(Attempt::within(hand.limits.deadline, &hand.clock)).await {
+            until_open(hand, self.is_dry_run).await;
+            let failure = match ask(attempt(&self.operator)).await {
                 Ok(answer) => {
                     self.trouble.replace(None);
                     return Ok(answer);
@@ -154,27 +120,36 @@ impl Backfill {
             let message = failure.to_string();
             hand.record_failure(&failure).await;
             failures += u32::from(failure.class == Class::Transient);
-            if failure.class == Class::Permanent || failures == TRIES || self.is_refused(failure.class) {
-                return Err(BackfillError::List(what, message));
+            if matches!(failure.class, Class::Permanent | Class::Refused(_)) || failures == TRIES {
+                return Err(ListError(list, message));
             }
-            self.trouble.replace(Some(format!("{what} cannot be read ({message}); trying again")));
+            self.trouble.replace(Some(format!("{list} cannot be read ({message}); trying again")));
             sleep(hand.limits.retry.backoff.doubled(failures.saturating_sub(1))).await;
         }
     }
-
-    /// Whether a call of this `class` failed because an API refuses our credentials or our address: waiting does not help.
-    pub(super) fn is_refused(&self, class: Class) -> bool {
-        let is_refused = |api| {
-            let why = self.operator.hand.gates.of(api).snapshot().why;
-            [OpenReason::Credentials, OpenReason::Configuration]
-                .into_iter()
-                .any(|it| why == Some(it.as_str()))
-        };
-        !matches!(class, Class::Transient | Class::Permanent) && Api::ALL.into_iter().any(is_refused)
-    }
 }
 
-/// A number of rows.
-fn count(rows: usize) -> u64 {
-    u64::try_from(rows).unwrap_or(u64::MAX)
+/// Which users are taken: all without `since`, else those who may have been updated since then, and `owners` of contracts
+/// that may have been.
+#[derive(Debug, Default)]
+pub(super) struct Selection {
+    since: Option<Millis>,
+    owners: HashSet<UserId>,
+}
+
+impl Selection {
+    /// The selected users of `page`, and its counts.
+    pub(super) fn take(&self, page: Page<UserRow>) -> (Vec<UserId>, Listed) {
+        let (rows, readable) = (page.length(), page.rows.len());
+        let is_updated =
+            |row: &UserRow, since| may_be_since(row.updated_at, since) || self.owners.contains(&row.user);
+        let is_taken = |row: &UserRow| self.since.is_none_or(|since| is_updated(row, since));
+        let users: Vec<UserId> = page.rows.into_iter().filter(is_taken).map(|row| row.user).collect();
+        let passed_over = PassedOver {
+            not_recent: (readable - users.len()) as u64,
+            left_out: page.left_out as u64,
+            ..PassedOver::default()
+        };
+        (users, Listed { users: rows as u64, due: 0, passed_over })
+    }
 }

@@ -1,6 +1,6 @@
-//! What a backfill is asked to do, how far it has come, and whether the next one goes on with it.
+//! What a backfill is asked to do, how far it has come, and whether the next one continues it.
 //!
-//! Pure but for [`Progress::load`] and [`Progress::keep`]. The document in the store is replaced after each page of the
+//! Pure but for [`Progress::load`] and [`Progress::save`]. The document in the store is replaced after each page of the
 //! list, so a stop, a crash or a kill costs one page that is listed again.
 
 use std::time::Duration;
@@ -12,111 +12,109 @@ use crate::clock::Millis;
 use crate::queue::{Queue, QueueError};
 
 /// How often the list of users is read, at most.
-pub const MOST_PASSES: u32 = 3;
-
+const MOST_PASSES: u32 = 3;
 /// How far Sesamy's clock may differ from ours.
 const CLOCKS_DIFFER: Duration = Duration::from_secs(120);
 
 /// What is asked for. Two backfills with equal specs do the same.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Spec {
-    /// The list that is kept in step.
-    pub list_id: u64,
-    /// Whether nobody is created or subscribed.
-    pub existing_only: bool,
-    /// Only users who, or a contract of whom, were updated in so many seconds before the backfill began, or later.
-    pub updated_since_seconds: Option<u64>,
-    /// Whether `sync.dry_run` was on: such a backfill brings nobody in step.
-    pub held_back: bool,
+pub(crate) struct Spec {
+    pub(crate) list_id: u64,
+    /// Nobody is created or subscribed.
+    pub(crate) existing_only: bool,
+    /// Only users with an update, of their own or of a contract, after this long before the backfill began.
+    pub(crate) updated_since_seconds: Option<u64>,
+    /// `sync.dry_run` was on: such a backfill writes nothing.
+    pub(crate) held_back: bool,
 }
 
 impl Spec {
-    /// The moment since which a user must have been updated, for a backfill that began at `began`.
-    #[must_use]
-    pub fn since(&self, began: Millis) -> Option<Millis> {
+    /// The time since which a user must have been updated, for a backfill that began at `began`.
+    pub(super) fn since(&self, began: Millis) -> Option<Millis> {
         let ago = Duration::from_secs(self.updated_since_seconds?);
         Some(Millis(began.0.saturating_sub(i64::try_from(ago.as_millis()).unwrap_or(i64::MAX))))
     }
 }
 
-/// Whether something that was last updated at `updated_at` may have been updated at `since` or later. A row that does not
-/// say may have been.
-#[must_use]
-pub fn may_be_since(updated_at: Option<Timestamp>, since: Millis) -> bool {
+/// Whether a row may have been updated at `since` or later. A row without a date may have been.
+pub(super) fn may_be_since(updated_at: Option<Timestamp>, since: Millis) -> bool {
     updated_at.is_none_or(|at| Millis(at.as_millisecond()).plus(CLOCKS_DIFFER) >= since)
 }
 
 /// How far a backfill has come: one document in the store.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Progress {
-    /// When it began: a user who was synced since then needs no more of it.
-    pub began_at: Millis,
-    /// When it ended; none while it is not done.
-    pub ended_at: Option<Millis>,
-    /// What was asked for.
-    pub spec: Spec,
-    /// Which pass over the list of users is under way, counted from 1.
-    pub pass: u32,
+pub(crate) struct Progress {
+    /// A user who was synced since then needs nothing more of it.
+    pub(crate) began_at: Millis,
+    pub(crate) ended_at: Option<Millis>,
+    pub(crate) spec: Spec,
+    /// The pass over the list of users that is under way, counted from 1.
+    pub(crate) pass: u32,
     /// Where the next page of this pass begins.
-    pub offset: usize,
-    /// Whether this pass has made anybody due.
-    pub found_new: bool,
+    pub(crate) offset: usize,
+    /// Whether this pass has made a user due.
+    pub(crate) found_new: bool,
     /// Whether the list has been read for the last time.
-    pub is_listed: bool,
-    /// What has been listed so far.
-    pub listed: Listed,
+    pub(crate) is_listed: bool,
+    pub(crate) listed: Listed,
+    /// Whether this run continues an earlier one.
+    #[serde(skip)]
+    pub(crate) continued: bool,
 }
 
-/// What the first pass over the list of users has found, and how many users were made due in all.
+/// What the first pass over the list of users found, and how many users became due in all passes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Listed {
+pub(crate) struct Listed {
     /// Rows of the list.
-    pub users: u64,
-    /// Users who were made due.
-    pub due: u64,
-    /// Users who were left to what has asked for a sync already, or has had one since the backfill began.
-    pub left_to_events: u64,
+    pub(crate) users: u64,
+    pub(crate) due: u64,
+    #[serde(flatten)]
+    pub(crate) passed_over: PassedOver,
+}
+
+/// Rows of the list that made no user due. The summary has these fields too.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct PassedOver {
+    /// Users whom an event or a retry had made due, or who were synced after the backfill began.
+    pub(crate) left_to_events: u64,
     /// Users whom an operator has had forgotten.
-    pub forgotten: u64,
-    /// Users who were not updated in the time of `--updated-since`.
-    pub not_recent: u64,
+    pub(crate) forgotten: u64,
+    /// Users without an update in the time of `--updated-since`.
+    pub(crate) not_recent: u64,
     /// Rows that cannot be read: they have no user id that can be asked for.
-    pub left_out: u64,
+    pub(crate) left_out: u64,
 }
 
 impl Progress {
-    /// A backfill for `spec` that begins at `now`.
-    #[must_use]
-    pub fn new(spec: Spec, now: Millis) -> Self {
+    fn new(spec: Spec, now: Millis) -> Self {
         Self { began_at: now, spec, pass: 1, ..Self::default() }
     }
 
-    /// Where to begin, if `kept` is what the store has of the last one: where that one stopped, if it was asked for the
-    /// same and did not end; otherwise at the beginning. The second value tells whether it goes on.
-    #[must_use]
-    pub fn begin(kept: Option<Self>, spec: Spec, now: Millis) -> (Self, bool) {
-        match kept {
-            Some(kept) if kept.ended_at.is_none() && kept.spec == spec => (kept, true),
-            _ => (Self::new(spec, now), false),
+    /// Continues `last` if it has the same spec and did not end, otherwise begins anew.
+    pub(crate) fn begin(last: Option<Self>, spec: Spec, now: Millis) -> Self {
+        match last {
+            Some(last) if last.ended_at.is_none() && last.spec == spec => Self { continued: true, ..last },
+            _ => Self::new(spec, now),
         }
     }
 
-    /// The progress after a page with `page` in it; `next` is the offset of the next page, none after the last one.
+    /// The progress after `page`; `next` is the offset of the next page, `None` after the last one.
     ///
-    /// Rows shift between two pages while users come and go, so the list is read again until a pass finds nobody new.
-    #[must_use]
-    pub fn after_page(mut self, page: Listed, next: Option<usize>) -> Self {
+    /// Rows shift between two pages while users come and go, so the list is read again until a pass finds no new user.
+    pub(super) fn after_page(mut self, page: Listed, next: Option<usize>) -> Self {
         self.found_new |= page.due > 0;
         self.listed.due += page.due;
         if self.pass == 1 {
             self.listed.users += page.users;
-            self.listed.left_to_events += page.left_to_events;
-            self.listed.forgotten += page.forgotten;
-            self.listed.not_recent += page.not_recent;
-            self.listed.left_out += page.left_out;
+            let (sum, more) = (&mut self.listed.passed_over, page.passed_over);
+            sum.left_to_events += more.left_to_events;
+            sum.forgotten += more.forgotten;
+            sum.not_recent += more.not_recent;
+            sum.left_out += more.left_out;
         }
         match next {
             Some(next) => self.offset = next,
@@ -126,25 +124,17 @@ impl Progress {
         self
     }
 
-    /// How many users Sesamy lists; none until they have all been listed once.
-    #[must_use]
-    pub fn users(&self) -> Option<u64> {
+    /// How many users Sesamy lists; `None` until the first pass has ended.
+    pub(super) fn users(&self) -> Option<u64> {
         (self.pass > 1 || self.is_listed).then_some(self.listed.users)
     }
 
-    /// The progress of the last backfill; none where there was none, or where it is of a version that cannot be read.
-    ///
-    /// # Errors
-    /// The store could not be read.
-    pub async fn load(queue: &Queue) -> Result<Option<Self>, QueueError> {
+    /// The progress of the last backfill. A document that this version cannot read counts as none.
+    pub(crate) async fn load(queue: &Queue) -> Result<Option<Self>, QueueError> {
         Ok(queue.progress().await?.and_then(|kept| serde_json::from_str(&kept).ok()))
     }
 
-    /// Keeps it in place of what was kept.
-    ///
-    /// # Errors
-    /// The store failed; what was kept stays.
-    pub async fn keep(&self, queue: &Queue) -> Result<(), QueueError> {
+    pub(super) async fn save(&self, queue: &Queue) -> Result<(), QueueError> {
         // Plain data with text keys, which JSON can always hold.
         queue.keep_progress(serde_json::to_string(self).unwrap_or_default()).await
     }
@@ -158,7 +148,8 @@ mod tests {
         Spec { list_id: 7, existing_only: false, updated_since_seconds: None, held_back: false };
 
     fn page(users: u64, due: u64) -> Listed {
-        Listed { users, due, left_to_events: users - due, ..Listed::default() }
+        let passed_over = PassedOver { left_to_events: users - due, ..PassedOver::default() };
+        Listed { users, due, passed_over }
     }
 
     #[test]
@@ -174,8 +165,9 @@ mod tests {
             ("another time", Some(&kept), Spec { updated_since_seconds: Some(60), ..SPEC }, false),
             ("sync.dry_run was switched", Some(&kept), Spec { held_back: true, ..SPEC }, false),
         ] {
-            let expected = if goes_on { kept.clone() } else { Progress::new(spec, Millis(9_000)) };
-            assert_eq!(Progress::begin(last.cloned(), spec, Millis(9_000)), (expected, goes_on), "{case}");
+            let before = if goes_on { kept.clone() } else { Progress::new(spec, Millis(9_000)) };
+            let expected = Progress { continued: goes_on, ..before };
+            assert_eq!(Progress::begin(last.cloned(), spec, Millis(9_000)), expected, "{case}");
         }
     }
 

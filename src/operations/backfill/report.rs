@@ -1,61 +1,59 @@
 //! The report of a dry run: a file with a line of JSON per user.
 //!
-//! It has ids of readers in it, and other users may be able to write into its folder. So it is always a file that this
-//! process makes, for its owner alone; never one that is there already, nor a link to one.
+//! It holds users' ids, and other users of the machine may be able to write into its folder. So this process always creates
+//! the file itself, readable by its owner only, and never follows a link or writes into an existing file.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use crate::personal::without_addresses;
-use crate::sync::Report as Synced;
+use crate::sync::Report;
 use crate::user::UserId;
 
 /// The mode of a file that only its owner may read and write.
 const OWNER_ONLY: u32 = 0o600;
 
-/// The file, open.
 #[derive(Debug)]
-pub struct ReportFile {
+pub(crate) struct ReportFile {
     path: PathBuf,
-    file: BufWriter<File>,
+    file: File,
 }
 
-/// The file cannot be made or written.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "cannot write the report {}: {error}. Choose another file with --report, or move away what has that name",
     path.display()
 )]
-pub struct ReportError {
+pub(crate) struct ReportError {
     path: PathBuf,
     error: io::Error,
 }
 
-/// A line of it.
+/// What a dry run found about one user.
 #[derive(Debug, Serialize)]
-pub struct Line<'a> {
-    /// Sesamy's id of the user.
-    pub user_id: &'a str,
+pub(super) struct Line<'a> {
+    user_id: &'a str,
     /// As in the log; `forgotten` if an operator has had the user forgotten, `failed` if no decision could be made.
-    pub outcome: &'a str,
-    /// Why it was skipped, or what failed.
-    pub reason: &'a str,
-    /// The fields that changed.
-    pub changed: &'a [&'static str],
-    /// Which of our tags the contact gained, addresses masked.
-    pub tags_added: Vec<String>,
-    /// Which of our tags the contact lost, addresses masked.
-    pub tags_removed: Vec<String>,
+    pub(super) outcome: &'a str,
+    /// Why the user would be skipped, or what failed.
+    pub(super) reason: &'a str,
+    changed: &'a [&'static str],
+    /// Masked, as a publisher's own tag can be anything, even an address.
+    pub(super) tags_added: Vec<String>,
+    /// Masked too.
+    pub(super) tags_removed: Vec<String>,
+    /// Whether the removal guard would keep tags.
+    #[serde(skip)]
+    pub(super) keeps_tags: bool,
 }
 
 impl<'a> Line<'a> {
-    /// Of a user without a change.
-    #[must_use]
-    pub fn of(user: &'a UserId, outcome: &'a str, reason: &'a str) -> Self {
+    /// For a user without a change.
+    pub(super) fn unchanged(user: &'a UserId, outcome: &'a str, reason: &'a str) -> Self {
         Self {
             user_id: user.as_str(),
             outcome,
@@ -63,76 +61,51 @@ impl<'a> Line<'a> {
             changed: &[],
             tags_added: Vec::new(),
             tags_removed: Vec::new(),
+            keeps_tags: false,
         }
     }
 
-    /// Of a sync that ended so.
-    #[must_use]
-    pub fn of_sync(user: &'a UserId, synced: &'a Synced) -> Self {
+    pub(super) fn of_sync(user: &'a UserId, report: &'a Report) -> Self {
+        let (outcome, reason) = (report.outcome.as_str(), report.outcome.reason().unwrap_or_default());
         Self {
-            changed: &synced.changed,
-            tags_added: without_addresses(&synced.tags_added),
-            tags_removed: without_addresses(&synced.tags_removed),
-            ..Self::of(user, synced.outcome.as_str(), synced.outcome.reason().unwrap_or_default())
+            changed: &report.changed,
+            tags_added: without_addresses(&report.tags_added),
+            tags_removed: without_addresses(&report.tags_removed),
+            keeps_tags: report.braked,
+            ..Self::unchanged(user, outcome, reason)
         }
     }
 }
 
 impl ReportFile {
-    /// Makes the file. A file that is there stays: it may be the only record of an earlier run.
-    ///
-    /// # Errors
-    /// [`ReportError`], also where the name is taken.
-    pub fn create(path: &Path) -> Result<Self, ReportError> {
-        let made = File::options().write(true).create_new(true).mode(OWNER_ONLY).open(path);
-        Self::of(path, made)
-    }
-
-    /// Makes a file of a name of its own in `folder`: `backfill-dry-run-`, random letters, `.jsonl`.
-    ///
-    /// # Errors
-    /// [`ReportError`].
-    pub fn create_in(folder: &Path) -> Result<Self, ReportError> {
-        let mut name = tempfile::Builder::new(); // its files are their owner's alone
-        let made = name.prefix("backfill-dry-run-").suffix(".jsonl").rand_bytes(8).tempfile_in(folder);
-        match made.and_then(|file| file.keep().map_err(|error| error.error)) {
-            Ok((file, path)) => Self::of(&path, Ok(file)),
-            Err(error) => Self::of(&folder.join("backfill-dry-run-….jsonl"), Err(error)),
+    /// Fails if `path` exists: that file may be the only record of an earlier run.
+    pub(crate) fn create(path: &Path) -> Result<Self, ReportError> {
+        let path = path.to_owned();
+        match File::options().write(true).create_new(true).mode(OWNER_ONLY).open(&path) {
+            Ok(file) => Ok(Self { path, file }),
+            Err(error) => Err(ReportError { path, error }),
         }
     }
 
-    fn of(path: &Path, opened: io::Result<File>) -> Result<Self, ReportError> {
-        match opened {
-            Ok(file) => Ok(Self { path: path.to_owned(), file: BufWriter::new(file) }),
-            Err(error) => Err(ReportError { path: path.to_owned(), error }),
+    /// Creates a file with a random name in `folder`.
+    pub(crate) fn create_in(folder: &Path) -> Result<Self, ReportError> {
+        let mut name = tempfile::Builder::new(); // its files are readable by their owner only
+        let created = name.prefix("backfill-dry-run-").suffix(".jsonl").rand_bytes(8).tempfile_in(folder);
+        match created.and_then(|file| file.keep().map_err(|error| error.error)) {
+            Ok((file, path)) => Ok(Self { path, file }),
+            Err(error) => Err(ReportError { path: folder.join("backfill-dry-run-….jsonl"), error }),
         }
     }
 
-    /// Where it is.
-    #[must_use]
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Adds a line.
-    ///
-    /// # Errors
-    /// [`ReportError`].
-    pub fn add(&mut self, line: &Line<'_>) -> Result<(), ReportError> {
-        let written = serde_json::to_writer(&mut self.file, line).map_err(io::Error::from);
-        written.and_then(|()| self.file.write_all(b"\n")).map_err(|error| self.failed(error))
-    }
-
-    /// Hands what was added to the system.
-    ///
-    /// # Errors
-    /// [`ReportError`].
-    pub fn flush(&mut self) -> Result<(), ReportError> {
-        self.file.flush().map_err(|error| self.failed(error))
-    }
-
-    fn failed(&self, error: io::Error) -> ReportError {
-        ReportError { path: self.path.clone(), error }
+    /// Adds a line. Unbuffered, so that a kill loses none.
+    pub(super) fn add(&self, line: &Line<'_>) -> Result<(), ReportError> {
+        let text = serde_json::to_string(line).map_err(io::Error::from);
+        let written = text.and_then(|text| (&self.file).write_all(format!("{text}\n").as_bytes()));
+        written.map_err(|error| ReportError { path: self.path.clone(), error })
     }
 }
 
@@ -142,9 +115,8 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::{PermissionsExt, symlink};
 
-    fn add(mut report: ReportFile, user: &str) -> PathBuf {
-        report.add(&Line::of(&UserId::new(user).unwrap(), "updated", "")).unwrap();
-        report.flush().unwrap();
+    fn add(report: ReportFile, user: &str) -> PathBuf {
+        report.add(&Line::unchanged(&UserId::new(user).unwrap(), "updated", "")).unwrap();
         report.path().to_owned()
     }
 
@@ -153,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_report_is_its_owners_alone() {
+    fn only_its_owner_may_read_a_report() {
         let folder = tempfile::tempdir().unwrap();
         let named = folder.path().join("named.jsonl");
         assert_eq!(mode(&add(ReportFile::create(&named).unwrap(), "a")), 0o600);
@@ -175,11 +147,11 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_there_is_neither_overwritten_nor_followed() {
+    fn an_existing_file_is_neither_overwritten_nor_followed() {
         let folder = tempfile::tempdir().unwrap();
         let (file, link) = (folder.path().join("file"), folder.path().join("link"));
         let (dangling, nowhere) = (folder.path().join("dangling"), folder.path().join("nowhere"));
-        fs::write(&file, "somebody's").unwrap();
+        fs::write(&file, "not ours").unwrap();
         symlink(&file, &link).unwrap();
         symlink(&nowhere, &dangling).unwrap();
         for path in [&file, &link, &dangling] {
@@ -187,6 +159,6 @@ mod tests {
             assert_eq!(error.error.kind(), io::ErrorKind::AlreadyExists);
             assert!(error.to_string().contains("--report"), "{error}");
         }
-        assert_eq!((fs::read_to_string(&file).unwrap(), nowhere.exists()), ("somebody's".to_owned(), false));
+        assert_eq!((fs::read_to_string(&file).unwrap(), nowhere.exists()), ("not ours".to_owned(), false));
     }
 }
