@@ -129,7 +129,8 @@ impl Operator {
         };
         let history_rows = self.queue().history(user, COUNTED).await?.len();
         if !self.queue().forget(&job).await? {
-            self.hand.settle(&job, Settlement::Release, None).await; // its lease is lost: this tells of what was written
+            let release = Settlement::Release { at: self.hand.clock.now() };
+            self.hand.settle(&job, release, None).await; // its lease is lost: this warns if it has written
             return Err(NotForgotten::LeaseLost);
         }
         tracing::info!(user_id = %user, mailmojo, history_rows, "a user was forgotten");

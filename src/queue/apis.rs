@@ -6,13 +6,13 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::error_policy::Failed;
+use super::documents::APIS;
 use super::lane::Lane;
-use super::lease::{Job, LeaseRequest, UserLease};
+use super::lease::Job;
 use super::removal_guard::GuardState;
-use super::row::Row;
+use super::store::{Change, Seen};
 use crate::clock::Millis;
-use crate::upstream::circuit_breaker::{Admission, Blame, Breaker, CallKind};
+use crate::upstream::circuit_breaker::{Admission, Breaker, CallKind};
 use crate::upstream::{Api, PerApi, Quota, Turn, Used};
 
 /// The rate of both APIs, and how much of it a sync takes from the start.
@@ -73,6 +73,20 @@ pub(super) enum Admitted {
     Paused,
 }
 
+impl Seen {
+    /// The document of both APIs.
+    pub(super) fn apis(&self) -> Apis {
+        self.document(APIS)
+    }
+}
+
+impl Change {
+    /// Saves `apis` where they are not as in `seen`.
+    pub(super) fn apis(self, seen: &Seen, apis: &Apis) -> Self {
+        self.document(APIS, &seen.apis(), apis)
+    }
+}
+
 impl Apis {
     /// The same, without what can only have been written under another clock or another quota.
     pub(super) fn checked(mut self, now: Millis, rates: &Rates) -> Self {
@@ -104,29 +118,6 @@ impl Apis {
             admitted = admitted.and(of_circuit).and(of_pace);
         }
         admitted
-    }
-
-    /// What the lease that `request` asks for makes of `row`; or why there is none. A request for no calls waits for neither
-    /// API, and for no pause.
-    ///
-    /// # Errors
-    /// Why the user is not leased.
-    pub(super) fn request(
-        &self,
-        request: &LeaseRequest,
-        row: Row,
-        now: Millis,
-        rates: &Rates,
-    ) -> Result<Row, UserLease> {
-        let row = row.requested(request, now)?;
-        if request.calls == PerApi::default() {
-            return Ok(row);
-        }
-        match self.admit(row.lane, 1, now, rates) {
-            Admitted::Users(_) | Admitted::Probe => Ok(row),
-            Admitted::NotBefore(until) => Err(UserLease::NotBefore(until)),
-            Admitted::Paused => Err(UserLease::Paused),
-        }
     }
 
     /// Takes what the syncs of `jobs` need from the quotas, and gives it to them; a probe is noted where one is due.
@@ -193,24 +184,11 @@ impl Apis {
         &mut self.states.of_mut(api).breaker
     }
 
-    /// Takes into account the calls of `user` that succeeded and failed: who is at fault, and who has paid for an outage.
-    pub(super) fn record_calls(
-        &mut self,
-        user: &str,
-        answered: &[(Api, CallKind)],
-        failed: Option<&Failed>,
-        now: Millis,
-    ) -> (Option<Blame>, Vec<(String, u32)>) {
+    /// The calls of `user` that all succeeded.
+    pub(super) fn succeeded(&mut self, user: &str, answered: &[(Api, CallKind)], now: Millis) {
         for (api, kind) in answered {
             self.breaker(*api).succeeded(*kind, user, now);
         }
-        let Some(Failed { api, call, policy, .. }) = failed else { return (None, Vec::new()) };
-        let blame = self.breaker(*api).failed(user, call, now, &policy.backoff);
-        let give_back = match &blame {
-            Blame::Api { give_back, .. } => give_back.clone(),
-            Blame::User | Blame::UserUnproven => Vec::new(),
-        };
-        (Some(blame), give_back)
     }
 
     /// Removes every trace of `user`.

@@ -56,6 +56,7 @@ use activity::Activity;
 pub use activity::{Counted, Minute, MinuteCount};
 pub use apis::{Known, Rates};
 pub use cause::{AGAIN, DRIFT, EXISTING_ONLY, EXPIRY, FORGET, MISSING, RESTRICTED};
+use documents::GUARD;
 use erasure_key::ErasureKey;
 pub use error::{Damage, Moved, OpenError, QueueError};
 pub use error_policy::{Failed, RetryPolicy, words as words_of_failure};
@@ -64,6 +65,7 @@ pub use lane::Lane;
 pub use lease::{Job, LeaseName, LeaseRequest, Leased, Slots, UserLease};
 pub use operators::{Backlog, Enqueued, LaneMeter};
 pub use postgres::{Place, PostgresError, PostgresUrl};
+use removal_guard::Guard;
 pub use removal_guard::GuardState;
 pub use row::State;
 pub use settle::{Done, Settled, SettledSync, Settlement, SyncEnd};
@@ -274,14 +276,10 @@ impl Queue {
         !self.is_closed() && on_backend!(self.0.backend, store => store.accepting())
     }
 
-    /// The removal guard as this process last read it: with each lease, and with each settlement that it looks at.
+    /// The removal guard as this process last read it: with each lease, settlement and check by the clock.
     #[must_use]
     pub fn guard(&self) -> GuardState {
         self.0.guard.get()
-    }
-
-    fn guard_is(&self, state: GuardState) {
-        self.0.guard.set(state);
     }
 
     /// Finishes what waits and closes the store: the file is whole, and another process may open it.
@@ -295,20 +293,26 @@ impl Queue {
         on_backend!(self.0.backend, store => store.close().await);
     }
 
+    /// One transaction. Afterwards a row that it made due wakes the worker, and a process knows what it has read of the guard.
     async fn transact<A: Send + 'static>(
         &self,
         look: Look,
         decide: impl Fn(&Seen) -> (Change, A) + Send + Sync + 'static,
     ) -> Result<A, QueueError> {
-        let wake = Arc::clone(&self.0.wake);
+        let reads_guard = look.documents.iter().any(|name| name == GUARD);
         let decide = move |seen: &Seen| {
             let (change, answer) = decide(seen);
             let due = change.rows.iter().filter(|row| row.lease.is_none()).filter_map(|row| row.due_at).min();
-            (change, (answer, due))
+            let guard = change.documents.get(GUARD).or_else(|| seen.documents.get(GUARD));
+            let guard = reads_guard.then(|| documents::read::<Guard>(guard).state());
+            (change, (answer, due, guard))
         };
-        let (answer, due) = on_backend!(self.0.backend, store => store.transact(look, decide).await)?;
+        let (answer, due, guard) = on_backend!(self.0.backend, store => store.transact(look, decide).await)?;
         if let Some(due) = due {
-            wake.due_at(due);
+            self.0.wake.due_at(due);
+        }
+        if let Some(guard) = guard {
+            self.0.guard.set(guard);
         }
         Ok(answer)
     }
@@ -320,34 +324,6 @@ impl Queue {
     fn lease_name(&self) -> LeaseName {
         let mut names = self.0.names.lock().unwrap_or_else(PoisonError::into_inner);
         LeaseName::new(self.0.role, names.random())
-    }
-
-    fn options(&self) -> Options {
-        self.0.options
-    }
-
-    fn clock(&self) -> &Clock {
-        &self.0.clock
-    }
-
-    fn erasure_key(&self) -> &ErasureKey {
-        &self.0.erasure_key
-    }
-
-    fn wake(&self) -> &Wake {
-        &self.0.wake
-    }
-
-    fn activity(&self) -> &Activity {
-        &self.0.activity
-    }
-
-    fn last_census(&self) -> &Mutex<Option<(Millis, Census)>> {
-        &self.0.last_census
-    }
-
-    fn set_started(&self) {
-        self.0.is_started.send_replace(true);
     }
 
     /// Whether one service has the store to itself.

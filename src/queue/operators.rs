@@ -52,13 +52,9 @@ impl Queue {
     /// The store failed.
     pub async fn known(&self) -> Result<Known, QueueError> {
         let look = Look::default().with(APIS).with(GUARD);
-        let known = self.transact(look, |seen| {
-            let (apis, guard): (Apis, Guard) = (seen.document(APIS), seen.document(GUARD));
-            (Change::default(), apis.known(seen.now, guard.state()))
-        });
-        let known = known.await?;
-        self.guard_is(known.guard);
-        Ok(known)
+        let known = self
+            .transact(look, |seen| (Change::default(), seen.apis().known(seen.now, seen.guard().state())));
+        known.await
     }
 
     /// Pauses all syncs: events are kept, nobody is leased until [`Queue::resume`], a start in between or not. Running syncs
@@ -93,16 +89,13 @@ impl Queue {
         change: impl Fn(&mut Apis, Guard, &Seen) -> Guard + Send + Sync + 'static,
     ) -> Result<Known, QueueError> {
         let known = self.transact(Look::default().with(APIS).with(GUARD), move |seen| {
-            let (before, guard_before): (Apis, Guard) = (seen.document(APIS), seen.document(GUARD));
-            let mut apis = before.clone();
-            let guard = change(&mut apis, guard_before.clone(), seen);
-            let saved =
-                Change::default().document(APIS, &before, &apis).document(GUARD, &guard_before, &guard);
-            (saved, apis.known(seen.now, guard.state()))
+            let mut apis = seen.apis();
+            let guard = change(&mut apis, seen.guard(), seen);
+            let known = apis.known(seen.now, guard.state());
+            (Change::default().apis(seen, &apis).guard(seen, &guard), known)
         });
         let known = known.await?;
-        self.guard_is(known.guard);
-        self.wake().due_at(self.clock().now()); // an open circuit may have been closed
+        self.0.wake.due_at(self.0.clock.now()); // an open circuit may have been closed
         Ok(known)
     }
 
@@ -131,7 +124,7 @@ impl Queue {
     /// # Errors
     /// The store could not be read.
     pub async fn count_retry(&self, whom: &Retry) -> Result<u64, QueueError> {
-        let now = self.clock().now();
+        let now = self.0.clock.now();
         let (mut count, mut pages) = (0, Pages::of(whom.clone()));
         while count < Census::LIMIT
             && let Some(ids) = pages.next(self).await?
@@ -195,8 +188,8 @@ impl Queue {
         if self.is_closed() {
             return Err(QueueError::Closed);
         }
-        let now = self.clock().now();
-        let last = || self.last_census().lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.0.clock.now();
+        let last = || self.0.last_census.lock().unwrap_or_else(PoisonError::into_inner);
         let known = *last(); // the lock is not held while rows are counted
         if let Some((at, census)) = known
             && now.since(at) < Census::EVERY
@@ -230,7 +223,7 @@ impl Queue {
     /// The store could not be read.
     pub async fn rows(&self, filter: &Filter) -> Result<Vec<UserRow>, QueueError> {
         let rows = self.read_rows(Question::Rows(filter.clone())).await?;
-        let now = self.clock().now();
+        let now = self.0.clock.now();
         Ok(rows.into_iter().map(|row| UserRow::of(row, now)).collect())
     }
 
@@ -242,7 +235,7 @@ impl Queue {
         let mut ids: Vec<String> = users.iter().map(|user| user.as_str().to_owned()).collect();
         ids.sort();
         ids.dedup();
-        let (rows, now) = (self.read_rows(Question::RowsOf(ids)).await?, self.clock().now());
+        let (rows, now) = (self.read_rows(Question::RowsOf(ids)).await?, self.0.clock.now());
         Ok(rows.into_iter().map(|row| UserRow::of(row, now)).collect())
     }
 
@@ -258,7 +251,7 @@ impl Queue {
     /// # Errors
     /// The store could not be read.
     pub async fn forgotten(&self, users: &[UserId]) -> Result<Vec<UserId>, QueueError> {
-        let hash = |user: &UserId| self.erasure_key().hash(user.as_str());
+        let hash = |user: &UserId| self.0.erasure_key.hash(user.as_str());
         let found = self.tombstones(users.iter().map(hash).collect()).await?;
         let mut forgotten: Vec<UserId> =
             users.iter().filter(|user| found.contains(&hash(user))).cloned().collect();
@@ -321,7 +314,7 @@ impl Queue {
     /// The keys by which this store remembers contacts of earlier addresses, on the list of this name.
     #[must_use]
     pub fn contact_keys(&self, list: String) -> ContactKeys {
-        self.erasure_key().contact_keys(list)
+        self.0.erasure_key.contact_keys(list)
     }
 
     /// The latest `most` entries of the history of `user`, the latest first.
@@ -467,13 +460,12 @@ pub struct LaneMeter {
 
 impl Meter for LaneMeter {
     fn take_call(&self, api: Api) -> BoxFuture<'_, Result<Turn, String>> {
-        let (lane, rates) = (self.lane, self.queue.options().rates);
+        let (lane, rates) = (self.lane, self.queue.0.options.rates);
         Box::pin(async move {
             let turn = self.queue.transact(Look::default().with(APIS), move |seen| {
-                let before: Apis = seen.document(APIS);
-                let mut apis = before.clone().checked(seen.now, &rates);
+                let mut apis = seen.apis().checked(seen.now, &rates);
                 let turn = apis.take_call(api, lane, seen.now, &rates);
-                (Change::default().document(APIS, &before, &apis), turn)
+                (Change::default().apis(seen, &apis), turn)
             });
             turn.await.map_err(|error| error.to_string())
         })

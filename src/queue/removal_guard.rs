@@ -16,6 +16,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::documents::GUARD;
+use super::store::{Change, Seen};
 use crate::clock::Millis;
 use crate::telemetry;
 
@@ -40,7 +42,7 @@ pub(super) struct Guard {
 /// A user in the window. No id: the document outlives a user who is to be forgotten.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Sampled {
-    /// The first 16 hex digits of the keyed hash of the user's id.
+    /// The first digits of the keyed hash of the user's id.
     user: String,
     suspect: bool,
 }
@@ -73,7 +75,24 @@ impl GuardState {
     }
 }
 
+impl Seen {
+    /// The guard.
+    pub(super) fn guard(&self) -> Guard {
+        self.document(GUARD)
+    }
+}
+
+impl Change {
+    /// Saves `guard` where it is not as in `seen`.
+    pub(super) fn guard(self, seen: &Seen, guard: &Guard) -> Self {
+        self.document(GUARD, &seen.guard(), guard)
+    }
+}
+
 impl Guard {
+    /// This many hex digits of the keyed hash of a user's id stand for the user.
+    pub(super) const HASH_DIGITS: usize = 16;
+
     /// What all processes go by.
     pub(super) fn state(&self) -> GuardState {
         self.state

@@ -232,7 +232,7 @@ impl Row {
             Settlement::Abandon { until } => {
                 return (Self { due_at: Some(*until), ..row }, Settled::AsAsked);
             }
-            Settlement::Release => return (Self { due_at: Some(now), ..open(row) }, Settled::AsAsked),
+            Settlement::Release { at } => return (Self { due_at: Some(*at), ..open(row) }, Settled::AsAsked),
             Settlement::Done(done) => {
                 let (check_at, check_cause) = done.check.clone().unzip();
                 Self {
@@ -282,11 +282,6 @@ impl Row {
         let is_restricted = RESTRICTED.contains(&self.cause.as_str());
         let cause = if is_restricted { self.cause.clone() } else { RETRY.to_owned() };
         Some(Self { due_at: self.sooner(now), lane, cause, ..self.afresh() })
-    }
-
-    /// The lease ends without a sync: the user waits until `at` for something that will be over by then.
-    pub(super) fn postponed(self, at: Millis) -> Self {
-        Self { lease: None, due_at: Some(at), ..self }
     }
 
     /// An outage took `times` attempts from the user, and gives them back.

@@ -17,7 +17,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use self::operators::{ask, by_hand};
-use super::{Done, Job, Options, Queue, Rates, Settlement};
+use super::{Done, Entry, Job, Options, Queue, QueueError, Rates, Settled, Settlement, SyncEnd};
 use crate::clock::{Clock, Millis};
 use crate::memory::{Memory, Seen};
 use crate::personal::Personal;
@@ -42,6 +42,18 @@ pub(super) const OPTIONS: Options = Options {
         calls: PerApi { sesamy: 3, mailmojo: 2 },
     },
 };
+impl Queue {
+    /// Ends a lease in this way.
+    pub(crate) async fn settle(
+        &self,
+        job: &Job,
+        how: Settlement,
+        entry: Option<Entry>,
+    ) -> Result<Settled, QueueError> {
+        self.settle_sync(job, SyncEnd::As(how), entry).await.map(|came| came.settled)
+    }
+}
+
 pub(super) const UPDATE: &str = "contract.1#update";
 pub(super) fn done() -> Settlement {
     Settlement::done(false)

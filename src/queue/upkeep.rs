@@ -1,10 +1,8 @@
 //! What happens to rows though nobody asks for it: a start, checks by the clock, and pruning. All of it in steps that no
 //! event waits for long; a step with nothing to do writes nothing, and any number of processes may take them.
 
-use super::apis::Apis;
 use super::documents::{ACTIVITY, APIS, GUARD};
 use super::operators::STEP;
-use super::removal_guard::Guard;
 use super::row::Row;
 use super::store::{Change, First, Index, Look};
 use super::{Activity, DRIFT, MISSING, Queue, QueueError};
@@ -39,15 +37,14 @@ impl Queue {
     /// # Errors
     /// The store failed; some of it may be done, and all of it may be done again.
     pub async fn start(&self) -> Result<(), QueueError> {
-        let options = self.options();
+        let options = self.0.options;
         self.transact(Look::default().with(APIS), |seen| {
-            let before: Apis = seen.document(APIS);
-            let mut apis = before.clone();
+            let mut apis = seen.apis();
             apis.close_circuits();
-            (Change::default().document(APIS, &before, &apis), ())
+            (Change::default().apis(seen, &apis), ())
         })
         .await?;
-        let now = self.clock().now();
+        let now = self.0.clock.now();
         if self.is_alone() {
             let end = now.plus(options.request_timeout);
             self.change_all(Index::LeasedByServiceBeyond(end), move |row, _| row.brought_back(end)).await?;
@@ -58,10 +55,10 @@ impl Queue {
         let of_others = furthest.plus(FOREIGN_LEASE);
         self.change_all(Index::LeasedByServiceBeyond(of_others), move |row, _| row.brought_back(of_others))
             .await?;
-        let latest = self.clock().wall().plus(MISSING_CHECK_AFTER);
+        let latest = self.0.clock.wall().plus(MISSING_CHECK_AFTER);
         let index = Index::CheckAfter { cause: MISSING, at: latest };
         self.change_all(index, move |row, _| Row { check_at: Some(latest), ..row }).await?;
-        self.set_started();
+        self.0.is_started.send_replace(true);
         Ok(())
     }
 
@@ -70,12 +67,12 @@ impl Queue {
     /// # Errors
     /// The store failed; nothing was changed.
     pub async fn run_checks(&self) -> Result<Checked, QueueError> {
-        let dry_run = self.options().dry_run;
+        let dry_run = self.0.options.dry_run;
         let first = [Index::CheckDue, Index::HeldBack].map(|of| First { of, most: STEP }).to_vec();
         let look = Look { first, ..Look::default() }.with(GUARD);
         self.transact(look, move |seen| {
             let [due, held] = &seen.first[..] else { return (Change::default(), Checked::default()) };
-            let is_held_back = dry_run || seen.document::<Guard>(GUARD).state().is_tripped();
+            let is_held_back = dry_run || seen.guard().state().is_tripped();
             let mut checked = Checked { more: due.len() == STEP, ..Checked::default() };
             let mut rows = Vec::new();
             for row in due {
@@ -125,7 +122,7 @@ impl Queue {
     }
 
     async fn stale_activity(&self) -> Result<Vec<String>, QueueError> {
-        let oldest = Activity::oldest(self.clock().now());
+        let oldest = Activity::oldest(self.0.clock.now());
         let names = self.documents(ACTIVITY).await?.into_keys();
         Ok(names.filter(|name| Activity::hour_of(name).is_none_or(|hour| hour < oldest)).collect())
     }

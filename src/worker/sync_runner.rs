@@ -243,7 +243,7 @@ impl SyncRunner {
             // The write may still arrive: nobody may sync this user before then.
             Settlement::Abandon { until: self.clock.now().plus(self.limits.request_timeout) }
         } else {
-            Settlement::Release
+            Settlement::Release { at: self.clock.now() }
         };
         self.settle(&Self::after(job, context), settlement, None).await;
     }

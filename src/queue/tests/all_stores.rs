@@ -212,7 +212,7 @@ async fn take(step: Step, shop: &Shop, queue: &mut Queue, jobs: &mut Vec<Job>) -
                 })),
                 How::Retry(delay, counts) => retry(after(delay), counts),
                 How::Park(answer) => park(ANSWERS[answer]),
-                How::Release => Settlement::Release,
+                How::Release => Settlement::Release { at: shop.clock.now() },
                 How::Abandon(delay) => Settlement::Abandon { until: after(delay) },
             };
             let learned = learned.map(|learned| Box::new(learned.after(&job.memory, now)));
