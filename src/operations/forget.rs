@@ -222,11 +222,12 @@ impl Operator {
             Ok(taken) => {
                 let answered = Api::ALL.map(|api| (api, CallKind::Read));
                 let answered: &[_] = if taken.is_empty() { &[] } else { &answered };
-                self.hand.record_calls(&job, Ok(answered)).await;
+                self.hand.record(job.user.as_str(), answered, None).await;
                 Ok((SyncRunner::after(job, &context), taken))
             }
             Err(error) => {
-                self.hand.record_calls(&job, Err(&error)).await;
+                let failed = self.hand.failed(&error, None);
+                self.hand.record(job.user.as_str(), &[], Some(&failed)).await;
                 tracing::warn!(user_id = %job.user, error = error.message, "a user was not forgotten");
                 self.give_back(job, row, &context).await;
                 Err(NotForgotten::Tags(error.message))

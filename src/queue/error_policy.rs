@@ -1,10 +1,14 @@
-//! What follows for a user whose sync failed: a pure decision, taken in the transaction that ends the lease.
+//! What happens to a user whose sync failed: a pure decision, taken in the transaction that ends the lease.
 
 use super::lease::Job;
 use super::settle::Settlement;
 use crate::clock::Millis;
 use crate::upstream::circuit_breaker::{Backoff, Blame, Breaker, FailedCall};
 use crate::upstream::{Api, Class};
+
+/// The error of a user who is parked because each sync has ended the process.
+pub(crate) const POISON_PILL: &str =
+    "the service ended, or hung, in the middle of this user's sync time and again";
 
 /// When to try again, and when to give up.
 #[derive(Debug, Clone, Copy)]
@@ -20,21 +24,16 @@ impl RetryPolicy {
     /// backoff's ceiling, so that users who failed together do not come back together.
     ///
     /// Source: "full jitter", <https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>.
-    #[must_use]
     pub fn retry_at(&self, failures: u32, now: Millis, draw: f64) -> Millis {
         let ceiling = self.backoff.doubled(failures.saturating_sub(1));
         now.plus(ceiling.mul_f64(draw.clamp(0.0, 1.0)))
     }
 
-    /// The settlement of `job` without a sync, where its sync has ended the process time and again: another try would end
-    /// it once more, and all other syncs with it.
-    #[must_use]
+    /// The settlement of `job` without a sync, if its sync has ended the process at each attempt: another one would end it once
+    /// more, and all other syncs with it.
     pub fn of_a_poison_pill(&self, job: &Job) -> Option<Settlement> {
-        (job.is_taken_over && job.attempts >= self.max_attempts).then(|| {
-            let error =
-                "the service ended, or hung, in the middle of this user's sync time and again".to_owned();
-            Settlement::Park { answer: error.clone(), error }
-        })
+        let is_poison = job.is_taken_over && job.attempts >= self.max_attempts;
+        is_poison.then(|| Settlement::Park { error: POISON_PILL.to_owned(), answer: POISON_PILL.to_owned() })
     }
 }
 
@@ -45,7 +44,7 @@ pub struct Failed {
     pub api: Api,
     /// On which call.
     pub call: FailedCall,
-    /// What the retries keep to.
+    /// The limits of its retries.
     pub policy: RetryPolicy,
     /// A random number in `0.0..1.0`, which spreads retries.
     pub draw: f64,
@@ -64,8 +63,8 @@ pub(super) fn decide(
     let error = call.message.clone();
     let blame = breaker.failed(user, call, now, &policy.backoff);
     if let Blame::Api { at, give_back } = blame {
-        // Of those who wait for the same moment, each comes at another one. A user who waits for the API alone is due at
-        // once: nobody is leased before the circuit allows it, and the user who has waited longest is the next probe.
+        // Users who wait for the same moment are spread after it. A user who waits for the API alone is due at once: nobody is
+        // leased before the circuit allows it, and the user who has waited longest is the next probe.
         let at = if at > now { at.plus(policy.backoff.doubled(0).mul_f64(draw.clamp(0.0, 1.0))) } else { at };
         return (Settlement::Retry { at, counts: false, error }, give_back);
     }
@@ -86,7 +85,6 @@ pub(super) fn decide(
 }
 
 /// The outcome and the reason of a failed sync that ends so, in log, metrics and history.
-#[must_use]
 pub fn words(class: Class, settlement: &Settlement) -> (&'static str, &'static str) {
     let outcome = match settlement {
         Settlement::Park { .. } => "parked",

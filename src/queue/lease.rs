@@ -138,7 +138,6 @@ pub struct Slots {
 
 impl Slots {
     /// `all` users of any lane.
-    #[must_use]
     pub fn for_any(all: usize) -> Self {
         Self { all, background: all }
     }
@@ -258,7 +257,7 @@ impl Queue {
             |row: &&Row| row.state(now) == State::Leased && (row.due_at, row.user_id.as_str()) < own;
         let Some(busy) = rows.iter().find(is_busy) else { return Ok(None) };
         let at = now.plus(self.0.options.debounce.max(SHARED_ADDRESS_WAIT));
-        self.settle_sync(job, SyncEnd::As(Settlement::Release { at }), None).await?;
+        self.settle_sync(job, &SyncEnd::As(Settlement::Release { at }), None).await?;
         Ok(busy.due_at)
     }
 }

@@ -11,7 +11,8 @@
 //! ```
 //!
 //! Each rule is one pure function on a row (`row.rs`) or on a document that all processes share (`apis.rs`). A store (`store.rs`)
-//! loads and saves: a file for one service, or a database for several. Times are the [`Clock`]'s, in milliseconds.
+//! loads and saves: a file for one service, or a database for several. Times are the [`Clock`]'s, in milliseconds. A method that
+//! fails has changed nothing, unless its documentation says otherwise.
 //!
 //! Promises, each a test of that name: `what_was_pushed_is_still_there_after_a_restart`,
 //! `an_event_during_a_sync_makes_the_user_due_again`, `two_leases_of_one_user_never_overlap`,
@@ -59,7 +60,8 @@ pub use cause::{AGAIN, DRIFT, EXISTING_ONLY, EXPIRY, FORGET, MISSING, RESTRICTED
 use documents::GUARD;
 use erasure_key::ErasureKey;
 pub use error::{Damage, Moved, OpenError, QueueError};
-pub use error_policy::{Failed, RetryPolicy, words as words_of_failure};
+pub use error_policy::{Failed, RetryPolicy};
+pub(crate) use error_policy::{POISON_PILL, words as words_of_failure};
 pub use history::{Entry, HistoryRow, LogFilter};
 pub use lane::Lane;
 pub use lease::{Job, LeaseName, LeaseRequest, Leased, Slots, UserLease};
@@ -92,7 +94,7 @@ struct Inner {
     guard: removal_guard::LastRead,
     names: Mutex<StdRng>,
     is_closed: std::sync::atomic::AtomicBool,
-    /// Whether what the process before left behind is made ready; of a command from the beginning.
+    /// Whether [`Queue::start`] has succeeded; of a command, true from the beginning.
     is_started: watch::Sender<bool>,
     last_census: Mutex<Option<(Millis, Census)>>,
 }
@@ -117,14 +119,14 @@ macro_rules! on_backend {
     };
 }
 
-/// As what a store is opened.
+/// The kind of process that opens a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// The service: what the one before left behind is made ready, and a file is its alone.
+    /// The service. It has a file to itself.
     Service,
     /// A command, beside a service that may be running: nothing is changed by the opening itself.
     Command {
-        /// Whether the store is made where it is missing; otherwise that is an error.
+        /// Whether a missing store is made; otherwise it is an error.
         may_create: bool,
     },
 }
@@ -136,21 +138,20 @@ struct StoreOptions {
     debounce: Duration,
 }
 
-/// What the queue needs of the settings.
+/// The settings that the queue's rules depend on.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
     /// How long a burst of events is collected before the user is due (`sync.debounce`).
     pub debounce: Duration,
     /// How long a lease lasts: longer than any sync can take.
     pub lease: Duration,
-    /// The longest that one call to an API takes (`sync.request_timeout`): so long after a start, no write of the
-    /// process before can still be on its way.
+    /// The longest that one call to an API takes (`sync.request_timeout`): this long after a start, no write of the process
+    /// before can still be on its way.
     pub request_timeout: Duration,
     /// The furthest that a row may be due from now: the longest of the wait after a failure, the lease and the debounce. A
     /// start brings back to it whatever is due later, which a clock that was wrong must have written.
     pub furthest_due: Duration,
-    /// Whether syncs only tell what they would write (`sync.dry_run`). A start without it makes the users due whose
-    /// change was held back.
+    /// Whether syncs write nothing (`sync.dry_run`). Without it, users whose change was held back become due.
     pub dry_run: bool,
     /// The rate of both APIs, which all processes on one store keep together.
     pub rates: Rates,
@@ -163,8 +164,7 @@ impl Options {
 }
 
 impl Queue {
-    /// Opens the SQLite file at `path`. A service makes it and its folder where they are missing, and keeps every other
-    /// service out.
+    /// Opens the SQLite file at `path`. A service makes a missing file or folder, and keeps every other service out.
     ///
     /// Blocks: for the length of a few file operations, and longer where a schema change is due.
     /// `seed` names the leases; two processes should not have the same.
@@ -184,8 +184,8 @@ impl Queue {
         Ok(Self::over(Backend::Sqlite(store), key, true, (role, options, clock, seed), Arc::default()))
     }
 
-    /// Opens the Postgres database at `url`; a service makes the queue's tables where they are missing. Others may have it open:
-    /// their leases are left alone, and `clock` keeps to the database's time from now on.
+    /// Opens the Postgres database at `url`; a service makes missing tables. Leases of other processes are left alone, and
+    /// `clock` keeps to the database's time from now on.
     ///
     /// `seed` names the leases; two processes should not have the same.
     ///
@@ -257,28 +257,26 @@ impl Queue {
         Ok(())
     }
 
-    /// Resolves when a row is due before `known`, the time that the last lease gave, as far as this process hears of it. A row
-    /// that another process makes due may be missed: look once a second in any case.
-    pub async fn due_before(&self, known: Option<Millis>) {
+    /// Resolves when a row becomes due before `known`, the time that the last lease gave. It may miss a row that another process
+    /// makes due, so callers poll once a second in any case.
+    pub(crate) async fn due_before(&self, known: Option<Millis>) {
         self.0.wake.sooner_than(known).await;
     }
 
     /// Resolves once [`Queue::start`] has succeeded: until then no user may be leased, because a start ends leases of the
     /// service before, and cannot tell them from new ones.
-    pub async fn started(&self) {
+    pub(crate) async fn started(&self) {
         // The sender lives as long as the queue.
         let _ = self.0.is_started.subscribe().wait_for(|is_started| *is_started).await;
     }
 
     /// Whether the last event could be kept. While not, a small write every 2 s tries whether events can be again.
-    #[must_use]
     pub fn accepting(&self) -> bool {
         !self.is_closed() && on_backend!(self.0.backend, store => store.accepting())
     }
 
     /// The removal guard as this process last read it: with each lease, settlement and check by the clock.
-    #[must_use]
-    pub fn guard(&self) -> GuardState {
+    pub(crate) fn guard(&self) -> GuardState {
         self.0.guard.get()
     }
 
@@ -327,8 +325,7 @@ impl Queue {
     }
 
     /// Whether one service has the store to itself.
-    #[must_use]
-    pub fn is_alone(&self) -> bool {
+    pub(crate) fn is_alone(&self) -> bool {
         self.0.is_alone
     }
 

@@ -111,7 +111,7 @@ impl Queue {
     pub(crate) async fn settle_sync(
         &self,
         job: &Job,
-        end: SyncEnd,
+        end: &SyncEnd,
         entry: Option<Entry>,
     ) -> Result<SettledSync, QueueError> {
         let (owned, options) = (job.clone(), self.0.options);
@@ -129,9 +129,9 @@ impl Queue {
         if came.settled != Settled::LeaseLost
             && let Some(entry) = entry
         {
-            self.note(Counted::Synced(noted(&end, &came.how, &entry).0));
+            self.note(Counted::Synced(noted(end, &came.how, &entry).0));
         }
-        if let SyncEnd::Failed(failed) = &end {
+        if let SyncEnd::Failed(failed) = end {
             self.revive_where(has_opened, failed.call.class, &failed.call.answer).await;
         }
         Ok(came)

@@ -50,7 +50,7 @@ impl Queue {
         how: Settlement,
         entry: Option<Entry>,
     ) -> Result<Settled, QueueError> {
-        self.settle_sync(job, SyncEnd::As(how), entry).await.map(|came| came.settled)
+        self.settle_sync(job, &SyncEnd::As(how), entry).await.map(|came| came.settled)
     }
 }
 

@@ -12,6 +12,7 @@ use crate::queue::{
     DRIFT, Done, EXISTING_ONLY, EXPIRY, Entry, Filter, Job, Known, Lane, LeaseRequest, LogFilter, MISSING,
     Queue, Retry, Settlement, Slots, State, UserLease,
 };
+use crate::sync::AddressIndex;
 use crate::upstream::circuit_breaker::{CallKind, OpenReason};
 use crate::upstream::{Api, Class, PerApi};
 use crate::user::UserId;

@@ -6,6 +6,7 @@ use super::operators::{ask, by_hand};
 use super::{LEASE, Shop, UPDATE, done, done_with, leased, only_job, park, retry, seen, stories, user};
 use crate::memory::{Earlier, Memory, Seen, SeenByOthers};
 use crate::queue::{Filter, Job, Queue, Settled, Settlement, UserRow};
+use crate::sync::AddressIndex;
 
 stories! {
     what_a_sync_leaves_is_there_at_the_next,

@@ -68,7 +68,7 @@ pub(super) async fn fails(
 ) -> Settlement {
     let failed = failed(Api::Mailmojo, kind, class, answer, BACKOFF);
     let end = SyncEnd::Failed(Box::new(failed));
-    queue.settle_sync(job, end, Some(Entry::default())).await.unwrap().how
+    queue.settle_sync(job, &end, Some(Entry::default())).await.unwrap().how
 }
 
 async fn a_lease_takes_the_calls_of_its_sync_and_waits_where_there_are_none(shop: Shop) {
