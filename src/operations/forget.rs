@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::{NotSynced, Operator, Patience};
 use crate::memory::Memory;
-use crate::queue::{FORGET, Job, Lane, LeaseRequest, QueueError, Settlement, State, UserRow};
+use crate::queue::{FORGET, Job, Lane, LeaseRequest, QueueError, RowState, Settlement, UserRow};
 use crate::sync::{Context, Syncer, TakenOff};
 use crate::upstream::circuit_breaker::CallKind;
 use crate::upstream::{Api, Attempt, PerApi};
@@ -247,8 +247,8 @@ impl Operator {
 fn as_before(row: &UserRow) -> Option<Settlement> {
     let (error, due_at) = (row.error.clone()?, row.due_at);
     match (row.state, &row.answer, due_at) {
-        (State::Parked, Some(answer), _) => Some(Settlement::Park { error, answer: answer.clone() }),
-        (State::Scheduled, _, Some(at)) => Some(Settlement::Retry { at, counts: false, error }),
+        (RowState::Parked, Some(answer), _) => Some(Settlement::Park { error, answer: answer.clone() }),
+        (RowState::Scheduled, _, Some(at)) => Some(Settlement::Retry { at, counts: false, error }),
         _ => None,
     }
 }

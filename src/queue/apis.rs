@@ -49,7 +49,7 @@ pub(super) struct Apis {
 
 /// The state that all processes on one store share, as one of them read it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Known {
+pub struct SharedState {
     /// When this was read, by the queue's clock.
     pub read_at: Millis,
     /// The health of both APIs.
@@ -102,22 +102,25 @@ impl Apis {
         if self.paused_at.is_some() {
             return Admitted::Paused;
         }
-        let mut admitted = Admitted::Users(most);
+        let (mut users, mut is_probe, mut not_before) = (most, false, None);
         for api in Api::ALL {
             let (state, quota, each) = (self.states.of(api), rates.quotas.of(api), rates.each(api));
-            let of_circuit = match state.breaker.admission(now) {
-                Admission::All => Admitted::Users(most),
-                Admission::NotBefore(until) => Admitted::NotBefore(until),
-                Admission::OneProbe => Admitted::Probe,
-            };
+            match state.breaker.admission(now) {
+                Admission::All => {}
+                Admission::OneProbe => is_probe = true,
+                Admission::NotBefore(until) => not_before = not_before.max(Some(until)),
+            }
             let reserved = if lane == Lane::Background { rates.reserved_for_events(api, each) } else { 0 };
-            let of_pace = match quota.available(state.used, now).saturating_sub(reserved) / each {
-                0 => Admitted::NotBefore(quota.ready_at(state.used, now, reserved + each)),
-                enough => Admitted::Users(most.min(enough as usize)),
-            };
-            admitted = admitted.and(of_circuit).and(of_pace);
+            match quota.available(state.used, now).saturating_sub(reserved) / each {
+                0 => not_before = not_before.max(Some(quota.ready_at(state.used, now, reserved + each))),
+                enough => users = users.min(enough as usize),
+            }
         }
-        admitted
+        match not_before {
+            Some(until) => Admitted::NotBefore(until),
+            None if is_probe => Admitted::Probe,
+            None => Admitted::Users(users),
+        }
     }
 
     /// Takes the calls of `jobs` from the quotas; through a half-open circuit they are its probe.
@@ -202,9 +205,9 @@ impl Apis {
     }
 
     /// The state that all processes share at `now`, with that of the removal guard.
-    pub(super) fn known(&self, now: Millis, guard: GuardState) -> Known {
+    pub(super) fn known(&self, now: Millis, guard: GuardState) -> SharedState {
         let breakers = PerApi::each(|api| self.states.of(api).breaker.clone());
-        Known { read_at: now, breakers, paused_at: self.paused_at, guard }
+        SharedState { read_at: now, breakers, paused_at: self.paused_at, guard }
     }
 }
 
@@ -241,16 +244,6 @@ impl Admitted {
         match self {
             Self::NotBefore(until) => Some(until),
             Self::Users(_) | Self::Probe | Self::Paused => None,
-        }
-    }
-
-    fn and(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::Paused, _) | (_, Self::Paused) => Self::Paused,
-            (Self::NotBefore(one), Self::NotBefore(two)) => Self::NotBefore(one.max(two)),
-            (Self::NotBefore(until), _) | (_, Self::NotBefore(until)) => Self::NotBefore(until),
-            (Self::Users(one), Self::Users(two)) => Self::Users(one.min(two)),
-            (Self::Probe, _) | (_, Self::Probe) => Self::Probe,
         }
     }
 }

@@ -1,21 +1,20 @@
 //! Leases: while a user is leased, nobody else syncs this user.
 
-use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::apis::{Admitted, Apis, Known};
+use super::apis::{Admitted, Apis, SharedState};
 use super::documents::{APIS, GUARD};
 use super::lane::Lane;
-use super::row::{Row, State};
+use super::row::{Row, RowState};
 use super::settle::{Settlement, SyncEnd};
 use super::store::{Change, First, Index, Look, Question, Seen};
-use super::{Options, Queue, QueueError, Role};
+use super::{Queue, QueueError, QueuePolicy, Role};
 use crate::clock::Millis;
 use crate::memory::Memory;
 use crate::upstream::circuit_breaker::CallKind;
-use crate::upstream::{Api, Attempt, PerApi};
+use crate::upstream::{Api, PerApi};
 use crate::user::UserId;
 
 /// A probe is chosen from this many due rows of each lane.
@@ -43,12 +42,6 @@ impl LeaseName {
 
     pub(crate) fn as_str(&self) -> &str {
         &self.0
-    }
-}
-
-impl fmt::Display for LeaseName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 
@@ -97,11 +90,6 @@ pub struct Job {
 }
 
 impl Job {
-    /// The job at the end of `attempt`, its sync, ready to be settled.
-    pub(crate) fn after(self, attempt: &Attempt) -> Self {
-        Self { calls: attempt.calls_left(), has_written: attempt.has_written(), ..self }
-    }
-
     fn new(user: UserId, row: &Row, is_taken_over: bool, lease: LeaseName, seen: &Seen) -> Self {
         Self {
             user,
@@ -152,7 +140,7 @@ pub struct Leased {
     /// nothing is due, ever, or there was no slot for it.
     pub again_at: Option<Millis>,
     /// The state that all processes share. While syncs are paused, nobody was leased.
-    pub known: Known,
+    pub known: SharedState,
 }
 
 /// A lease of one user, asked for by name.
@@ -254,7 +242,7 @@ impl Queue {
         let now = self.0.clock.now();
         let own = (Some(job.leased_at.plus(self.0.options.lease)), job.user.as_str());
         let is_busy =
-            |row: &&Row| row.state(now) == State::Leased && (row.due_at, row.user_id.as_str()) < own;
+            |row: &&Row| row.state(now) == RowState::Leased && (row.due_at, row.user_id.as_str()) < own;
         let Some(busy) = rows.iter().find(is_busy) else { return Ok(None) };
         let at = now.plus(self.0.options.debounce.max(SHARED_ADDRESS_WAIT));
         self.settle_sync(job, &SyncEnd::As(Settlement::Release { at }), None).await?;
@@ -262,7 +250,7 @@ impl Queue {
     }
 }
 
-fn lease(seen: &Seen, slots: Slots, name: &LeaseName, options: &Options) -> (Change, Leased) {
+fn lease(seen: &Seen, slots: Slots, name: &LeaseName, options: &QueuePolicy) -> (Change, Leased) {
     let (now, until, rates) = (seen.now, seen.now.plus(options.lease), &options.rates);
     let mut apis = seen.apis().checked(now, rates);
     let of_lane = |lane: Lane| seen.first.get(lane as usize).into_iter().flatten();
@@ -329,7 +317,7 @@ fn lease_by_name(
     request: &LeaseRequest,
     hash: &str,
     name: &LeaseName,
-    options: &Options,
+    options: &QueuePolicy,
 ) -> Result<(Change, Job), UserLease> {
     let rates = options.rates.with_calls(request.calls);
     let (now, until) = (seen.now, seen.now.plus(options.lease));

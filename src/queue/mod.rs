@@ -55,7 +55,7 @@ use tokio::sync::watch;
 
 use activity::Activity;
 pub use activity::{Counted, Minute, MinuteCount};
-pub use apis::{Known, Rates};
+pub use apis::{Rates, SharedState};
 pub use cause::{AGAIN, DRIFT, EXISTING_ONLY, EXPIRY, FORGET, MISSING, RESTRICTED};
 use documents::GUARD;
 use erasure_key::ErasureKey;
@@ -69,7 +69,7 @@ pub use operators::{Backlog, Enqueued, LaneMeter};
 pub use postgres::{Place, PostgresError, PostgresUrl};
 use removal_guard::Guard;
 pub use removal_guard::GuardState;
-pub use row::State;
+pub use row::RowState;
 pub use settle::{Done, Settled, SettledSync, Settlement, SyncEnd};
 use store::{Answer, Change, Look, Push, Question, Seen, Store};
 pub use upkeep::Checked;
@@ -86,7 +86,7 @@ struct Inner {
     /// Whether one service has the store to itself.
     is_alone: bool,
     role: Role,
-    options: Options,
+    options: QueuePolicy,
     clock: Clock,
     erasure_key: ErasureKey,
     wake: Arc<Wake>,
@@ -140,7 +140,7 @@ struct StoreOptions {
 
 /// The settings that the queue's rules depend on.
 #[derive(Debug, Clone, Copy)]
-pub struct Options {
+pub struct QueuePolicy {
     /// How long a burst of events is collected before the user is due (`sync.debounce`).
     pub debounce: Duration,
     /// How long a lease lasts: longer than any sync can take.
@@ -157,7 +157,7 @@ pub struct Options {
     pub rates: Rates,
 }
 
-impl Options {
+impl QueuePolicy {
     fn of_store(&self) -> StoreOptions {
         StoreOptions { debounce: self.debounce }
     }
@@ -174,7 +174,7 @@ impl Queue {
     pub fn open_sqlite(
         path: &Path,
         role: Role,
-        options: Options,
+        options: QueuePolicy,
         clock: Clock,
         seed: u64,
     ) -> Result<Self, OpenError> {
@@ -194,7 +194,7 @@ impl Queue {
     pub async fn open_postgres(
         url: &PostgresUrl,
         role: Role,
-        options: Options,
+        options: QueuePolicy,
         clock: Clock,
         seed: u64,
     ) -> Result<Self, OpenError> {
@@ -209,7 +209,7 @@ impl Queue {
     #[cfg(test)]
     fn in_memory(
         role: Role,
-        options: Options,
+        options: QueuePolicy,
         clock: Clock,
         kept: Arc<Mutex<memory_store::Kept>>,
         is_alone: bool,
@@ -224,7 +224,7 @@ impl Queue {
         backend: Backend,
         erasure_key: ErasureKey,
         is_alone: bool,
-        (role, options, clock, seed): (Role, Options, Clock, u64),
+        (role, options, clock, seed): (Role, QueuePolicy, Clock, u64),
         wake: Arc<Wake>,
     ) -> Self {
         Self(Arc::new(Inner {

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use super::apis::{Apis, Known};
+use super::apis::{Apis, SharedState};
 use super::documents::{APIS, BACKFILL, GUARD};
 use super::lane::Lane;
 use super::removal_guard::Guard;
-use super::row::{Row, State};
+use super::row::{Row, RowState};
 use super::store::{Answer, Change, Index, Look, Question, Seen};
 use super::views::{Census, Filter, ParkedGroup, Retry, UserRow};
 use super::{HistoryRow, LogFilter, Queue, QueueError};
@@ -48,7 +48,7 @@ pub struct Backlog {
 
 impl Queue {
     /// The state that all processes share: both APIs, a pause, and the removal guard.
-    pub(crate) async fn known(&self) -> Result<Known, QueueError> {
+    pub(crate) async fn known(&self) -> Result<SharedState, QueueError> {
         let look = Look::default().with(APIS).with(GUARD);
         let known = self
             .transact(look, |seen| (Change::default(), seen.apis().known(seen.now, seen.guard().state())));
@@ -56,7 +56,7 @@ impl Queue {
     }
 
     /// Pauses all syncs until [`Queue::resume`], also over a restart. Events are kept, and running syncs go on.
-    pub(crate) async fn pause(&self) -> Result<Known, QueueError> {
+    pub(crate) async fn pause(&self) -> Result<SharedState, QueueError> {
         self.announce(|apis, guard, seen| {
             apis.pause(seen.now);
             guard
@@ -66,7 +66,7 @@ impl Queue {
 
     /// Lets syncs go on, closes the circuits of both APIs, and releases the removal guard. The next step of the scheduler makes
     /// the rows due that the guard held back, with a pass. With `allow_removals`, the guard stays off for so long.
-    pub(crate) async fn resume(&self, allow_removals: Option<Duration>) -> Result<Known, QueueError> {
+    pub(crate) async fn resume(&self, allow_removals: Option<Duration>) -> Result<SharedState, QueueError> {
         self.announce(move |apis, guard, seen| {
             apis.resume();
             guard.released(allow_removals, seen.wall)
@@ -78,7 +78,7 @@ impl Queue {
     async fn announce(
         &self,
         change: impl Fn(&mut Apis, Guard, &Seen) -> Guard + Send + Sync + 'static,
-    ) -> Result<Known, QueueError> {
+    ) -> Result<SharedState, QueueError> {
         let known = self.transact(Look::default().with(APIS).with(GUARD), move |seen| {
             let mut apis = seen.apis();
             let guard = change(&mut apis, seen.guard(), seen);
@@ -341,7 +341,7 @@ impl Pages {
                 Ok(Some(page).filter(|page| !page.is_empty()))
             }
             Self::Parked { answer, reason, after } => {
-                let (state, limit) = (Some(State::Parked), STEP);
+                let (state, limit) = (Some(RowState::Parked), STEP);
                 let filter = Filter { state, reason: reason.clone(), after: after.clone(), limit };
                 let rows = queue.read_rows(Question::Rows(filter)).await?;
                 let Some(last) = rows.last() else { return Ok(None) };

@@ -103,7 +103,7 @@ pub(super) const COLUMNS: [&str; 22] = [
 /// What a row is doing. Each row is in exactly one state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum State {
+pub enum RowState {
     /// Due now, also if a lease has ended unsettled.
     Due,
     /// Being synced.
@@ -120,7 +120,7 @@ pub enum State {
     Idle,
 }
 
-impl State {
+impl RowState {
     /// All states.
     pub const ALL: [Self; 7] =
         [Self::Due, Self::Leased, Self::Scheduled, Self::Failing, Self::Held, Self::Parked, Self::Idle];
@@ -169,15 +169,15 @@ impl Row {
     }
 
     /// The state at `now`.
-    pub(super) fn state(&self, now: Millis) -> State {
+    pub(super) fn state(&self, now: Millis) -> RowState {
         match self.due_at {
-            _ if self.parked_at.is_some() => State::Parked,
-            None if self.held_back => State::Held,
-            None => State::Idle,
-            Some(due) if due <= now => State::Due,
-            Some(_) if self.lease.is_some() => State::Leased,
-            Some(_) if self.failing_since.is_some() => State::Failing,
-            Some(_) => State::Scheduled,
+            _ if self.parked_at.is_some() => RowState::Parked,
+            None if self.held_back => RowState::Held,
+            None => RowState::Idle,
+            Some(due) if due <= now => RowState::Due,
+            Some(_) if self.lease.is_some() => RowState::Leased,
+            Some(_) if self.failing_since.is_some() => RowState::Failing,
+            Some(_) => RowState::Scheduled,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::apis::Known;
+use super::apis::SharedState;
 use super::documents::{APIS, GUARD};
 use super::error_policy::{self, Failed};
 use super::history::Entry;
@@ -10,7 +10,7 @@ use super::lease::Job;
 use super::removal_guard::Guard;
 use super::row::Row;
 use super::store::{Change, Index, Look, Seen};
-use super::{Counted, Options, Queue, QueueError};
+use super::{Counted, Queue, QueueError, QueuePolicy};
 use crate::clock::Millis;
 use crate::memory::Memory;
 use crate::upstream::circuit_breaker::{Blame, CallKind};
@@ -88,7 +88,7 @@ pub struct SettledSync {
     /// How the lease ended, or would have.
     pub how: Settlement,
     /// The state that all processes share from then on.
-    pub known: Known,
+    pub known: SharedState,
 }
 
 /// The effect of a settlement on the row.
@@ -144,7 +144,7 @@ impl Queue {
         user: &str,
         answered: &[(Api, CallKind)],
         failed: Option<&Failed>,
-    ) -> Result<(Option<Blame>, Known), QueueError> {
+    ) -> Result<(Option<Blame>, SharedState), QueueError> {
         let (id, answered, of_failed) = (user.to_owned(), answered.to_vec(), failed.cloned());
         let decide = move |seen: &Seen, others: &BTreeSet<String>| {
             let mut apis = seen.apis();
@@ -233,7 +233,7 @@ fn settle(
     hash: &str,
     end: &SyncEnd,
     entry: Option<&Entry>,
-    options: &Options,
+    options: &QueuePolicy,
     others: &BTreeSet<String>,
 ) -> Result<(Change, (SettledSync, bool)), Vec<String>> {
     let again = seen.now.plus(options.debounce);

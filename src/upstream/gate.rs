@@ -55,13 +55,6 @@ impl Gate {
         [state.held_until, state.unsettled_until].into_iter().flatten().filter(|until| now < *until).max()
     }
 
-    /// Until when no sync may begin, as far as this process knows. None: one may, at least as a probe.
-    pub fn not_before(&self) -> Option<Millis> {
-        let (state, now) = (self.lock(), self.clock.now());
-        let of_circuit = state.breaker.open(CallKind::Read).map(|(_, until)| until);
-        [of_circuit, state.held_until].into_iter().flatten().filter(|until| now < *until).max()
-    }
-
     /// The state of the API, as this process last read it.
     pub fn status(&self) -> ApiStatus {
         self.lock().breaker.status(self.api, self.clock.now())

@@ -8,7 +8,7 @@ use super::{Gates, cause, ended};
 use crate::clock::{Clock, Millis};
 use crate::personal::Mask;
 use crate::queue::{
-    DRIFT, Done, EXPIRY, Entry, Failed, Job, Known, MISSING, Queue, RetryPolicy, Settled, Settlement,
+    DRIFT, Done, EXPIRY, Entry, Failed, Job, MISSING, Queue, RetryPolicy, Settled, Settlement, SharedState,
     SyncEnd, words_of_failure,
 };
 use crate::sync::{Context, Report, SyncError, Syncer};
@@ -91,7 +91,8 @@ impl SyncRunner {
     /// `job` as it is settled after a sync within `context`: with the calls that are left, and what the sync has seen.
     pub fn after(job: Job, context: &Context) -> Job {
         let (learned, suspect) = (context.learned().map(Box::new), context.suspect());
-        Job { learned, suspect, ..job.after(&context.attempt) }
+        let (calls, has_written) = (context.attempt.calls_left(), context.attempt.has_written());
+        Job { learned, suspect, calls, has_written, ..job }
     }
 
     /// Runs `sync`, the sync of `job` within `context`, logs its result, and ends the lease. A caller that cuts it off has to
@@ -239,13 +240,8 @@ impl SyncRunner {
         self.settle(&Self::after(job, context), settlement, None).await;
     }
 
-    /// Until when no sync may begin, as far as this process knows. None: one may, at least as a probe.
-    pub fn not_before(&self) -> Option<Millis> {
-        Api::ALL.into_iter().filter_map(|api| self.gates.of(api).not_before()).max()
-    }
-
     /// Reads the state that all processes share, and takes it over. None: the store failed.
-    pub async fn learn(&self) -> Option<Known> {
+    pub async fn learn(&self) -> Option<SharedState> {
         match self.queue.known().await {
             Ok(known) => {
                 self.adopt(&known);
@@ -259,7 +255,7 @@ impl SyncRunner {
     }
 
     /// Takes over the state that all processes share.
-    pub fn adopt(&self, known: &Known) {
+    pub fn adopt(&self, known: &SharedState) {
         Api::ALL.into_iter().for_each(|api| self.gates.of(api).update(known.breakers.of(api), known.read_at));
     }
 

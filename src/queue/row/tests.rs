@@ -321,14 +321,14 @@ fn a_backfill_leaves_alone_who_needs_nothing() {
 #[test]
 fn each_row_is_in_one_state() {
     for (row, state) in [
-        (due_at(NOW, Lane::Events), State::Due),
-        (due_at(DUE, Lane::Events), State::Scheduled),
-        (Row { failing_since: Some(NOW), ..due_at(DUE, Lane::Retries) }, State::Failing),
-        (leased(), State::Leased),
-        (Row { due_at: Some(NOW), ..leased() }, State::Due),
-        (parked(), State::Parked),
-        (Row { held_back: true, ..idle() }, State::Held),
-        (Row { check_at: Some(NOW), ..idle() }, State::Idle),
+        (due_at(NOW, Lane::Events), RowState::Due),
+        (due_at(DUE, Lane::Events), RowState::Scheduled),
+        (Row { failing_since: Some(NOW), ..due_at(DUE, Lane::Retries) }, RowState::Failing),
+        (leased(), RowState::Leased),
+        (Row { due_at: Some(NOW), ..leased() }, RowState::Due),
+        (parked(), RowState::Parked),
+        (Row { held_back: true, ..idle() }, RowState::Held),
+        (Row { check_at: Some(NOW), ..idle() }, RowState::Idle),
     ] {
         assert_eq!(row.state(NOW), state, "{row:?}");
     }
