@@ -158,7 +158,7 @@ pub struct LeaseRequest {
     pub again: bool,
 }
 
-/// The result of [`Queue::lease_user`].
+/// The result of `Queue::lease_user`.
 #[derive(Debug, Clone)]
 pub enum UserLease {
     /// The user is leased. One that was parked starts afresh.
@@ -169,7 +169,7 @@ pub enum UserLease {
     NotBefore(Millis),
     /// Syncs are paused. No row was made.
     Paused,
-    /// The user was forgotten ([`Queue::forget`]), and has no row any more.
+    /// The user was forgotten (`Queue::forget`), and has no row any more.
     Forgotten,
 }
 

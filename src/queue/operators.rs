@@ -26,7 +26,7 @@ pub(super) const STEP: usize = 500;
 /// At most this many users of one address are read.
 const MOST_AT_AN_ADDRESS: usize = 1_000;
 
-/// The result of [`Queue::enqueue`].
+/// The result of `Queue::enqueue`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Enqueued {
     /// Users made due.
@@ -35,7 +35,7 @@ pub struct Enqueued {
     pub left_alone: u64,
 }
 
-/// How far the background lane has come ([`Queue::backlog`]).
+/// How far the background lane has come (`Queue::backlog`).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Backlog {
     /// Rows of the background lane that are due or leased, whatever caused them; counted to [`Census::LIMIT`].

@@ -80,7 +80,7 @@ pub enum SyncEnd {
     Failed(Box<Failed>),
 }
 
-/// The result of [`Queue::settle_sync`].
+/// The result of `Queue::settle_sync`.
 #[derive(Debug, Clone)]
 pub struct SettledSync {
     /// Whether it ended the lease.

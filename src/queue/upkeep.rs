@@ -18,7 +18,7 @@ const STARTING: Duration = Duration::from_secs(60);
 /// How much further ahead a lease may end, because it may be a replica's with a longer `sync.deadline`.
 const FOREIGN_LEASE: Duration = Duration::from_secs(86_400);
 
-/// What [`Queue::run_checks`] has made due.
+/// What `Queue::run_checks` has made due.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Checked {
     /// Checks of access that ends, and of users whom Sesamy does not know.
