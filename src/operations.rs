@@ -21,10 +21,11 @@ use crate::upstream::{Api, PerApi};
 use crate::user::UserId;
 use crate::worker::SyncRunner;
 
+pub use crate::upstream::circuit_breaker::ApiStatus;
 pub use forget::{FORGOTTEN, Forgot, Forgotten, NotForgotten};
 pub use now::{Again, NotSynced, Patience, Synced};
 pub use remembered::{Remembered, SeenContact};
-pub use status::{ApiStatus, BackfillStatus, Resync, Status};
+pub use status::{BackfillStatus, Resync, Status};
 
 /// What an operator's wishes are carried out with. Clones share it all.
 #[derive(Debug, Clone)]

@@ -1,8 +1,7 @@
-//! The worker: takes due users from the queue, has them synced, and settles what came of it.
+//! The worker: leases due users, syncs them, and settles each sync.
 //!
-//! At most `sync.concurrency` users at a time, each of them under a lease, so that no user is ever synced twice at once.
-//! Nothing is leased while an API's circuit is open. What fails is tried again, and what no retry can fix is parked, as the
-//! queue's error policy decides.
+//! At most `sync.concurrency` users at a time, each under a lease, so that no user is ever synced twice at once. Nothing is
+//! leased while an API's circuit is open. The queue's error policy decides whether a failure is retried or parked.
 //! Tests: `tests/stories`, in which the real process is stopped, killed and failed upon.
 
 mod cause;
@@ -37,18 +36,18 @@ const AFTER_QUEUE_ERROR: Duration = Duration::from_secs(1);
 /// The gates of both APIs.
 pub type Gates = PerApi<Arc<Gate>>;
 
-/// Everything that a worker works with.
+/// The worker.
 #[derive(Debug)]
 pub struct Worker {
     /// The queue that users come from, and how a sync ends.
     pub hand: SyncRunner,
-    /// What is done with them.
+    /// What syncs them.
     pub syncer: Arc<Syncer>,
     /// `sync.concurrency`: how many users at a time; of the background lane half as many, and one at least.
     pub concurrency: usize,
-    /// What `/healthz` listens to.
+    /// What `/healthz` reports.
     pub heartbeat: Heartbeat,
-    /// What `/readyz` tells of a pause.
+    /// What `/readyz` reports of a pause.
     pub pause: Pause,
 }
 
@@ -65,16 +64,22 @@ pub struct Stop {
 #[derive(Debug, Default)]
 struct Running {
     tasks: JoinSet<()>,
-    jobs: HashMap<Id, (Job, Context)>,
-    /// Cancelled when the task of that id has ended, its line in the log included.
-    ended: HashMap<Id, CancellationToken>,
+    syncs: HashMap<Id, RunningSync>,
     /// Whether the last lease failed.
     has_failed: bool,
 }
 
+#[derive(Debug)]
+struct RunningSync {
+    job: Job,
+    context: Context,
+    /// Cancelled when the task has ended, its line in the log included.
+    ended: CancellationToken,
+}
+
 impl Worker {
-    /// Works until `stop.leasing` is cancelled, then finishes what is under way, at the longest until `stop.running` is.
-    /// Returns with no lease left but that of a sync that was cut off in a write.
+    /// Works until `stop.leasing` is cancelled, then finishes what is under way, at the longest until `stop.running` is
+    /// cancelled. No lease is left then but those of syncs that were cut off in a write.
     pub async fn run(self, stop: Stop) {
         let worker = Arc::new(self);
         let mut running = Running::default();
@@ -96,10 +101,10 @@ impl Worker {
         while !stop.is_cancelled() {
             self.heartbeat.beat();
             let (listens, known, sleep) = match self.lease(running).await {
-                Wake::Now => continue,
-                Wake::Never => return,
-                Wake::After(wait) => (false, None, wait.clamp(Duration::from_millis(5), POLL)),
-                Wake::WhenDue(due) => {
+                Next::Now => continue,
+                Next::Never => return,
+                Next::After(wait) => (false, None, wait.clamp(Duration::from_millis(5), POLL)),
+                Next::WhenDue(due) => {
                     let wait = due.map_or(POLL, |due| due.since(self.hand.clock.now()));
                     // A row that is due, and still was not leased, must not make the loop spin.
                     (true, due, wait.clamp(Duration::from_millis(5), POLL))
@@ -114,16 +119,16 @@ impl Worker {
         }
     }
 
-    /// Leases as many users as may start now, and starts them; tells when to look again.
-    async fn lease(self: &Arc<Self>, running: &mut Running) -> Wake {
+    /// Leases as many users as may start now, and starts them; the result is when to do so again.
+    async fn lease(self: &Arc<Self>, running: &mut Running) -> Next {
         let held = Api::ALL.into_iter().filter_map(|api| self.hand.gates.of(api).held_until()).max();
         if let Some(until) = held {
             // The answer that asked for it is about to be settled.
-            return Wake::After(until.since(self.hand.clock.now()));
+            return Next::After(until.since(self.hand.clock.now()));
         }
         let slots = self.slots(running);
         if slots.all == 0 {
-            return Wake::After(POLL);
+            return Next::After(POLL);
         }
         match self.hand.queue.lease(slots).await {
             Ok(leased) => {
@@ -135,25 +140,26 @@ impl Worker {
                 tracing::error!(
                     "the queue has closed by itself: no event can be kept and nobody synced any more"
                 );
-                Wake::Never
+                Next::Never
             }
             Err(error) => {
                 if !std::mem::replace(&mut running.has_failed, true) {
                     tracing::error!(%error, "cannot lease users from the queue: nobody is synced; trying again every second");
                 }
-                Wake::After(AFTER_QUEUE_ERROR)
+                Next::After(AFTER_QUEUE_ERROR)
             }
         }
     }
 
     /// The background lane has at most half of the slots, so that an event finds one soon.
     fn slots(&self, running: &Running) -> Slots {
-        let all = self.concurrency.saturating_sub(running.places());
-        let of_background = (self.concurrency / 2).max(1).saturating_sub(running.of_background());
+        let all = self.concurrency.saturating_sub(running.at_work().count());
+        let of_background = running.at_work().filter(|job| job.lane == Lane::Background).count();
+        let of_background = (self.concurrency / 2).max(1).saturating_sub(of_background);
         Slots { all, background: of_background.min(all) }
     }
 
-    fn start(self: &Arc<Self>, leased: Leased, slots: Slots, running: &mut Running) -> Wake {
+    fn start(self: &Arc<Self>, leased: Leased, slots: Slots, running: &mut Running) -> Next {
         self.pause.set(leased.known.paused_at);
         let is_full = leased.jobs.len() == slots.all;
         for job in leased.jobs {
@@ -169,16 +175,15 @@ impl Worker {
                 }
                 work.await;
             });
-            running.ended.insert(id.id(), ended);
-            running.jobs.insert(id.id(), (job, context));
+            running.syncs.insert(id.id(), RunningSync { job, context, ended });
         }
         let now = self.hand.clock.now();
         let is_closed = |api: &Api| leased.known.breakers.of(*api).admission(now) == Admission::All;
         if !Api::ALL.iter().all(is_closed) {
             // No event makes a difference before the circuit closes, or lets the next probe through.
-            return Wake::After(leased.again_at.map_or(POLL, |again| again.since(now)));
+            return Next::After(leased.again_at.map_or(POLL, |again| again.since(now)));
         }
-        if is_full { Wake::Now } else { Wake::WhenDue(leased.again_at) }
+        if is_full { Next::Now } else { Next::WhenDue(leased.again_at) }
     }
 
     /// One sync, from lease to settlement.
@@ -201,15 +206,13 @@ impl Worker {
             Ok((id, ())) => *id,
             Err(error) => error.id(),
         };
-        let job = running.jobs.remove(&id);
-        running.ended.remove(&id);
-        if let (Some((job, context)), Err(error)) = (job, ended)
+        if let (Some(RunningSync { job, context, .. }), Err(error)) = (running.syncs.remove(&id), ended)
             && error.is_panic()
         {
             let job = SyncRunner::after(job, &context);
             tracing::error!(user_id = %job.user, "a sync panicked: a fault of this service; please report it");
-            // As if the process had ended: the lease stands for a while, for the panic may have been in a write, and who
-            // takes it over counts it.
+            // As if the process had ended: the lease stands for a while, for the panic may have been in a write, and the next
+            // lease counts it.
             let failures = job.attempts.saturating_add(1);
             let (now, limits) = (self.hand.clock.now(), &self.hand.limits);
             let at = limits.retry.retry_at(failures, now, rand::random::<f64>());
@@ -218,7 +221,7 @@ impl Worker {
         }
     }
 
-    /// Lets running syncs end; what still runs when `cut` is cancelled is given back to the queue.
+    /// Lets running syncs end, and releases those that still run when `cut` is cancelled.
     async fn finish(&self, running: &mut Running, cut: &CancellationToken) {
         while !running.tasks.is_empty() {
             self.heartbeat.beat();
@@ -234,14 +237,14 @@ impl Worker {
                 self.reap(running, ended).await;
             }
         }
-        for (job, context) in std::mem::take(&mut running.jobs).into_values() {
+        for RunningSync { job, context, .. } in std::mem::take(&mut running.syncs).into_values() {
             self.hand.cut_off(job, &context).await;
         }
     }
 }
 
-/// When the loop looks at the queue again.
-enum Wake {
+/// When the loop asks the queue again.
+enum Next {
     Now,
     After(Duration),
     /// At this time, or when a row becomes due before it.
@@ -250,22 +253,14 @@ enum Wake {
 }
 
 impl Running {
-    /// Ends with the last task of `user` that has not been reaped, if there is one: it is settled, as the user was leased again.
+    /// Cancelled with the end of the last task of `user` that has not been reaped. That task is settled, since the user was
+    /// leased again.
     fn last_of(&self, user: &UserId) -> Option<CancellationToken> {
-        let (id, _) = self.jobs.iter().find(|(_, (job, _))| job.user == *user)?;
-        self.ended.get(id).cloned()
+        self.syncs.values().find(|sync| sync.job.user == *user).map(|sync| sync.ended.clone())
     }
 
-    /// How many places are taken. A sync that only waits until its unanswered write is over takes none.
-    fn places(&self) -> usize {
-        self.at_work().count()
-    }
-
-    fn of_background(&self) -> usize {
-        self.at_work().filter(|job| job.lane == Lane::Background).count()
-    }
-
+    /// The jobs that take a slot. A sync that only waits until its unanswered write is over takes none.
     fn at_work(&self) -> impl Iterator<Item = &Job> {
-        self.jobs.values().filter(|(_, context)| !context.attempt.is_late()).map(|(job, _)| job)
+        self.syncs.values().filter(|sync| !sync.context.attempt.is_late()).map(|sync| &sync.job)
     }
 }

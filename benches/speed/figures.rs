@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use sesamy_mailmojo::clock::Clock;
-use sesamy_mailmojo::queue::{Options, Queue, Rates};
+use sesamy_mailmojo::queue::{Queue, QueuePolicy, Rates};
 use sesamy_mailmojo::queue::{Role, Slots};
 use sesamy_mailmojo::sandbox::{self, Api, Call, RateLimit, Route, Sandbox, entitlement, user};
 use sesamy_mailmojo::upstream::{PerApi, Quota};
@@ -78,7 +78,7 @@ async fn idle_memory() {
 async fn leases(file: &Path) {
     let calls = PerApi { sesamy: 0, mailmojo: 0 };
     let quota = Quota { per_minute: NonZeroU32::MAX, burst: NonZeroU32::MAX };
-    let options = Options {
+    let options = QueuePolicy {
         debounce: Duration::ZERO,
         lease: Duration::from_secs(3_600),
         request_timeout: Duration::from_secs(10),

@@ -23,7 +23,7 @@ use super::pages::chart::Span;
 use crate::config::{Value, duration};
 use crate::operations::preview::Preview;
 use crate::operations::{Again, Forgotten, Remembered, Synced};
-use crate::queue::{Filter, HistoryRow, Retry, State as RowState, UserRow};
+use crate::queue::{Filter, HistoryRow, Retry, RowState, UserRow};
 use crate::server::problem::{Kind, problem};
 use crate::server::{BodyError, bearer, whole};
 use crate::user::UserId;

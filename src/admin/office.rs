@@ -17,7 +17,6 @@ use crate::config::InForce;
 use crate::operations::preview::{Preview, preview};
 use crate::operations::{Again, ApiStatus, BackfillStatus, Forgotten, Operator, Patience, Resync, Synced};
 use crate::queue::{Census, HistoryRow, UserRow};
-use crate::upstream::circuit_breaker::Snapshot;
 use crate::upstream::{Api, Attempt};
 use crate::user::UserId;
 
@@ -124,11 +123,8 @@ impl Office {
             },
             Err(error) => {
                 // What this process itself knows is better than nothing.
-                let known = |api: Api| {
-                    let Snapshot { api, state, why, until } = self.operator.hand.gates.of(api).snapshot();
-                    ApiStatus { api, state, why, until }
-                };
-                let apis = Api::ALL.into_iter().map(known).collect();
+                let gates = &self.operator.hand.gates;
+                let apis = Api::ALL.into_iter().map(|api| gates.of(api).status()).collect();
                 let (now, trouble) = (self.now(), Some(error.to_string()));
                 let guard = self.operator.hand.queue.guard();
                 Glance {

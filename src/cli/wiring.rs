@@ -7,7 +7,7 @@ use crate::clock::Clock;
 use crate::config::{self, QueueUrl, Settings};
 use crate::merge::{KeepTags, Rules};
 use crate::operations::Operator;
-use crate::queue::{Lane, Options as QueueOptions, Queue, Rates, RetryPolicy, Role};
+use crate::queue::{Lane, Queue, QueuePolicy, Rates, RetryPolicy, Role};
 use crate::sync::Syncer;
 use crate::upstream::circuit_breaker::Backoff;
 use crate::upstream::{
@@ -90,7 +90,7 @@ pub(super) async fn open_queue(
     let sync = &settings.sync;
     // A sync that has used up its deadline may still be waiting for the answer to its last write.
     let lease = sync.deadline + 2 * sync.request_timeout;
-    let options = QueueOptions {
+    let options = QueuePolicy {
         debounce: sync.debounce,
         lease,
         request_timeout: sync.request_timeout,

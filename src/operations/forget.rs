@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::{NotSynced, Operator, Patience};
 use crate::memory::Memory;
-use crate::queue::{FORGET, Job, Lane, LeaseRequest, QueueError, Settlement, State, UserRow};
+use crate::queue::{FORGET, Job, Lane, LeaseRequest, QueueError, RowState, Settlement, UserRow};
 use crate::sync::{Context, Syncer, TakenOff};
 use crate::upstream::circuit_breaker::CallKind;
 use crate::upstream::{Api, Attempt, PerApi};
@@ -129,7 +129,8 @@ impl Operator {
         };
         let history_rows = self.queue().history(user, COUNTED).await?.len();
         if !self.queue().forget(&job).await? {
-            self.hand.settle(&job, Settlement::Release, None).await; // its lease is lost: this tells of what was written
+            let release = Settlement::Release { at: self.hand.clock.now() };
+            self.hand.settle(&job, release, None).await; // its lease is lost: this warns if it has written
             return Err(NotForgotten::LeaseLost);
         }
         tracing::info!(user_id = %user, mailmojo, history_rows, "a user was forgotten");
@@ -221,11 +222,12 @@ impl Operator {
             Ok(taken) => {
                 let answered = Api::ALL.map(|api| (api, CallKind::Read));
                 let answered: &[_] = if taken.is_empty() { &[] } else { &answered };
-                self.hand.record_calls(&job, Ok(answered)).await;
+                self.hand.record(job.user.as_str(), answered, None).await;
                 Ok((SyncRunner::after(job, &context), taken))
             }
             Err(error) => {
-                self.hand.record_calls(&job, Err(&error)).await;
+                let failed = self.hand.failed(&error, None);
+                self.hand.record(job.user.as_str(), &[], Some(&failed)).await;
                 tracing::warn!(user_id = %job.user, error = error.message, "a user was not forgotten");
                 self.give_back(job, row, &context).await;
                 Err(NotForgotten::Tags(error.message))
@@ -245,8 +247,8 @@ impl Operator {
 fn as_before(row: &UserRow) -> Option<Settlement> {
     let (error, due_at) = (row.error.clone()?, row.due_at);
     match (row.state, &row.answer, due_at) {
-        (State::Parked, Some(answer), _) => Some(Settlement::Park { error, answer: answer.clone() }),
-        (State::Scheduled, _, Some(at)) => Some(Settlement::Retry { at, counts: false, error }),
+        (RowState::Parked, Some(answer), _) => Some(Settlement::Park { error, answer: answer.clone() }),
+        (RowState::Scheduled, _, Some(at)) => Some(Settlement::Retry { at, counts: false, error }),
         _ => None,
     }
 }

@@ -7,7 +7,7 @@ use super::backfill::progress::Progress;
 use crate::clock::Millis;
 use crate::queue::{Census, QueueError};
 use crate::upstream::Api;
-use crate::upstream::circuit_breaker::Snapshot;
+use crate::upstream::circuit_breaker::ApiStatus;
 
 /// The state of the queue and of both APIs at one moment.
 #[derive(Debug, Clone, Serialize)]
@@ -52,19 +52,6 @@ pub struct Resync {
     pub oldest_overdue_seconds: u64,
 }
 
-/// The state of one API.
-#[derive(Debug, Clone, Serialize)]
-pub struct ApiStatus {
-    /// `sesamy` or `mailmojo`.
-    pub api: &'static str,
-    /// `ok`, `resting` or `probing`.
-    pub state: &'static str,
-    /// Why it rests: `rate_limit`, `credentials`, `configuration` or `outage`.
-    pub why: Option<&'static str>,
-    /// When the rest ends.
-    pub until: Option<Millis>,
-}
-
 impl BackfillStatus {
     /// None of a backfill that has ended.
     fn of(progress: Progress) -> Option<Self> {
@@ -88,12 +75,7 @@ impl Operator {
     pub async fn status(&self) -> Result<Status, QueueError> {
         let known = self.queue().known().await?;
         let now = self.hand.clock.now();
-        let api = |api: Api| {
-            let snapshot = known.breakers.of(api).snapshot(api, now);
-            let Snapshot { api, state, why, until } = snapshot;
-            ApiStatus { api, state, why, until }
-        };
-        let apis = Api::ALL.into_iter().map(api).collect();
+        let apis = Api::ALL.into_iter().map(|api| known.breakers.of(api).status(api, now)).collect();
         let rows = self.queue().census().await?;
         let resync =
             Resync { due: rows.background_due, oldest_overdue_seconds: rows.oldest_background_ms / 1_000 };

@@ -98,7 +98,7 @@ impl Minute {
 impl Queue {
     /// Counts one thing that happened now.
     pub fn note(&self, counted: Counted) {
-        self.activity().count(counted, self.clock().wall());
+        self.0.activity.count(counted, self.0.clock.wall());
     }
 
     /// Stores what was counted since the last time.
@@ -106,7 +106,7 @@ impl Queue {
     /// # Errors
     /// The store failed; the counts are kept for the next time.
     pub async fn flush_activity(&self) -> Result<(), QueueError> {
-        let counted = self.activity().take();
+        let counted = self.0.activity.take();
         if counted.is_empty() {
             return Ok(());
         }
@@ -126,7 +126,7 @@ impl Queue {
             });
             (change, ())
         });
-        stored.await.inspect_err(|_| self.activity().give_back(counted))
+        stored.await.inspect_err(|_| self.0.activity.give_back(counted))
     }
 
     /// How many syncs came to what, for every minute since the one of `since`, in order.
@@ -148,7 +148,7 @@ impl Queue {
     /// The store could not be read.
     pub async fn activity_since(&self, since: Millis) -> Result<Vec<(Millis, Minute)>, QueueError> {
         let (first_hour, first) = (since.0.div_euclid(HOUR_MS), since.0.div_euclid(MINUTE_MS));
-        let mut all = self.activity().snapshot();
+        let mut all = self.0.activity.snapshot();
         for (name, text) in self.documents(ACTIVITY).await? {
             if Activity::hour_of(&name).is_some_and(|hour| hour >= first_hour) {
                 let hour: BTreeMap<i64, Minute> = documents::read(Some(&text));

@@ -1,26 +1,26 @@
 //! The document that all processes share about both APIs, and how many leases it allows.
 //!
-//! Pure. A transaction reads the document, leases, and saves it where it has changed. So any number of processes together
-//! keep to the rate, and an open circuit and a pause hold for all of them.
+//! Pure. A transaction reads the document, leases, and saves the document if it has changed. So any number of processes
+//! together keep to the rate, and an open circuit and a pause hold for all of them.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::error_policy::Failed;
+use super::documents::APIS;
 use super::lane::Lane;
-use super::lease::{Job, LeaseRequest, UserLease};
+use super::lease::Job;
 use super::removal_guard::GuardState;
-use super::row::Row;
+use super::store::{Change, Seen};
 use crate::clock::Millis;
-use crate::upstream::circuit_breaker::{Admission, Blame, Breaker, CallKind};
+use crate::upstream::circuit_breaker::{Admission, Breaker, CallKind};
 use crate::upstream::{Api, PerApi, Quota, Turn, Used};
 
-/// The rate of both APIs, and how much of it a sync takes from the start.
+/// The rate of both APIs, and the part of it that a lease takes.
 #[derive(Debug, Clone, Copy)]
 pub struct Rates {
     /// What each API allows.
     pub quotas: PerApi<Quota>,
-    /// How many calls a sync usually makes: taken when it is leased, so that no lease is spent on waiting for a turn.
+    /// The calls that a sync usually makes. They are taken with its lease, so that no lease is spent on waiting for a turn.
     pub calls: PerApi<u32>,
 }
 
@@ -47,34 +47,48 @@ pub(super) struct Apis {
     unknown: Map<String, Value>,
 }
 
-/// What all processes on one store know.
+/// The state that all processes on one store share, as one of them read it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Known {
+pub struct SharedState {
     /// When this was read, by the queue's clock.
     pub read_at: Millis,
     /// The health of both APIs.
     pub breakers: PerApi<Breaker>,
-    /// Since when an operator has paused syncs; none while they go on.
+    /// Since when an operator has paused syncs.
     pub paused_at: Option<Millis>,
     /// The removal guard.
     pub guard: GuardState,
 }
 
-/// How many may be leased now.
+/// How many users may be leased now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Admitted {
-    /// Up to so many.
+    /// Up to this many.
     Users(usize),
-    /// One, to see whether an API is back: whoever did not fail last, if there is such a user.
+    /// One, as the probe of a half-open circuit.
     Probe,
-    /// Nobody before then.
+    /// None before then.
     NotBefore(Millis),
-    /// Nobody until an operator says so.
+    /// None until an operator resumes syncs.
     Paused,
 }
 
+impl Seen {
+    /// The document of both APIs.
+    pub(super) fn apis(&self) -> Apis {
+        self.document(APIS)
+    }
+}
+
+impl Change {
+    /// Saves `apis` if it differs from what was `seen`.
+    pub(super) fn apis(self, seen: &Seen, apis: &Apis) -> Self {
+        self.document(APIS, &seen.apis(), apis)
+    }
+}
+
 impl Apis {
-    /// The same, without what can only have been written under another clock or another quota.
+    /// Removes use that can only have been written under another clock or another quota.
     pub(super) fn checked(mut self, now: Millis, rates: &Rates) -> Self {
         for api in Api::ALL {
             let state = self.states.of_mut(api);
@@ -83,56 +97,36 @@ impl Apis {
         self
     }
 
-    /// Whether, and how many of `most`, may be leased at `now`. The background lane leaves a part of each burst to events.
+    /// How many of `most` may be leased at `now`. The background lane leaves a part of each burst to events.
     pub(super) fn admit(&self, lane: Lane, most: usize, now: Millis, rates: &Rates) -> Admitted {
         if self.paused_at.is_some() {
             return Admitted::Paused;
         }
-        let mut admitted = Admitted::Users(most);
+        let (mut users, mut is_probe, mut not_before) = (most, false, None);
         for api in Api::ALL {
             let (state, quota, each) = (self.states.of(api), rates.quotas.of(api), rates.each(api));
-            let of_circuit = match state.breaker.admission(now) {
-                Admission::All => Admitted::Users(most),
-                Admission::NotBefore(until) => Admitted::NotBefore(until),
-                Admission::OneProbe => Admitted::Probe,
-            };
+            match state.breaker.admission(now) {
+                Admission::All => {}
+                Admission::OneProbe => is_probe = true,
+                Admission::NotBefore(until) => not_before = not_before.max(Some(until)),
+            }
             let reserved = if lane == Lane::Background { rates.reserved_for_events(api, each) } else { 0 };
-            let of_pace = match quota.available(state.used, now).saturating_sub(reserved) / each {
-                0 => Admitted::NotBefore(quota.ready_at(state.used, now, reserved + each)),
-                enough => Admitted::Users(most.min(enough as usize)),
-            };
-            admitted = admitted.and(of_circuit).and(of_pace);
+            match quota.available(state.used, now).saturating_sub(reserved) / each {
+                0 => not_before = not_before.max(Some(quota.ready_at(state.used, now, reserved + each))),
+                enough => users = users.min(enough as usize),
+            }
         }
-        admitted
-    }
-
-    /// What the lease that `request` asks for makes of `row`; or why there is none. A request for no calls waits for neither
-    /// API, and for no pause.
-    ///
-    /// # Errors
-    /// Why the user is not leased.
-    pub(super) fn request(
-        &self,
-        request: &LeaseRequest,
-        row: Row,
-        now: Millis,
-        rates: &Rates,
-    ) -> Result<Row, UserLease> {
-        let row = row.requested(request, now)?;
-        if request.calls == PerApi::default() {
-            return Ok(row);
-        }
-        match self.admit(row.lane, 1, now, rates) {
-            Admitted::Users(_) | Admitted::Probe => Ok(row),
-            Admitted::NotBefore(until) => Err(UserLease::NotBefore(until)),
-            Admitted::Paused => Err(UserLease::Paused),
+        match not_before {
+            Some(until) => Admitted::NotBefore(until),
+            None if is_probe => Admitted::Probe,
+            None => Admitted::Users(users),
         }
     }
 
-    /// Takes what the syncs of `jobs` need from the quotas, and gives it to them; a probe is noted where one is due.
+    /// Takes the calls of `jobs` from the quotas; through a half-open circuit they are its probe.
     pub(super) fn leased(&mut self, jobs: &mut [Job], now: Millis, until: Millis, rates: &Rates) {
         if rates.calls == PerApi::default() {
-            return; // it calls neither API, and so says nothing of one whose circuit is open
+            return; // no call of either API, so no probe
         }
         for job in &mut *jobs {
             job.calls = PerApi::each(|api| rates.each(api));
@@ -150,7 +144,7 @@ impl Apis {
         }
     }
 
-    /// Takes back what the sync of `job` did not need, and its probe.
+    /// Gives back the calls that the sync of `job` did not need, and ends its probe.
     pub(super) fn settled(&mut self, job: &Job, now: Millis, rates: &Rates) {
         let ago = now.since(job.leased_at);
         for api in Api::ALL {
@@ -161,7 +155,7 @@ impl Apis {
         }
     }
 
-    /// Takes one call of `api` for a sync of `lane`, if there is one.
+    /// Takes one call of `api` for a sync of `lane`, if the rate allows it.
     pub(super) fn take_call(&mut self, api: Api, lane: Lane, now: Millis, rates: &Rates) -> Turn {
         let (state, quota) = (self.states.of_mut(api), rates.quotas.of(api));
         let reserved = if lane == Lane::Background { rates.reserved_for_events(api, 1) } else { 0 };
@@ -172,12 +166,12 @@ impl Apis {
         Turn::Granted
     }
 
-    /// No more syncs until further notice; paused already, since then.
+    /// Pauses syncs. If they are paused already, the time stays.
     pub(super) fn pause(&mut self, now: Millis) {
         self.paused_at = self.paused_at.or(Some(now));
     }
 
-    /// Syncs go on, and every circuit is closed.
+    /// Resumes syncs, and closes both circuits.
     pub(super) fn resume(&mut self) {
         self.paused_at = None;
         self.close_circuits();
@@ -193,24 +187,11 @@ impl Apis {
         &mut self.states.of_mut(api).breaker
     }
 
-    /// Takes into account the calls of `user` that succeeded and failed: who is at fault, and who has paid for an outage.
-    pub(super) fn record_calls(
-        &mut self,
-        user: &str,
-        answered: &[(Api, CallKind)],
-        failed: Option<&Failed>,
-        now: Millis,
-    ) -> (Option<Blame>, Vec<(String, u32)>) {
+    /// The calls of `user` that all succeeded.
+    pub(super) fn succeeded(&mut self, user: &str, answered: &[(Api, CallKind)], now: Millis) {
         for (api, kind) in answered {
             self.breaker(*api).succeeded(*kind, user, now);
         }
-        let Some(Failed { api, call, policy, .. }) = failed else { return (None, Vec::new()) };
-        let blame = self.breaker(*api).failed(user, call, now, &policy.backoff);
-        let give_back = match &blame {
-            Blame::Api { give_back, .. } => give_back.clone(),
-            Blame::User | Blame::UserUnproven => Vec::new(),
-        };
-        (Some(blame), give_back)
     }
 
     /// Removes every trace of `user`.
@@ -223,20 +204,20 @@ impl Apis {
         Api::ALL.into_iter().any(|api| self.states.of(api).breaker.has_failed(user))
     }
 
-    /// What all know at `now`, with the state of the removal guard.
-    pub(super) fn known(&self, now: Millis, guard: GuardState) -> Known {
+    /// The state that all processes share at `now`, with that of the removal guard.
+    pub(super) fn known(&self, now: Millis, guard: GuardState) -> SharedState {
         let breakers = PerApi::each(|api| self.states.of(api).breaker.clone());
-        Known { read_at: now, breakers, paused_at: self.paused_at, guard }
+        SharedState { read_at: now, breakers, paused_at: self.paused_at, guard }
     }
 }
 
 impl Rates {
-    /// The same rates, for a sync that makes so many calls.
+    /// The same rates, for a sync that makes these calls.
     pub(super) fn with_calls(&self, calls: PerApi<u32>) -> Self {
         Self { calls, ..*self }
     }
 
-    /// So many calls of the burst the background lane leaves alone: half of it, but for what it needs itself.
+    /// The calls of the burst that the background lane leaves to events: half of it, except what one lease needs.
     fn reserved_for_events(&self, api: Api, each: u32) -> u32 {
         let burst = self.quotas.of(api).burst.get();
         (burst / 2).min(burst.saturating_sub(each))
@@ -258,21 +239,11 @@ impl Admitted {
         }
     }
 
-    /// When to ask again, where it is an API that admits nobody.
+    /// When to ask again, if an API admits nobody.
     pub(super) fn not_before(self) -> Option<Millis> {
         match self {
             Self::NotBefore(until) => Some(until),
             Self::Users(_) | Self::Probe | Self::Paused => None,
-        }
-    }
-
-    fn and(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::Paused, _) | (_, Self::Paused) => Self::Paused,
-            (Self::NotBefore(one), Self::NotBefore(two)) => Self::NotBefore(one.max(two)),
-            (Self::NotBefore(until), _) | (_, Self::NotBefore(until)) => Self::NotBefore(until),
-            (Self::Users(one), Self::Users(two)) => Self::Users(one.min(two)),
-            (Self::Probe, _) | (_, Self::Probe) => Self::Probe,
         }
     }
 }

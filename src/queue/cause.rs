@@ -1,4 +1,4 @@
-//! What asked for a sync, where that was no event: words that a row keeps in place of an event's type.
+//! The causes of syncs that no event asked for: a row keeps them in place of an event's type.
 
 /// Access ends, or a check is due. It creates and subscribes nobody.
 pub const EXPIRY: &str = "expiry";
@@ -8,10 +8,10 @@ pub const DRIFT: &str = "drift";
 pub const MISSING: &str = "missing";
 /// A backfill that creates and subscribes nobody.
 pub const EXISTING_ONLY: &str = "backfill --existing-only";
-/// An operator who wants a user forgotten. Where that was cut off, the user must not be put on the list by it.
+/// An operator forgets the user. If that was cut off, its retry must not put the user on the list.
 pub const FORGET: &str = "forget";
-/// An operator who wants a user back whom somebody has removed, or who has left under an earlier address. That holds for the
-/// sync that was asked for, and for no later try: what somebody has done in Mailmojo since then would count for nothing.
+/// An operator takes a user up again whose contact was removed, or who has left under an earlier address. That holds for this
+/// sync and no retry: a retry would override what was done in Mailmojo since.
 pub const AGAIN: &str = "sync --again";
 /// The causes of syncs that create and subscribe nobody.
 pub const RESTRICTED: [&str; 5] = [EXISTING_ONLY, FORGET, EXPIRY, DRIFT, MISSING];

@@ -1,10 +1,14 @@
-//! What follows for a user whose sync failed: a pure decision, taken in the transaction that ends the lease.
+//! What happens to a user whose sync failed: a pure decision, taken in the transaction that ends the lease.
 
 use super::lease::Job;
 use super::settle::Settlement;
 use crate::clock::Millis;
 use crate::upstream::circuit_breaker::{Backoff, Blame, Breaker, FailedCall};
 use crate::upstream::{Api, Class};
+
+/// The error of a user who is parked because each sync has ended the process.
+pub(crate) const POISON_PILL: &str =
+    "the service ended, or hung, in the middle of this user's sync time and again";
 
 /// When to try again, and when to give up.
 #[derive(Debug, Clone, Copy)]
@@ -20,21 +24,16 @@ impl RetryPolicy {
     /// backoff's ceiling, so that users who failed together do not come back together.
     ///
     /// Source: "full jitter", <https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>.
-    #[must_use]
     pub fn retry_at(&self, failures: u32, now: Millis, draw: f64) -> Millis {
         let ceiling = self.backoff.doubled(failures.saturating_sub(1));
         now.plus(ceiling.mul_f64(draw.clamp(0.0, 1.0)))
     }
 
-    /// The settlement of `job` without a sync, where its sync has ended the process time and again: another try would end
-    /// it once more, and all other syncs with it.
-    #[must_use]
+    /// The settlement of `job` without a sync, if its sync has ended the process at each attempt: another one would end it once
+    /// more, and all other syncs with it.
     pub fn of_a_poison_pill(&self, job: &Job) -> Option<Settlement> {
-        (job.is_taken_over && job.attempts >= self.max_attempts).then(|| {
-            let error =
-                "the service ended, or hung, in the middle of this user's sync time and again".to_owned();
-            Settlement::Park { answer: error.clone(), error }
-        })
+        let is_poison = job.is_taken_over && job.attempts >= self.max_attempts;
+        is_poison.then(|| Settlement::Park { error: POISON_PILL.to_owned(), answer: POISON_PILL.to_owned() })
     }
 }
 
@@ -45,32 +44,29 @@ pub struct Failed {
     pub api: Api,
     /// On which call.
     pub call: FailedCall,
-    /// What the retries keep to.
+    /// The limits of its retries.
     pub policy: RetryPolicy,
     /// A random number in `0.0..1.0`, which spreads retries.
     pub draw: f64,
 }
 
-/// What was decided about a failed sync.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Decision {
-    /// How the lease ends.
-    pub(super) settlement: Settlement,
-    /// Users who have paid for what turned out to be an outage, this one perhaps among them, and with how many attempts.
-    pub(super) give_back: Vec<(String, u32)>,
-}
-
-/// Decides about `job`, whose sync failed on the API of `breaker`, and takes the failure into account there.
-pub(super) fn decide(job: &Job, failed: &Failed, breaker: &mut Breaker, now: Millis) -> Decision {
+/// Decides about `job`, whose sync failed on the API of `breaker`, and takes the failure into account there: how the lease ends,
+/// and which users get back attempts that an outage took, this one perhaps among them.
+pub(super) fn decide(
+    job: &Job,
+    failed: &Failed,
+    breaker: &mut Breaker,
+    now: Millis,
+) -> (Settlement, Vec<(String, u32)>) {
     let Failed { call, policy, draw, .. } = failed;
     let user = job.user.as_str();
     let error = call.message.clone();
     let blame = breaker.failed(user, call, now, &policy.backoff);
     if let Blame::Api { at, give_back } = blame {
-        // Of those who wait for the same moment, each comes at another one. A user who waits for the API alone is due at
-        // once: nobody is leased before the circuit allows it, and the user who has waited longest is the next probe.
+        // Users who wait for the same moment are spread after it. A user who waits for the API alone is due at once: nobody is
+        // leased before the circuit allows it, and the user who has waited longest is the next probe.
         let at = if at > now { at.plus(policy.backoff.doubled(0).mul_f64(draw.clamp(0.0, 1.0))) } else { at };
-        return Decision { settlement: Settlement::Retry { at, counts: false, error }, give_back };
+        return (Settlement::Retry { at, counts: false, error }, give_back);
     }
     let failures = job.attempts.saturating_add(1);
     // While no other user gets through either, it is the API that fails and not this user.
@@ -85,11 +81,10 @@ pub(super) fn decide(job: &Job, failed: &Failed, breaker: &mut Breaker, now: Mil
     } else {
         Settlement::Retry { at: policy.retry_at(failures, now, *draw), counts: true, error }
     };
-    Decision { settlement, give_back: Vec::new() }
+    (settlement, Vec::new())
 }
 
 /// The outcome and the reason of a failed sync that ends so, in log, metrics and history.
-#[must_use]
 pub fn words(class: Class, settlement: &Settlement) -> (&'static str, &'static str) {
     let outcome = match settlement {
         Settlement::Park { .. } => "parked",
@@ -156,7 +151,7 @@ mod tests {
         if let Some(kind) = success {
             breaker.succeeded(kind, "b", NOW);
         }
-        decide(&job(attempts, since), &failed(CallKind::Write, class), &mut breaker, NOW).settlement
+        decide(&job(attempts, since), &failed(CallKind::Write, class), &mut breaker, NOW).0
     }
 
     fn retry(wait: Duration) -> Settlement {
@@ -211,9 +206,9 @@ mod tests {
         let refused = Class::Refused(OpenReason::Credentials);
         let free = |at| Settlement::Retry { at, counts: false, error: "odd".to_owned() };
         let read = decide(&job(3, Some(NOW)), &failed(CallKind::Read, refused), &mut breaker, NOW);
-        assert_eq!(read, Decision { settlement: free(NOW), give_back: vec![] });
+        assert_eq!(read, (free(NOW), vec![]));
         let write = decide(&job(3, Some(NOW)), &failed(CallKind::Write, refused), &mut breaker, NOW);
-        assert_eq!(write.settlement, free(NOW.plus(903 * SECOND)));
+        assert_eq!(write.0, free(NOW.plus(903 * SECOND)));
     }
 
     #[test]
@@ -223,9 +218,9 @@ mod tests {
         decide(&job(0, None), &refused, &mut breaker, NOW);
         let later = NOW.plus(POLICY.backoff.cap);
         breaker.succeeded(CallKind::Read, "b", later);
-        let again = decide(&job(0, None), &refused, &mut breaker, later).settlement;
+        let again = decide(&job(0, None), &refused, &mut breaker, later).0;
         assert_eq!(words(refused.call.class, &again), ("failed", "permanent"));
-        let last = decide(&job(49, Some(later)), &refused, &mut breaker, later).settlement;
+        let last = decide(&job(49, Some(later)), &refused, &mut breaker, later).0;
         assert_eq!((words(refused.call.class, &last), last), (("parked", "permanent"), parked()));
         assert_eq!(breaker.open(CallKind::Read), None);
     }

@@ -19,19 +19,16 @@ impl Lane {
     pub const ALL: [Self; 3] = [Self::Events, Self::Retries, Self::Background];
 
     /// The number that the stores keep.
-    #[must_use]
     pub fn number(self) -> i64 {
         self as i64
     }
 
-    /// The lane of that number; one that is not known is of a later version, and slow.
-    #[must_use]
+    /// The lane of this number. An unknown one is of a later version, and counts as slow.
     pub fn of_number(number: i64) -> Self {
         Self::ALL.into_iter().find(|lane| lane.number() == number).unwrap_or(Self::Background)
     }
 
     /// The word for people and programs.
-    #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Events => "events",

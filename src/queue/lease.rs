@@ -1,29 +1,27 @@
 //! Leases: while a user is leased, nobody else syncs this user.
 
-use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::apis::{Admitted, Apis, Known};
+use super::apis::{Admitted, Apis, SharedState};
 use super::documents::{APIS, GUARD};
 use super::lane::Lane;
-use super::removal_guard::{Guard, GuardState};
-use super::row::{Row, State};
+use super::row::{Row, RowState};
+use super::settle::{Settlement, SyncEnd};
 use super::store::{Change, First, Index, Look, Question, Seen};
-use super::{Options, Queue, QueueError, Role};
+use super::{Queue, QueueError, QueuePolicy, Role};
 use crate::clock::Millis;
 use crate::memory::Memory;
 use crate::upstream::circuit_breaker::CallKind;
-use crate::upstream::{Api, Attempt, PerApi};
+use crate::upstream::{Api, PerApi};
 use crate::user::UserId;
 
-/// Among so many due rows a probe looks for one whose last sync did not fail.
+/// A probe is chosen from this many due rows of each lane.
 const PROBE_CANDIDATES: usize = 16;
-
-/// More users of one address than this are not looked at.
+/// At most this many users of one address are checked for a lease.
 const SHARERS: usize = 50;
-/// How long a user waits at least whose address another user's sync is busy with.
+/// The shortest wait of a user whose address is being synced for another user.
 const SHARED_ADDRESS_WAIT: Duration = Duration::from_millis(500);
 
 /// The name of a lease: `service-` or `command-` and a random number. Rows that were leased together share one.
@@ -32,8 +30,8 @@ const SHARED_ADDRESS_WAIT: Duration = Duration::from_millis(500);
 pub struct LeaseName(String);
 
 impl LeaseName {
-    /// A name for a lease of a process in `role`. The leases of a service end soon after its next start; those of a command
-    /// stand.
+    /// A name for a lease of a process in `role`. A start ends the leases that a service left behind, but not those of a
+    /// command.
     pub(crate) fn new(role: Role, random: u64) -> Self {
         let holder = match role {
             Role::Service => "service",
@@ -42,16 +40,8 @@ impl LeaseName {
         Self(format!("{holder}-{random:016x}"))
     }
 
-    /// The name as text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
-    }
-}
-
-impl fmt::Display for LeaseName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 
@@ -60,7 +50,7 @@ impl fmt::Display for LeaseName {
 pub struct Job {
     /// The user to sync.
     pub user: UserId,
-    /// The event type that came last, or a word of ours, for the log.
+    /// The last event's type, or one of the causes in `cause.rs`, for the log.
     pub event_type: String,
     /// Failures since the last sync that ended well. A lease that was never settled is one of them.
     pub attempts: u32,
@@ -76,11 +66,11 @@ pub struct Job {
     pub lane: Lane,
     /// When the lease began, by the queue's clock: its end is counted from there, however late the answer comes.
     pub leased_at: Millis,
-    /// The calls that were taken for it; those that are left when it is settled are given back, if that is soon.
+    /// The calls that are left of those taken for it. A settlement that comes soon enough gives them back.
     pub calls: PerApi<u32>,
     /// The calls that were taken for it at first.
     pub calls_taken: PerApi<u32>,
-    /// Whether it tries if an API is back.
+    /// Whether this sync is the probe of a half-open circuit.
     pub is_probe: bool,
     /// Whether a write was sent under this lease, as far as its holder has reported.
     pub has_written: bool,
@@ -95,18 +85,11 @@ pub struct Job {
     pub answered: Vec<(Api, CallKind)>,
     /// What the row remembers of the user.
     pub memory: Memory,
-    /// What the row is to remember instead where the lease ends otherwise than by [`super::Settlement::Done`]; none: nothing
-    /// new.
+    /// What the row is to remember instead unless the lease ends by [`super::Settlement::Done`]. None: nothing new.
     pub learned: Option<Box<Memory>>,
 }
 
 impl Job {
-    /// The job at the end of `attempt`, its sync, ready to be settled.
-    #[must_use]
-    pub fn after(self, attempt: &Attempt) -> Self {
-        Self { calls: attempt.calls_left(), has_written: attempt.has_written(), ..self }
-    }
-
     fn new(user: UserId, row: &Row, is_taken_over: bool, lease: LeaseName, seen: &Seen) -> Self {
         Self {
             user,
@@ -142,14 +125,13 @@ pub struct Slots {
 }
 
 impl Slots {
-    /// So many of any lane.
-    #[must_use]
+    /// `all` users of any lane.
     pub fn for_any(all: usize) -> Self {
         Self { all, background: all }
     }
 }
 
-/// What came of asking for leases.
+/// The result of [`Queue::lease`].
 #[derive(Debug, Clone, Default)]
 pub struct Leased {
     /// The leased users: lane by lane, and in each the longest due first.
@@ -157,16 +139,16 @@ pub struct Leased {
     /// When to ask again, by the queue's clock: the next row becomes due, or an API's circuit or rate allows more. None:
     /// nothing is due, ever, or there was no slot for it.
     pub again_at: Option<Millis>,
-    /// What all processes know of both APIs, and whether syncs are paused: then nobody was leased.
-    pub known: Known,
+    /// The state that all processes share. While syncs are paused, nobody was leased.
+    pub known: SharedState,
 }
 
 /// A lease of one user, asked for by name.
 #[derive(Debug, Clone)]
 pub struct LeaseRequest {
-    /// The user. One who is not known yet is from then on.
+    /// The user. An unknown user gets a row.
     pub user: UserId,
-    /// Why, for the history: a word of ours in place of an event's type.
+    /// The cause for the history, in place of an event's type.
     pub cause: &'static str,
     /// The lane that it counts as, and fails into.
     pub lane: Lane,
@@ -176,69 +158,57 @@ pub struct LeaseRequest {
     pub again: bool,
 }
 
-/// What came of a [`LeaseRequest`].
+/// The result of `Queue::lease_user`.
 #[derive(Debug, Clone)]
 pub enum UserLease {
     /// The user is leased. One that was parked starts afresh.
     Leased(Box<Job>),
-    /// Somebody syncs the user just now, until then at the latest.
+    /// The user is being synced, until then at the latest.
     Held(Millis),
-    /// An API's circuit is open, or its rate is used up, until then. Nobody became known by asking.
+    /// An API's circuit is open, or its rate is used up, until then. No row was made.
     NotBefore(Millis),
-    /// Syncs are paused. Nobody became known by asking.
+    /// Syncs are paused. No row was made.
     Paused,
-    /// The user was forgotten ([`Queue::forget`]), and is not known any more.
+    /// The user was forgotten (`Queue::forget`), and has no row any more.
     Forgotten,
 }
 
 impl Queue {
-    /// Leases up to so many due users, lane by lane and in each the longest due first: none while an API's circuit is open or
-    /// syncs are paused, no more than the rates have calls for, and of all processes together one alone where it is to be
-    /// seen whether an API is back. Such a probe is a user whose last sync did not fail, if there is one, so that users who
-    /// fail by themselves do not stand for the API.
-    ///
-    /// # Errors
-    /// The store failed; nothing is leased.
+    /// Leases due users, lane by lane and in each the longest due first. Nobody is leased while an API's circuit is open or syncs
+    /// are paused, and no more than the rates have calls for. Through a half-open circuit all processes together lease one
+    /// probe: if possible a user whose last sync did not fail, since users who fail by themselves say nothing about the API.
     pub async fn lease(&self, slots: Slots) -> Result<Leased, QueueError> {
-        let name = self.lease_name();
-        let options = self.options();
+        let (name, options) = (self.lease_name(), self.0.options);
         let most = slots.all.max(PROBE_CANDIDATES);
         let first = Lane::ALL.map(|lane| First { of: Index::Due(lane), most }).to_vec();
         let look = Look { first, next_due: true, ..Look::default() }.with(APIS).with(GUARD);
-        self.wake().looks();
+        self.0.wake.looks();
         let mut leased = self.transact(look, move |seen| lease(seen, slots, &name, &options)).await?;
-        self.guard_is(leased.known.guard);
-        self.drop_forgotten(&mut leased.jobs).await?;
-        let mut jobs = Vec::with_capacity(leased.jobs.len());
-        for job in std::mem::take(&mut leased.jobs) {
+        for job in self.without_forgotten(std::mem::take(&mut leased.jobs)).await? {
             if self.yielded_to_sharer(&job).await?.is_none() {
-                jobs.push(job);
+                leased.jobs.push(job);
             }
         }
-        Ok(Leased { jobs, ..leased })
+        Ok(leased)
     }
 
-    /// Leases one user by name.
-    ///
-    /// # Errors
-    /// The store failed; nobody is leased.
-    pub async fn lease_user(&self, request: LeaseRequest) -> Result<UserLease, QueueError> {
-        let (name, options) = (self.lease_name(), self.options());
-        let hash = self.erasure_key().hash(request.user.as_str());
+    /// Leases one user by name, due or not.
+    pub(crate) async fn lease_user(&self, request: LeaseRequest) -> Result<UserLease, QueueError> {
+        let (name, options) = (self.lease_name(), self.0.options);
+        let hash = self.0.erasure_key.hash(request.user.as_str());
         let tombstones = vec![hash.clone()];
         let look = Look { tombstones, ..Look::rows([request.user.as_str()]) }.with(APIS).with(GUARD);
         let lease =
             self.transact(look, move |seen| match lease_by_name(seen, &request, &hash, &name, &options) {
-                Ok((change, job)) => (change, (UserLease::Leased(Box::new(job)), guard_of(seen))),
-                Err(refused) => {
+                Ok((change, job)) => (change, UserLease::Leased(Box::new(job))),
+                Err(UserLease::Forgotten) => {
                     // An event has made the row since the user was forgotten.
-                    let is_forgotten = matches!(refused, UserLease::Forgotten);
-                    let erased = seen.rows.keys().filter(|_| is_forgotten).cloned().collect();
-                    (Change { erased, ..Change::default() }, (refused, guard_of(seen)))
+                    let erased = seen.rows.keys().cloned().collect();
+                    (Change { erased, ..Change::default() }, UserLease::Forgotten)
                 }
+                Err(refused) => (Change::default(), refused),
             });
-        let (lease, guard) = lease.await?;
-        self.guard_is(guard);
+        let lease = lease.await?;
         if let UserLease::Leased(job) = &lease
             && let Some(until) = self.yielded_to_sharer(job).await?
         {
@@ -247,86 +217,42 @@ impl Queue {
         Ok(lease)
     }
 
-    /// Drops the jobs of forgotten users, and erases their rows: an event may name a user whom an operator had forgotten.
-    /// Only a row that was never synced can be theirs.
-    async fn drop_forgotten(&self, jobs: &mut Vec<Job>) -> Result<(), QueueError> {
+    /// Erases the rows of forgotten users again, which an event or a backfill has made since, and drops their jobs. A user with
+    /// memory was synced, and so cannot be one of them.
+    async fn without_forgotten(&self, jobs: Vec<Job>) -> Result<Vec<Job>, QueueError> {
         let is_new = |job: &&Job| job.memory == Memory::default();
-        let hash = |job: &Job| self.erasure_key().hash(job.user.as_str());
-        let suspects: Vec<(String, Job)> =
-            jobs.iter().filter(is_new).map(|job| (hash(job), job.clone())).collect();
-        if suspects.is_empty() {
-            return Ok(());
+        let new: Vec<UserId> = jobs.iter().filter(is_new).map(|job| job.user.clone()).collect();
+        let forgotten = if new.is_empty() { new } else { self.forgotten(&new).await? };
+        let (forgotten, jobs): (Vec<_>, Vec<_>) =
+            jobs.into_iter().partition(|job| forgotten.contains(&job.user));
+        for job in &forgotten {
+            self.forget(job).await?;
         }
-        let tombstones = suspects.iter().map(|(hash, _)| hash.clone()).collect();
-        if self.tombstones(tombstones).await?.is_empty() {
-            return Ok(());
-        }
-        let rates = self.options().rates;
-        let look = Look::rows(suspects.iter().map(|(_, job)| job.user.as_str()));
-        let tombstones = suspects.iter().map(|(hash, _)| hash.clone()).collect();
-        let look = Look { tombstones, ..look }.with(APIS);
-        let dropped = self
-            .transact(look, move |seen| {
-                let before: Apis = seen.document(APIS);
-                let (mut apis, mut erased) = (before.clone(), Vec::new());
-                for (hash, job) in &suspects {
-                    let row = seen.rows.get(job.user.as_str());
-                    let is_new = row.is_some_and(|row| row.synced_at.is_none());
-                    if is_new && seen.tombstones.contains(hash) {
-                        apis.settled(job, seen.now, &rates);
-                        erased.push(job.user.as_str().to_owned());
-                    }
-                }
-                let change = Change { erased: erased.clone(), ..Change::default() };
-                (change.document(APIS, &before, &apis), erased)
-            })
-            .await?;
-        jobs.retain(|job| !dropped.iter().any(|user| user == job.user.as_str()));
-        Ok(())
+        Ok(jobs)
     }
-}
 
-impl Queue {
-    /// Gives a job back whose address another leased user shares: a contact belongs to an address, and no two users of one are
-    /// synced at once. The end of the other lease; none where there is none, and the job stays.
+    /// Postpones a job if another leased user has the same address: a contact belongs to an address, and no two users of one are
+    /// synced at once. The result is the end of the other lease; None if there is none, and the job stays.
     ///
-    /// The lease that ends first was there first, and stays; of two that end together the one of the smaller id. Each lease
-    /// looks after it was saved, so that of two at least one sees the other.
+    /// The lease that ends first came first, and stays; of two that end together the one of the smaller id. Each lease is saved
+    /// before this check, so at least one of two sees the other.
     async fn yielded_to_sharer(&self, job: &Job) -> Result<Option<Millis>, QueueError> {
         let Some(key) = job.memory.email_key() else { return Ok(None) };
         let rows = self.read_rows(Question::RowsAt(key, SHARERS)).await?;
-        let now = self.clock().now();
-        let own = (Some(job.leased_at.plus(self.options().lease)), job.user.as_str());
+        let now = self.0.clock.now();
+        let own = (Some(job.leased_at.plus(self.0.options.lease)), job.user.as_str());
         let is_busy =
-            |row: &&Row| row.state(now) == State::Leased && (row.due_at, row.user_id.as_str()) < own;
-        let busy = rows.iter().find(is_busy);
-        if busy.is_some() {
-            let at = now.plus(self.options().debounce.max(SHARED_ADDRESS_WAIT));
-            self.postpone(job, at).await?;
-        }
-        Ok(busy.and_then(|row| row.due_at))
-    }
-
-    /// Ends the lease of `job` as if it had not been: the user is due again at `at`, for the same cause and in the same lane.
-    async fn postpone(&self, job: &Job, at: Millis) -> Result<(), QueueError> {
-        let (job, rates) = (job.clone(), self.options().rates);
-        self.transact(Look::rows([job.user.as_str()]).with(APIS), move |seen| {
-            let leased =
-                seen.rows.get(job.user.as_str()).filter(|row| row.lease.as_ref() == Some(&job.lease));
-            let Some(row) = leased else { return (Change::default(), ()) };
-            let before: Apis = seen.document(APIS);
-            let mut apis = before.clone();
-            apis.settled(&job, seen.now, &rates);
-            (Change::rows([row.clone().postponed(at)]).document(APIS, &before, &apis), ())
-        })
-        .await
+            |row: &&Row| row.state(now) == RowState::Leased && (row.due_at, row.user_id.as_str()) < own;
+        let Some(busy) = rows.iter().find(is_busy) else { return Ok(None) };
+        let at = now.plus(self.0.options.debounce.max(SHARED_ADDRESS_WAIT));
+        self.settle_sync(job, &SyncEnd::As(Settlement::Release { at }), None).await?;
+        Ok(busy.due_at)
     }
 }
 
-fn lease(seen: &Seen, slots: Slots, name: &LeaseName, options: &Options) -> (Change, Leased) {
+fn lease(seen: &Seen, slots: Slots, name: &LeaseName, options: &QueuePolicy) -> (Change, Leased) {
     let (now, until, rates) = (seen.now, seen.now.plus(options.lease), &options.rates);
-    let before: Apis = seen.document(APIS);
-    let mut apis = before.clone().checked(now, rates);
+    let mut apis = seen.apis().checked(now, rates);
     let of_lane = |lane: Lane| seen.first.get(lane as usize).into_iter().flatten();
     let prompt: Vec<&Row> = of_lane(Lane::Events).chain(of_lane(Lane::Retries)).collect();
     let background: Vec<&Row> = of_lane(Lane::Background).collect();
@@ -356,7 +282,12 @@ fn lease(seen: &Seen, slots: Slots, name: &LeaseName, options: &Options) -> (Cha
             let may_be_background =
                 slots.background > 0 && apis.admit(Lane::Background, 1, now, rates) == admitted;
             let of_background = background.iter().filter(|_| may_be_background);
-            probe(&apis, prompt.iter().chain(of_background).copied()).into_iter().collect()
+            let candidates = prompt.iter().chain(of_background).copied();
+            // Each probe is another user, if possible one that has not failed.
+            candidates
+                .min_by_key(|row| (apis.has_failed(&row.user_id), row.attempts > 0))
+                .into_iter()
+                .collect()
         }
         admitted => prompt[..prompt.len().min(admitted.most())].to_vec(),
     };
@@ -369,31 +300,16 @@ fn lease(seen: &Seen, slots: Slots, name: &LeaseName, options: &Options) -> (Cha
     let prompt_again = again(prompt.len().saturating_sub(taken), &[Lane::Events, Lane::Retries], limited);
 
     let most = slots.background.min(slots.all.saturating_sub(taken));
-    let admitted = if prompt.len() > taken {
-        Admitted::Users(0)
-    } else {
-        apis.admit(Lane::Background, most, now, rates)
-    };
-    let picked: Vec<&Row> = background.iter().take(admitted.most().min(most)).copied().collect();
+    let admitted =
+        if prompt.len() > taken { 0 } else { apis.admit(Lane::Background, most, now, rates).most() };
+    let picked: Vec<&Row> = background.iter().take(admitted.min(most)).copied().collect();
     let taken = take(&picked, &mut apis);
     let limited = apis.admit(Lane::Background, most, now, rates).not_before();
-    let background_again = if most == 0 {
-        None
-    } else {
-        again(background.len().saturating_sub(taken), &[Lane::Background], limited)
-    };
+    let rest = background.len().saturating_sub(taken);
+    let background_again = if most > 0 { again(rest, &[Lane::Background], limited) } else { None };
     let again_at = prompt_again.into_iter().chain(background_again).min();
-    let leased = Leased { jobs, again_at, known: apis.known(now, guard_of(seen)) };
-    (Change::rows(rows).document(APIS, &before, &apis), leased)
-}
-
-fn guard_of(seen: &Seen) -> GuardState {
-    seen.document::<Guard>(GUARD).state()
-}
-
-/// The row to try with whether an API is back: each time another user's, and if possible one that has not failed.
-fn probe<'a>(apis: &Apis, due: impl Iterator<Item = &'a Row>) -> Option<&'a Row> {
-    due.min_by_key(|row| (apis.has_failed(&row.user_id), row.attempts > 0))
+    let leased = Leased { jobs, again_at, known: apis.known(now, seen.guard().state()) };
+    (Change::rows(rows).apis(seen, &apis), leased)
 }
 
 fn lease_by_name(
@@ -401,12 +317,11 @@ fn lease_by_name(
     request: &LeaseRequest,
     hash: &str,
     name: &LeaseName,
-    options: &Options,
+    options: &QueuePolicy,
 ) -> Result<(Change, Job), UserLease> {
     let rates = options.rates.with_calls(request.calls);
     let (now, until) = (seen.now, seen.now.plus(options.lease));
-    let before: Apis = seen.document(APIS);
-    let mut apis = before.clone().checked(now, &rates);
+    let mut apis = seen.apis().checked(now, &rates);
     let row = seen.rows.get(request.user.as_str());
     let is_forgotten = seen.tombstones.contains(hash) && row.is_none_or(|row| row.synced_at.is_none());
     if is_forgotten && !request.again {
@@ -414,10 +329,18 @@ fn lease_by_name(
     }
     let is_taken_over = row.is_some_and(|row| row.lease.is_some());
     let row = row.cloned().unwrap_or_else(|| Row { lane: request.lane, ..Row::new(request.user.as_str()) });
-    let row = apis.request(request, row, now, &rates)?.leased(name, until, now);
+    let row = row.requested(request, now)?;
+    if request.calls != PerApi::default() {
+        match apis.admit(row.lane, 1, now, &rates) {
+            Admitted::Users(_) | Admitted::Probe => {}
+            Admitted::NotBefore(until) => return Err(UserLease::NotBefore(until)),
+            Admitted::Paused => return Err(UserLease::Paused),
+        }
+    }
+    let row = row.leased(name, until, now);
     let mut job = Job::new(request.user.clone(), &row, is_taken_over, name.clone(), seen);
     apis.leased(std::slice::from_mut(&mut job), now, until, &rates);
     let removed_tombstones = Some(hash.to_owned()).filter(|_| is_forgotten).into_iter().collect();
     let change = Change { removed_tombstones, ..Change::rows([row]) };
-    Ok((change.document(APIS, &before, &apis), job))
+    Ok((change.apis(seen, &apis), job))
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::QueueError;
 use super::history::HistoryRow;
 use super::lane::Lane;
-use super::row::{Row, State};
+use super::row::{Row, RowState};
 use super::store::{Answer, Change, First, Index, Look, Push, Question, Seen, Store};
 use super::views::{Census, ParkedGroup};
 use crate::clock::{Clock, Millis};
@@ -234,7 +234,7 @@ impl Kept {
     }
 
     fn census(&self, now: Millis) -> Census {
-        let count = |state: State| {
+        let count = |state: RowState| {
             (self.rows.values().filter(|row| row.state(now) == state).count() as u64).min(Census::LIMIT)
         };
         let is_background = |row: &&Row| row.lane == Lane::Background;
@@ -245,14 +245,14 @@ impl Kept {
         };
         let background = || self.rows.values().filter(is_background);
         Census {
-            due: count(State::Due),
-            leased: count(State::Leased),
-            scheduled: count(State::Scheduled),
-            failing: count(State::Failing),
-            held: count(State::Held),
-            parked: count(State::Parked),
+            due: count(RowState::Due),
+            leased: count(RowState::Leased),
+            scheduled: count(RowState::Scheduled),
+            failing: count(RowState::Failing),
+            held: count(RowState::Held),
+            parked: count(RowState::Parked),
             oldest_due_ms: oldest(false),
-            background_due: background().filter(|row| row.state(now) == State::Due).count() as u64,
+            background_due: background().filter(|row| row.state(now) == RowState::Due).count() as u64,
             oldest_background_ms: oldest(true),
             background_waiting: background().filter(|row| row.due_at.is_some()).count() as u64,
         }

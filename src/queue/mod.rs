@@ -11,7 +11,8 @@
 //! ```
 //!
 //! Each rule is one pure function on a row (`row.rs`) or on a document that all processes share (`apis.rs`). A store (`store.rs`)
-//! loads and saves: a file for one service, or a database for several. Times are the [`Clock`]'s, in milliseconds.
+//! loads and saves: a file for one service, or a database for several. Times are the [`Clock`]'s, in milliseconds. A method that
+//! fails has changed nothing, unless its documentation says otherwise.
 //!
 //! Promises, each a test of that name: `what_was_pushed_is_still_there_after_a_restart`,
 //! `an_event_during_a_sync_makes_the_user_due_again`, `two_leases_of_one_user_never_overlap`,
@@ -54,18 +55,21 @@ use tokio::sync::watch;
 
 use activity::Activity;
 pub use activity::{Counted, Minute, MinuteCount};
-pub use apis::{Known, Rates};
+pub use apis::{Rates, SharedState};
 pub use cause::{AGAIN, DRIFT, EXISTING_ONLY, EXPIRY, FORGET, MISSING, RESTRICTED};
+use documents::GUARD;
 use erasure_key::ErasureKey;
 pub use error::{Damage, Moved, OpenError, QueueError};
-pub use error_policy::{Failed, RetryPolicy, words as words_of_failure};
+pub use error_policy::{Failed, RetryPolicy};
+pub(crate) use error_policy::{POISON_PILL, words as words_of_failure};
 pub use history::{Entry, HistoryRow, LogFilter};
 pub use lane::Lane;
 pub use lease::{Job, LeaseName, LeaseRequest, Leased, Slots, UserLease};
 pub use operators::{Backlog, Enqueued, LaneMeter};
 pub use postgres::{Place, PostgresError, PostgresUrl};
+use removal_guard::Guard;
 pub use removal_guard::GuardState;
-pub use row::State;
+pub use row::RowState;
 pub use settle::{Done, Settled, SettledSync, Settlement, SyncEnd};
 use store::{Answer, Change, Look, Push, Question, Seen, Store};
 pub use upkeep::Checked;
@@ -82,7 +86,7 @@ struct Inner {
     /// Whether one service has the store to itself.
     is_alone: bool,
     role: Role,
-    options: Options,
+    options: QueuePolicy,
     clock: Clock,
     erasure_key: ErasureKey,
     wake: Arc<Wake>,
@@ -90,7 +94,7 @@ struct Inner {
     guard: removal_guard::LastRead,
     names: Mutex<StdRng>,
     is_closed: std::sync::atomic::AtomicBool,
-    /// Whether what the process before left behind is made ready; of a command from the beginning.
+    /// Whether [`Queue::start`] has succeeded; of a command, true from the beginning.
     is_started: watch::Sender<bool>,
     last_census: Mutex<Option<(Millis, Census)>>,
 }
@@ -115,14 +119,14 @@ macro_rules! on_backend {
     };
 }
 
-/// As what a store is opened.
+/// The kind of process that opens a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// The service: what the one before left behind is made ready, and a file is its alone.
+    /// The service. It has a file to itself.
     Service,
     /// A command, beside a service that may be running: nothing is changed by the opening itself.
     Command {
-        /// Whether the store is made where it is missing; otherwise that is an error.
+        /// Whether a missing store is made; otherwise it is an error.
         may_create: bool,
     },
 }
@@ -134,35 +138,33 @@ struct StoreOptions {
     debounce: Duration,
 }
 
-/// What the queue needs of the settings.
+/// The settings that the queue's rules depend on.
 #[derive(Debug, Clone, Copy)]
-pub struct Options {
+pub struct QueuePolicy {
     /// How long a burst of events is collected before the user is due (`sync.debounce`).
     pub debounce: Duration,
     /// How long a lease lasts: longer than any sync can take.
     pub lease: Duration,
-    /// The longest that one call to an API takes (`sync.request_timeout`): so long after a start, no write of the
-    /// process before can still be on its way.
+    /// The longest that one call to an API takes (`sync.request_timeout`): this long after a start, no write of the process
+    /// before can still be on its way.
     pub request_timeout: Duration,
     /// The furthest that a row may be due from now: the longest of the wait after a failure, the lease and the debounce. A
     /// start brings back to it whatever is due later, which a clock that was wrong must have written.
     pub furthest_due: Duration,
-    /// Whether syncs only tell what they would write (`sync.dry_run`). A start without it makes the users due whose
-    /// change was held back.
+    /// Whether syncs write nothing (`sync.dry_run`). Without it, users whose change was held back become due.
     pub dry_run: bool,
     /// The rate of both APIs, which all processes on one store keep together.
     pub rates: Rates,
 }
 
-impl Options {
+impl QueuePolicy {
     fn of_store(&self) -> StoreOptions {
         StoreOptions { debounce: self.debounce }
     }
 }
 
 impl Queue {
-    /// Opens the SQLite file at `path`. A service makes it and its folder where they are missing, and keeps every other
-    /// service out.
+    /// Opens the SQLite file at `path`. A service makes a missing file or folder, and keeps every other service out.
     ///
     /// Blocks: for the length of a few file operations, and longer where a schema change is due.
     /// `seed` names the leases; two processes should not have the same.
@@ -172,7 +174,7 @@ impl Queue {
     pub fn open_sqlite(
         path: &Path,
         role: Role,
-        options: Options,
+        options: QueuePolicy,
         clock: Clock,
         seed: u64,
     ) -> Result<Self, OpenError> {
@@ -182,8 +184,8 @@ impl Queue {
         Ok(Self::over(Backend::Sqlite(store), key, true, (role, options, clock, seed), Arc::default()))
     }
 
-    /// Opens the Postgres database at `url`; a service makes the queue's tables where they are missing. Others may have it open:
-    /// their leases are left alone, and `clock` keeps to the database's time from now on.
+    /// Opens the Postgres database at `url`; a service makes missing tables. Leases of other processes are left alone, and
+    /// `clock` keeps to the database's time from now on.
     ///
     /// `seed` names the leases; two processes should not have the same.
     ///
@@ -192,7 +194,7 @@ impl Queue {
     pub async fn open_postgres(
         url: &PostgresUrl,
         role: Role,
-        options: Options,
+        options: QueuePolicy,
         clock: Clock,
         seed: u64,
     ) -> Result<Self, OpenError> {
@@ -207,7 +209,7 @@ impl Queue {
     #[cfg(test)]
     fn in_memory(
         role: Role,
-        options: Options,
+        options: QueuePolicy,
         clock: Clock,
         kept: Arc<Mutex<memory_store::Kept>>,
         is_alone: bool,
@@ -222,7 +224,7 @@ impl Queue {
         backend: Backend,
         erasure_key: ErasureKey,
         is_alone: bool,
-        (role, options, clock, seed): (Role, Options, Clock, u64),
+        (role, options, clock, seed): (Role, QueuePolicy, Clock, u64),
         wake: Arc<Wake>,
     ) -> Self {
         Self(Arc::new(Inner {
@@ -255,33 +257,27 @@ impl Queue {
         Ok(())
     }
 
-    /// Resolves when a row is due before `known`, the time that the last lease gave, as far as this process hears of it. A row
-    /// that another process makes due may be missed: look once a second in any case.
-    pub async fn due_before(&self, known: Option<Millis>) {
+    /// Resolves when a row becomes due before `known`, the time that the last lease gave. It may miss a row that another process
+    /// makes due, so callers poll once a second in any case.
+    pub(crate) async fn due_before(&self, known: Option<Millis>) {
         self.0.wake.sooner_than(known).await;
     }
 
     /// Resolves once [`Queue::start`] has succeeded: until then no user may be leased, because a start ends leases of the
     /// service before, and cannot tell them from new ones.
-    pub async fn started(&self) {
+    pub(crate) async fn started(&self) {
         // The sender lives as long as the queue.
         let _ = self.0.is_started.subscribe().wait_for(|is_started| *is_started).await;
     }
 
     /// Whether the last event could be kept. While not, a small write every 2 s tries whether events can be again.
-    #[must_use]
     pub fn accepting(&self) -> bool {
         !self.is_closed() && on_backend!(self.0.backend, store => store.accepting())
     }
 
-    /// The removal guard as this process last read it: with each lease, and with each settlement that it looks at.
-    #[must_use]
-    pub fn guard(&self) -> GuardState {
+    /// The removal guard as this process last read it: with each lease, settlement and check by the clock.
+    pub(crate) fn guard(&self) -> GuardState {
         self.0.guard.get()
-    }
-
-    fn guard_is(&self, state: GuardState) {
-        self.0.guard.set(state);
     }
 
     /// Finishes what waits and closes the store: the file is whole, and another process may open it.
@@ -295,20 +291,26 @@ impl Queue {
         on_backend!(self.0.backend, store => store.close().await);
     }
 
+    /// One transaction. Afterwards a row that it made due wakes the worker, and a process knows what it has read of the guard.
     async fn transact<A: Send + 'static>(
         &self,
         look: Look,
         decide: impl Fn(&Seen) -> (Change, A) + Send + Sync + 'static,
     ) -> Result<A, QueueError> {
-        let wake = Arc::clone(&self.0.wake);
+        let reads_guard = look.documents.iter().any(|name| name == GUARD);
         let decide = move |seen: &Seen| {
             let (change, answer) = decide(seen);
             let due = change.rows.iter().filter(|row| row.lease.is_none()).filter_map(|row| row.due_at).min();
-            (change, (answer, due))
+            let guard = change.documents.get(GUARD).or_else(|| seen.documents.get(GUARD));
+            let guard = reads_guard.then(|| documents::read::<Guard>(guard).state());
+            (change, (answer, due, guard))
         };
-        let (answer, due) = on_backend!(self.0.backend, store => store.transact(look, decide).await)?;
+        let (answer, due, guard) = on_backend!(self.0.backend, store => store.transact(look, decide).await)?;
         if let Some(due) = due {
-            wake.due_at(due);
+            self.0.wake.due_at(due);
+        }
+        if let Some(guard) = guard {
+            self.0.guard.set(guard);
         }
         Ok(answer)
     }
@@ -322,37 +324,8 @@ impl Queue {
         LeaseName::new(self.0.role, names.random())
     }
 
-    fn options(&self) -> Options {
-        self.0.options
-    }
-
-    fn clock(&self) -> &Clock {
-        &self.0.clock
-    }
-
-    fn erasure_key(&self) -> &ErasureKey {
-        &self.0.erasure_key
-    }
-
-    fn wake(&self) -> &Wake {
-        &self.0.wake
-    }
-
-    fn activity(&self) -> &Activity {
-        &self.0.activity
-    }
-
-    fn last_census(&self) -> &Mutex<Option<(Millis, Census)>> {
-        &self.0.last_census
-    }
-
-    fn set_started(&self) {
-        self.0.is_started.send_replace(true);
-    }
-
     /// Whether one service has the store to itself.
-    #[must_use]
-    pub fn is_alone(&self) -> bool {
+    pub(crate) fn is_alone(&self) -> bool {
         self.0.is_alone
     }
 

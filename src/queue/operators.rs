@@ -1,15 +1,16 @@
 //! What an operator, or another process, asks of the whole queue.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::PoisonError;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use super::apis::{Apis, Known};
+use super::apis::{Apis, SharedState};
 use super::documents::{APIS, BACKFILL, GUARD};
 use super::lane::Lane;
 use super::removal_guard::Guard;
-use super::row::{Row, State};
+use super::row::{Row, RowState};
 use super::store::{Answer, Change, Index, Look, Question, Seen};
 use super::views::{Census, Filter, ParkedGroup, Retry, UserRow};
 use super::{HistoryRow, LogFilter, Queue, QueueError};
@@ -20,12 +21,12 @@ use crate::sync::AddressIndex;
 use crate::upstream::{Api, Meter, Turn};
 use crate::user::UserId;
 
-/// So many rows are read or changed at a time: a few milliseconds, which an event may have to wait.
+/// The rows read or changed at a time: an event may have to wait a few milliseconds for them.
 pub(super) const STEP: usize = 500;
-/// More users than this are not looked for at one address.
+/// At most this many users of one address are read.
 const MOST_AT_AN_ADDRESS: usize = 1_000;
 
-/// What came of [`Queue::enqueue`].
+/// The result of `Queue::enqueue`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Enqueued {
     /// Users made due.
@@ -34,7 +35,7 @@ pub struct Enqueued {
     pub left_alone: u64,
 }
 
-/// How far the background lane has come ([`Queue::backlog`]).
+/// How far the background lane has come (`Queue::backlog`).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Backlog {
     /// Rows of the background lane that are due or leased, whatever caused them; counted to [`Census::LIMIT`].
@@ -46,27 +47,16 @@ pub struct Backlog {
 }
 
 impl Queue {
-    /// What all processes know of both APIs, and whether syncs are paused.
-    ///
-    /// # Errors
-    /// The store failed.
-    pub async fn known(&self) -> Result<Known, QueueError> {
+    /// The state that all processes share: both APIs, a pause, and the removal guard.
+    pub(crate) async fn known(&self) -> Result<SharedState, QueueError> {
         let look = Look::default().with(APIS).with(GUARD);
-        let known = self.transact(look, |seen| {
-            let (apis, guard): (Apis, Guard) = (seen.document(APIS), seen.document(GUARD));
-            (Change::default(), apis.known(seen.now, guard.state()))
-        });
-        let known = known.await?;
-        self.guard_is(known.guard);
-        Ok(known)
+        let known = self
+            .transact(look, |seen| (Change::default(), seen.apis().known(seen.now, seen.guard().state())));
+        known.await
     }
 
-    /// Pauses all syncs: events are kept, nobody is leased until [`Queue::resume`], a start in between or not. Running syncs
-    /// go on. Paused already: stays so since then.
-    ///
-    /// # Errors
-    /// The store failed; nothing was changed.
-    pub async fn pause(&self) -> Result<Known, QueueError> {
+    /// Pauses all syncs until [`Queue::resume`], also over a restart. Events are kept, and running syncs go on.
+    pub(crate) async fn pause(&self) -> Result<SharedState, QueueError> {
         self.announce(|apis, guard, seen| {
             apis.pause(seen.now);
             guard
@@ -76,10 +66,7 @@ impl Queue {
 
     /// Lets syncs go on, closes the circuits of both APIs, and releases the removal guard. The next step of the scheduler makes
     /// the rows due that the guard held back, with a pass. With `allow_removals`, the guard stays off for so long.
-    ///
-    /// # Errors
-    /// The store failed; nothing was changed.
-    pub async fn resume(&self, allow_removals: Option<Duration>) -> Result<Known, QueueError> {
+    pub(crate) async fn resume(&self, allow_removals: Option<Duration>) -> Result<SharedState, QueueError> {
         self.announce(move |apis, guard, seen| {
             apis.resume();
             guard.released(allow_removals, seen.wall)
@@ -87,30 +74,25 @@ impl Queue {
         .await
     }
 
-    /// Changes what all processes know of both APIs, and the removal guard.
+    /// Changes the state that all processes share.
     async fn announce(
         &self,
         change: impl Fn(&mut Apis, Guard, &Seen) -> Guard + Send + Sync + 'static,
-    ) -> Result<Known, QueueError> {
+    ) -> Result<SharedState, QueueError> {
         let known = self.transact(Look::default().with(APIS).with(GUARD), move |seen| {
-            let (before, guard_before): (Apis, Guard) = (seen.document(APIS), seen.document(GUARD));
-            let mut apis = before.clone();
-            let guard = change(&mut apis, guard_before.clone(), seen);
-            let saved =
-                Change::default().document(APIS, &before, &apis).document(GUARD, &guard_before, &guard);
-            (saved, apis.known(seen.now, guard.state()))
+            let mut apis = seen.apis();
+            let guard = change(&mut apis, seen.guard(), seen);
+            let known = apis.known(seen.now, guard.state());
+            (Change::default().apis(seen, &apis).guard(seen, &guard), known)
         });
         let known = known.await?;
-        self.guard_is(known.guard);
-        self.wake().due_at(self.clock().now()); // an open circuit may have been closed
+        self.0.wake.due_at(self.0.clock.now()); // an open circuit may have been closed
         Ok(known)
     }
 
-    /// Makes users due at once, in the lane of retries and with no attempts counted; how many they are.
-    ///
-    /// # Errors
-    /// The store failed; some of them may be due.
-    pub async fn retry(&self, whom: Retry) -> Result<u64, QueueError> {
+    /// Makes users due at once, in the lane of retries and with no attempts counted; the result is their number.
+    /// An error may leave some of them due.
+    pub(crate) async fn retry(&self, whom: Retry) -> Result<u64, QueueError> {
         let mut retried = 0;
         let mut pages = Pages::of(whom);
         while let Some(ids) = pages.next(self).await? {
@@ -126,12 +108,9 @@ impl Queue {
         Ok(retried)
     }
 
-    /// How many rows [`Queue::retry`] would make due, counted to [`Census::LIMIT`].
-    ///
-    /// # Errors
-    /// The store could not be read.
-    pub async fn count_retry(&self, whom: &Retry) -> Result<u64, QueueError> {
-        let now = self.clock().now();
+    /// The number of rows that [`Queue::retry`] would make due, counted to [`Census::LIMIT`].
+    pub(crate) async fn count_retry(&self, whom: &Retry) -> Result<u64, QueueError> {
+        let now = self.0.clock.now();
         let (mut count, mut pages) = (0, Pages::of(whom.clone()));
         while count < Census::LIMIT
             && let Some(ids) = pages.next(self).await?
@@ -144,18 +123,14 @@ impl Queue {
 
     /// Makes users due in the background lane. Users who are due or leased, or were synced or parked since `since`, are left
     /// alone. A user who is not known yet gets a row; a forgotten user is dropped when it is leased.
-    ///
-    /// # Errors
-    /// The store failed; some of them may be due.
-    pub async fn enqueue(
+    /// An error may leave some of them due.
+    pub(crate) async fn enqueue(
         &self,
         users: Vec<UserId>,
         cause: &'static str,
         since: Millis,
     ) -> Result<Enqueued, QueueError> {
-        let mut ids: Vec<String> = users.iter().map(|user| user.as_str().to_owned()).collect();
-        ids.sort();
-        ids.dedup();
+        let ids = sorted_ids(&users);
         let mut enqueued = Enqueued::default();
         for page in ids.chunks(STEP) {
             let ids = page.to_vec();
@@ -174,11 +149,8 @@ impl Queue {
         Ok(enqueued)
     }
 
-    /// How much of the background lane is left, and what the rows synced since `since` came to.
-    ///
-    /// # Errors
-    /// The store could not be read.
-    pub async fn backlog(&self, since: Millis) -> Result<Backlog, QueueError> {
+    /// How much of the background lane is left, and the outcomes of the rows synced since `since`.
+    pub(crate) async fn backlog(&self, since: Millis) -> Result<Backlog, QueueError> {
         let census = self.count().await?;
         let ended = match self.ask(Question::EndedSince(since)).await? {
             Answer::Ended(ended) => ended,
@@ -188,15 +160,12 @@ impl Queue {
     }
 
     /// Counts the rows, at most once in [`Census::EVERY`]; between, the last answer.
-    ///
-    /// # Errors
-    /// The store could not be read.
-    pub async fn census(&self) -> Result<Census, QueueError> {
+    pub(crate) async fn census(&self) -> Result<Census, QueueError> {
         if self.is_closed() {
             return Err(QueueError::Closed);
         }
-        let now = self.clock().now();
-        let last = || self.last_census().lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.0.clock.now();
+        let last = || self.0.last_census.lock().unwrap_or_else(PoisonError::into_inner);
         let known = *last(); // the lock is not held while rows are counted
         if let Some((at, census)) = known
             && now.since(at) < Census::EVERY
@@ -209,10 +178,7 @@ impl Queue {
     }
 
     /// Whether nothing is due, now or later, and nobody is being synced.
-    ///
-    /// # Errors
-    /// The store could not be read.
-    pub async fn is_idle(&self) -> Result<bool, QueueError> {
+    pub(crate) async fn is_idle(&self) -> Result<bool, QueueError> {
         let census = self.count().await?;
         Ok(census.due + census.leased + census.scheduled + census.failing == 0)
     }
@@ -225,24 +191,16 @@ impl Queue {
     }
 
     /// The rows that `filter` lets pass, in the order of their ids.
-    ///
-    /// # Errors
-    /// The store could not be read.
-    pub async fn rows(&self, filter: &Filter) -> Result<Vec<UserRow>, QueueError> {
+    pub(crate) async fn rows(&self, filter: &Filter) -> Result<Vec<UserRow>, QueueError> {
         let rows = self.read_rows(Question::Rows(filter.clone())).await?;
-        let now = self.clock().now();
+        let now = self.0.clock.now();
         Ok(rows.into_iter().map(|row| UserRow::of(row, now)).collect())
     }
 
     /// The rows of `users`, in the order of their ids; a user who is not known has none.
-    ///
-    /// # Errors
-    /// The store could not be read.
-    pub async fn rows_of(&self, users: &[UserId]) -> Result<Vec<UserRow>, QueueError> {
-        let mut ids: Vec<String> = users.iter().map(|user| user.as_str().to_owned()).collect();
-        ids.sort();
-        ids.dedup();
-        let (rows, now) = (self.read_rows(Question::RowsOf(ids)).await?, self.clock().now());
+    pub(crate) async fn rows_of(&self, users: &[UserId]) -> Result<Vec<UserRow>, QueueError> {
+        let rows = self.read_rows(Question::RowsOf(sorted_ids(users))).await?;
+        let now = self.0.clock.now();
         Ok(rows.into_iter().map(|row| UserRow::of(row, now)).collect())
     }
 
@@ -253,90 +211,35 @@ impl Queue {
         }
     }
 
-    /// Which of `users` an operator has had forgotten.
-    ///
-    /// # Errors
-    /// The store could not be read.
-    pub async fn forgotten(&self, users: &[UserId]) -> Result<Vec<UserId>, QueueError> {
-        let hash = |user: &UserId| self.erasure_key().hash(user.as_str());
+    /// Those of `users` that an operator has had forgotten, each once, in order.
+    pub(crate) async fn forgotten(&self, users: &[UserId]) -> Result<Vec<UserId>, QueueError> {
+        let hash = |user: &UserId| self.0.erasure_key.hash(user.as_str());
         let found = self.tombstones(users.iter().map(hash).collect()).await?;
-        let mut forgotten: Vec<UserId> =
-            users.iter().filter(|user| found.contains(&hash(user))).cloned().collect();
-        forgotten.sort();
-        forgotten.dedup();
-        Ok(forgotten)
+        let forgotten: BTreeSet<&UserId> = users.iter().filter(|user| found.contains(&hash(user))).collect();
+        Ok(forgotten.into_iter().cloned().collect())
     }
 
-    pub(super) async fn tombstones(
-        &self,
-        hashes: Vec<String>,
-    ) -> Result<std::collections::BTreeSet<String>, QueueError> {
+    pub(super) async fn tombstones(&self, hashes: Vec<String>) -> Result<BTreeSet<String>, QueueError> {
         match self.ask(Question::Tombstones(hashes)).await? {
             Answer::Tombstones(found) => Ok(found),
             other => Err(QueueError::mismatch(&other)),
         }
     }
 
-    /// The users besides `user` whose rows remember `address`, in any spelling; `most` at the most.
-    ///
-    /// # Errors
-    /// The store could not be read.
-    pub async fn others_at(
-        &self,
-        user: &UserId,
-        address: &str,
-        most: usize,
-    ) -> Result<Vec<UserId>, QueueError> {
-        let others = self.rows_at(address, most.saturating_add(1)).await?.into_iter();
-        let others = others.filter(|row| row.user_id != user.as_str());
-        Ok(others.filter_map(|row| UserId::new(row.user_id).ok()).take(most).collect())
-    }
-
-    /// What the rows of everybody but `user` remember of the contact of `address`, in any spelling, on the list of this
-    /// name.
-    ///
-    /// # Errors
-    /// The store could not be read.
-    pub async fn seen_by_others(
-        &self,
-        user: &UserId,
-        address: &str,
-        list: &str,
-    ) -> Result<SeenByOthers, QueueError> {
-        let rows = self.rows_at(address, MOST_AT_AN_ADDRESS).await?.into_iter();
-        let others = rows.filter(|row| row.user_id != user.as_str()).map(|row| row.last_seen);
-        let on_list = others.filter(|memory| memory.list.as_deref().is_none_or(|its| its == list));
-        Ok(on_list.filter_map(|memory| memory.contact).fold(SeenByOthers::default(), |seen, contact| {
-            SeenByOthers { contact: true, on_list: seen.on_list || contact.on_list }
-        }))
-    }
-
-    async fn rows_at(&self, address: &str, most: usize) -> Result<Vec<Row>, QueueError> {
+    async fn rows_at(&self, address: &str, most: usize) -> Result<Vec<Row>, String> {
         match address::key(address) {
-            Some(key) => self.read_rows(Question::RowsAt(key, most)).await,
+            Some(key) => self.read_rows(Question::RowsAt(key, most)).await.map_err(|error| error.to_string()),
             None => Ok(Vec::new()),
         }
     }
 
-    /// The keys by which this store remembers contacts of earlier addresses, on the list of this name.
-    #[must_use]
-    pub fn contact_keys(&self, list: String) -> ContactKeys {
-        self.erasure_key().contact_keys(list)
-    }
-
     /// The latest `most` entries of the history of `user`, the latest first.
-    ///
-    /// # Errors
-    /// The store could not be read.
-    pub async fn history(&self, user: &UserId, most: usize) -> Result<Vec<HistoryRow>, QueueError> {
+    pub(crate) async fn history(&self, user: &UserId, most: usize) -> Result<Vec<HistoryRow>, QueueError> {
         let entries = self.entries(Question::History(user.as_str().to_owned(), most)).await?;
         Ok(entries.into_iter().map(|(_, entry)| entry).collect())
     }
 
     /// The latest entries of all users, with the user's id, the latest first.
-    ///
-    /// # Errors
-    /// The store could not be read.
     pub async fn log(&self, filter: LogFilter) -> Result<Vec<(String, HistoryRow)>, QueueError> {
         self.entries(Question::Log(filter)).await
     }
@@ -349,21 +252,15 @@ impl Queue {
     }
 
     /// What rows are parked for, the largest group first, `most` groups at the most.
-    ///
-    /// # Errors
-    /// The store could not be read.
-    pub async fn parked(&self, most: usize) -> Result<Vec<ParkedGroup>, QueueError> {
+    pub(crate) async fn parked(&self, most: usize) -> Result<Vec<ParkedGroup>, QueueError> {
         match self.ask(Question::Parked(most)).await? {
             Answer::Parked(groups) => Ok(groups),
             other => Err(QueueError::mismatch(&other)),
         }
     }
 
-    /// Keeps how far a backfill has come, as JSON, in place of what was kept of one before.
-    ///
-    /// # Errors
-    /// The store failed; what was kept stays.
-    pub async fn keep_progress(&self, progress: String) -> Result<(), QueueError> {
+    /// Stores the progress of a backfill, as JSON, in place of the one before.
+    pub(crate) async fn keep_progress(&self, progress: String) -> Result<(), QueueError> {
         self.transact(Look::default().with(BACKFILL), move |_| {
             let documents = [(BACKFILL.to_owned(), progress.clone())].into();
             (Change { documents, ..Change::default() }, ())
@@ -371,25 +268,19 @@ impl Queue {
         .await
     }
 
-    /// How far the last backfill has come, as JSON; none where there was none.
-    ///
-    /// # Errors
-    /// The store could not be read.
-    pub async fn progress(&self) -> Result<Option<String>, QueueError> {
+    /// The progress of the last backfill, as JSON.
+    pub(crate) async fn progress(&self) -> Result<Option<String>, QueueError> {
         Ok(self.documents(BACKFILL).await?.remove(BACKFILL).filter(|text| !text.is_empty()))
     }
 
-    pub(super) async fn documents(
-        &self,
-        prefix: &str,
-    ) -> Result<std::collections::BTreeMap<String, String>, QueueError> {
+    pub(super) async fn documents(&self, prefix: &str) -> Result<BTreeMap<String, String>, QueueError> {
         match self.ask(Question::Documents(prefix.to_owned())).await? {
             Answer::Documents(documents) => Ok(documents),
             other => Err(QueueError::mismatch(&other)),
         }
     }
 
-    /// Changes every row of an index, some at a time; how many. The change takes a row out of the index.
+    /// Changes every row of an index, [`STEP`] at a time. `change` has to take a row out of the index.
     pub(super) async fn change_all(
         &self,
         index: Index,
@@ -414,10 +305,14 @@ impl Queue {
     }
 
     /// The account of the calls that a sync of `lane` makes beside those that came with its lease.
-    #[must_use]
-    pub fn meter(&self, lane: Lane) -> LaneMeter {
+    pub(crate) fn meter(&self, lane: Lane) -> LaneMeter {
         LaneMeter { queue: self.clone(), lane }
     }
+}
+
+fn sorted_ids(users: &[UserId]) -> Vec<String> {
+    let ids: BTreeSet<&str> = users.iter().map(UserId::as_str).collect();
+    ids.into_iter().map(str::to_owned).collect()
 }
 
 /// The ids of the rows that a [`Retry`] names, [`STEP`] at a time.
@@ -446,7 +341,7 @@ impl Pages {
                 Ok(Some(page).filter(|page| !page.is_empty()))
             }
             Self::Parked { answer, reason, after } => {
-                let (state, limit) = (Some(State::Parked), STEP);
+                let (state, limit) = (Some(RowState::Parked), STEP);
                 let filter = Filter { state, reason: reason.clone(), after: after.clone(), limit };
                 let rows = queue.read_rows(Question::Rows(filter)).await?;
                 let Some(last) = rows.last() else { return Ok(None) };
@@ -467,13 +362,12 @@ pub struct LaneMeter {
 
 impl Meter for LaneMeter {
     fn take_call(&self, api: Api) -> BoxFuture<'_, Result<Turn, String>> {
-        let (lane, rates) = (self.lane, self.queue.options().rates);
+        let (lane, rates) = (self.lane, self.queue.0.options.rates);
         Box::pin(async move {
             let turn = self.queue.transact(Look::default().with(APIS), move |seen| {
-                let before: Apis = seen.document(APIS);
-                let mut apis = before.clone().checked(seen.now, &rates);
+                let mut apis = seen.apis().checked(seen.now, &rates);
                 let turn = apis.take_call(api, lane, seen.now, &rates);
-                (Change::default().document(APIS, &before, &apis), turn)
+                (Change::default().apis(seen, &apis), turn)
             });
             turn.await.map_err(|error| error.to_string())
         })
@@ -488,8 +382,9 @@ impl AddressIndex for Queue {
         most: usize,
     ) -> BoxFuture<'a, Result<Vec<UserId>, String>> {
         Box::pin(async move {
-            let others = Self::others_at(self, user, address, most).await;
-            others.map_err(|error| error.to_string())
+            let rows = self.rows_at(address, most.saturating_add(1)).await?.into_iter();
+            let others = rows.filter(|row| row.user_id != user.as_str());
+            Ok(others.filter_map(|row| UserId::new(row.user_id).ok()).take(most).collect())
         })
     }
 
@@ -500,13 +395,19 @@ impl AddressIndex for Queue {
         list: &'a str,
     ) -> BoxFuture<'a, Result<SeenByOthers, String>> {
         Box::pin(async move {
-            let seen = Self::seen_by_others(self, user, address, list).await;
-            seen.map_err(|error| error.to_string())
+            let rows = self.rows_at(address, MOST_AT_AN_ADDRESS).await?.into_iter();
+            let others = rows.filter(|row| row.user_id != user.as_str()).map(|row| row.last_seen);
+            let on_list = others.filter(|memory| memory.list.as_deref().is_none_or(|its| its == list));
+            let contacts = on_list.filter_map(|memory| memory.contact);
+            Ok(contacts.fold(SeenByOthers::default(), |seen, contact| SeenByOthers {
+                contact: true,
+                on_list: seen.on_list || contact.on_list,
+            }))
         })
     }
 
     fn contact_keys(&self, list: String) -> ContactKeys {
-        Self::contact_keys(self, list)
+        self.0.erasure_key.contact_keys(list)
     }
 
     fn holds_removals(&self) -> bool {

@@ -16,10 +16,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::documents::GUARD;
+use super::store::{Change, Seen};
 use crate::clock::Millis;
 use crate::telemetry;
 
-/// The guard looks back at so many different users.
+/// The number of different users in the window.
 pub(super) const WINDOW: usize = 50;
 /// It trips when more of them than this are suspect.
 pub(super) const MOST_SUSPECT: usize = WINDOW / 2;
@@ -30,7 +32,6 @@ pub(super) const MOST_SUSPECT: usize = WINDOW / 2;
 pub(super) struct Guard {
     /// The last users, each once, the latest last.
     window: Vec<Sampled>,
-    /// What all processes go by.
     #[serde(flatten)]
     state: GuardState,
     #[serde(flatten)]
@@ -40,7 +41,7 @@ pub(super) struct Guard {
 /// A user in the window. No id: the document outlives a user who is to be forgotten.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Sampled {
-    /// The first 16 hex digits of the keyed hash of the user's id.
+    /// The first digits of the keyed hash of the user's id.
     user: String,
     suspect: bool,
 }
@@ -49,9 +50,9 @@ struct Sampled {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct GuardState {
-    /// Since when no sync takes tags away, by the queue's clock; none while they do.
+    /// Since when no sync takes tags away, by the queue's clock.
     pub tripped_at: Option<Millis>,
-    /// Until when the guard is off by an operator's word, by the wall clock. It may be past.
+    /// Until when an operator has switched the guard off, by the wall clock. It may be past.
     pub allowed_until: Option<Millis>,
     /// How many of the window were suspect when the guard tripped.
     pub suspects: usize,
@@ -61,26 +62,40 @@ pub struct GuardState {
 
 impl GuardState {
     /// Whether the guard holds removals back.
-    #[must_use]
     pub fn is_tripped(&self) -> bool {
         self.tripped_at.is_some()
     }
 
-    /// Until when the guard is off, as seen at `wall`; none while it is on duty.
-    #[must_use]
+    /// Until when the guard is off, as seen at `wall`. None: it is on.
     pub fn allowed_after(&self, wall: Millis) -> Option<Millis> {
         self.allowed_until.filter(|until| wall < *until)
     }
 }
 
+impl Seen {
+    /// The guard.
+    pub(super) fn guard(&self) -> Guard {
+        self.document(GUARD)
+    }
+}
+
+impl Change {
+    /// Saves `guard` if it differs from what was `seen`.
+    pub(super) fn guard(self, seen: &Seen, guard: &Guard) -> Self {
+        self.document(GUARD, &seen.guard(), guard)
+    }
+}
+
 impl Guard {
-    /// What all processes go by.
+    /// This many hex digits of the keyed hash of a user's id stand for the user.
+    pub(super) const HASH_DIGITS: usize = 16;
+
     pub(super) fn state(&self) -> GuardState {
         self.state
     }
 
-    /// A sync has ended of a user who had something to lose. `user` is a hash. A guard that has tripped, or is off, learns
-    /// nothing: a release starts the window anew.
+    /// A sync has ended of a user with something to lose. `user` is a hash. A guard that has tripped or is off does not change,
+    /// since a release starts the window anew.
     pub(super) fn note(mut self, user: &str, suspect: bool, now: Millis, wall: Millis) -> Self {
         if self.state.is_tripped() || self.state.allowed_after(wall).is_some() {
             return self;
@@ -98,7 +113,7 @@ impl Guard {
         self
     }
 
-    /// An operator releases the guard. With `allow`, it stays off for so long; without, an allowance that runs goes on.
+    /// An operator releases the guard. With `allow`, it stays off for that long; without, an allowance that runs goes on.
     pub(super) fn released(self, allow: Option<Duration>, wall: Millis) -> Self {
         let allowed_until = match allow {
             Some(allow) => Some(wall.plus(allow)),
@@ -119,7 +134,7 @@ impl LastRead {
         self.lock().unwrap_or_default()
     }
 
-    /// Takes over what the store has, and logs where the guard has tripped or was released since the last time.
+    /// Takes over what the store has, and logs if the guard has tripped or was released since the last time.
     pub(super) fn set(&self, state: GuardState) {
         let before = {
             let mut last = self.lock();

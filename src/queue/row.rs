@@ -1,7 +1,7 @@
 //! A user's row and everything that can happen to it.
 //!
 //! Pure: callers pass the time, a [store](super::store) saves what a function returns, and no SQL knows any of these
-//! rules but the upsert of an event, which a store does in one statement ([`Row::pushed`] says what it must come to).
+//! rules but the upsert of an event, the one statement that has to do the same as [`Row::pushed`].
 //!
 //! A row is a user that is known, not a message. It stays when there is nothing to do.
 
@@ -25,7 +25,7 @@ pub(super) struct Row {
     pub(super) user_id: String,
     /// Counts the requests for a sync.
     pub(super) generation: i64,
-    /// The event type that came last, or one of our own words ([`super::cause`]).
+    /// The last event's type, or one of the [causes](super::cause) of our own.
     pub(super) cause: String,
     /// The lane.
     #[serde(with = "lane")]
@@ -59,9 +59,9 @@ pub(super) struct Row {
     /// When the last sync that ended well did.
     #[serde(with = "millis")]
     pub(super) synced_at: Option<Millis>,
-    /// What the last sync came to, well or not; none where there was none.
+    /// The outcome of the last sync, if there was one.
     pub(super) outcome: Option<String>,
-    /// Why, where the outcome alone does not say it.
+    /// Why, if the outcome alone does not say it.
     pub(super) reason: Option<String>,
     /// The next time the clock asks for a sync, by the wall clock.
     #[serde(with = "millis")]
@@ -103,8 +103,8 @@ pub(super) const COLUMNS: [&str; 22] = [
 /// What a row is doing. Each row is in exactly one state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum State {
-    /// Due now, a lease that has ended among it.
+pub enum RowState {
+    /// Due now, also if a lease has ended unsettled.
     Due,
     /// Being synced.
     Leased,
@@ -120,13 +120,12 @@ pub enum State {
     Idle,
 }
 
-impl State {
+impl RowState {
     /// All states.
     pub const ALL: [Self; 7] =
         [Self::Due, Self::Leased, Self::Scheduled, Self::Failing, Self::Held, Self::Parked, Self::Idle];
 
     /// The word for people and programs.
-    #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Due => "due",
@@ -139,8 +138,7 @@ impl State {
         }
     }
 
-    /// The state of this word; none where there is none.
-    #[must_use]
+    /// The state that `word` names.
     pub fn named(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.as_str() == word)
     }
@@ -165,21 +163,21 @@ impl State {
 }
 
 impl Row {
-    /// The row of a user who was not known.
+    /// The row of a new user.
     pub(super) fn new(user: impl Into<String>) -> Self {
         Self { user_id: user.into(), ..Self::default() }
     }
 
     /// The state at `now`.
-    pub(super) fn state(&self, now: Millis) -> State {
+    pub(super) fn state(&self, now: Millis) -> RowState {
         match self.due_at {
-            _ if self.parked_at.is_some() => State::Parked,
-            None if self.held_back => State::Held,
-            None => State::Idle,
-            Some(due) if due <= now => State::Due,
-            Some(_) if self.lease.is_some() => State::Leased,
-            Some(_) if self.failing_since.is_some() => State::Failing,
-            Some(_) => State::Scheduled,
+            _ if self.parked_at.is_some() => RowState::Parked,
+            None if self.held_back => RowState::Held,
+            None => RowState::Idle,
+            Some(due) if due <= now => RowState::Due,
+            Some(_) if self.lease.is_some() => RowState::Leased,
+            Some(_) if self.failing_since.is_some() => RowState::Failing,
+            Some(_) => RowState::Scheduled,
         }
     }
 
@@ -199,16 +197,13 @@ impl Row {
         self.pushed(&cause, due)
     }
 
-    /// The row is leased until `until`. A lease before that nobody settled counts as an attempt.
+    /// The row is leased until `until`. An unsettled lease before it counts as an attempt.
     pub(super) fn leased(self, name: &LeaseName, until: Millis, now: Millis) -> Self {
         let row = if self.lease.is_some() { self.failed_once(now) } else { self };
         Self { lease: Some(name.clone()), due_at: Some(until), ..row }
     }
 
-    /// Whether and how `request` leases the row by name, due or not; the APIs aside.
-    ///
-    /// # Errors
-    /// Why the user is not leased.
+    /// The row as `request` leases it by name, due or not; or why it does not, the APIs aside.
     pub(super) fn requested(self, request: &LeaseRequest, now: Millis) -> Result<Self, UserLease> {
         if let Some(until) = self.due_at.filter(|until| self.lease.is_some() && *until > now) {
             return Err(UserLease::Held(until));
@@ -232,7 +227,7 @@ impl Row {
             Settlement::Abandon { until } => {
                 return (Self { due_at: Some(*until), ..row }, Settled::AsAsked);
             }
-            Settlement::Release => return (Self { due_at: Some(now), ..open(row) }, Settled::AsAsked),
+            Settlement::Release { at } => return (Self { due_at: Some(*at), ..open(row) }, Settled::AsAsked),
             Settlement::Done(done) => {
                 let (check_at, check_cause) = done.check.clone().unzip();
                 Self {
@@ -272,8 +267,8 @@ impl Row {
         }
     }
 
-    /// An operator makes the row due at once. None where there is nothing to retry: the row is leased, or neither parked
-    /// nor due. A retry of a restricted sync stays restricted.
+    /// An operator makes the row due at once. None: there is nothing to retry, because the row is leased, or neither parked nor
+    /// due. A retry of a restricted sync stays restricted.
     pub(super) fn retried(self, now: Millis) -> Option<Self> {
         if self.lease.is_some() || (self.due_at.is_none() && self.parked_at.is_none()) {
             return None;
@@ -282,11 +277,6 @@ impl Row {
         let is_restricted = RESTRICTED.contains(&self.cause.as_str());
         let cause = if is_restricted { self.cause.clone() } else { RETRY.to_owned() };
         Some(Self { due_at: self.sooner(now), lane, cause, ..self.afresh() })
-    }
-
-    /// The lease ends without a sync: the user waits until `at` for something that will be over by then.
-    pub(super) fn postponed(self, at: Millis) -> Self {
-        Self { lease: None, due_at: Some(at), ..self }
     }
 
     /// An outage took `times` attempts from the user, and gives them back.
@@ -318,7 +308,7 @@ impl Row {
         Self { due_at: row.sooner(now), lane, cause, ..row }
     }
 
-    /// A backfill lists the user. None where there is nothing to add: the row is due, leased, or was synced or parked since
+    /// A backfill lists the user. None: there is nothing to add, because the row is due, leased, or was synced or parked since
     /// `since`. But a row that is due for a restricted cause takes the backfill's, which may allow more.
     pub(super) fn enqueued(self, cause: &str, since: Millis, now: Millis) -> Option<Self> {
         let is_restricted = |cause: &str| RESTRICTED.contains(&cause);
@@ -346,19 +336,19 @@ impl Row {
         Self { held_back: false, tags_held: Vec::new(), has_pass, lane, due_at, ..self }
     }
 
-    /// The row is not due, nor its lease over, later than `latest`.
+    /// The row is due, or its lease ends, at `latest` or sooner.
     pub(super) fn brought_back(self, latest: Millis) -> Self {
         Self { due_at: self.due_at.map(|due| due.min(latest)), ..self }
     }
 
-    /// No store can have given this id to the API: it is not a user's. The row is shown to an operator.
+    /// The id is not valid: the row is parked for an operator to see.
     pub(super) fn refused(self, error: String, now: Millis) -> Self {
         let answer = Some("the user id".to_owned());
         let row = Self { lease: None, due_at: None, ..self };
         Self { error: Some(error), parked_at: Some(now), answer, ..row }
     }
 
-    /// Whether nothing is known of the user that a pruning would lose: Sesamy has not known the user since before `before`.
+    /// Whether the row may be pruned: Sesamy has not known the user since before `before`, and nothing else would be lost.
     pub(super) fn is_pruned(&self, before: Millis) -> bool {
         self.last_seen.missing_since.is_some_and(|since| since < before)
             && self.last_seen.email.is_none()
@@ -393,8 +383,8 @@ impl Row {
         Self { check_at: None, check_cause: None, ..row }
     }
 
-    /// Whether the tags were expected to change by now: the check with the cause [`EXPIRY`] has come, by the wall clock, and no
-    /// sync has ended well since.
+    /// Whether the tags were expected to change by `wall`: the check with the cause [`EXPIRY`] has come, and no sync has ended
+    /// well since.
     pub(super) fn expiry_has_come(&self, wall: Millis) -> bool {
         let has_come = self.check_at.is_none_or(|at| at <= wall);
         self.cause == EXPIRY || (self.check_cause.as_deref() == Some(EXPIRY) && has_come)
@@ -421,10 +411,7 @@ impl Row {
         record
     }
 
-    /// The row that a store loaded.
-    ///
-    /// # Errors
-    /// A value that no version of this program saves.
+    /// The row that a store loaded. An error is a value that no version of this program saves.
     pub(super) fn of_record(record: Map<String, Value>) -> Result<Self, serde_json::Error> {
         serde_json::from_value(Value::Object(record))
     }

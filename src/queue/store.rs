@@ -10,7 +10,7 @@ use std::future::Future;
 use super::QueueError;
 use super::history::{HistoryRow, LogFilter};
 use super::lane::Lane;
-use super::row::{Row, State};
+use super::row::{Row, RowState};
 use super::views::{Census, Filter, ParkedGroup};
 use crate::clock::Millis;
 use crate::user::UserId;
@@ -219,6 +219,6 @@ impl Change {
 }
 
 /// A state's condition with a store's own placeholder for the time.
-pub(super) fn condition(state: State, now: &str) -> String {
+pub(super) fn condition(state: RowState, now: &str) -> String {
     state.condition().replace("{now}", now)
 }

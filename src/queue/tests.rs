@@ -17,7 +17,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use self::operators::{ask, by_hand};
-use super::{Done, Job, Options, Queue, Rates, Settlement};
+use super::{Done, Entry, Job, Queue, QueueError, QueuePolicy, Rates, Settled, Settlement, SyncEnd};
 use crate::clock::{Clock, Millis};
 use crate::memory::{Memory, Seen};
 use crate::personal::Personal;
@@ -31,7 +31,7 @@ pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) const FURTHEST: Duration = Duration::from_secs(2 * 3_600);
 /// More than any story uses, but for those of the rates themselves.
 const QUOTA: Quota = Quota { per_minute: NonZeroU32::MAX, burst: NonZeroU32::MAX };
-pub(super) const OPTIONS: Options = Options {
+pub(super) const OPTIONS: QueuePolicy = QueuePolicy {
     debounce: DEBOUNCE,
     lease: LEASE,
     request_timeout: REQUEST_TIMEOUT,
@@ -42,6 +42,18 @@ pub(super) const OPTIONS: Options = Options {
         calls: PerApi { sesamy: 3, mailmojo: 2 },
     },
 };
+impl Queue {
+    /// Ends a lease in this way.
+    pub(crate) async fn settle(
+        &self,
+        job: &Job,
+        how: Settlement,
+        entry: Option<Entry>,
+    ) -> Result<Settled, QueueError> {
+        self.settle_sync(job, &SyncEnd::As(how), entry).await.map(|came| came.settled)
+    }
+}
+
 pub(super) const UPDATE: &str = "contract.1#update";
 pub(super) fn done() -> Settlement {
     Settlement::done(false)
@@ -52,7 +64,7 @@ pub(super) struct Shop {
     pub(super) clock: Clock,
     /// Whether several services may open one store, and leases of the one before are left to end by themselves.
     pub(super) is_shared: bool,
-    open: Box<dyn Fn(Role, Options, Clock) -> Queue>,
+    open: Box<dyn Fn(Role, QueuePolicy, Clock) -> Queue>,
 }
 
 impl Shop {
@@ -92,18 +104,18 @@ impl Shop {
     }
 
     pub(super) async fn opens_with(&self, dry_run: bool) -> Queue {
-        self.opens_as(Options { dry_run, ..OPTIONS }).await
+        self.opens_as(QueuePolicy { dry_run, ..OPTIONS }).await
     }
 
     /// As a service does it.
-    pub(super) async fn opens_as(&self, options: Options) -> Queue {
+    pub(super) async fn opens_as(&self, options: QueuePolicy) -> Queue {
         let queue = self.opens_without_start(options);
         queue.start().await.unwrap();
         queue
     }
 
     /// A service's, before it has made ready what the one before left behind.
-    pub(super) fn opens_without_start(&self, options: Options) -> Queue {
+    pub(super) fn opens_without_start(&self, options: QueuePolicy) -> Queue {
         (self.open)(Role::Service, options, self.clock.clone())
     }
 

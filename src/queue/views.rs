@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::lane::Lane;
 use super::lease::LeaseName;
-use super::row::{Row, State};
+use super::row::{Row, RowState};
 use crate::clock::Millis;
 use crate::memory::Memory;
 use crate::user::UserId;
@@ -14,17 +14,17 @@ use crate::user::UserId;
 /// How many rows are in which state, each counted to [`Census::LIMIT`] at the most.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Census {
-    /// Rows in [`State::Due`]; while an API's circuit is open, those that wait for it.
+    /// Rows in [`RowState::Due`]; while an API's circuit is open, those that wait for it.
     pub due: u64,
-    /// Rows in [`State::Leased`].
+    /// Rows in [`RowState::Leased`].
     pub leased: u64,
-    /// Rows in [`State::Scheduled`].
+    /// Rows in [`RowState::Scheduled`].
     pub scheduled: u64,
-    /// Rows in [`State::Failing`].
+    /// Rows in [`RowState::Failing`].
     pub failing: u64,
-    /// Rows in [`State::Held`].
+    /// Rows in [`RowState::Held`].
     pub held: u64,
-    /// Rows in [`State::Parked`].
+    /// Rows in [`RowState::Parked`].
     pub parked: u64,
     /// How long the oldest due row has been due, in milliseconds, but for the background lane, which may wait.
     pub oldest_due_ms: u64,
@@ -53,7 +53,7 @@ pub struct UserRow {
     #[serde(rename = "user_id")]
     pub user: String,
     /// The state, which follows from the columns below and the time.
-    pub state: State,
+    pub state: RowState,
     /// The lane.
     pub lane: Lane,
     /// When the user is due; under a lease, when the lease ends.
@@ -126,7 +126,7 @@ impl UserRow {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
     /// In this state only.
-    pub state: Option<State>,
+    pub state: Option<RowState>,
     /// Whose error or answer has this text in it, ASCII letter case aside.
     pub reason: Option<String>,
     /// Whose id comes after this one.

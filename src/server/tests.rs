@@ -14,7 +14,7 @@ use self::client::{Answer, Server};
 use super::*;
 use crate::clock::Millis;
 use crate::queue::Role;
-use crate::queue::{Options, Rates};
+use crate::queue::{QueuePolicy, Rates};
 use crate::upstream::{PerApi, Quota};
 
 const TOKEN: &str = "a-token-of-some-length";
@@ -28,7 +28,7 @@ async fn closed_queue() -> Queue {
     let quota = Quota { per_minute: NonZeroU32::MIN, burst: NonZeroU32::MIN };
     let rates =
         Rates { quotas: PerApi { sesamy: quota, mailmojo: quota }, calls: PerApi { sesamy: 1, mailmojo: 1 } };
-    let options = Options {
+    let options = QueuePolicy {
         debounce: second,
         lease: second,
         request_timeout: second,

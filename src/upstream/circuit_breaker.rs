@@ -20,7 +20,7 @@ use serde_json::{Map, Value};
 use super::Class;
 use crate::clock::Millis;
 
-/// So many different users in a row that fail alike are an outage or a wrong setting.
+/// This many different users in a row that fail alike are an outage or a wrong setting.
 pub const OUTAGE_USERS: usize = 5;
 /// The longest wait that an API can ask for.
 pub const LONGEST_ASKED: Duration = Duration::from_secs(60 * 60);
@@ -48,7 +48,6 @@ impl OpenReason {
     pub const ALL: [Self; 4] = [Self::RateLimit, Self::Credentials, Self::Configuration, Self::Outage];
 
     /// The word in metrics and `/readyz`.
-    #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::RateLimit => "rate_limit",
@@ -88,7 +87,6 @@ pub struct Backoff {
 
 impl Backoff {
     /// `base`, doubled `times` times, at most `cap`.
-    #[must_use]
     pub fn doubled(&self, times: u32) -> Duration {
         self.base.saturating_mul(2u32.saturating_pow(times)).min(self.cap)
     }
@@ -103,6 +101,11 @@ pub enum CallKind {
     Write,
 }
 
+impl CallKind {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Read, Self::Write];
+}
+
 /// A call that failed, as far as the API's health depends on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FailedCall {
@@ -114,7 +117,7 @@ pub struct FailedCall {
     pub message: String,
     /// What is the same for all users who fail for the same reason, without personal data.
     pub answer: String,
-    /// Whether a harmless call to the same API succeeded afterwards; none where none was made.
+    /// Whether a harmless call to the same API succeeded afterwards. None: it was not made.
     pub is_api_well: Option<bool>,
 }
 
@@ -123,14 +126,13 @@ pub struct FailedCall {
 pub enum Blame {
     /// The user: it counts as an attempt.
     User,
-    /// The user, as far as a harmless call can show: it counts as an attempt, and parks nobody before another user has got
-    /// through.
+    /// The user, as far as a harmless call can show: it counts as an attempt, and parks nobody before another user succeeds.
     UserUnproven,
     /// The API: it costs nothing.
     Api {
         /// When the user is due again.
         at: Millis,
-        /// Users of the same outage who have paid with attempts, and with how many.
+        /// Users of the same outage who get attempts back, and how many.
         give_back: Vec<(String, u32)>,
     },
 }
@@ -168,7 +170,7 @@ struct Open {
     /// What failed, without personal data.
     #[serde(default)]
     detail: String,
-    /// What the failures have in common; none where no user's call failed: after a 429 or without a token.
+    /// What the failures have in common. None: no user's call failed, but a 429 came, or there was no token.
     #[serde(default)]
     likeness: Option<Likeness>,
     /// The users who failed in it, the last one last.
@@ -200,7 +202,7 @@ struct OddAnswer {
     until: Millis,
 }
 
-/// The last success, and whose it was.
+/// The last success.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Success {
     at: Millis,
@@ -247,9 +249,9 @@ pub enum Admission {
     NotBefore(Millis),
 }
 
-/// What `/readyz` and the operations page show of one API.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Snapshot {
+/// The state of one API as operators see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct ApiStatus {
     /// `sesamy` or `mailmojo`.
     pub api: &'static str,
     /// `ok`, `resting` (the circuit is open) or `probing` (it is half-open).
@@ -262,7 +264,6 @@ pub struct Snapshot {
 
 impl Breaker {
     /// Whether a sync may start at `now`. An open circuit of writes lets syncs start: most of them write nothing.
-    #[must_use]
     pub fn admission(&self, now: Millis) -> Admission {
         let Some(open) = &self.reads.open else { return Admission::All };
         match &open.probe {
@@ -274,7 +275,6 @@ impl Breaker {
     }
 
     /// Whether `user` has failed since the circuit opened. Another user makes a better probe.
-    #[must_use]
     pub fn has_failed(&self, user: &str) -> bool {
         self.reads.open.as_ref().is_some_and(|open| open.has_failed(user))
     }
@@ -286,7 +286,7 @@ impl Breaker {
         }
     }
 
-    /// The probe of this lease has ended, whatever it came to.
+    /// The probe of this lease has ended, whatever its result.
     pub fn end_probe(&mut self, lease: &str) {
         if let Some(open) = &mut self.reads.open
             && open.probe.as_ref().is_some_and(|probe| probe.lease == lease)
@@ -334,7 +334,6 @@ impl Breaker {
 
     /// Whether a user other than `user` has succeeded with this kind of call at `since` or later: only then is a user who
     /// keeps failing at fault.
-    #[must_use]
     pub fn others_succeeded_since(&self, kind: CallKind, user: &str, since: Millis) -> bool {
         let success = self.of(kind).success.as_ref();
         success.is_some_and(|success| success.at >= since && success.user != user)
@@ -347,7 +346,7 @@ impl Breaker {
         }
     }
 
-    /// Which of two states of the same API is the later one.
+    /// The later of two states of an API has the higher one.
     pub(super) fn revision(&self) -> u64 {
         self.revision
     }
@@ -358,8 +357,7 @@ impl Breaker {
         self.writes.forget(user);
     }
 
-    /// Why and until when the circuit of these calls is open, or was before it became half-open; none where it is closed.
-    #[must_use]
+    /// Why and until when the circuit of these calls is open, or was before it became half-open. None: it is closed.
     pub fn open(&self, kind: CallKind) -> Option<(OpenReason, Millis)> {
         self.of(kind).open.as_ref().map(|open| (open.reason, open.until))
     }
@@ -369,17 +367,16 @@ impl Breaker {
         self.of(kind).open.as_ref().map_or("", |open| &open.detail)
     }
 
-    /// What people see of it at `now`: the circuit of reads, which holds up everybody, and else that of writes.
-    #[must_use]
-    pub fn snapshot(&self, api: super::Api, now: Millis) -> Snapshot {
-        let open = [CallKind::Read, CallKind::Write].into_iter().find_map(|kind| self.open(kind));
+    /// What operators see of it at `now`: the circuit of reads, which holds up everybody, and else that of writes.
+    pub fn status(&self, api: super::Api, now: Millis) -> ApiStatus {
+        let open = CallKind::ALL.into_iter().find_map(|kind| self.open(kind));
         let (state, open) = match open {
             Some((_, until)) if now < until => ("resting", open),
             Some((OpenReason::RateLimit, _)) | None => ("ok", None),
             Some(_) => ("probing", open),
         };
         let (why, until) = open.map(|(reason, until)| (reason.as_str(), until)).unzip();
-        Snapshot { api: api.as_str(), state, why, until }
+        ApiStatus { api: api.as_str(), state, why, until }
     }
 
     fn of(&self, kind: CallKind) -> &Circuit {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::circuit_breaker::{Breaker, CallKind, LONGEST_ASKED, OpenReason, SHORTEST_ASKED, Snapshot};
+use super::circuit_breaker::{ApiStatus, Breaker, CallKind, LONGEST_ASKED, OpenReason, SHORTEST_ASKED};
 use super::{Api, Class, Failure};
 use crate::clock::{Clock, Millis};
 use crate::telemetry;
@@ -22,15 +22,15 @@ const HOLD: Duration = Duration::from_secs(1);
 pub struct Gate {
     api: Api,
     clock: Clock,
-    state: Mutex<State>,
+    state: Mutex<GateState>,
     settled: Notify,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct GateState {
     /// The document, as it was last read.
     breaker: Breaker,
-    /// No call before then, by an answer that no settlement has brought into the document yet.
+    /// No call before then, because of an answer that is not in the document yet.
     held_until: Option<Millis>,
     /// Calls wait until then, at the longest, for the settlement of an answer.
     unsettled_until: Option<Millis>,
@@ -40,36 +40,24 @@ struct State {
 
 impl Gate {
     /// A gate that is open.
-    #[must_use]
     pub fn new(api: Api, clock: Clock) -> Self {
         Self { api, clock, state: Mutex::default(), settled: Notify::new() }
     }
 
     /// Which API this is.
-    #[must_use]
     pub fn api(&self) -> Api {
         self.api
     }
 
-    /// Until when this process makes no call, by an answer that the store does not know of yet; none where it does.
-    #[must_use]
+    /// Until when this process makes no call because of an answer that is not in the store yet.
     pub fn held_until(&self) -> Option<Millis> {
         let (state, now) = (self.lock(), self.clock.now());
         [state.held_until, state.unsettled_until].into_iter().flatten().filter(|until| now < *until).max()
     }
 
-    /// Until when no sync may begin, as far as this process knows; none where one may, a probe at least.
-    #[must_use]
-    pub fn not_before(&self) -> Option<Millis> {
-        let (state, now) = (self.lock(), self.clock.now());
-        let of_circuit = state.breaker.open(CallKind::Read).map(|(_, until)| until);
-        [of_circuit, state.held_until].into_iter().flatten().filter(|until| now < *until).max()
-    }
-
-    /// The state of the API as it was last read.
-    #[must_use]
-    pub fn snapshot(&self) -> Snapshot {
-        self.lock().breaker.snapshot(self.api, self.clock.now())
+    /// The state of the API, as this process last read it.
+    pub fn status(&self) -> ApiStatus {
+        self.lock().breaker.status(self.api, self.clock.now())
     }
 
     /// The answer that held up calls has been settled: what follows from it is in the document.
@@ -146,7 +134,7 @@ impl Gate {
         }
     }
 
-    fn admit_to(&self, state: &State, kind: CallKind) -> Result<(), Failure> {
+    fn admit_to(&self, state: &GateState, kind: CallKind) -> Result<(), Failure> {
         let now = self.clock.now();
         let of_circuit = state.breaker.open(kind).map(|(_, until)| until);
         let is_open = [of_circuit, state.held_until].into_iter().flatten().any(|until| now < until);
@@ -166,7 +154,7 @@ impl Gate {
     /// Logs and counts what has changed. A 429 names its own end, so each is news; of anything else only the first is.
     fn report(&self, before: &Breaker, after: &Breaker, now: Millis) {
         let api = self.api.as_str();
-        for kind in [CallKind::Read, CallKind::Write] {
+        for kind in CallKind::ALL {
             let (was, is) = (before.open(kind), after.open(kind));
             let Some((reason, until)) = is else {
                 if let Some((reason, _)) = was {
@@ -191,21 +179,18 @@ impl Gate {
             }
         }
         for reason in OpenReason::ALL {
-            let has = |breaker: &Breaker| {
-                [CallKind::Read, CallKind::Write]
-                    .into_iter()
-                    .filter_map(|kind| breaker.open(kind))
-                    .any(|(it, _)| it == reason)
+            let is_open = |breaker: &Breaker| {
+                CallKind::ALL.into_iter().filter_map(|kind| breaker.open(kind)).any(|(it, _)| it == reason)
             };
-            if has(before) != has(after) {
-                let value = if has(after) { 1.0 } else { 0.0 };
+            if is_open(before) != is_open(after) {
+                let value = f64::from(u8::from(is_open(after)));
                 metrics::gauge!(telemetry::UPSTREAM_RESTING, "api" => api, "why" => reason.as_str())
                     .set(value);
             }
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, GateState> {
         // No code that holds the lock can leave the state half changed.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -269,14 +254,14 @@ mod tests {
         gate.update(&open, clock.now());
         let admitted = || gate.admit().now_or_never().unwrap();
         assert_eq!(admitted().unwrap_err().class, Class::NotCalled);
-        assert_eq!(gate.snapshot().state, "resting");
+        assert_eq!(gate.status().state, "resting");
         gate.update(&Breaker::default(), clock.now());
         assert!(admitted().is_err());
         let mut closed = open;
         closed.close();
         gate.update(&closed, clock.now());
         assert!(admitted().is_ok());
-        assert_eq!(gate.snapshot().state, "ok");
+        assert_eq!(gate.status().state, "ok");
     }
 
     #[test]

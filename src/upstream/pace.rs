@@ -11,12 +11,10 @@ use futures_util::future::BoxFuture;
 use super::{Api, Attempt, PerApi, Quota, Used};
 use crate::clock::{Clock, Millis};
 
-/// Who keeps the account of calls.
+/// The account of calls.
 pub trait Meter: fmt::Debug + Send + Sync {
     /// Takes one call of `api` from its quota.
-    ///
-    /// # Errors
-    /// Why the account cannot be had, for people.
+    /// An error says why the account failed, for people.
     fn take_call(&self, api: Api) -> BoxFuture<'_, Result<Turn, String>>;
 }
 
@@ -34,7 +32,7 @@ pub enum Turn {
 pub(super) enum NoTurn {
     /// The sync's time was up before its turn came.
     NoTimeLeft,
-    /// The account cannot be had.
+    /// The account failed.
     NoMeter(String),
 }
 
@@ -81,7 +79,6 @@ pub struct OwnMeter {
 
 impl OwnMeter {
     /// Nothing is used yet.
-    #[must_use]
     pub fn new(quotas: PerApi<Quota>, clock: Clock) -> Self {
         Self { quotas, used: Mutex::default(), clock }
     }

@@ -11,7 +11,7 @@ use crate::clock::Millis;
 
 const MICROS_PER_MINUTE: i64 = 60_000_000;
 
-/// So many calls of an API are allowed.
+/// The calls of an API that are allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quota {
     /// Calls a minute, steadily.
@@ -26,15 +26,14 @@ pub struct Quota {
 pub struct Used(pub i64);
 
 impl Quota {
-    /// The account at `now`, where it can be no other: nobody owes more than a burst, so that more than that can only
-    /// have been written under a clock that was ahead, or another quota.
+    /// The account at `now`, corrected: use of more than a burst can only have been written under a clock that was ahead, or
+    /// another quota.
     #[must_use]
     pub fn checked(self, used: Used, now: Millis) -> Used {
         Used(used.0.min(micros(now).saturating_add(self.whole_burst())))
     }
 
     /// How many calls may be made at `now`.
-    #[must_use]
     pub fn available(self, used: Used, now: Millis) -> u32 {
         let free = self.whole_burst().saturating_sub(self.owed(used, now));
         u32::try_from(free / self.interval()).unwrap_or(0)
@@ -62,7 +61,6 @@ impl Quota {
     }
 
     /// When `calls` may be made; more than a burst never may, so for them when the whole burst is there.
-    #[must_use]
     pub fn ready_at(self, used: Used, now: Millis, calls: u32) -> Millis {
         let needed = self.interval().saturating_mul(calls.min(self.burst.get()).into());
         let missing = needed.saturating_sub(self.whole_burst().saturating_sub(self.owed(used, now)));

@@ -1,13 +1,13 @@
 //! What asked for a sync, and how far the sync may go for that.
 //!
-//! A cause is kept with the user's row as an event's type is, so whoever tries again, a service after a kill among them,
-//! keeps to it. An event takes its place, and with it the restriction.
+//! A cause is kept with the user's row as an event's type is, so that a retry keeps to it, also after a kill. An event takes
+//! its place, and with it the restriction.
 
 use crate::memory::Memory;
 use crate::queue::{DRIFT, EXISTING_ONLY, EXPIRY, FORGET, Job, Lane, MISSING};
 use crate::sync::Manner;
 
-/// How far a sync may go that `cause` has asked for.
+/// How far a sync for `cause` may go.
 pub(super) fn manner_of(cause: &str) -> Manner {
     match cause {
         EXISTING_ONLY | FORGET => Manner::ExistingOnly,
@@ -16,8 +16,8 @@ pub(super) fn manner_of(cause: &str) -> Manner {
     }
 }
 
-/// What the sync of `job` goes by. An event begins the search anew for a user whom Sesamy does not know yet: it may be the
-/// first that is true of the user. The clock's own checks go on from where it began.
+/// The memory that the sync of `job` starts from. For a user whom Sesamy does not know yet, an event begins the search anew,
+/// since the user may exist by now; checks by the clock continue it.
 pub(super) fn memory_of(job: &Job) -> Memory {
     let begins_anew = job.lane == Lane::Events && job.memory.email.is_none();
     let missing_since = job.memory.missing_since.filter(|_| !begins_anew);

@@ -1,9 +1,9 @@
-//! What every sync leaves: one line in the log, the counts, and a row of the user's history.
+//! What every sync leaves: one line in the log, counts, and an entry in the user's history.
 
 use std::time::Duration;
 
 use crate::personal::without_addresses;
-use crate::queue::{DRIFT, Entry, Job, Settlement, words_of_failure};
+use crate::queue::{DRIFT, Entry, Job, POISON_PILL, Settlement, words_of_failure};
 use crate::sync::{Outcome, Report, SyncError};
 use crate::telemetry;
 
@@ -41,7 +41,7 @@ pub(super) fn log_report(job: &Job, report: &Report, took: Duration) {
     telemetry::sync_ended(outcome, reason, took);
 }
 
-/// Logs and counts a sync that failed, and was settled so.
+/// Logs and counts a sync that failed and was settled by `settlement`.
 pub(super) fn log_failure(job: &Job, error: &SyncError, settlement: &Settlement, took: Duration) {
     let (ms, attempt) = (millis(took), job.attempts.saturating_add(1));
     let (outcome, reason) = words_of_failure(error.class, settlement);
@@ -80,7 +80,7 @@ pub(super) fn entry(job: &Job, result: &Result<Report, SyncError>, took: Duratio
     let common = Entry {
         event_type: job.event_type.clone(),
         attempt: job.attempts.saturating_add(1),
-        ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        ms: millis(took),
         ..Entry::default()
     };
     match result {
@@ -99,32 +99,19 @@ pub(super) fn entry(job: &Job, result: &Result<Report, SyncError>, took: Duratio
     }
 }
 
-/// The history's row of a user who is parked without a sync.
+/// The history's entry of a user who is parked without a sync.
 pub(super) fn entry_of_a_poison_pill(job: &Job) -> Entry {
     Entry {
         event_type: job.event_type.clone(),
         outcome: "parked",
         reason: "poison",
         attempt: job.attempts,
-        error: Some(
-            "the service ended, or hung, in the middle of this user's sync time and again".to_owned(),
-        ),
+        error: Some(POISON_PILL.to_owned()),
         ..Entry::default()
     }
 }
 
-/// The outcome and the reason of a sync, in log, metrics and history.
-pub(super) fn words(
-    result: &Result<Report, SyncError>,
-    settlement: &Settlement,
-) -> (&'static str, &'static str) {
-    match result {
-        Ok(report) => (report.outcome.as_str(), report.outcome.reason().unwrap_or_default()),
-        Err(error) => words_of_failure(error.class, settlement),
-    }
-}
-
-/// Tags for a log line.
+/// Tags for a log line. A publisher's custom tag can be anything, even an address.
 fn shown(tags: &[String]) -> String {
     without_addresses(tags).join(",")
 }

@@ -1,4 +1,4 @@
-//! The pulse of the worker's loop, and whether it has been told to pause.
+//! The pulse of the worker's loop, and since when syncs are paused.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::clock::Millis;
 use crate::telemetry;
 
-/// Tells that the worker's loop turns. Clones share one pulse.
+/// The time of the last turn of the worker's loop. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Heartbeat {
     started: Instant,
@@ -29,7 +29,6 @@ impl Heartbeat {
     }
 
     /// How long ago the loop last turned; since the start, if it never has.
-    #[must_use]
     pub fn age(&self) -> Duration {
         Duration::from_millis(self.now_ms().saturating_sub(self.last_ms.load(Ordering::Relaxed)))
     }
@@ -39,12 +38,12 @@ impl Heartbeat {
     }
 }
 
-/// Since when an operator has paused syncs, as the worker last heard from the store. Clones share it.
+/// Since when an operator has paused syncs, as the worker last read it. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Pause(Arc<Mutex<Option<Millis>>>);
 
 impl Pause {
-    /// Takes in what the store tells; a change is logged once.
+    /// Sets what the store has. A change is logged once.
     pub(super) fn set(&self, since: Option<Millis>) {
         let before = std::mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), since);
         if before.is_some() != since.is_some() {
@@ -56,8 +55,7 @@ impl Pause {
         }
     }
 
-    /// Since when; none while syncs go on.
-    #[must_use]
+    /// Since when. None: syncs go on.
     pub fn since(&self) -> Option<Millis> {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

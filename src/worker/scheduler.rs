@@ -1,4 +1,4 @@
-//! The scheduler: everything that happens though nobody asks for it, in steps with pauses, so that no event waits for it.
+//! The scheduler: maintenance in short steps with pauses, so that no event waits for it.
 //!
 //! Every second rows become due whose check has come ([`Queue::run_checks`]); every minute activity is stored; and old
 //! history is pruned within a minute of the start and then every hour.
@@ -10,15 +10,15 @@ use tokio::time::Instant;
 use crate::clock::{Clock, Millis};
 use crate::queue::{Checked, Queue, QueueError};
 
-/// How long after one step the next one is, where nothing is left to do.
+/// The time from one step to the next when nothing is left to do.
 pub const TICK: Duration = Duration::from_secs(1);
-/// The pause where something is left: other callers of the store have a turn.
+/// The pause when something is left: other callers of the store have a turn.
 const BETWEEN: Duration = Duration::from_millis(10);
 const ACTIVITY_EVERY: Duration = Duration::from_secs(60);
-/// The first pruning is not at the start, when events come that could not be sent before.
+/// The first pruning is not at the start, when events arrive that could not be delivered before.
 const FIRST_PRUNING: Duration = Duration::from_secs(30);
 const PRUNING_EVERY: Duration = Duration::from_secs(60 * 60);
-/// So many entries, and as many rows, are pruned in one step.
+/// The most entries, and the most rows, that one step prunes.
 const PRUNED_AT_ONCE: usize = 200;
 /// The pause between two steps of a pruning.
 const BETWEEN_PRUNINGS: Duration = Duration::from_millis(50);
@@ -37,7 +37,7 @@ pub struct Scheduler {
 }
 
 impl Scheduler {
-    /// Takes a step at once and then time and again. What is missed while the store cannot be had is made up for.
+    /// Takes a step at once and then every [`Scheduler::tick`]. Steps that failed are made up for.
     pub async fn run(self) {
         let started = Instant::now();
         let (mut flush_at, mut prune_at) = (started + ACTIVITY_EVERY, started + FIRST_PRUNING);

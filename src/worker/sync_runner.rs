@@ -1,15 +1,15 @@
-//! One leased user's sync, from lease to settlement: the same for the loop and for what an operator asks for by hand.
+//! One leased user's sync, from lease to settlement: the same in the worker's loop and by an operator's command.
 
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Gates, cause, ended};
-use crate::clock::Clock;
-use crate::clock::Millis;
+use crate::clock::{Clock, Millis};
 use crate::personal::without_addresses;
 use crate::queue::{
-    DRIFT, Done, EXPIRY, Entry, Failed, Job, Known, MISSING, Queue, RetryPolicy, Settled, Settlement, SyncEnd,
+    DRIFT, Done, EXPIRY, Entry, Failed, Job, MISSING, Queue, RetryPolicy, Settled, Settlement, SharedState,
+    SyncEnd, words_of_failure,
 };
 use crate::sync::{Context, Report, SyncError, Syncer};
 use crate::upstream::circuit_breaker::{Blame, CallKind, FailedCall};
@@ -29,10 +29,9 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// When the clock asks for the next sync of a user whose sync came to `report` at `wall`, and why: when the wanted tags
-    /// change by themselves, or after [`Limits::resync_every`], spread by 5 % either way by `draw` in `0.0..1.0`, so that
-    /// users who were synced together do not come back together. A user without a usable address is checked as
-    /// [`crate::sync`] says and not besides.
+    /// When the clock asks for the next sync after one that gave `report` at `wall`, and why: when the wanted tags change by
+    /// themselves, or after [`Limits::resync_every`], spread by 5 % either way by `draw` in `0.0..1.0`, so that users who were
+    /// synced together do not come back together. A user without a usable address has only the check of [`crate::sync`].
     fn check(&self, report: &Report, wall: Millis, draw: f64) -> Option<(Millis, String)> {
         let is_missing = report.memory.missing_since.is_some();
         let cause = if is_missing { MISSING } else { EXPIRY };
@@ -44,14 +43,14 @@ impl Limits {
     }
 }
 
-/// Carries syncs out. Clones share the queue and the gates.
+/// Runs syncs. Clones share the queue and the gates.
 #[derive(Debug, Clone)]
 pub struct SyncRunner {
     /// Where leases come from, and end.
     pub queue: Queue,
     /// Whether calls to an API are made.
     pub gates: Gates,
-    /// What makes a harmless call where it has to be found out whether an API is well.
+    /// Makes the harmless call that shows whether an API is well.
     pub syncer: Arc<Syncer>,
     /// The queue's time.
     pub clock: Clock,
@@ -59,27 +58,28 @@ pub struct SyncRunner {
     pub limits: Limits,
 }
 
-/// What a sync came to.
+/// The end of a sync.
 #[derive(Debug, Clone)]
 pub struct Ended {
     /// What it did, or why it failed.
     pub result: Result<Report, SyncError>,
-    /// What follows for the user.
+    /// How its lease ended.
     pub settlement: Settlement,
 }
 
 impl Ended {
-    /// The outcome and the reason, as log, metrics and history tell them.
-    #[must_use]
+    /// The outcome and the reason, as in log, metrics and history.
     pub fn words(&self) -> (&'static str, &'static str) {
-        ended::words(&self.result, &self.settlement)
+        match &self.result {
+            Ok(report) => (report.outcome.as_str(), report.outcome.reason().unwrap_or_default()),
+            Err(error) => words_of_failure(error.class, &self.settlement),
+        }
     }
 }
 
 impl SyncRunner {
-    /// The time and the calls of the sync of `job`, and what is remembered. Its time began with the lease: where the lease's
-    /// answer was late in coming, there is less of it.
-    #[must_use]
+    /// The time and the calls of the sync of `job`, and what is remembered. Its time began with the lease, so a late answer to
+    /// the lease shortens it.
     pub fn context(&self, job: &Job) -> Context {
         let spent = self.clock.now().since(job.leased_at);
         let left = self.limits.deadline.saturating_sub(spent);
@@ -89,14 +89,14 @@ impl SyncRunner {
     }
 
     /// `job` as it is settled after a sync within `context`: with the calls that are left, and what the sync has seen.
-    #[must_use]
     pub fn after(job: Job, context: &Context) -> Job {
         let (learned, suspect) = (context.learned().map(Box::new), context.suspect());
-        Job { learned, suspect, ..job.after(&context.attempt) }
+        let (calls, has_written) = (context.attempt.calls_left(), context.attempt.has_written());
+        Job { learned, suspect, calls, has_written, ..job }
     }
 
-    /// Runs `sync`, the sync of `job` within `context`, judges what came of it, logs it, and ends the lease. A caller
-    /// that cuts it off has to end the lease itself.
+    /// Runs `sync`, the sync of `job` within `context`, logs its result, and ends the lease. A caller that cuts it off has to
+    /// end the lease itself.
     pub async fn run(
         &self,
         job: Job,
@@ -116,7 +116,7 @@ impl SyncRunner {
         took: Duration,
     ) -> Ended {
         if context.attempt.is_writing() {
-            // A write that was not answered in time may still take effect: it must not meet the next one.
+            // A write that was not answered in time may still take effect, and must not overlap with the next one.
             tokio::time::sleep(self.limits.request_timeout).await;
         }
         let end = match &result {
@@ -131,27 +131,19 @@ impl SyncRunner {
         let entry = ended::entry(&job, &result, took);
         let answered = answered(result.as_ref(), &context.attempt);
         let job = Job { answered, ..Self::after(job, &context) };
-        // Whoever sees the row settled finds the line of a sync that ended well. What a failure comes to is decided only as the
-        // lease ends.
+        // The line of a sync that ended well is in the log before the row is settled; only the settlement decides the outcome of
+        // a failure.
         if let Ok(report) = &result {
             ended::log_report(&job, report, took);
         }
-        let settlement = self.settle_sync(&job, end, Some(entry)).await;
+        let settlement = self.settle_sync(&job, &end, Some(entry)).await;
         if let Err(error) = &result {
             ended::log_failure(&job, error, &settlement, took);
         }
         Ended { result, settlement }
     }
 
-    /// Takes into account what calls came to that were made under the lease of `job` and are no sync. The lease stands.
-    pub async fn record_calls(&self, job: &Job, result: Result<&[(Api, CallKind)], &SyncError>) {
-        let (answered, failed) = match result {
-            Ok(answered) => (answered, None),
-            Err(error) => (&[][..], Some(self.failed(error, None))),
-        };
-        self.record(job.user.as_str(), answered, failed.as_ref()).await;
-    }
-
+    /// Takes into account calls for `user` that are no sync; the result is whose fault a failure is. A lease of the user stands.
     pub(crate) async fn record(
         &self,
         user: &str,
@@ -160,7 +152,8 @@ impl SyncRunner {
     ) -> Option<Blame> {
         match self.queue.record_calls(user, answered, failed).await {
             Ok((blame, known)) => {
-                self.pass_on(failed, &known);
+                failed.into_iter().for_each(|failed| self.release_gate(failed));
+                self.adopt(&known);
                 blame
             }
             Err(error) => {
@@ -191,7 +184,7 @@ impl SyncRunner {
         Failed { api: error.api, call, policy: self.limits.retry, draw: rand::random() }
     }
 
-    /// Whether the API is well though the read of a probe has failed there: one harmless call. None: not asked.
+    /// Whether the API is well though a probe's read has failed there: one harmless call. None: not asked.
     async fn is_api_well(&self, job: &Job, error: &SyncError) -> Option<bool> {
         let is_asked = job.is_probe
             && error.kind == CallKind::Read
@@ -203,58 +196,51 @@ impl SyncRunner {
         Some(self.syncer.is_well(error.api, &attempt).await)
     }
 
-    /// Ends the lease. How it ended: where the store failed, the lease runs out, and the sync is done again.
-    async fn settle_sync(&self, job: &Job, end: SyncEnd, entry: Option<Entry>) -> Settlement {
-        let failed = match &end {
-            SyncEnd::Failed(failed) => Some(failed.clone()),
-            SyncEnd::As(_) => None,
-        };
-        let otherwise = match &end {
-            SyncEnd::As(how) => how.clone(),
-            SyncEnd::Failed(failed) => {
-                Settlement::Retry { at: self.clock.now(), counts: false, error: failed.call.message.clone() }
-            }
-        };
+    /// Ends the lease; the result is how. If the store failed, the lease runs out, and the sync is done again.
+    async fn settle_sync(&self, job: &Job, end: &SyncEnd, entry: Option<Entry>) -> Settlement {
         match self.queue.settle_sync(job, end, entry).await {
             Ok(came) => {
                 if came.settled == Settled::LeaseLost && job.has_written {
                     tracing::warn!(user_id = %job.user, event_type = job.event_type, "a sync wrote to Mailmojo and ended \
                         after its lease, so it may have overwritten what a later sync wrote: the user is synced again");
                 }
-                self.pass_on(failed.as_deref(), &came.known);
+                if let SyncEnd::Failed(failed) = end {
+                    self.release_gate(failed);
+                }
+                self.adopt(&came.known);
                 came.how
             }
             Err(error) => {
                 tracing::error!(user_id = %job.user, %error, "cannot settle a sync; it will be done again");
-                otherwise
+                match end {
+                    SyncEnd::As(how) => how.clone(),
+                    SyncEnd::Failed(failed) => {
+                        let error = failed.call.message.clone();
+                        Settlement::Retry { at: self.clock.now(), counts: false, error }
+                    }
+                }
             }
         }
     }
 
     pub(crate) async fn settle(&self, job: &Job, settlement: Settlement, entry: Option<Entry>) {
-        self.settle_sync(job, SyncEnd::As(settlement), entry).await;
+        self.settle_sync(job, &SyncEnd::As(settlement), entry).await;
     }
 
-    /// Ends the lease of a sync that was cut off: the user is due at once, or, where a write was under way, when it is over
-    /// one way or the other.
+    /// Ends the lease of a sync that was cut off: the user is due at once, or, if a write was under way, when that is over one
+    /// way or the other.
     pub async fn cut_off(&self, job: Job, context: &Context) {
         let settlement = if context.attempt.is_writing() {
-            // The write may still arrive: nobody may sync this user before then.
+            // The write may still arrive: the user must not be synced before then.
             Settlement::Abandon { until: self.clock.now().plus(self.limits.request_timeout) }
         } else {
-            Settlement::Release
+            Settlement::Release { at: self.clock.now() }
         };
         self.settle(&Self::after(job, context), settlement, None).await;
     }
 
-    /// Until when no sync may begin, as far as this process knows; none where one may, a probe at least.
-    #[must_use]
-    pub fn not_before(&self) -> Option<Millis> {
-        Api::ALL.into_iter().filter_map(|api| self.gates.of(api).not_before()).max()
-    }
-
-    /// Reads what all processes know, and takes it over; none where the store cannot be had.
-    pub async fn learn(&self) -> Option<Known> {
+    /// Reads the state that all processes share, and takes it over. None: the store failed.
+    pub async fn learn(&self) -> Option<SharedState> {
         match self.queue.known().await {
             Ok(known) => {
                 self.adopt(&known);
@@ -267,17 +253,16 @@ impl SyncRunner {
         }
     }
 
-    /// Takes over what all processes know.
-    pub fn adopt(&self, known: &Known) {
-        self.pass_on(None, known);
+    /// Takes over the state that all processes share.
+    pub fn adopt(&self, known: &SharedState) {
+        Api::ALL.into_iter().for_each(|api| self.gates.of(api).update(known.breakers.of(api), known.read_at));
     }
 
-    /// Lets the gates know what the store says, after `failed` was settled.
-    fn pass_on(&self, failed: Option<&Failed>, known: &Known) {
-        if let Some(failed) = failed.filter(|failed| failed.call.class.holds_calls()) {
+    /// Lets calls of this process pass again that waited for the settlement of `failed`.
+    fn release_gate(&self, failed: &Failed) {
+        if failed.call.class.holds_calls() {
             self.gates.of(failed.api).release();
         }
-        Api::ALL.into_iter().for_each(|api| self.gates.of(api).update(known.breakers.of(api), known.read_at));
     }
 }
 

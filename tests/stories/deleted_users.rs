@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use sesamy_mailmojo::clock::{Clock, Millis};
-use sesamy_mailmojo::queue::{Options, Queue, Rates, Role};
+use sesamy_mailmojo::queue::{Queue, QueuePolicy, Rates, Role};
 use sesamy_mailmojo::sandbox::{Fault, Route, Rule, contact, user};
 
 use sesamy_mailmojo::upstream::{PerApi, Quota};
@@ -201,7 +201,7 @@ async fn rows_of_users_who_were_never_found_have_no_address_or_are_gone_go_after
 async fn prune(file: &Path) {
     let at_any_rate = Quota { per_minute: NonZeroU32::MAX, burst: NonZeroU32::MAX };
     let calls = PerApi { sesamy: 1, mailmojo: 1 };
-    let options = Options {
+    let options = QueuePolicy {
         debounce: Duration::ZERO,
         lease: Duration::from_secs(1),
         request_timeout: Duration::from_secs(1),

@@ -12,7 +12,7 @@ use crate::admin::fields::{Fields, with_query};
 use crate::admin::guard::{Here, Visitor};
 use crate::admin::session::Session;
 use crate::clock::Millis;
-use crate::queue::{Filter, ParkedGroup, State};
+use crate::queue::{Filter, ParkedGroup, RowState};
 
 pub(crate) async fn show(
     Visitor(session): Visitor,
@@ -23,7 +23,7 @@ pub(crate) async fn show(
     let reason = fields.get("reason");
     let after = fields.get("after");
     let filter = Filter {
-        state: Some(State::Parked),
+        state: Some(RowState::Parked),
         reason: reason.map(str::to_owned),
         after: after.map(str::to_owned),
         limit: ON_A_PAGE + 1,

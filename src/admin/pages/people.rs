@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::{button, words};
 use crate::admin::session::Session;
 use crate::clock::Millis;
-use crate::queue::{State, UserRow};
+use crate::queue::{RowState, UserRow};
 use crate::upstream::encoded;
 
 /// The address of a user's page.
@@ -14,11 +14,11 @@ pub(crate) fn page_of(user: &str) -> String {
 }
 
 /// A state, by a sign and a word.
-pub(super) fn badge(state: State) -> Markup {
+pub(super) fn badge(state: RowState) -> Markup {
     let tone = match state {
-        State::Due | State::Leased | State::Scheduled => "plain",
-        State::Failing | State::Held | State::Parked => "warn",
-        State::Idle => "good",
+        RowState::Due | RowState::Leased | RowState::Scheduled => "plain",
+        RowState::Failing | RowState::Held | RowState::Parked => "warn",
+        RowState::Idle => "good",
     };
     html! { span.badge.{ (tone) } { (state.as_str()) } }
 }
@@ -62,7 +62,7 @@ pub(super) fn table(caption: &str, rows: &[UserRow], session: &Session, back: &s
 
 /// Whether "retry" would change anything.
 pub(super) fn can_be_retried(row: &UserRow) -> bool {
-    row.state == State::Parked || row.state == State::Scheduled && row.attempts > 0
+    row.state == RowState::Parked || row.state == RowState::Scheduled && row.attempts > 0
 }
 
 pub(super) fn retry(row: &UserRow, session: &Session, back: &str) -> Markup {

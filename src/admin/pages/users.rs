@@ -9,7 +9,7 @@ use super::{At, failed, people};
 use crate::admin::fields::{Fields, with_query};
 use crate::admin::guard::{Here, Visitor};
 use crate::admin::session::Session;
-use crate::queue::{Filter, State, UserRow};
+use crate::queue::{Filter, RowState, UserRow};
 use crate::user::UserId;
 
 /// So many users on a page.
@@ -21,7 +21,7 @@ pub(crate) async fn show(
     RawQuery(query): RawQuery,
 ) -> Response {
     let fields = Fields::parse(query.unwrap_or_default().as_bytes());
-    let state = fields.get("state").and_then(State::named);
+    let state = fields.get("state").and_then(RowState::named);
     let after = fields.get("after");
     let filter = Filter { state, reason: None, after: after.map(str::to_owned), limit: ON_A_PAGE + 1 };
     let rows = match office.operator.hand.queue.rows(&filter).await {
@@ -40,7 +40,7 @@ pub(crate) async fn show(
         h1 { "Users" }
         nav.filter aria-label="State" {
             a href="/admin/users" aria-current=[state.is_none().then_some("true")] { "all" }
-            @for one in State::ALL {
+            @for one in RowState::ALL {
                 a href=(with_query("/admin/users", [("state", Some(one.as_str().into()))]))
                     aria-current=[(state == Some(one)).then_some("true")] { (one.as_str()) }
             }

@@ -8,13 +8,13 @@ use crate::cli::answer::{self, BAD, QUIET};
 use crate::cli::{CommandError, Output};
 use crate::clock::Millis;
 use crate::operations::Operator;
-use crate::queue::{Filter, State, UserRow};
+use crate::queue::{Filter, RowState, UserRow};
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct Options {
     /// Only users in this state.
     #[arg(long, value_parser = states())]
-    state: Option<State>,
+    state: Option<RowState>,
     /// Only users whose error has this text in it, in any letter case.
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
@@ -28,9 +28,9 @@ pub(super) struct Options {
     output: Output,
 }
 
-fn states() -> impl TypedValueParser<Value = State> {
-    PossibleValuesParser::new(State::ALL.map(State::as_str))
-        .try_map(|word| State::named(&word).ok_or("there is no such state"))
+fn states() -> impl TypedValueParser<Value = RowState> {
+    PossibleValuesParser::new(RowState::ALL.map(RowState::as_str))
+        .try_map(|word| RowState::named(&word).ok_or("there is no such state"))
 }
 
 /// The answer of `queue list --json`, and of the admin API.
@@ -72,9 +72,9 @@ fn widest(users: &[UserRow]) -> usize {
 
 fn line(row: &UserRow, now: Millis, width: usize) -> String {
     let (at, what) = match row.state {
-        State::Parked => (row.parked_at, "since"),
-        State::Idle | State::Held => (row.synced_at, "synced"),
-        State::Due | State::Leased | State::Scheduled | State::Failing => (row.due_at, "due"),
+        RowState::Parked => (row.parked_at, "since"),
+        RowState::Idle | RowState::Held => (row.synced_at, "synced"),
+        RowState::Due | RowState::Leased | RowState::Scheduled | RowState::Failing => (row.due_at, "due"),
     };
     let when =
         at.map_or_else(|| "never synced".to_owned(), |at| format!("{what} {}", answer::seen_from(now, at)));

@@ -7,7 +7,7 @@ use crate::cli::answer::{self, BAD, GOOD, QUIET, STRONG};
 use crate::cli::{CommandError, Output};
 use crate::clock::Millis;
 use crate::operations::{Operator, Remembered};
-use crate::queue::{HistoryRow, State, UserRow};
+use crate::queue::{HistoryRow, RowState, UserRow};
 use crate::user::UserId;
 
 /// How much of the history is shown.
@@ -59,14 +59,14 @@ fn print_row(row: &UserRow, memory: &Remembered, now: Millis) -> std::io::Result
     let moment = |at: Option<Millis>| {
         at.map_or_else(|| "never".to_owned(), |at| format!("{at} ({})", answer::seen_from(now, at)))
     };
-    let style = if row.state == State::Parked { BAD } else { GOOD };
+    let style = if row.state == RowState::Parked { BAD } else { GOOD };
     answer::line(&format!("{STRONG}{}{STRONG:#}  {style}{}{style:#}", row.user, row.state.as_str()))?;
     let mut facts = vec![("synced", moment(row.synced_at)), ("last asked by", row.event_type.clone())];
     match row.state {
-        State::Due | State::Scheduled | State::Failing => facts.push(("due", moment(row.due_at))),
-        State::Leased => facts.push(("lease ends", moment(row.due_at))),
-        State::Parked => facts.push(("parked", moment(row.parked_at))),
-        State::Idle | State::Held => {}
+        RowState::Due | RowState::Scheduled | RowState::Failing => facts.push(("due", moment(row.due_at))),
+        RowState::Leased => facts.push(("lease ends", moment(row.due_at))),
+        RowState::Parked => facts.push(("parked", moment(row.parked_at))),
+        RowState::Idle | RowState::Held => {}
     }
     if row.due_at.is_some() {
         facts.push(("lane", row.lane.as_str().to_owned()));

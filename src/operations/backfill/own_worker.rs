@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 
 use crate::operations::Operator;
-use crate::queue::{Backlog, Filter, QueueError, State};
+use crate::queue::{Backlog, Filter, QueueError, RowState};
 use crate::worker::{Heartbeat, Pause, Stop, Worker};
 
 /// Longer than a service takes to find users whom another process has made due.
@@ -45,7 +45,7 @@ impl OwnWorker {
         }
         let is_idle = !is_held_up && done == self.done && backlog.waiting + backlog.failing > 0;
         self.done = done;
-        let leased = Filter { state: Some(State::Leased), limit: 1, ..Filter::default() };
+        let leased = Filter { state: Some(RowState::Leased), limit: 1, ..Filter::default() };
         if !is_idle || !self.operator.queue().rows(&leased).await?.is_empty() {
             self.idle_since = None;
         } else if self.idle_since.get_or_insert_with(Instant::now).elapsed() >= NO_SERVICE_AFTER {

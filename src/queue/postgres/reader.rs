@@ -7,7 +7,7 @@ use super::fault::Fault;
 use super::rows::{TOMBSTONES, read, read_entry, storable};
 use crate::clock::Millis;
 use crate::queue::history::LogFilter;
-use crate::queue::row::{Row, State};
+use crate::queue::row::{Row, RowState};
 use crate::queue::store::{Answer, Question, condition};
 use crate::queue::views::{Census, ParkedGroup};
 
@@ -108,11 +108,11 @@ pub(super) async fn answer(
 ///
 /// A state of few rows is found by its index and put in order then: `user_id > $2` comes last, or the planner walks over all
 /// users in their order. Idle rows are most of all, and are walked in order.
-pub(super) fn rows_sql(state: Option<State>) -> String {
+pub(super) fn rows_sql(state: Option<RowState>) -> String {
     let passes = "$1::bigint IS NOT NULL AND ($3::text IS NULL
         OR strpos(lower(u.error COLLATE \"C\"), $3) > 0 OR strpos(lower(u.answer COLLATE \"C\"), $3) > 0)";
     match state {
-        None | Some(State::Idle) => {
+        None | Some(RowState::Idle) => {
             let condition = state.map_or_else(|| "true".to_owned(), |state| condition(state, "$1"));
             format!(
                 "SELECT to_jsonb(u)::text FROM users AS u WHERE {condition} AND {passes} AND user_id > $2
@@ -135,7 +135,14 @@ pub(super) fn census_sql() -> String {
     let oldest = |lane: &str| {
         format!("(SELECT due_at FROM users WHERE lane = {lane} AND due_at <= $1 ORDER BY due_at LIMIT 1)")
     };
-    let states = [State::Due, State::Leased, State::Scheduled, State::Failing, State::Held, State::Parked];
+    let states = [
+        RowState::Due,
+        RowState::Leased,
+        RowState::Scheduled,
+        RowState::Failing,
+        RowState::Held,
+        RowState::Parked,
+    ];
     let mut columns = states.map(|state| counted(&condition(state, "$1"))).to_vec();
     columns.push(counted("lane = 2 AND due_at <= $1"));
     columns.push(counted("lane = 2 AND due_at IS NOT NULL"));

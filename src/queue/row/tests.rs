@@ -131,7 +131,7 @@ fn the_end_of_a_lease() {
                 ..open(leased())
             },
         ),
-        ("released", Settlement::Release, Row { due_at: Some(NOW), ..open(leased()) }),
+        ("released", Settlement::Release { at: NOW }, Row { due_at: Some(NOW), ..open(leased()) }),
         ("cut off in a write", Settlement::Abandon { until: DUE }, Row { due_at: Some(DUE), ..leased() }),
     ] {
         let job = job(&leased());
@@ -157,7 +157,7 @@ fn what_a_sync_has_seen_is_kept_however_it_ends() {
     let job = Job { learned: Some(Box::new(learned.clone())), ..job(&leased()) };
     let retry = Settlement::Retry { at: LATER, counts: true, error: String::new() };
     let park = Settlement::Park { error: String::new(), answer: String::new() };
-    for how in [retry, park, Settlement::Release, Settlement::Abandon { until: LATER }] {
+    for how in [retry, park, Settlement::Release { at: NOW }, Settlement::Abandon { until: LATER }] {
         assert_eq!(leased().settled(&job, &how, NOW, DUE).0.last_seen, learned, "{how:?}");
     }
 }
@@ -256,7 +256,7 @@ fn what_was_held_back_is_released_and_passes_the_guard_once() {
         ("done", Settlement::done(false), false),
         ("parked", Settlement::Park { error: String::new(), answer: String::new() }, false),
         ("failed", Settlement::Retry { at: LATER, counts: true, error: String::new() }, true),
-        ("released", Settlement::Release, true),
+        ("released", Settlement::Release { at: NOW }, true),
         ("cut off", Settlement::Abandon { until: LATER }, true),
     ] {
         assert_eq!(passing().settled(&job(&passing()), &how, NOW, DUE).0.has_pass, has_pass, "{case}");
@@ -321,14 +321,14 @@ fn a_backfill_leaves_alone_who_needs_nothing() {
 #[test]
 fn each_row_is_in_one_state() {
     for (row, state) in [
-        (due_at(NOW, Lane::Events), State::Due),
-        (due_at(DUE, Lane::Events), State::Scheduled),
-        (Row { failing_since: Some(NOW), ..due_at(DUE, Lane::Retries) }, State::Failing),
-        (leased(), State::Leased),
-        (Row { due_at: Some(NOW), ..leased() }, State::Due),
-        (parked(), State::Parked),
-        (Row { held_back: true, ..idle() }, State::Held),
-        (Row { check_at: Some(NOW), ..idle() }, State::Idle),
+        (due_at(NOW, Lane::Events), RowState::Due),
+        (due_at(DUE, Lane::Events), RowState::Scheduled),
+        (Row { failing_since: Some(NOW), ..due_at(DUE, Lane::Retries) }, RowState::Failing),
+        (leased(), RowState::Leased),
+        (Row { due_at: Some(NOW), ..leased() }, RowState::Due),
+        (parked(), RowState::Parked),
+        (Row { held_back: true, ..idle() }, RowState::Held),
+        (Row { check_at: Some(NOW), ..idle() }, RowState::Idle),
     ] {
         assert_eq!(row.state(NOW), state, "{row:?}");
     }

@@ -12,7 +12,7 @@ use crate::clock::{Clock, Millis};
 use crate::queue::QueueError;
 use crate::queue::history::{HistoryRow, LogFilter};
 use crate::queue::lane::Lane;
-use crate::queue::row::{Row, State};
+use crate::queue::row::{Row, RowState};
 use crate::queue::store::{Answer, Question, condition};
 use crate::queue::views::{Census, Filter, ParkedGroup};
 
@@ -99,20 +99,20 @@ fn answer(store: &Connection, question: Question, now: Millis) -> rusqlite::Resu
 }
 
 /// The rows in a state at `?1`, by the index that has them alone if there is one.
-fn rows_in(state: Option<State>) -> String {
+fn rows_in(state: Option<RowState>) -> String {
     let index = match state {
-        Some(State::Due | State::Scheduled | State::Failing) => "INDEXED BY users_due",
-        Some(State::Leased) => "INDEXED BY users_leased",
-        Some(State::Held) => "INDEXED BY users_held_back",
-        Some(State::Parked) => "INDEXED BY users_parked",
-        Some(State::Idle) | None => "",
+        Some(RowState::Due | RowState::Scheduled | RowState::Failing) => "INDEXED BY users_due",
+        Some(RowState::Leased) => "INDEXED BY users_leased",
+        Some(RowState::Held) => "INDEXED BY users_held_back",
+        Some(RowState::Parked) => "INDEXED BY users_parked",
+        Some(RowState::Idle) | None => "",
     };
     let condition = state.map_or_else(|| "true".to_owned(), |state| condition(state, "?1"));
     format!("users {index} WHERE {condition}")
 }
 
 /// The ids first: they are in every index, so that no row is read that is not shown, unless a reason is asked for.
-pub(super) fn listing(state: Option<State>, by_reason: bool) -> String {
+pub(super) fn listing(state: Option<RowState>, by_reason: bool) -> String {
     let reason =
         if by_reason { "AND (instr(lower(error), ?3) > 0 OR instr(lower(answer), ?3) > 0)" } else { "" };
     format!(
@@ -136,7 +136,7 @@ fn rows_of(store: &Connection, ids: &BTreeSet<String>) -> rusqlite::Result<Vec<R
     ids.iter().filter_map(|id| by_id.query_row([id], read_row).optional().transpose()).collect()
 }
 
-pub(super) fn counting(state: State) -> String {
+pub(super) fn counting(state: RowState) -> String {
     format!("SELECT count(*) FROM (SELECT 1 FROM {} LIMIT ?2)", rows_in(Some(state)))
 }
 
@@ -151,12 +151,12 @@ fn census(store: &Connection, now: Millis) -> rusqlite::Result<Census> {
     };
     let background = Lane::Background.number();
     Ok(Census {
-        due: count(State::Due)?,
-        leased: count(State::Leased)?,
-        scheduled: count(State::Scheduled)?,
-        failing: count(State::Failing)?,
-        held: count(State::Held)?,
-        parked: count(State::Parked)?,
+        due: count(RowState::Due)?,
+        leased: count(RowState::Leased)?,
+        scheduled: count(RowState::Scheduled)?,
+        failing: count(RowState::Failing)?,
+        held: count(RowState::Held)?,
+        parked: count(RowState::Parked)?,
         oldest_due_ms: oldest_ms(Lane::Events)?.max(oldest_ms(Lane::Retries)?),
         background_due: store.query_row(DUE_IN_LANE, [background, now.0, most], |row| number(row, 0))?,
         oldest_background_ms: oldest_ms(Lane::Background)?,

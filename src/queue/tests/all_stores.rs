@@ -9,9 +9,10 @@ use super::{Shop, UPDATE, park, retry, seen};
 use crate::clock::Millis;
 use crate::memory::Memory;
 use crate::queue::{
-    DRIFT, Done, EXISTING_ONLY, EXPIRY, Entry, Filter, Job, Known, Lane, LeaseRequest, LogFilter, MISSING,
-    Queue, Retry, Settlement, Slots, State, UserLease,
+    DRIFT, Done, EXISTING_ONLY, EXPIRY, Entry, Filter, Job, Lane, LeaseRequest, LogFilter, MISSING, Queue,
+    Retry, RowState, Settlement, SharedState, Slots, UserLease,
 };
+use crate::sync::AddressIndex;
 use crate::upstream::circuit_breaker::{CallKind, OpenReason};
 use crate::upstream::{Api, Class, PerApi};
 use crate::user::UserId;
@@ -145,8 +146,8 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// What all know, without the names of leases.
-fn known(known: Known) -> String {
-    let Known { read_at, breakers, paused_at, guard } = known;
+fn known(known: SharedState) -> String {
+    let SharedState { read_at, breakers, paused_at, guard } = known;
     let mut breakers = serde_json::to_value([breakers.sesamy, breakers.mailmojo]).unwrap();
     for breaker in breakers.as_array_mut().unwrap() {
         if let Some(lease) = breaker.pointer_mut("/reads/open/probe/lease") {
@@ -212,7 +213,7 @@ async fn take(step: Step, shop: &Shop, queue: &mut Queue, jobs: &mut Vec<Job>) -
                 })),
                 How::Retry(delay, counts) => retry(after(delay), counts),
                 How::Park(answer) => park(ANSWERS[answer]),
-                How::Release => Settlement::Release,
+                How::Release => Settlement::Release { at: shop.clock.now() },
                 How::Abandon(delay) => Settlement::Abandon { until: after(delay) },
             };
             let learned = learned.map(|learned| Box::new(learned.after(&job.memory, now)));
@@ -268,7 +269,7 @@ async fn asked(queue: &Queue) -> String {
     let mut rows = queue.rows(&all(None)).await.unwrap();
     rows.iter_mut().for_each(|row| row.lease = None);
     let mut text = format!("{rows:?}");
-    for state in State::ALL {
+    for state in RowState::ALL {
         let ids: Vec<String> =
             queue.rows(&all(Some(state))).await.unwrap().into_iter().map(|row| row.user).collect();
         text += &format!("\n{state:?}: {ids:?}");

@@ -14,7 +14,7 @@ use super::{
 use crate::clock::Millis;
 use crate::memory::Memory;
 use crate::queue::{
-    Checked, DRIFT, Done, EXPIRY, Job, Lane, LeaseRequest, Queue, Settled, Settlement, Slots, State,
+    Checked, DRIFT, Done, EXPIRY, Job, Lane, LeaseRequest, Queue, RowState, Settled, Settlement, Slots,
 };
 
 stories! {
@@ -73,7 +73,7 @@ async fn a_user_is_due_once_the_time_has_come_and_not_before(shop: Shop) {
     assert_eq!(next_due(&queue).await, Some(shop.clock.now()), "whoever waits for it is woken");
     assert_eq!(checks(&queue).await, Checked::default());
     let row = queue.rows_of(&[user("kari")]).await.unwrap().remove(0);
-    assert_eq!((row.check_at, row.generation, row.state), (None, 1, State::Due));
+    assert_eq!((row.check_at, row.generation, row.state), (None, 1, RowState::Due));
     let job = only_job(&queue).await;
     assert_eq!((job.user.clone(), job.event_type.as_str(), job.lane), (user("kari"), EXPIRY, Lane::Retries));
     assert_eq!(queue.settle(&job, done(), None).await.unwrap(), Settled::AsAsked);

@@ -11,6 +11,7 @@ use super::{
 use crate::clock::Millis;
 use crate::memory::Memory;
 use crate::queue::{Entry, LeaseRequest, Queue, Settled, Settlement, Slots, UserLease};
+use crate::sync::AddressIndex;
 use crate::upstream::Api;
 use crate::upstream::circuit_breaker::OpenReason;
 

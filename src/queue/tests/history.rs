@@ -136,7 +136,13 @@ async fn only_who_ends_the_lease_writes_the_history(shop: Shop) {
 async fn every_end_may_leave_a_row_and_none_has_to(shop: Shop) {
     let queue = shop.opens().await;
     let at = shop.later(Duration::from_secs(600)).unwrap();
-    let ends = [done(), retry(at, true), park("400"), Settlement::Release, Settlement::Abandon { until: at }];
+    let ends = [
+        done(),
+        retry(at, true),
+        park("400"),
+        Settlement::Release { at: shop.clock.now() },
+        Settlement::Abandon { until: at },
+    ];
     for (number, how) in ends.into_iter().enumerate() {
         let (told, untold) = (format!("told-{number}"), format!("untold-{number}"));
         let job: Job = leased(&shop, &queue, &told).await;

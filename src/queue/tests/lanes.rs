@@ -114,7 +114,7 @@ async fn an_event_during_a_sync_of_the_background_lifts_its_user_however_that_en
         ("done", done()),
         ("failed", retry(at, true)),
         ("bad", park("400")),
-        ("stop", Settlement::Release),
+        ("stop", Settlement::Release { at: shop.clock.now() }),
         ("cut-off", Settlement::Abandon { until: at }),
     ] {
         let job = of_background(&queue, name).await;
@@ -187,7 +187,7 @@ async fn a_probe_is_somebody_who_has_not_failed_of_whatever_lane(shop: Shop) {
     let queue = shop.opens().await;
     due_for_a_retry(&shop, &queue, "failed").await;
     let job = of_background(&queue, "fresh").await;
-    queue.settle(&job, Settlement::Release, None).await.unwrap();
+    queue.settle(&job, Settlement::Release { at: shop.clock.now() }, None).await.unwrap();
     opened(&queue, Api::Mailmojo, OpenReason::Outage, Duration::ZERO).await;
     let probe = only_job(&queue).await;
     assert_eq!((probe.user.clone(), probe.lane, probe.is_probe), (user("fresh"), Lane::Background, true));

@@ -90,7 +90,13 @@ async fn a_foreign_lease_is_neither_settled_nor_made_longer(shop: Shop) {
     let (end, until) = (next_due(&queue).await, shop.later(LEASE * 2).unwrap());
     let other = shop.another().await;
     let foreign = Job { lease: LeaseName::new(Role::Service, 1), ..job.clone() };
-    for how in [done(), retry(until, true), park("400"), Settlement::Release, Settlement::Abandon { until }] {
+    for how in [
+        done(),
+        retry(until, true),
+        park("400"),
+        Settlement::Release { at: shop.clock.now() },
+        Settlement::Abandon { until },
+    ] {
         assert_eq!(other.settle(&foreign, how, None).await.unwrap(), Settled::LeaseLost);
         assert_eq!(next_due(&other).await, end);
     }
@@ -121,7 +127,13 @@ async fn a_late_settlement_changes_nothing(shop: Shop) {
     let end = next_due(&queue).await;
 
     let until = shop.clock.now();
-    for how in [done(), retry(until, true), park("400"), Settlement::Release, Settlement::Abandon { until }] {
+    for how in [
+        done(),
+        retry(until, true),
+        park("400"),
+        Settlement::Release { at: shop.clock.now() },
+        Settlement::Abandon { until },
+    ] {
         assert_eq!(queue.settle(&late, how, None).await.unwrap(), Settled::LeaseLost);
         assert_eq!(next_due(&queue).await, end);
     }
@@ -229,7 +241,10 @@ async fn a_released_user_is_due_at_once(shop: Shop) {
     let queue = shop.opens().await;
     let job = leased(&shop, &queue, "kari").await;
     queue.push(&user("kari"), UPDATE).await.unwrap();
-    assert_eq!(queue.settle(&job, Settlement::Release, None).await.unwrap(), Settled::AsAsked);
+    assert_eq!(
+        queue.settle(&job, Settlement::Release { at: shop.clock.now() }, None).await.unwrap(),
+        Settled::AsAsked
+    );
     assert_eq!(next_due(&queue).await, Some(shop.clock.now()));
     assert_eq!(only_job(&queue).await.attempts, 0);
 }
@@ -316,7 +331,7 @@ async fn a_lease_that_nobody_settles_is_taken_over_and_an_end_on_purpose_is_not(
     shop.clock.advance(DEBOUNCE);
     let job = only_job(&queue).await;
     assert_eq!((job.is_taken_over, job.attempts), (true, 3), "a sync that was cut off in a write");
-    queue.settle(&job, Settlement::Release, None).await.unwrap();
+    queue.settle(&job, Settlement::Release { at: shop.clock.now() }, None).await.unwrap();
     let job = only_job(&queue).await;
     assert_eq!((job.is_taken_over, job.attempts), (false, 3));
 }

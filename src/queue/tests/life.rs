@@ -39,13 +39,13 @@ mod of_real_stores {
 
 mod of_several_processes {
     use super::super::{FURTHEST, OPTIONS, Shop, leased, next_due};
-    use crate::queue::Options;
+    use crate::queue::QueuePolicy;
 
     /// Its sync may be under way, and no two of one user may be at a time.
     #[tokio::test]
     async fn a_start_leaves_the_lease_of_a_replica_with_a_longer_deadline() {
         let Some(shop) = Shop::postgres() else { return };
-        let queue = shop.opens_as(Options { lease: FURTHEST * 2, ..OPTIONS }).await;
+        let queue = shop.opens_as(QueuePolicy { lease: FURTHEST * 2, ..OPTIONS }).await;
         leased(&shop, &queue, "kari").await;
         assert_eq!(next_due(&queue).await, shop.later(FURTHEST * 2));
         let other = shop.opens().await;

@@ -6,6 +6,7 @@ use super::operators::{ask, by_hand};
 use super::{LEASE, Shop, UPDATE, done, done_with, leased, only_job, park, retry, seen, stories, user};
 use crate::memory::{Earlier, Memory, Seen, SeenByOthers};
 use crate::queue::{Filter, Job, Queue, Settled, Settlement, UserRow};
+use crate::sync::AddressIndex;
 
 stories! {
     what_a_sync_leaves_is_there_at_the_next,
@@ -59,7 +60,7 @@ async fn what_a_sync_leaves_is_there_at_the_next(shop: Shop) {
             assert_eq!(listed[0].check_at, check_at);
             job = leased(&shop, &queue, "kari").await;
             assert_eq!(job.memory, memory);
-            queue.settle(&job, Settlement::Release, None).await.unwrap();
+            queue.settle(&job, Settlement::Release { at: shop.clock.now() }, None).await.unwrap();
             job = ask(&queue, by_hand("kari")).await.unwrap();
             assert_eq!(job.memory, memory, "by name too");
         }
@@ -69,7 +70,12 @@ async fn what_a_sync_leaves_is_there_at_the_next(shop: Shop) {
 async fn a_sync_that_ends_otherwise_leaves_what_it_has_seen_and_nothing_else(shop: Shop) {
     let queue = shop.opens().await;
     let at = shop.later(HOUR).unwrap();
-    let ends = [retry(at, true), Settlement::Release, Settlement::Abandon { until: at }, park("400")];
+    let ends = [
+        retry(at, true),
+        Settlement::Release { at: shop.clock.now() },
+        Settlement::Abandon { until: at },
+        park("400"),
+    ];
     for (number, how) in ends.into_iter().enumerate() {
         let (name, memory) = (number.to_string(), seen("kari@example.com"));
         let job = ask(&queue, by_hand(&name)).await.unwrap();

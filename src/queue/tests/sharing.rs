@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use super::{LEASE, OPTIONS, Shop, done, due, names, only_job, retry, stories, user};
 use crate::queue::Slots;
-use crate::queue::{Entry, Failed, Job, Known, Options, Queue, Rates, RetryPolicy, Settlement, SyncEnd};
+use crate::queue::{
+    Entry, Failed, Job, Queue, QueuePolicy, Rates, RetryPolicy, Settlement, SharedState, SyncEnd,
+};
 use crate::upstream::circuit_breaker::{Backoff, CallKind, FailedCall, OpenReason};
 use crate::upstream::{Api, Class, Meter, PerApi, Quota, Turn};
 
@@ -28,15 +30,15 @@ stories! {
 pub(super) const SECOND: Duration = Duration::from_secs(1);
 
 /// One call a second of each API, `burst` at once.
-pub(super) fn slow(burst: u32) -> Options {
+pub(super) fn slow(burst: u32) -> QueuePolicy {
     rated(60, burst)
 }
 
-pub(super) fn rated(per_minute: u32, burst: u32) -> Options {
+pub(super) fn rated(per_minute: u32, burst: u32) -> QueuePolicy {
     let number = |number| NonZeroU32::new(number).unwrap();
     let quota = Quota { per_minute: number(per_minute), burst: number(burst) };
     let quotas = PerApi { sesamy: quota, mailmojo: quota };
-    Options { rates: Rates { quotas, ..OPTIONS.rates }, ..OPTIONS }
+    QueuePolicy { rates: Rates { quotas, ..OPTIONS.rates }, ..OPTIONS }
 }
 
 pub(super) const BACKOFF: Backoff = Backoff { base: SECOND, cap: Duration::from_secs(60) };
@@ -48,7 +50,7 @@ fn failed(api: Api, kind: CallKind, class: Class, answer: &str, backoff: Backoff
 }
 
 /// Opens the circuit of `api` for so long; what all know then.
-pub(super) async fn opened(queue: &Queue, api: Api, reason: OpenReason, wait: Duration) -> Known {
+pub(super) async fn opened(queue: &Queue, api: Api, reason: OpenReason, wait: Duration) -> SharedState {
     let class = match reason {
         OpenReason::RateLimit => Class::RateLimited(Some(wait)),
         OpenReason::Outage => Class::NoToken,
@@ -68,7 +70,7 @@ pub(super) async fn fails(
 ) -> Settlement {
     let failed = failed(Api::Mailmojo, kind, class, answer, BACKOFF);
     let end = SyncEnd::Failed(Box::new(failed));
-    queue.settle_sync(job, end, Some(Entry::default())).await.unwrap().how
+    queue.settle_sync(job, &end, Some(Entry::default())).await.unwrap().how
 }
 
 async fn a_lease_takes_the_calls_of_its_sync_and_waits_where_there_are_none(shop: Shop) {

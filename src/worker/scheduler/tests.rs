@@ -3,7 +3,9 @@
 use std::num::NonZeroU32;
 
 use super::*;
-use crate::queue::{Done, EXPIRY, Entry, Lane, LeaseRequest, Options, Rates, Role, Settlement, UserLease};
+use crate::queue::{
+    Done, EXPIRY, Entry, Lane, LeaseRequest, QueuePolicy, Rates, Role, Settlement, UserLease,
+};
 use crate::upstream::{PerApi, Quota};
 use crate::user::UserId;
 
@@ -12,7 +14,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 fn scheduler(folder: &std::path::Path) -> Scheduler {
     let quota = Quota { per_minute: NonZeroU32::MAX, burst: NonZeroU32::MAX };
     let second = Duration::from_secs(1);
-    let options = Options {
+    let options = QueuePolicy {
         debounce: second,
         lease: second,
         request_timeout: second,

@@ -5,7 +5,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions};
 
 use super::*;
 use crate::queue::postgres::{connection, events, reader, rows as statements};
-use crate::queue::row::State;
+use crate::queue::row::RowState;
 
 /// The most pages that a statement may touch: reading a whole table, or walking over all of an index, takes more.
 const MOST_PAGES: u32 = 300;
@@ -92,7 +92,7 @@ async fn no_statement_reads_a_whole_table() {
     go_by_index(&mut connection, &each).await;
     // A list reads all rows of its state, which are few.
     let page = "1000000, 'email|5', NULL, 50";
-    each = State::ALL.map(|state| (reader::rows_sql(Some(state)), page)).to_vec();
+    each = RowState::ALL.map(|state| (reader::rows_sql(Some(state)), page)).to_vec();
     each.extend([(reader::rows_sql(None), page), (reader::census_sql(), "1000000, 100")]);
     go_by_index(&mut connection, &each).await;
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::queue::history::{Entry, HistoryRow, LogFilter};
-use crate::queue::row::State;
+use crate::queue::row::RowState;
 use crate::queue::views::{Census, Filter, ParkedGroup};
 
 pub(super) fn entry(id: i64, outcome: &'static str, at: i64) -> HistoryRow {
@@ -52,7 +52,7 @@ async fn rows_are_found_by_state_text_page_and_address() {
     let expected = |is: &dyn Fn(&Row) -> bool| -> Vec<String> {
         all.iter().filter(|row| is(row)).map(|row| row.user_id.clone()).collect()
     };
-    for state in State::ALL {
+    for state in RowState::ALL {
         let filter = Filter { state: Some(state), limit: 9, ..Filter::default() };
         let of_state = expected(&|row| row.state(NOW) == state);
         assert!(!of_state.is_empty() && found(Question::Rows(filter)).await == of_state, "{state:?}");

@@ -3,7 +3,7 @@
 use rusqlite::types::Null;
 
 use super::*;
-use crate::queue::row::State;
+use crate::queue::row::RowState;
 use crate::queue::sqlite::reader::{self, counting, listing};
 use crate::queue::sqlite::rows::{self, clause};
 
@@ -42,7 +42,7 @@ fn new_file() -> (TempDir, Connection) {
 #[test]
 fn no_statement_reads_a_whole_table() {
     let (_folder, file) = new_file();
-    let by_state = State::ALL
+    let by_state = RowState::ALL
         .into_iter()
         .flat_map(|state| [counting(state), listing(Some(state), false), listing(Some(state), true)]);
     let at_address = format!("SELECT user_id FROM users {}", reader::AT_ADDRESS);
@@ -62,7 +62,7 @@ fn no_statement_reads_a_whole_table() {
             // Idle users are in no index of their own: they are counted up to the limit, which most rows reach.
             let may_be_whole =
                 ["users_parked", "users_leased", "users_held_back", "(subquery", "CONSTANT ROW"];
-            let is_idle = sql == counting(State::Idle);
+            let is_idle = sql == counting(RowState::Idle);
             let is_read_whole =
                 step.starts_with("SCAN") && !is_idle && !may_be_whole.iter().any(|it| step.contains(it));
             assert!(!is_read_whole, "{step}\n{sql}");
@@ -76,7 +76,7 @@ fn what_is_asked_for_most_is_in_order_already() {
     let at_address = format!("SELECT user_id FROM users {}", reader::AT_ADDRESS);
     let read = [rows::NEXT_DUE, rows::HISTORY, rows::ENTRIES_BEFORE, reader::LOG, reader::OLDEST_DUE];
     let all = read.map(str::to_owned).into_iter().chain(indexes().into_iter().map(|index| first_of(&index)));
-    for sql in all.chain([at_address, listing(None, true), listing(Some(State::Idle), false)]) {
+    for sql in all.chain([at_address, listing(None, true), listing(Some(RowState::Idle), false)]) {
         let plan = plan(&file, &sql);
         assert!(plan.iter().all(|step| !step.contains("TEMP B-TREE")), "{plan:?}\n{sql}");
     }

@@ -4,7 +4,7 @@ use super::*;
 use crate::memory::Memory;
 use crate::personal::Personal;
 use crate::queue::history::LogFilter;
-use crate::queue::row::State;
+use crate::queue::row::RowState;
 use crate::queue::views::{Census, Filter};
 
 /// A user in each state, and more than one that is due.
@@ -47,13 +47,13 @@ async fn rows_are_listed_by_state_reason_and_page() {
     of_each_state(&store).await;
     let filter = Filter { limit: 99, ..Filter::default() };
     let by_state = [
-        (State::Due, &["due", "due-again", "due-in-background", "due-lease-ended"][..]),
-        (State::Leased, &["leased"]),
-        (State::Scheduled, &["scheduled"]),
-        (State::Failing, &["failing"]),
-        (State::Held, &["held"]),
-        (State::Parked, &["parked"]),
-        (State::Idle, &["idle"]),
+        (RowState::Due, &["due", "due-again", "due-in-background", "due-lease-ended"][..]),
+        (RowState::Leased, &["leased"]),
+        (RowState::Scheduled, &["scheduled"]),
+        (RowState::Failing, &["failing"]),
+        (RowState::Held, &["held"]),
+        (RowState::Parked, &["parked"]),
+        (RowState::Idle, &["idle"]),
     ];
     for (state, expected) in by_state {
         assert_eq!(ids(&store, Filter { state: Some(state), ..filter.clone() }).await, expected, "{state:?}");
@@ -62,7 +62,7 @@ async fn rows_are_listed_by_state_reason_and_page() {
     for (reason, state, expected) in [
         ("UNPROCESS", None, &["failing", "parked"][..]),
         ("mailmojo", None, &["parked"]),
-        ("422", Some(State::Failing), &["failing"]),
+        ("422", Some(RowState::Failing), &["failing"]),
         ("%", None, &[]),
     ] {
         let filter = Filter { reason: Some(reason.to_owned()), state, ..filter.clone() };

@@ -33,7 +33,10 @@ async fn what_the_guard_held_back_is_due_with_a_pass_once_it_is_released(shop: S
     let entry = Entry { outcome: "skipped", tags_held: vec!["sesamy_tag_a".to_owned()], ..Entry::default() };
     queue.settle(&job, held_by_guard(), Some(entry)).await.unwrap();
     let row = &queue.rows_of(&[user("kari")]).await.unwrap()[0];
-    assert_eq!((row.state, &row.tags_held[..]), (State::Held, &["sesamy_active_subscriber".to_owned()][..]));
+    assert_eq!(
+        (row.state, &row.tags_held[..]),
+        (RowState::Held, &["sesamy_active_subscriber".to_owned()][..])
+    );
     assert_eq!(queue.history(&user("kari"), 1).await.unwrap()[0].tags_held, ["sesamy_tag_a"]);
     assert_eq!((checks(&queue).await, next_due(&queue).await), (Checked::default(), None));
 

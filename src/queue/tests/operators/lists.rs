@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::queue::tests::{LEASE, Shop, UPDATE, done, leased, only_job, park, retry, stories, user};
-use crate::queue::{Filter, Lane, Queue, Settlement, State, UserRow};
+use crate::queue::{Filter, Lane, Queue, RowState, Settlement, UserRow};
 
 stories! {
     a_row_tells_all_that_is_kept_of_a_user,
@@ -56,7 +56,7 @@ async fn a_row_tells_all_that_is_kept_of_a_user(shop: Shop) {
     queue.settle(&job, retry(shop.later(HOUR).unwrap(), true), None).await.unwrap();
     let row = UserRow {
         user: "email|kari".to_owned(),
-        state: State::Failing,
+        state: RowState::Failing,
         lane: Lane::Retries,
         due_at: shop.later(HOUR),
         generation: 2,
@@ -82,7 +82,7 @@ async fn a_row_tells_all_that_is_kept_of_a_user(shop: Shop) {
     let job = only_job(&queue).await;
     queue.settle(&job, park("400"), None).await.unwrap();
     let row = &queue.rows(&Filter { limit: 1, ..Filter::default() }).await.unwrap()[0];
-    assert_eq!((row.state, row.due_at, row.parked_at), (State::Parked, None, Some(shop.clock.now())));
+    assert_eq!((row.state, row.due_at, row.parked_at), (RowState::Parked, None, Some(shop.clock.now())));
     assert_eq!((row.answer.as_deref(), row.failing_since), (Some("400"), failing_since));
     assert!(!row.held_back);
 }
@@ -91,13 +91,13 @@ async fn rows_are_listed_by_state(shop: Shop) {
     let queue = shop.opens().await;
     one_of_each(&shop, &queue).await;
     for (state, expected) in [
-        (Some(State::Due), vec!["due", "due-lease"]),
-        (Some(State::Leased), vec!["leased"]),
-        (Some(State::Scheduled), vec!["scheduled"]),
-        (Some(State::Failing), vec!["failing"]),
-        (Some(State::Held), vec!["held"]),
-        (Some(State::Parked), vec!["parked"]),
-        (Some(State::Idle), vec!["idle"]),
+        (Some(RowState::Due), vec!["due", "due-lease"]),
+        (Some(RowState::Leased), vec!["leased"]),
+        (Some(RowState::Scheduled), vec!["scheduled"]),
+        (Some(RowState::Failing), vec!["failing"]),
+        (Some(RowState::Held), vec!["held"]),
+        (Some(RowState::Parked), vec!["parked"]),
+        (Some(RowState::Idle), vec!["idle"]),
         (None, vec!["due", "due-lease", "failing", "held", "idle", "leased", "parked", "scheduled"]),
     ] {
         let filter = Filter { state, limit: 10, ..Filter::default() };
@@ -113,7 +113,7 @@ async fn rows_are_listed_page_by_page_in_the_order_of_their_ids(shop: Shop) {
     for name in ["c", "a", "e", "b", "d"] {
         queue.push(&user(name), UPDATE).await.unwrap();
     }
-    for state in [None, Some(State::Scheduled)] {
+    for state in [None, Some(RowState::Scheduled)] {
         let (mut after, mut pages) = (None, Vec::new());
         loop {
             let page = queue.rows(&Filter { state, after, limit: 2, ..Filter::default() }).await.unwrap();
@@ -130,8 +130,8 @@ async fn rows_are_found_by_what_failed(shop: Shop) {
     one_of_each(&shop, &queue).await;
     for (state, reason, expected) in [
         (None, "FROM an api", vec!["failing", "parked", "scheduled"]),
-        (Some(State::Parked), "FROM an api", vec!["parked"]),
-        (Some(State::Due), "FROM an api", vec![]),
+        (Some(RowState::Parked), "FROM an api", vec!["parked"]),
+        (Some(RowState::Due), "FROM an api", vec![]),
         (None, "503", vec!["failing", "scheduled"]),
         (None, "%", vec![]),
     ] {

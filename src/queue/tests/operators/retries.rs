@@ -6,7 +6,7 @@ use super::{ask, by_hand};
 use crate::queue::tests::{
     DEBOUNCE, LEASE, Shop, UPDATE, done, leased, names, next_due, only_job, park, retry, stories, user,
 };
-use crate::queue::{Lane, LeaseRequest, Queue, RESTRICTED, Retry, Settlement, Slots, State};
+use crate::queue::{Lane, LeaseRequest, Queue, RESTRICTED, Retry, RowState, Settlement, Slots};
 
 stories! {
     a_parked_user_is_due_at_once_and_afresh,
@@ -44,7 +44,7 @@ async fn a_parked_user_is_due_at_once_and_afresh(shop: Shop) {
     assert_eq!(queue.retry(Retry::Users(vec![user("kari"), user("kari")])).await.unwrap(), 1);
     assert_eq!(next_due(&queue).await, Some(shop.clock.now()));
     let row = &queue.rows_of(&[user("kari")]).await.unwrap()[0];
-    assert_eq!((row.state, row.parked_at, row.answer.clone()), (State::Due, None, None));
+    assert_eq!((row.state, row.parked_at, row.answer.clone()), (RowState::Due, None, None));
     let job = only_job(&queue).await;
     assert_eq!((job.attempts, job.failing_since, job.lane), (0, None, Lane::Retries));
     assert_eq!(job.event_type, "retry");
