@@ -23,6 +23,12 @@ impl ErasureKey {
         Self(Hmac::new_from_slice(bytes).unwrap_or_else(|_| Hmac::new(&Default::default())))
     }
 
+    /// The key whose bytes are the text in a document; `None` if there is no document or no text in it.
+    pub(super) fn of_document(json: Option<String>) -> Option<Self> {
+        let text = serde_json::from_str::<String>(&json?).ok()?;
+        Some(text).filter(|text| !text.is_empty()).map(|text| Self::new(text.as_bytes()))
+    }
+
     /// The keys of contacts on the list of this name, which have the same secret.
     pub(super) fn contact_keys(&self, list: String) -> ContactKeys {
         ContactKeys::new(self.0.clone(), list)

@@ -127,13 +127,6 @@ pub enum Role {
     },
 }
 
-/// What a store needs of the settings.
-#[derive(Debug, Clone, Copy)]
-struct StoreOptions {
-    /// How long after an event its user is due.
-    debounce: Duration,
-}
-
 /// What the queue needs of the settings.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
@@ -154,12 +147,6 @@ pub struct Options {
     pub rates: Rates,
 }
 
-impl Options {
-    fn of_store(&self) -> StoreOptions {
-        StoreOptions { debounce: self.debounce }
-    }
-}
-
 impl Queue {
     /// Opens the SQLite file at `path`. A service makes it and its folder where they are missing, and keeps every other
     /// service out.
@@ -177,8 +164,7 @@ impl Queue {
         seed: u64,
     ) -> Result<Self, OpenError> {
         let tuning = sqlite::Tuning::default();
-        let store = sqlite::open(path, role, options.of_store(), clock.clone(), tuning)?;
-        let key = ErasureKey::new(store.erasure_key());
+        let (store, key) = sqlite::open(path, role, options.debounce, clock.clone(), tuning)?;
         Ok(Self::over(Backend::Sqlite(store), key, true, (role, options, clock, seed), Arc::default()))
     }
 
@@ -197,9 +183,8 @@ impl Queue {
         seed: u64,
     ) -> Result<Self, OpenError> {
         let (tuning, wake) = (postgres::Tuning::default(), Arc::<Wake>::default());
-        let store =
-            postgres::open(url, role, options.of_store(), clock.clone(), Arc::clone(&wake), tuning).await?;
-        let key = ErasureKey::new(store.erasure_key());
+        let opening = postgres::open(url, role, options.debounce, clock.clone(), Arc::clone(&wake), tuning);
+        let (store, key) = opening.await?;
         Ok(Self::over(Backend::Postgres(store), key, false, (role, options, clock, seed), wake))
     }
 

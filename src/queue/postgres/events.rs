@@ -17,8 +17,8 @@ use super::connection::Reconnecting;
 use super::fault::{Fault, OneByOne, Tries};
 use super::listener::Replicas;
 use crate::clock::{Clock, Millis};
+use crate::queue::QueueError;
 use crate::queue::store::Push;
-use crate::queue::{QueueError, StoreOptions};
 
 /// The most events that are kept together.
 const BATCH: usize = 1_024;
@@ -112,7 +112,7 @@ pub(super) fn start(
     connect: PgConnectOptions,
     pool: PgPool,
     replicas: Replicas,
-    options: StoreOptions,
+    debounce: Duration,
     clock: Clock,
     tuning: Tuning,
 ) -> Events {
@@ -126,7 +126,7 @@ pub(super) fn start(
         connection: Reconnecting::new(connect, tuning),
         replicas,
         pool,
-        options,
+        debounce,
         clock,
         tuning,
     };
@@ -144,7 +144,7 @@ struct EventWriter {
     connection: Reconnecting,
     replicas: Replicas,
     pool: PgPool,
-    options: StoreOptions,
+    debounce: Duration,
     clock: Clock,
     tuning: Tuning,
 }
@@ -226,7 +226,7 @@ impl EventWriter {
     async fn write(&mut self, events: &[Event<'_>]) -> Result<(), Fault> {
         let mut tries = Tries::default();
         loop {
-            let (given, debounce) = (self.clock.given(), self.options.debounce);
+            let (given, debounce) = (self.clock.given(), self.debounce);
             let pushing =
                 self.connection.run(async |connection| push(connection, events, given, debounce).await);
             match pushing.await {
@@ -323,8 +323,7 @@ mod tests {
             let replicas =
                 listener::start(&pool, "channel".to_owned(), Arc::default(), clock.clone(), tuning).await;
             let abort = replicas.abort_handles();
-            let options = StoreOptions { debounce: Duration::ZERO };
-            let events = start(nowhere, pool.clone(), replicas, options, clock, tuning);
+            let events = start(nowhere, pool.clone(), replicas, Duration::ZERO, clock, tuning);
             assert!(events.is_open().is_ok() && events.accepting());
             abort[task].abort();
             timeout(Duration::from_secs(30), events.closing.cancelled()).await.expect("it goes on");

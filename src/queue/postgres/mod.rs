@@ -31,9 +31,10 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use self::connection::set_up_by_index;
 use self::events::Events;
 use self::transactions::Transactions;
+use super::erasure_key::ErasureKey;
 use super::store::{Answer, Change, Look, Push, Question, Seen, Store};
 use super::wake::Wake;
-use super::{QueueError, Role, StoreOptions};
+use super::{QueueError, Role};
 use crate::clock::Clock;
 
 pub use open::PostgresError;
@@ -74,7 +75,6 @@ impl Default for Tuning {
 pub(super) struct PostgresStore {
     events: Events,
     transactions: Transactions,
-    erasure_key: Vec<u8>,
 }
 
 /// Opens the database at `url`; a service brings its schema up to date. From now on `clock` follows the database's time, and
@@ -85,26 +85,19 @@ pub(super) struct PostgresStore {
 pub(super) async fn open(
     url: &PostgresUrl,
     role: Role,
-    options: StoreOptions,
+    debounce: Duration,
     clock: Clock,
     wake: Arc<Wake>,
     tuning: Tuning,
-) -> Result<PostgresStore, PostgresError> {
+) -> Result<(PostgresStore, ErasureKey), PostgresError> {
     let opened = open::open(url, role, &clock, schema::STEPS).await?;
     let connect = PgConnectOptions::clone(&url.options);
     let pool = pool(connect.clone(), tuning);
     let replicas = listener::start(&pool, opened.channel, wake, clock.clone(), tuning).await;
     let notifier = replicas.notifier.clone();
-    let events = events::start(connect, pool.clone(), replicas, options, clock.clone(), tuning);
+    let events = events::start(connect, pool.clone(), replicas, debounce, clock.clone(), tuning);
     let transactions = Transactions { pool, notifier, clock, tuning };
-    Ok(PostgresStore { events, transactions, erasure_key: opened.erasure_key })
-}
-
-impl PostgresStore {
-    /// The key under which forgotten users are hashed.
-    pub(super) fn erasure_key(&self) -> &[u8] {
-        &self.erasure_key
-    }
+    Ok((PostgresStore { events, transactions }, opened.erasure_key))
 }
 
 impl Store for PostgresStore {

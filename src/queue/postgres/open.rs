@@ -13,6 +13,7 @@ use super::schema::{self, Version};
 use super::url::{Place, PostgresUrl};
 use crate::clock::Clock;
 use crate::queue::Role;
+use crate::queue::erasure_key::ErasureKey;
 
 /// How long the start waits for a connection.
 const CONNECTING: Duration = Duration::from_secs(10);
@@ -143,7 +144,7 @@ pub enum PostgresError {
 pub(super) struct Opened {
     /// Where replicas of this queue notify each other.
     pub(super) channel: String,
-    pub(super) erasure_key: Vec<u8>,
+    pub(super) erasure_key: ErasureKey,
 }
 
 /// Brings the database up to date for a service, or checks for a command that it is; and makes `clock` follow its time.
@@ -195,8 +196,8 @@ async fn prepare(
     let channel = channel.fetch_one(&mut *connection).await.map_err(explained)?;
     let key = sqlx::query_scalar("SELECT value FROM documents WHERE name = 'erasure_key'");
     let key: Option<String> = key.fetch_optional(connection).await.map_err(explained)?;
-    match key.and_then(|json| serde_json::from_str::<String>(&json).ok()).filter(|key| !key.is_empty()) {
-        Some(key) => Ok(Opened { channel, erasure_key: key.into_bytes() }),
+    match ErasureKey::of_document(key) {
+        Some(erasure_key) => Ok(Opened { channel, erasure_key }),
         None => {
             let why = "the document erasure_key is missing from the table documents, and without it no forgotten user is \
                        recognised. Put it back from a backup";

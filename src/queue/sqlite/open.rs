@@ -15,11 +15,12 @@ use super::writer::Unready;
 use super::{integrity, rows, shared_clock};
 use crate::clock::Clock;
 use crate::queue::OpenError;
+use crate::queue::erasure_key::ErasureKey;
 
 pub(super) struct Opened {
     pub(super) file: DatabaseFile,
     pub(super) connection: Connection,
-    pub(super) erasure_key: Vec<u8>,
+    pub(super) erasure_key: ErasureKey,
     /// None beside a service.
     pub(super) lock: Option<File>,
     pub(super) unready: Unready,
@@ -149,14 +150,13 @@ fn begin_clock(connection: &mut Connection, clock: &Clock) -> rusqlite::Result<(
     transaction.commit()
 }
 
-/// The bytes of the text in the document, which the first step of the schema writes.
-fn erasure_key(file: &DatabaseFile, connection: &Connection) -> Result<Vec<u8>, OpenError> {
+/// The first step of the schema writes it.
+fn erasure_key(file: &DatabaseFile, connection: &Connection) -> Result<ErasureKey, OpenError> {
     let json: Option<String> = connection
         .query_row(rows::DOCUMENT, ["erasure_key"], |row| row.get(0))
         .optional()
         .map_err(|error| file.explain(&error))?;
-    let text = json.and_then(|json| serde_json::from_str::<String>(&json).ok());
-    text.filter(|text| !text.is_empty()).map(String::into_bytes).ok_or_else(|| {
+    ErasureKey::of_document(json).ok_or_else(|| {
         OpenError::Damaged(file.damage("the document `erasure_key` is missing or is not a text".to_owned()))
     })
 }
