@@ -72,7 +72,7 @@ pub(super) fn open(
     let Opened { file, connection, erasure_key, lock, unready } = opened;
     let of_checkpoints = file.connect(tuning)?;
     let files = OpenFiles::of(&file, lock.is_some())
-        .map_err(|error| OpenError::Store { path: file.path().to_owned(), why: error.to_string() })?;
+        .map_err(|error| OpenError::Store(file.path().to_owned(), error.to_string()))?;
 
     let (sender, commands) = mpsc::channel(WAITING);
     let (set_closed, closed) = watch::channel(false);

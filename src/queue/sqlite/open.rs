@@ -59,7 +59,7 @@ pub(super) fn beside(
 ) -> Result<Opened, OpenError> {
     // A file that cannot be looked up is reported by the opening.
     if !may_create && matches!(path.try_exists(), Ok(false)) {
-        return Err(OpenError::NoQueue { path: path.to_owned() });
+        return Err(OpenError::NoQueue(path.to_owned()));
     }
     let file = DatabaseFile::at(path)?;
     let connection = connect_beside(&file, schema::STEPS, may_create, clock, tuning)?;
@@ -107,14 +107,14 @@ pub(super) fn connect_beside(
     drop(connection);
     let path = file.path().to_owned();
     match found {
-        0 if !may_create => return Err(OpenError::NoQueue { path }),
+        0 if !may_create => return Err(OpenError::NoQueue(path)),
         0 => {}
         // A command that only reads must not keep the service of that version from ever starting again.
         _ if !may_create => return Err(OpenError::Older { path, found, known }),
         _ => {}
     }
     let _lock = file.lock().map_err(|error| match error {
-        OpenError::InUse { path, .. } => OpenError::Older { path, found, known },
+        OpenError::InUse(path, _) => OpenError::Older { path, found, known },
         error => error,
     })?;
     let mut connection = connect(file, steps, tuning)?;
@@ -136,7 +136,7 @@ fn connect_to_ours(
     }
     let connection = file.connect(tuning)?;
     match schema::version(&connection).map_err(|error| file.explain(&error))? {
-        Version::Foreign => Err(OpenError::Foreign { path: file.path().to_owned() }),
+        Version::Foreign => Err(OpenError::Foreign(file.path().to_owned())),
         Version::Ours(found) if found > known => {
             Err(OpenError::Newer { path: file.path().to_owned(), found, known })
         }
