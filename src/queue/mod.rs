@@ -34,6 +34,7 @@ mod postgres;
 mod removal_guard;
 mod row;
 mod settle;
+mod sql;
 mod sqlite;
 mod store;
 #[cfg(test)]

@@ -13,6 +13,8 @@ use super::listener::Notifier;
 use super::{reader, rows};
 use crate::clock::{Clock, Millis};
 use crate::queue::QueueError;
+use crate::queue::lane::Lane;
+use crate::queue::sql::limit;
 use crate::queue::store::{Answer, Change, Look, Question, Seen};
 
 /// Where transactions run and questions are answered.
@@ -146,22 +148,26 @@ async fn lock(
     let mut locked = Locked::default();
     if !ids.is_empty() {
         if missing == Missing::Reserve {
-            locked.reserved = rows::reserve(connection, &ids).await?.into_iter().collect();
+            let reserving = sqlx::query_scalar(rows::RESERVE).bind(&ids).fetch_all(&mut *connection);
+            locked.reserved = reserving.await?.into_iter().collect();
         }
-        let found = rows::lock(connection, &ids).await?.into_iter();
+        let found = sqlx::query_scalar(rows::LOCK).bind(&ids).fetch_all(&mut *connection).await?;
+        let found = rows::read_all(found)?.into_iter();
         let found = found.filter(|row| !locked.reserved.contains(&row.user_id));
         locked.seen.rows = found.map(|row| (row.user_id.clone(), row)).collect();
         locked.is_incomplete = locked.seen.rows.len() + locked.reserved.len() < ids.len();
     }
     if look.last_entries && !locked.seen.rows.is_empty() {
-        let ids = locked.seen.rows.keys().map(String::as_str).collect();
-        locked.seen.last_entries = rows::last_entries(connection, ids).await?.into_iter().collect();
+        let ids: Vec<&str> = locked.seen.rows.keys().map(String::as_str).collect();
+        let entries = sqlx::query_as(rows::LAST_ENTRIES).bind(ids).fetch_all(&mut *connection).await?;
+        locked.seen.last_entries = rows::read_entries(entries)?.into_iter().collect();
     }
     if !names.is_empty() {
         if missing == Missing::Reserve {
-            rows::reserve_documents(connection, &names).await?;
+            sqlx::query(rows::RESERVE_DOCUMENTS).bind(&names).execute(&mut *connection).await?;
         }
-        let found = rows::lock_documents(connection, &names).await?;
+        let locking = sqlx::query_as(rows::LOCK_DOCUMENTS).bind(&names).fetch_all(&mut *connection);
+        let found: Vec<(String, String)> = locking.await?;
         locked.is_incomplete |= found.len() < names.len();
         // An empty one is a placeholder, and stays where the transaction saves something else.
         locked.seen.documents = found.into_iter().filter(|(_, value)| !value.is_empty()).collect();
@@ -170,16 +176,20 @@ async fn lock(
     seen.now = now(connection, clock).await?;
     seen.wall = seen.now; // the database's time is also the time of day
     for first in &look.first {
-        seen.first.push(rows::first(connection, first, seen.now, seen.wall).await?);
+        seen.first.push(rows::first(&mut *connection, first, seen.now, seen.wall).await?);
     }
     if !look.tombstones.is_empty() {
-        seen.tombstones = rows::tombstones(connection, &look.tombstones).await?;
+        let found = sqlx::query_scalar(rows::TOMBSTONES).bind(&look.tombstones);
+        seen.tombstones = found.fetch_all(&mut *connection).await?.into_iter().collect();
     }
     if let Some((before, most)) = look.entries_before {
-        seen.entries = rows::entries_before(connection, before, most).await?;
+        let old = sqlx::query_scalar(rows::ENTRIES_BEFORE).bind(before.0).bind(limit(most));
+        seen.entries = old.fetch_all(&mut *connection).await?;
     }
     if look.next_due {
-        seen.next_due = rows::next_due(connection, seen.now).await?;
+        let next = sqlx::query_as(rows::NEXT_DUE).bind(seen.now.0).fetch_all(&mut *connection).await?;
+        let next = next.into_iter().map(|(lane, due)| (Lane::of_number(lane), Millis(due)));
+        seen.next_due = next.collect();
     }
     Ok(locked)
 }
@@ -196,25 +206,27 @@ async fn save(
     let documents = change.documents.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let (deleted, saved): (Vec<_>, Vec<_>) = documents.partition(|(_, value)| value.is_empty());
     if !(rows.is_empty() && change.entries.is_empty() && saved.is_empty()) {
-        rows::save(connection, rows.into_values(), &change.entries, &saved).await?;
-    }
-    if !deleted.is_empty() {
-        let names: Vec<&str> = deleted.into_iter().map(|(name, _)| name).collect();
-        rows::delete_documents(connection, &names).await?;
+        rows::save(&mut *connection, rows.into_values(), &change.entries, &saved).await?;
     }
     let unused = reserved.iter().map(String::as_str);
     let erased: Vec<&str> = sorted(&change.erased).into_iter().chain(unused).collect();
-    if !erased.is_empty() {
-        rows::erase(connection, &erased).await?;
+    let deleted: Vec<&str> = deleted.into_iter().map(|(name, _)| name).collect();
+    for (sql, keys) in [
+        (rows::ERASE_HISTORY, &erased),
+        (rows::ERASE, &erased),
+        (rows::DELETE_DOCUMENTS, &deleted),
+        (rows::REMOVE_TOMBSTONES, &sorted(&change.removed_tombstones)),
+    ] {
+        if !keys.is_empty() {
+            sqlx::query(sql).bind(keys).execute(&mut *connection).await?;
+        }
     }
     if !change.removed_entries.is_empty() {
-        rows::remove_entries(connection, &change.removed_entries).await?;
+        sqlx::query(rows::REMOVE_ENTRIES).bind(&change.removed_entries).execute(&mut *connection).await?;
     }
     if !change.tombstones.is_empty() {
-        rows::save_tombstones(connection, &sorted(&change.tombstones), now).await?;
-    }
-    if !change.removed_tombstones.is_empty() {
-        rows::remove_tombstones(connection, &change.removed_tombstones).await?;
+        let added = sqlx::query(rows::SAVE_TOMBSTONES).bind(sorted(&change.tombstones)).bind(now.0);
+        added.execute(&mut *connection).await?;
     }
     Ok(())
 }
