@@ -1,6 +1,6 @@
-//! What is left of a forgotten user: a hash that shows who is meant only to somebody who names the user again.
+//! What is left of a forgotten user: a hash, which reveals the user only if the same id is given again.
 //!
-//! It is keyed, as ids can be guessed: without the key, which lies beside the hashes in the store, nobody can try them out.
+//! It is keyed, as ids can be guessed: without the key, which lies beside the hashes in the store, guesses cannot be checked.
 
 use std::fmt;
 

@@ -31,7 +31,7 @@ impl QueueError {
     }
 }
 
-/// A damaged database, and the mend. It reads the same whether it is found at the start or later.
+/// A damaged database, and what to do. It reads the same whether it is found at the start or later.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the queue {} is damaged: {why}. It is left as it is, and no event is kept in it. Stop the service and put a backup \

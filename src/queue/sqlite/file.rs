@@ -15,7 +15,7 @@ use crate::queue::{Damage, OpenError, QueueError};
 
 /// The mode of a file that only its owner may read and write.
 const OWNER_ONLY: u32 = 0o600;
-/// The mode bits of everybody but the owner.
+/// The mode bits of all users but the owner.
 const OTHERS: u32 = 0o077;
 /// As many symbolic links as Linux follows before it gives up.
 const MOST_LINKS: usize = 40;
@@ -242,7 +242,7 @@ impl DatabaseFile {
 
 /// What every connection that may write needs.
 fn set_up(connection: &Connection, tuning: Tuning) -> rusqlite::Result<()> {
-    // First, and before anything is read: whoever closes a file that is refused leaves it as it is. The writer copies
+    // First, and before anything is read: to close a file that is refused leaves it as it is. The writer copies
     // the log by itself.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     connection.busy_timeout(tuning.busy)?;
