@@ -17,6 +17,7 @@
 //! `an_event_during_a_sync_makes_the_user_due_again`, `two_leases_of_one_user_never_overlap`,
 //! `a_late_settlement_changes_nothing`, `all_stores_do_the_same_on_sqlite`, `all_stores_do_the_same_on_postgres`.
 
+mod accepting;
 mod activity;
 mod apis;
 mod cause;
@@ -27,8 +28,6 @@ mod error_policy;
 mod history;
 mod lane;
 mod lease;
-#[cfg(test)]
-mod memory_store;
 mod operators;
 mod postgres;
 mod removal_guard;
@@ -102,7 +101,7 @@ enum Backend {
     Sqlite(sqlite::SqliteStore),
     Postgres(postgres::PostgresStore),
     #[cfg(test)]
-    Memory(memory_store::MemoryStore),
+    Memory(tests::memory_store::MemoryStore),
 }
 
 macro_rules! on_backend {
@@ -195,11 +194,11 @@ impl Queue {
         role: Role,
         options: Options,
         clock: Clock,
-        kept: Arc<Mutex<memory_store::Kept>>,
+        kept: Arc<Mutex<tests::memory_store::Kept>>,
         is_alone: bool,
         seed: u64,
     ) -> Self {
-        let store = memory_store::MemoryStore::new(clock.clone(), options.debounce, kept);
+        let store = tests::memory_store::MemoryStore::new(clock.clone(), options.debounce, kept);
         let key = ErasureKey::new(&[7; 32]);
         Self::over(Backend::Memory(store), key, is_alone, (role, options, clock, seed), Arc::default())
     }
@@ -289,7 +288,7 @@ impl Queue {
         let wake = Arc::clone(&self.0.wake);
         let decide = move |seen: &Seen| {
             let (change, answer) = decide(seen);
-            let due = change.rows.iter().filter(|row| row.lease.is_none()).filter_map(|row| row.due_at).min();
+            let due = change.made_due();
             (change, (answer, due))
         };
         let (answer, due) = on_backend!(self.0.backend, store => store.transact(look, decide).await)?;

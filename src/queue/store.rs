@@ -54,6 +54,17 @@ pub(super) struct Push {
     pub(super) cause: &'static str,
 }
 
+/// The events of each user as one, in the order of the ids: the user, how many, and the cause of the last.
+pub(super) fn coalesced<'a>(events: impl Iterator<Item = &'a Push>) -> Vec<(&'a str, i64, &'static str)> {
+    let mut events: Vec<&Push> = events.collect();
+    events.sort_by(|a, b| a.user.cmp(&b.user)); // stable: of one user's events the last stays last
+    let of_users = events.chunk_by(|a, b| a.user == b.user);
+    let of_users = of_users.filter_map(|events| Some((events.last()?, events.len())));
+    of_users
+        .map(|(last, count)| (last.user.as_str(), i64::try_from(count).unwrap_or(i64::MAX), last.cause))
+        .collect()
+}
+
 /// What a transaction looks at. Rows that are named are locked in the order of their ids, and waited for; then documents,
 /// in the order of their names. If rows are taken by an index, documents are locked first, and a row that another
 /// transaction has locked is skipped. So two transactions never wait for each other.
@@ -68,7 +79,7 @@ pub(super) struct Look {
     pub(super) documents: Vec<String>,
     /// Hashes of forgotten users, as lower-case hex.
     pub(super) tombstones: Vec<String>,
-    /// The ids of history entries whose last sync was before this time, the oldest first: at most so many.
+    /// The ids of history entries whose last sync was before this time, the oldest first; and the most of them.
     pub(super) entries_before: Option<(Millis, usize)>,
     /// The earliest `due_at` after now of each lane (lease ends included).
     pub(super) next_due: bool,
@@ -86,11 +97,11 @@ pub(super) struct First {
 pub(super) enum Index {
     /// Due now in this lane. Leases that have ended are among them.
     Due(Lane),
-    /// A check has come by the wall clock, and nobody has leased the row.
+    /// A check has come by the wall clock, and the row is not leased.
     CheckDue,
     /// A check for this cause comes after this time.
     CheckAfter { cause: &'static str, at: Millis },
-    /// A change is held back, and nobody has leased the row.
+    /// A change is held back, and the row is not leased.
     HeldBack,
     /// A service's lease ends after this time.
     LeasedByServiceBeyond(Millis),
@@ -215,7 +226,7 @@ pub(super) enum Question {
     Rows(Filter),
     /// [`Answer::Rows`]: these rows, by id.
     RowsOf(Vec<String>),
-    /// [`Answer::Rows`]: rows with this key of an address, by id, at most so many.
+    /// [`Answer::Rows`]: rows with this key of an address, by id, at most this number.
     RowsAt(String, usize),
     /// [`Answer::Census`].
     Census,
@@ -268,6 +279,11 @@ impl Change {
     /// Saves rows.
     pub(super) fn rows(rows: impl IntoIterator<Item = Row>) -> Self {
         Self { rows: rows.into_iter().collect(), ..Self::default() }
+    }
+
+    /// The earliest time at which a row is due that is saved without a lease.
+    pub(super) fn made_due(&self) -> Option<Millis> {
+        self.rows.iter().filter(|row| row.lease.is_none()).filter_map(|row| row.due_at).min()
     }
 
     /// Whether there is nothing to save.

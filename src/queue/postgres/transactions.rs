@@ -1,30 +1,17 @@
-//! Transactions on the pool: lock and load, decide, save, commit; and again where another was in the way.
+//! A transaction: lock and load, decide, save, commit.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::Connection;
-use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgConnection, PgPool, Postgres};
+use sqlx::postgres::PgConnection;
 
-use super::Tuning;
 use super::connection::now;
-use super::fault::{Fault, Tries, within};
-use super::listener::Notifier;
-use super::{reader, rows};
+use super::fault::Fault;
+use super::rows;
 use crate::clock::{Clock, Millis};
-use crate::queue::QueueError;
 use crate::queue::lane::Lane;
 use crate::queue::sql::limit;
-use crate::queue::store::{Answer, Change, Look, Question, Seen};
-
-/// Where transactions run and questions are answered.
-#[derive(Debug)]
-pub(super) struct Transactions {
-    pub(super) pool: PgPool,
-    pub(super) notifier: Notifier,
-    pub(super) clock: Clock,
-    pub(super) tuning: Tuning,
-}
+use crate::queue::store::{Change, Look, Seen};
 
 /// What to do about a row or a document that a transaction looks at and that does not exist: nothing else holds off another
 /// transaction, or an event, that creates the same.
@@ -46,69 +33,8 @@ struct Locked {
     reserved: BTreeSet<String>,
 }
 
-impl Transactions {
-    /// Looks, decides and saves. Done again after a conflict, and once after a connection that was lost before the commit.
-    pub(super) async fn transact<A: Send>(
-        &self,
-        look: &Look,
-        decide: &(impl Fn(&Seen) -> (Change, A) + Sync),
-    ) -> Result<A, QueueError> {
-        let mut tries = Tries::default();
-        loop {
-            match self.attempt(look, decide).await {
-                Err(fault) if tries.another(&fault) => {}
-                result => return result.map_err(QueueError::from),
-            }
-        }
-    }
-
-    /// Answers `question` by one statement. Done again as a transaction is.
-    pub(super) async fn ask(&self, question: Question) -> Result<Answer, QueueError> {
-        let mut tries = Tries::default();
-        loop {
-            let mut connection = self.connection().await?;
-            let answering = reader::answer(&mut connection, &question, self.clock.now());
-            let answer = within(self.tuning, answering).await;
-            match self.released(connection, answer) {
-                Err(fault) if tries.another(&fault) => {}
-                result => return result.map_err(QueueError::from),
-            }
-        }
-    }
-
-    async fn attempt<A: Send>(
-        &self,
-        look: &Look,
-        decide: &(impl Fn(&Seen) -> (Change, A) + Sync),
-    ) -> Result<A, Fault> {
-        let mut connection = self.connection().await?;
-        let result = within(self.tuning, run(&mut connection, look, &self.clock, decide)).await;
-        let (answer, made_due) = self.released(connection, result)?;
-        if let Some(at) = made_due {
-            self.notifier.due_at(at);
-        }
-        Ok(answer)
-    }
-
-    async fn connection(&self) -> Result<PoolConnection<Postgres>, Fault> {
-        Ok(self.pool.acquire().await?)
-    }
-
-    /// A connection of no more use is closed; the pool would wait for it.
-    fn released<T>(
-        &self,
-        connection: PoolConnection<Postgres>,
-        result: Result<T, Fault>,
-    ) -> Result<T, Fault> {
-        if result.as_ref().is_err_and(Fault::ends_connection) {
-            drop(connection.detach());
-        }
-        result
-    }
-}
-
-/// One transaction. With its answer returns the earliest time at which a user is due whom it made so.
-async fn run<A>(
+/// One transaction. Returns its answer, and the earliest time at which a user is due because of it.
+pub(super) async fn run<A>(
     connection: &mut PgConnection,
     look: &Look,
     clock: &Clock,
@@ -131,8 +57,7 @@ async fn run<A>(
     }
     save(&mut transaction, &change, reserved, seen.now).await?;
     transaction.commit().await.map_err(Fault::of_commit)?;
-    let is_due = change.rows.iter().filter(|row| row.lease.is_none());
-    Ok((answer, is_due.filter_map(|row| row.due_at).min()))
+    Ok((answer, change.made_due()))
 }
 
 /// Locks and loads, in the order that [`Look`] prescribes. The time is read once nothing is waited for any more, so that of

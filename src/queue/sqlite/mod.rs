@@ -24,13 +24,12 @@ mod tests;
 mod writer;
 
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::accepting::Accepting;
 use super::erasure_key::ErasureKey;
 use super::store::{Answer, Change, Look, Push, Question, Seen, Store};
 use super::{OpenError, QueueError, Role};
@@ -49,7 +48,7 @@ const WAITING: usize = 4_096;
 pub(super) struct SqliteStore {
     commands: mpsc::Sender<Command>,
     reader: Reader,
-    accepting: Arc<AtomicBool>,
+    accepting: Accepting,
     closed: watch::Receiver<bool>,
 }
 
@@ -76,7 +75,7 @@ pub(super) fn open(
 
     let (sender, commands) = mpsc::channel(WAITING);
     let (set_closed, closed) = watch::channel(false);
-    let accepting = Arc::new(AtomicBool::new(true));
+    let accepting = Accepting::default();
     let weak = sender.downgrade(); // a strong one would keep the store open
     let probe = move || {
         if let Some(sender) = weak.upgrade() {
@@ -99,7 +98,7 @@ pub(super) fn open(
         unusable: None,
         has_erased: false,
         callers: Handle::try_current().ok(),
-        accepting: Arc::clone(&accepting),
+        accepting: accepting.clone(),
         closed: set_closed,
     };
     writer::start(writer, tuning).map_err(OpenError::Thread)?;
@@ -142,7 +141,7 @@ impl Store for SqliteStore {
     }
 
     fn accepting(&self) -> bool {
-        !self.commands.is_closed() && self.accepting.load(Ordering::Relaxed)
+        !self.commands.is_closed() && self.accepting.get()
     }
 
     async fn close(&self) {

@@ -7,7 +7,7 @@
 use std::fs::File;
 use std::path::Path;
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
 use super::file::{DatabaseFile, Tuning};
 use super::schema::{self, Version};
@@ -152,10 +152,7 @@ fn begin_clock(connection: &mut Connection, clock: &Clock) -> rusqlite::Result<(
 
 /// The first step of the schema writes it.
 fn erasure_key(file: &DatabaseFile, connection: &Connection) -> Result<ErasureKey, OpenError> {
-    let json: Option<String> = connection
-        .query_row(rows::DOCUMENT, ["erasure_key"], |row| row.get(0))
-        .optional()
-        .map_err(|error| file.explain(&error))?;
+    let json = rows::document(connection, "erasure_key").map_err(|error| file.explain(&error))?;
     ErasureKey::of_document(json).ok_or_else(|| {
         OpenError::Damaged(file.damage("the document `erasure_key` is missing or is not a text".to_owned()))
     })

@@ -14,7 +14,7 @@ use crate::queue::row::{COLUMNS, Row};
 use crate::queue::sql::{Dialect, HISTORY, limit};
 use crate::queue::store::{Change, First, Look, Search, Seen};
 
-/// An event of a user in the first lane who is due soon enough, or leased (a lease that has ended counts until another one
+/// An event of a user in the first lane that is due soon enough, or leased (a lease that has ended counts until another one
 /// takes over): only the generation and the cause change. A statement of its own, as one that could move `due_at` would
 /// rewrite its index each time.
 pub(super) const PUSH_ONTO: &str = "
@@ -22,7 +22,7 @@ pub(super) const PUSH_ONTO: &str = "
     WHERE user_id = ?1 AND lane = 0 AND (lease IS NOT NULL OR due_at <= ?3)";
 
 /// An event of any other user: new, due later or in a slower lane, or with nothing to do. A parked row starts afresh. A leased
-/// row is in the first lane from now on, so that it is also taken over there if nobody settles it; its `due_at` is the end
+/// row is in the first lane from now on, so that it is also taken over there if it is never settled; its `due_at` is the end
 /// of the lease. The rule is [`Row::pushed`].
 pub(super) const PUSH: &str = "
     INSERT INTO users (user_id, generation, due_at, cause) VALUES (?1, ?2, ?3, ?4)
@@ -52,9 +52,9 @@ static SAVE: LazyLock<String> = LazyLock::new(|| {
     format!("INSERT OR REPLACE INTO users ({}) VALUES ({places})", *ROW)
 });
 
-const ERASE: &str = "DELETE FROM users WHERE user_id = ?1";
+pub(super) const ERASE: &str = "DELETE FROM users WHERE user_id = ?1";
 
-const ERASE_HISTORY: &str = "DELETE FROM history WHERE user_id = ?1";
+pub(super) const ERASE_HISTORY: &str = "DELETE FROM history WHERE user_id = ?1";
 
 pub(super) const NEXT_DUE: &str = "
     SELECT due_at FROM users INDEXED BY users_due WHERE lane = ?1 AND due_at > ?2 ORDER BY due_at LIMIT 1";
@@ -66,35 +66,23 @@ const SAVE_ENTRY: &str = "
     INSERT OR REPLACE INTO history (id, user_id, last_at, outcome, lost_tags, entry)
     VALUES (nullif(?1, 0), ?2, ?3, ?4, ?5, ?6)";
 
-const REMOVE_ENTRY: &str = "DELETE FROM history WHERE id = ?1";
+pub(super) const REMOVE_ENTRY: &str = "DELETE FROM history WHERE id = ?1";
 
 pub(super) const DOCUMENT: &str = "SELECT value FROM documents WHERE name = ?1";
 
 pub(super) const SAVE_DOCUMENT: &str = "INSERT OR REPLACE INTO documents (name, value) VALUES (?1, ?2)";
 
-const REMOVE_DOCUMENT: &str = "DELETE FROM documents WHERE name = ?1";
+pub(super) const REMOVE_DOCUMENT: &str = "DELETE FROM documents WHERE name = ?1";
 
 pub(super) const TOMBSTONE: &str = "SELECT EXISTS (SELECT 1 FROM forgotten WHERE hash = ?1)";
 
 const SAVE_TOMBSTONE: &str = "INSERT OR REPLACE INTO forgotten (hash, forgotten_at) VALUES (?1, ?2)";
 
-const REMOVE_TOMBSTONE: &str = "DELETE FROM forgotten WHERE hash = ?1";
+pub(super) const REMOVE_TOMBSTONE: &str = "DELETE FROM forgotten WHERE hash = ?1";
 
-#[cfg(test)]
-pub(super) fn by_key() -> Vec<&'static str> {
-    vec![
-        PUSH_ONTO,
-        &BY_ID,
-        ERASE,
-        ERASE_HISTORY,
-        NEXT_DUE,
-        ENTRIES_BEFORE,
-        REMOVE_ENTRY,
-        DOCUMENT,
-        REMOVE_DOCUMENT,
-        TOMBSTONE,
-        REMOVE_TOMBSTONE,
-    ]
+/// The document of this name.
+pub(super) fn document(connection: &Connection, name: &str) -> rusqlite::Result<Option<String>> {
+    connection.prepare_cached(DOCUMENT)?.query_row([name], |row| row.get(0)).optional()
 }
 
 /// Loads what a transaction looks at.
@@ -113,9 +101,7 @@ pub(super) fn load(connection: &Connection, look: &Look, clock: &Clock) -> rusql
         seen.first.push(first_rows(connection, first, seen.now, seen.wall)?);
     }
     for name in &look.documents {
-        let mut statement = connection.prepare_cached(DOCUMENT)?;
-        let json: Option<String> = statement.query_row([name], |row| row.get(0)).optional()?;
-        seen.documents.extend(json.map(|json| (name.clone(), json)));
+        seen.documents.extend(document(connection, name)?.map(|json| (name.clone(), json)));
     }
     for hash in &look.tombstones {
         if connection.prepare_cached(TOMBSTONE)?.query_row([hash], |row| row.get(0))? {
@@ -137,7 +123,7 @@ pub(super) fn load(connection: &Connection, look: &Look, clock: &Clock) -> rusql
     Ok(seen)
 }
 
-/// Saves what a transaction has decided. Whoever is erased is erased last, so that nothing of the same change is left.
+/// Saves what a transaction has decided. Users are erased last, so that nothing of the same change is left.
 pub(super) fn save(connection: &Connection, change: &Change, now: Millis) -> rusqlite::Result<()> {
     for row in &change.rows {
         let mut record = row.to_record();

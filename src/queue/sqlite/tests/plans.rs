@@ -46,8 +46,23 @@ fn no_statement_reads_a_whole_table() {
     let by_state =
         State::ALL.into_iter().flat_map(|state| [listing(Some(state), false), listing(Some(state), true)]);
     let at_address = format!("SELECT user_id FROM users {}", reader::AT_ADDRESS);
-    let read = [sql::HISTORY, sql::LOG, sql::DOCUMENTS];
-    let all = rows::by_key().into_iter().chain(read).map(str::to_owned);
+    let by_key = [
+        rows::PUSH_ONTO,
+        &rows::BY_ID,
+        rows::ERASE,
+        rows::ERASE_HISTORY,
+        rows::NEXT_DUE,
+        rows::ENTRIES_BEFORE,
+        rows::REMOVE_ENTRY,
+        rows::DOCUMENT,
+        rows::REMOVE_DOCUMENT,
+        rows::TOMBSTONE,
+        rows::REMOVE_TOMBSTONE,
+        sql::HISTORY,
+        sql::LOG,
+        sql::DOCUMENTS,
+    ];
+    let all = by_key.into_iter().map(str::to_owned);
     let all = all.chain([Dialect::Sqlite.parked(), Dialect::Sqlite.census()]);
     let all = all.chain(indexes().into_iter().map(|index| first_of(&index))).chain(by_state);
     for sql in all.chain([at_address, listing(None, false), listing(None, true)]) {
