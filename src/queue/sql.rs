@@ -74,7 +74,7 @@ impl Dialect {
     /// not counted: they are most of all.
     pub(super) fn census(self) -> String {
         let counted = |users: &str, rows: &str| {
-            format!("(SELECT count(*) FROM (SELECT 1 FROM {users} WHERE {rows} LIMIT $2) AS n)")
+            format!("(SELECT count(*) FROM (SELECT 1 FROM {users} WHERE {rows} LIMIT $2) AS counted)")
         };
         let by_due = self.users("users_due");
         let oldest = |lane: Lane| {

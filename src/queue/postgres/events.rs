@@ -209,7 +209,9 @@ impl EventWriter {
             Err(error) if is_one_users => {
                 tracing::error!(%error, "an event of one user cannot be kept and is refused");
             }
-            _ => drop(self.accepting.note(&kept)),
+            _ => {
+                self.accepting.note(&kept);
+            }
         }
         for event in events {
             // The sender may be gone, and what is kept stays kept.

@@ -216,8 +216,7 @@ impl Writer {
     /// Answers commands that share a fate.
     fn answer(&self, commands: Vec<Command>, committed: Result<(), QueueError>) {
         if self.unusable.is_none() && commands.iter().any(Command::keeps_events) {
-            let has_changed = self.accepting.note(&committed);
-            if has_changed {
+            if self.accepting.note(&committed) {
                 self.checkpoints.refusing(committed.is_err());
             }
         }
