@@ -215,10 +215,11 @@ impl Writer {
 
     /// Answers commands that share a fate.
     fn answer(&self, commands: Vec<Command>, committed: Result<(), QueueError>) {
-        if self.unusable.is_none() && commands.iter().any(Command::keeps_events) {
-            if self.accepting.note(&committed) {
-                self.checkpoints.refusing(committed.is_err());
-            }
+        if self.unusable.is_none()
+            && commands.iter().any(Command::keeps_events)
+            && self.accepting.note(&committed)
+        {
+            self.checkpoints.refusing(committed.is_err());
         }
         let answer = move || commands.into_iter().for_each(|command| command.reply(committed.clone()));
         // To wake a caller's task from this thread takes system calls; among tasks it takes next to nothing.
