@@ -3,7 +3,7 @@
 //! Counted in memory, and added to one document per hour once a minute: no event and no settlement touches a row that
 //! others write. A kill loses a minute of counts and nothing else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
@@ -63,10 +63,7 @@ impl Activity {
     }
 
     fn give_back(&self, minutes: BTreeMap<i64, Minute>) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for (number, minute) in minutes {
-            kept.entry(number).or_default().add(&minute);
-        }
+        add(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner), &minutes);
     }
 
     fn snapshot(&self) -> BTreeMap<i64, Minute> {
@@ -84,10 +81,12 @@ impl Activity {
     }
 }
 
-impl Minute {
-    fn add(&mut self, other: &Self) {
-        self.accepted += other.accepted;
-        for (own, other) in [(&mut self.refused, &other.refused), (&mut self.synced, &other.synced)] {
+/// Adds `others` to the counts of the same minutes.
+fn add<'a>(counts: &mut BTreeMap<i64, Minute>, others: impl IntoIterator<Item = (&'a i64, &'a Minute)>) {
+    for (number, other) in others {
+        let minute = counts.entry(*number).or_default();
+        minute.accepted += other.accepted;
+        for (own, other) in [(&mut minute.refused, &other.refused), (&mut minute.synced, &other.synced)] {
             for (word, count) in other {
                 *own.entry(word.clone()).or_default() += count;
             }
@@ -110,18 +109,15 @@ impl Queue {
         if counted.is_empty() {
             return Ok(());
         }
-        let hours: BTreeMap<i64, Vec<(i64, Minute)>> =
-            counted.iter().fold(BTreeMap::new(), |mut hours, (number, minute)| {
-                hours.entry(number.div_euclid(60)).or_default().push((*number, minute.clone()));
-                hours
-            });
-        let look = hours.keys().fold(Look::default(), |look, hour| look.with(&name_of(*hour)));
+        let hours: BTreeSet<i64> = counted.keys().map(|number| number.div_euclid(60)).collect();
+        let look = hours.iter().fold(Look::default(), |look, hour| look.with(&name_of(*hour)));
+        let minutes = counted.clone();
         let stored = self.transact(look, move |seen| {
-            let change = hours.iter().fold(Change::default(), |change, (hour, minutes)| {
+            let change = hours.iter().fold(Change::default(), |change, hour| {
                 let name = name_of(*hour);
                 let before: BTreeMap<i64, Minute> = seen.document(&name);
                 let mut after = before.clone();
-                minutes.iter().for_each(|(number, minute)| after.entry(*number).or_default().add(minute));
+                add(&mut after, minutes.range(hour * 60..(hour + 1) * 60));
                 change.document(&name, &before, &after)
             });
             (change, ())
@@ -152,7 +148,7 @@ impl Queue {
         for (name, text) in self.documents(ACTIVITY).await? {
             if Activity::hour_of(&name).is_some_and(|hour| hour >= first_hour) {
                 let hour: BTreeMap<i64, Minute> = documents::read(Some(&text));
-                hour.iter().for_each(|(number, minute)| all.entry(*number).or_default().add(minute));
+                add(&mut all, &hour);
             }
         }
         let since_then = all.into_iter().filter(|(number, _)| *number >= first);

@@ -17,7 +17,7 @@ pub(super) const BACKFILL: &str = "backfill";
 /// Counts of one hour; the hour's number since 1970 follows.
 pub(super) const ACTIVITY: &str = "activity/";
 
-/// The document of this text; the default where there is none, or none that can be read.
+/// The document of this text; the default if there is no document, or it cannot be read.
 pub(super) fn read<T: DeserializeOwned + Default>(text: Option<&String>) -> T {
     text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
 }

@@ -1,6 +1,6 @@
-//! What is left of a forgotten user: a hash that shows who is meant only to somebody who names the user again.
+//! What is left of a forgotten user: a hash, which reveals the user only if the same id is given again.
 //!
-//! It is keyed, as ids can be guessed: without the key, which lies beside the hashes in the store, nobody can try them out.
+//! It is keyed, as ids can be guessed: without the key, which lies beside the hashes in the store, guesses cannot be checked.
 
 use std::fmt;
 
@@ -21,6 +21,12 @@ impl ErasureKey {
     pub(super) fn new(bytes: &[u8]) -> Self {
         // HMAC takes a key of any length, so that this cannot fail.
         Self(Hmac::new_from_slice(bytes).unwrap_or_else(|_| Hmac::new(&Default::default())))
+    }
+
+    /// The key whose bytes are the text in a document; `None` if there is no document or no text in it.
+    pub(super) fn of_document(json: Option<String>) -> Option<Self> {
+        let text = serde_json::from_str::<String>(&json?).ok()?;
+        Some(text).filter(|text| !text.is_empty()).map(|text| Self::new(text.as_bytes()))
     }
 
     /// The keys of contacts on the list of this name, which have the same secret.

@@ -31,7 +31,7 @@ impl QueueError {
     }
 }
 
-/// A damaged database, and the mend. It reads the same whether it is found at the start or later.
+/// A damaged database, and what to do. It reads the same whether it is found at the start or later.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the queue {} is damaged: {why}. It is left as it is, and no event is kept in it. Stop the service and put a backup \
@@ -80,72 +80,48 @@ pub enum OpenError {
         /// The system's reason.
         why: String,
     },
-    /// Another process has the queue.
+    /// Another process has the queue: the database, and the file whose lock is taken.
     #[error(
         "the queue {} is in use: another process holds {}. Stop that one first, or set queue.url to a file of \
          this one's own",
-        path.display(), lock.display()
+        .0.display(), .1.display()
     )]
-    InUse {
-        /// The database.
-        path: PathBuf,
-        /// The file whose lock is taken.
-        lock: PathBuf,
-    },
-    /// The system cannot lock files there.
+    InUse(PathBuf, PathBuf),
+    /// The system cannot lock this file; with its reason.
     #[error(
-        "cannot lock {}: {why}. The queue needs a file system with locks: a local disk, not a network share",
-        lock.display()
+        "cannot lock {}: {}. The queue needs a file system with locks: a local disk, not a network share",
+        .0.display(), .1
     )]
-    NoLock {
-        /// The file that could not be locked.
-        lock: PathBuf,
-        /// The system's reason.
-        why: String,
-    },
+    NoLock(PathBuf, String),
     /// The file is something else.
     #[error(
         "{} is not an SQLite database. It was left as it is: set queue.url to another file, or put a backup in its \
          place",
-        path.display()
+        .0.display()
     )]
-    NotADatabase {
-        /// The file.
-        path: PathBuf,
-    },
+    NotADatabase(PathBuf),
     /// The file is another program's database.
     #[error(
         "{} is a database of another program. It was left as it is: set queue.url to a file of the queue's own",
-        path.display()
+        .0.display()
     )]
-    Foreign {
-        /// The file.
-        path: PathBuf,
-    },
+    Foreign(PathBuf),
     /// The database was damaged.
     #[error(transparent)]
     Damaged(Damage),
-    /// Another program keeps everybody else from reading.
+    /// Another program keeps all others from reading the database.
     #[error(
         "{} is locked by another program: a backup, or an open sqlite3 shell? Let it end, or stop it, and start again",
-        path.display()
+        .0.display()
     )]
-    Locked {
-        /// The database.
-        path: PathBuf,
-    },
-    /// The disk has no room, or fails.
+    Locked(PathBuf),
+    /// The database's disk has no room, or fails; with SQLite's own message.
     #[error(
-        "cannot open the queue {}: {why}. Is there room on its disk, and is the disk sound? Put \
+        "cannot open the queue {}: {}. Is there room on its disk, and is the disk sound? Put \
          that right and start again",
-        path.display()
+        .0.display(), .1
     )]
-    Disk {
-        /// The database.
-        path: PathBuf,
-        /// SQLite's own message.
-        why: String,
-    },
+    Disk(PathBuf, String),
     /// A newer version of this program has changed the schema.
     #[error(
         "the queue {} has schema version {found}, and this program knows none after {known}: run the version that \
@@ -174,24 +150,16 @@ pub enum OpenError {
         /// The one that this program needs.
         known: u32,
     },
-    /// There is no queue there, and whoever asked may not make one.
+    /// There is no queue at this path, and the caller may not make one.
     #[error(
         "there is no queue at {} yet: the service makes it when it first starts (`sesamy-mailmojo serve`). If it has, \
          set queue.url to the service's: this command looks elsewhere, maybe from another folder",
-        path.display()
+        .0.display()
     )]
-    NoQueue {
-        /// The database.
-        path: PathBuf,
-    },
-    /// Anything else that SQLite says.
-    #[error("cannot open the queue {}: {why}", path.display())]
-    Store {
-        /// The database.
-        path: PathBuf,
-        /// SQLite's own message.
-        why: String,
-    },
+    NoQueue(PathBuf),
+    /// Anything else that SQLite says of the database.
+    #[error("cannot open the queue {}: {}", .0.display(), .1)]
+    Store(PathBuf, String),
     /// What is wrong with a Postgres database.
     #[error(transparent)]
     Postgres(#[from] PostgresError),

@@ -88,7 +88,7 @@ pub struct LogFilter {
     pub since: Option<Millis>,
     /// Those with a smaller number than this one: the next page.
     pub before: Option<i64>,
-    /// At most so many.
+    /// The most entries.
     pub limit: usize,
 }
 

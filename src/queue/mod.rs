@@ -18,6 +18,7 @@
 //! `an_event_during_a_sync_makes_the_user_due_again`, `two_leases_of_one_user_never_overlap`,
 //! `a_late_settlement_changes_nothing`, `all_stores_do_the_same_on_sqlite`, `all_stores_do_the_same_on_postgres`.
 
+mod accepting;
 mod activity;
 mod apis;
 mod cause;
@@ -28,13 +29,12 @@ mod error_policy;
 mod history;
 mod lane;
 mod lease;
-#[cfg(test)]
-mod memory_store;
 mod operators;
 mod postgres;
 mod removal_guard;
 mod row;
 mod settle;
+mod sql;
 mod sqlite;
 mod store;
 #[cfg(test)]
@@ -105,7 +105,7 @@ enum Backend {
     Sqlite(sqlite::SqliteStore),
     Postgres(postgres::PostgresStore),
     #[cfg(test)]
-    Memory(memory_store::MemoryStore),
+    Memory(tests::memory_store::MemoryStore),
 }
 
 macro_rules! on_backend {
@@ -131,13 +131,6 @@ pub enum Role {
     },
 }
 
-/// What a store needs of the settings.
-#[derive(Debug, Clone, Copy)]
-struct StoreOptions {
-    /// How long after an event its user is due.
-    debounce: Duration,
-}
-
 /// The settings that the queue's rules depend on.
 #[derive(Debug, Clone, Copy)]
 pub struct QueuePolicy {
@@ -157,12 +150,6 @@ pub struct QueuePolicy {
     pub rates: Rates,
 }
 
-impl QueuePolicy {
-    fn of_store(&self) -> StoreOptions {
-        StoreOptions { debounce: self.debounce }
-    }
-}
-
 impl Queue {
     /// Opens the SQLite file at `path`. A service makes a missing file or folder, and keeps every other service out.
     ///
@@ -179,8 +166,7 @@ impl Queue {
         seed: u64,
     ) -> Result<Self, OpenError> {
         let tuning = sqlite::Tuning::default();
-        let store = sqlite::open(path, role, options.of_store(), clock.clone(), tuning)?;
-        let key = ErasureKey::new(store.erasure_key());
+        let (store, key) = sqlite::open(path, role, options.debounce, clock.clone(), tuning)?;
         Ok(Self::over(Backend::Sqlite(store), key, true, (role, options, clock, seed), Arc::default()))
     }
 
@@ -199,9 +185,8 @@ impl Queue {
         seed: u64,
     ) -> Result<Self, OpenError> {
         let (tuning, wake) = (postgres::Tuning::default(), Arc::<Wake>::default());
-        let store =
-            postgres::open(url, role, options.of_store(), clock.clone(), Arc::clone(&wake), tuning).await?;
-        let key = ErasureKey::new(store.erasure_key());
+        let opening = postgres::open(url, role, options.debounce, clock.clone(), Arc::clone(&wake), tuning);
+        let (store, key) = opening.await?;
         Ok(Self::over(Backend::Postgres(store), key, false, (role, options, clock, seed), wake))
     }
 
@@ -211,11 +196,11 @@ impl Queue {
         role: Role,
         options: QueuePolicy,
         clock: Clock,
-        kept: Arc<Mutex<memory_store::Kept>>,
+        kept: Arc<Mutex<tests::memory_store::Kept>>,
         is_alone: bool,
         seed: u64,
     ) -> Self {
-        let store = memory_store::MemoryStore::new(clock.clone(), options.debounce, kept);
+        let store = tests::memory_store::MemoryStore::new(clock.clone(), options.debounce, kept);
         let key = ErasureKey::new(&[7; 32]);
         Self::over(Backend::Memory(store), key, is_alone, (role, options, clock, seed), Arc::default())
     }
@@ -300,7 +285,7 @@ impl Queue {
         let reads_guard = look.documents.iter().any(|name| name == GUARD);
         let decide = move |seen: &Seen| {
             let (change, answer) = decide(seen);
-            let due = change.rows.iter().filter(|row| row.lease.is_none()).filter_map(|row| row.due_at).min();
+            let due = change.made_due();
             let guard = change.documents.get(GUARD).or_else(|| seen.documents.get(GUARD));
             let guard = reads_guard.then(|| documents::read::<Guard>(guard).state());
             (change, (answer, due, guard))

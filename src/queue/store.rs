@@ -10,7 +10,7 @@ use std::future::Future;
 use super::QueueError;
 use super::history::{HistoryRow, LogFilter};
 use super::lane::Lane;
-use super::row::{Row, RowState};
+use super::row::Row;
 use super::views::{Census, Filter, ParkedGroup};
 use crate::clock::Millis;
 use crate::user::UserId;
@@ -54,6 +54,17 @@ pub(super) struct Push {
     pub(super) cause: &'static str,
 }
 
+/// The events of each user as one, in the order of the ids: the user, how many, and the cause of the last.
+pub(super) fn coalesced<'a>(events: impl Iterator<Item = &'a Push>) -> Vec<(&'a str, i64, &'static str)> {
+    let mut events: Vec<&Push> = events.collect();
+    events.sort_by(|a, b| a.user.cmp(&b.user)); // stable: of one user's events the last stays last
+    let of_users = events.chunk_by(|a, b| a.user == b.user);
+    let of_users = of_users.filter_map(|events| Some((events.last()?, events.len())));
+    of_users
+        .map(|(last, count)| (last.user.as_str(), i64::try_from(count).unwrap_or(i64::MAX), last.cause))
+        .collect()
+}
+
 /// What a transaction looks at. Rows that are named are locked in the order of their ids, and waited for; then documents,
 /// in the order of their names. If rows are taken by an index, documents are locked first, and a row that another
 /// transaction has locked is skipped. So two transactions never wait for each other.
@@ -68,7 +79,7 @@ pub(super) struct Look {
     pub(super) documents: Vec<String>,
     /// Hashes of forgotten users, as lower-case hex.
     pub(super) tombstones: Vec<String>,
-    /// The ids of history entries whose last sync was before this time, the oldest first: at most so many.
+    /// The ids of history entries whose last sync was before this time, the oldest first; and the most of them.
     pub(super) entries_before: Option<(Millis, usize)>,
     /// The earliest `due_at` after now of each lane (lease ends included).
     pub(super) next_due: bool,
@@ -81,25 +92,90 @@ pub(super) struct First {
     pub(super) most: usize,
 }
 
-/// Rows in an order.
+/// Rows in an order; [`Index::search`] says which and in which.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Index {
-    /// `lane = ? AND due_at <= now`, by `due_at`. Leases that have ended are among them.
+    /// Due now in this lane. Leases that have ended are among them.
     Due(Lane),
-    /// `check_at <= wall AND lease IS NULL`, by `check_at`.
+    /// A check has come by the wall clock, and the row is not leased.
     CheckDue,
-    /// `check_cause = ? AND check_at > ?`, by `check_at`.
+    /// A check for this cause comes after this time.
     CheckAfter { cause: &'static str, at: Millis },
-    /// `held_back = 1 AND lease IS NULL`, by id.
+    /// A change is held back, and the row is not leased.
     HeldBack,
-    /// `lease LIKE 'service-%' AND due_at > ?`, by `due_at`.
+    /// A service's lease ends after this time.
     LeasedByServiceBeyond(Millis),
-    /// `lease IS NULL AND due_at > ?`, by lane and `due_at`.
+    /// Due after this time, and not leased.
     DueBeyond(Millis),
-    /// `parked_at IS NOT NULL AND answer = ?`, by id.
+    /// Parked with this answer.
     ParkedWith(String),
-    /// `missing_since < ? AND address_key IS NULL AND due_at IS NULL AND held_back = 0`, by `missing_since`.
+    /// Without an address since before this time, and with nothing to do.
     MissingBefore(Millis),
+}
+
+/// How the rows of an [`Index`] are found, in the SQL of both stores. The parameters `$1` and so on are `numbers` and then
+/// `text`.
+pub(super) struct Search<'a> {
+    /// The name of the table's index that has them.
+    pub(super) index: &'static str,
+    pub(super) condition: &'static str,
+    /// The id decides between equals, as it does in the index.
+    pub(super) order: &'static str,
+    pub(super) numbers: Vec<i64>,
+    pub(super) text: Option<&'a str>,
+}
+
+impl Index {
+    /// How to find the rows at `now`, by the queue's time, and at `wall`, by the time of day.
+    pub(super) fn search(&self, now: Millis, wall: Millis) -> Search<'_> {
+        let (index, condition, order, numbers) = match self {
+            Self::Due(lane) => {
+                ("users_due", "lane = $1 AND due_at <= $2", "due_at, user_id", vec![lane.number(), now.0])
+            }
+            Self::CheckDue => {
+                ("users_checked", "check_at <= $1 AND lease IS NULL", "check_at, user_id", vec![wall.0])
+            }
+            Self::CheckAfter { at, .. } => {
+                ("users_checked", "check_at > $1 AND check_cause = $2", "check_at, user_id", vec![at.0])
+            }
+            Self::HeldBack => ("users_held_back", "held_back = 1 AND lease IS NULL", "user_id", vec![]),
+            Self::LeasedByServiceBeyond(at) => (
+                "users_leased",
+                "lease IS NOT NULL AND lease LIKE 'service-%' AND due_at > $1",
+                "due_at, user_id",
+                vec![at.0],
+            ),
+            // The lanes are named so that the condition on `due_at` is a range of the index.
+            Self::DueBeyond(at) => (
+                "users_due",
+                "lane IN (0, 1, 2) AND due_at > $1 AND lease IS NULL",
+                "lane, due_at, user_id",
+                vec![at.0],
+            ),
+            Self::ParkedWith(_) => {
+                ("users_parked", "parked_at IS NOT NULL AND answer = $1", "user_id", vec![])
+            }
+            Self::MissingBefore(at) => (
+                "users_missing",
+                "missing_since < $1 AND address_key IS NULL AND due_at IS NULL AND held_back = 0",
+                "missing_since, user_id",
+                vec![at.0],
+            ),
+        };
+        let text = match self {
+            Self::CheckAfter { cause, .. } => Some(*cause),
+            Self::ParkedWith(answer) => Some(answer.as_str()),
+            _ => None,
+        };
+        Search { index, condition, order, numbers, text }
+    }
+}
+
+impl Search<'_> {
+    /// The parameter after the search's own: how many rows at the most.
+    pub(super) fn limit(&self) -> String {
+        format!("${}", self.numbers.len() + usize::from(self.text.is_some()) + 1)
+    }
 }
 
 /// What a transaction has found.
@@ -150,7 +226,7 @@ pub(super) enum Question {
     Rows(Filter),
     /// [`Answer::Rows`]: these rows, by id.
     RowsOf(Vec<String>),
-    /// [`Answer::Rows`]: rows with this key of an address, by id, at most so many.
+    /// [`Answer::Rows`]: rows with this key of an address, by id, at most this number.
     RowsAt(String, usize),
     /// [`Answer::Census`].
     Census,
@@ -205,6 +281,11 @@ impl Change {
         Self { rows: rows.into_iter().collect(), ..Self::default() }
     }
 
+    /// The earliest time at which a row is due that is saved without a lease.
+    pub(super) fn made_due(&self) -> Option<Millis> {
+        self.rows.iter().filter(|row| row.lease.is_none()).filter_map(|row| row.due_at).min()
+    }
+
     /// Whether there is nothing to save.
     pub(super) fn is_empty(&self) -> bool {
         let Self { rows, erased, entries, removed_entries, documents, tombstones, removed_tombstones } = self;
@@ -216,9 +297,4 @@ impl Change {
             && tombstones.is_empty()
             && removed_tombstones.is_empty()
     }
-}
-
-/// A state's condition with a store's own placeholder for the time.
-pub(super) fn condition(state: RowState, now: &str) -> String {
-    state.condition().replace("{now}", now)
 }

@@ -9,6 +9,7 @@ mod lanes;
 mod leases;
 mod life;
 mod memory;
+pub(super) mod memory_store;
 pub(super) mod operators;
 pub(super) mod server;
 mod sharing;

@@ -1,4 +1,4 @@
-//! What an operator sees of the queue: counts, rows, and who is parked for what.
+//! What an operator sees of the queue: counts, rows, and groups of parked users.
 
 use std::time::Duration;
 
@@ -89,7 +89,7 @@ pub struct UserRow {
     /// What is remembered of the user; not for lists.
     #[serde(skip)]
     pub memory: Memory,
-    /// The lease: for its holder, and nobody else.
+    /// The lease: for its holder alone.
     #[serde(skip)]
     pub lease: Option<LeaseName>,
 }
@@ -131,11 +131,11 @@ pub struct Filter {
     pub reason: Option<String>,
     /// Whose id comes after this one.
     pub after: Option<String>,
-    /// So many at the most.
+    /// The most rows.
     pub limit: usize,
 }
 
-/// All who are parked alike.
+/// All users that are parked for the same reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ParkedGroup {
     /// What they have in common: an API and its answer.
@@ -150,15 +150,15 @@ pub struct ParkedGroup {
     pub error: String,
 }
 
-/// Whom to make due at once, with no attempts counted.
+/// Which users to make due at once, with no attempts counted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Retry {
-    /// These, parked or waiting for their next try. One whose sync runs just now, or who is not known, is left alone.
+    /// These, parked or waiting for their next try. A user that is unknown, or whose sync is running, is left alone.
     Users(Vec<UserId>),
-    /// All who are parked.
+    /// All parked users.
     AllParked,
-    /// All who are parked with exactly this answer.
+    /// All users that are parked with exactly this answer.
     Answer(String),
-    /// All who are parked and whose error or answer has this text in it, ASCII letter case aside.
+    /// All parked users whose error or answer has this text in it, ASCII letter case aside.
     Reason(String),
 }

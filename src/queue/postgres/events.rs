@@ -2,28 +2,30 @@
 //! nothing but other events.
 
 use std::mem;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sqlx::Connection;
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool};
+use sqlx::postgres::{PgConnectOptions, PgPool};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::Tuning;
 use super::connection::Reconnecting;
-use super::fault::{Fault, OneByOne, Tries};
+use super::fault::{Fault, Tries};
 use super::listener::Replicas;
 use crate::clock::{Clock, Millis};
-use crate::queue::store::Push;
-use crate::queue::{QueueError, StoreOptions};
+use crate::queue::QueueError;
+use crate::queue::accepting::Accepting;
+use crate::queue::store::{Push, coalesced};
 
 /// The most events that are kept together.
 const BATCH: usize = 1_024;
-/// So many events may wait; a sender of more waits before its event does.
+/// The most events that may wait; beyond it, senders wait for room.
 const WAITING: usize = 4_096;
+/// The most locked rows that are waited for, one after the other. More of them are the whole table, or might as well be, and
+/// nobody can wait for each.
+const MOST_LOCKED: u32 = 2;
 /// How long a store that closes waits for the transactions under way.
 const CLOSING: Duration = Duration::from_secs(3);
 
@@ -60,7 +62,7 @@ const PROBE: &str = "
 #[derive(Debug)]
 pub(super) struct Events {
     waiting: mpsc::Sender<Waiting>,
-    accepting: Arc<AtomicBool>,
+    accepting: Accepting,
     closing: CancellationToken,
     closed: watch::Receiver<()>,
 }
@@ -70,14 +72,6 @@ pub(super) struct Events {
 struct Waiting {
     push: Push,
     answer: oneshot::Sender<Result<(), QueueError>>,
-}
-
-/// What happened to one user: so many events, the last with that cause.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Event<'a> {
-    user: &'a str,
-    events: i64,
-    cause: &'static str,
 }
 
 impl Events {
@@ -96,7 +90,7 @@ impl Events {
     }
 
     pub(super) fn accepting(&self) -> bool {
-        self.is_open().is_ok() && self.accepting.load(Ordering::Relaxed)
+        self.is_open().is_ok() && self.accepting.get()
     }
 
     /// Returns once everything is released.
@@ -112,21 +106,21 @@ pub(super) fn start(
     connect: PgConnectOptions,
     pool: PgPool,
     replicas: Replicas,
-    options: StoreOptions,
+    debounce: Duration,
     clock: Clock,
     tuning: Tuning,
 ) -> Events {
     let (waiting, events) = mpsc::channel(WAITING);
     let (sender, closed) = watch::channel(());
-    let (accepting, closing) = (Arc::new(AtomicBool::new(true)), CancellationToken::new());
+    let (accepting, closing) = (Accepting::default(), CancellationToken::new());
     let writer = EventWriter {
         events,
-        accepting: Arc::clone(&accepting),
+        accepting: accepting.clone(),
         closing: closing.clone(),
         connection: Reconnecting::new(connect, tuning),
         replicas,
         pool,
-        options,
+        debounce,
         clock,
         tuning,
     };
@@ -139,12 +133,12 @@ pub(super) fn start(
 
 struct EventWriter {
     events: mpsc::Receiver<Waiting>,
-    accepting: Arc<AtomicBool>,
+    accepting: Accepting,
     closing: CancellationToken,
     connection: Reconnecting,
     replicas: Replicas,
     pool: PgPool,
-    options: StoreOptions,
+    debounce: Duration,
     clock: Clock,
     tuning: Tuning,
 }
@@ -157,12 +151,12 @@ impl EventWriter {
         let mut batch = Vec::new();
         let mut probe_at = Instant::now();
         loop {
-            let refuses = !self.accepting.load(Ordering::Relaxed);
+            let refuses = !self.accepting.get();
             tokio::select! {
                 biased;
                 // What was sent before is still kept.
                 () = self.closing.cancelled(), if !self.events.is_closed() => self.events.close(),
-                // To go on would be to wake nobody.
+                // Without it, no worker would be woken.
                 () = self.replicas.ended(), if !self.events.is_closed() => {
                     tracing::error!("a task of the queue has ended by itself; the queue closes");
                     self.closing.cancel();
@@ -172,7 +166,6 @@ impl EventWriter {
                     if taken == 0 {
                         break;
                     }
-                    batch.sort_by(|a, b| a.push.user.cmp(&b.push.user)); // stable: a user's last event stays the last
                     self.keep(mem::take(&mut batch)).await;
                 }
                 () = sleep(self.tuning.silence) => self.break_silence().await,
@@ -189,20 +182,22 @@ impl EventWriter {
 
     /// Keeps all events by one statement; if that fails, each user's alone, so that none fails for another's fault.
     async fn keep(&mut self, mut events: Vec<Waiting>) {
-        let together = self.write(&coalesced(&events)).await;
+        let together = self.write(&events).await;
         if !together.as_ref().is_err_and(Fault::may_be_one_rows) {
             return self.answer(events, together);
         }
-        let mut one_by_one = OneByOne::default();
+        events.sort_by(|a, b| a.push.user.cmp(&b.push.user)); // stable: a user's last event stays the last
+        let mut locked = 0;
         while let Some(first) = events.first() {
             let others = events.partition_point(|event| event.push.user <= first.push.user);
             let later = events.split_off(others);
             let of_one_user = mem::replace(&mut events, later);
-            let alone = match one_by_one.may_try() {
-                Ok(()) => self.write(&coalesced(&of_one_user)).await,
-                Err(fault) => Err(fault),
+            let alone = if locked < MOST_LOCKED {
+                self.write(&of_one_user).await
+            } else {
+                Err(Fault::Refused("another session has locked too many rows, or the table".to_owned()))
             };
-            one_by_one.count(&alone);
+            locked += u32::from(matches!(alone, Err(Fault::Locked(_))));
             self.answer(of_one_user, alone);
         }
     }
@@ -214,7 +209,9 @@ impl EventWriter {
             Err(error) if is_one_users => {
                 tracing::error!(%error, "an event of one user cannot be kept and is refused");
             }
-            _ => self.set_accepting(&kept),
+            _ => {
+                self.accepting.note(&kept);
+            }
         }
         for event in events {
             // The sender may be gone, and what is kept stays kept.
@@ -223,15 +220,23 @@ impl EventWriter {
     }
 
     /// An event that may have been kept, though its answer was lost, is written again: to be due twice is to be due.
-    async fn write(&mut self, events: &[Event<'_>]) -> Result<(), Fault> {
+    async fn write(&mut self, events: &[Waiting]) -> Result<(), Fault> {
+        let events = coalesced(events.iter().map(|event| &event.push)).into_iter();
+        let (users, counts, causes): (Vec<_>, Vec<_>, Vec<_>) = events.collect();
+        let debounce = i64::try_from(self.debounce.as_millis()).unwrap_or(i64::MAX / 4);
         let mut tries = Tries::default();
         loop {
-            let (given, debounce) = (self.clock.given(), self.options.debounce);
-            let pushing =
-                self.connection.run(async |connection| push(connection, events, given, debounce).await);
-            match pushing.await {
+            let pushing = sqlx::query_scalar(PUSH)
+                .bind(self.clock.given().map(|now| now.0))
+                .bind(debounce)
+                .bind(&users)
+                .bind(&counts)
+                .bind(&causes);
+            match self.connection.run(async |connection| pushing.fetch_one(connection).await).await {
                 Ok(due) => {
-                    due.into_iter().for_each(|at| self.replicas.notifier.due_at(at));
+                    // The earliest time at which one of the users is due, leased ones aside.
+                    let due: Option<i64> = due;
+                    due.into_iter().for_each(|at| self.replicas.notifier.due_at(Millis(at)));
                     return Ok(());
                 }
                 Err(fault) if tries.another(&fault) => {}
@@ -255,59 +260,16 @@ impl EventWriter {
         let probing =
             self.connection.run(async |connection| sqlx::raw_sql(PROBE).execute(connection).await.map(drop));
         let result = probing.await.map_err(QueueError::from);
-        self.set_accepting(&result);
+        self.accepting.note(&result);
     }
-
-    fn set_accepting(&self, result: &Result<(), QueueError>) {
-        let before = self.accepting.swap(result.is_ok(), Ordering::Relaxed);
-        match result {
-            Err(error) if before => {
-                tracing::error!(%error, "events cannot be kept and are refused; trying again every 2 s");
-            }
-            Ok(()) if !before => tracing::info!("events can be kept again"),
-            _ => {}
-        }
-    }
-}
-
-/// One event per user, in the order of the users.
-fn coalesced(sorted: &[Waiting]) -> Vec<Event<'_>> {
-    sorted
-        .chunk_by(|a, b| a.push.user == b.push.user)
-        .filter_map(|of_one_user| {
-            let last = &of_one_user.last()?.push;
-            let events = i64::try_from(of_one_user.len()).unwrap_or(i64::MAX);
-            Some(Event { user: last.user.as_str(), events, cause: last.cause })
-        })
-        .collect()
-}
-
-/// Keeps `events`, which name each user once and are sorted by user. Returns the earliest time at which one of the users who
-/// are not leased is due.
-async fn push(
-    connection: &mut PgConnection,
-    events: &[Event<'_>],
-    given: Option<Millis>,
-    debounce: Duration,
-) -> sqlx::Result<Option<Millis>> {
-    let users: Vec<&str> = events.iter().map(|event| event.user).collect();
-    let counts: Vec<i64> = events.iter().map(|event| event.events).collect();
-    let causes: Vec<&str> = events.iter().map(|event| event.cause).collect();
-    let due: Option<i64> = sqlx::query_scalar(PUSH)
-        .bind(given.map(|now| now.0))
-        .bind(i64::try_from(debounce.as_millis()).unwrap_or(i64::MAX / 4))
-        .bind(users)
-        .bind(counts)
-        .bind(causes)
-        .fetch_one(connection)
-        .await?;
-    Ok(due.map(Millis))
 }
 
 #[cfg(test)]
 mod tests {
     use sqlx::postgres::PgPoolOptions;
     use tokio::time::timeout;
+
+    use std::sync::Arc;
 
     use super::*;
     use crate::queue::postgres::listener;
@@ -323,8 +285,7 @@ mod tests {
             let replicas =
                 listener::start(&pool, "channel".to_owned(), Arc::default(), clock.clone(), tuning).await;
             let abort = replicas.abort_handles();
-            let options = StoreOptions { debounce: Duration::ZERO };
-            let events = start(nowhere, pool.clone(), replicas, options, clock, tuning);
+            let events = start(nowhere, pool.clone(), replicas, Duration::ZERO, clock, tuning);
             assert!(events.is_open().is_ok() && events.accepting());
             abort[task].abort();
             timeout(Duration::from_secs(30), events.closing.cancelled()).await.expect("it goes on");

@@ -11,10 +11,6 @@ use crate::queue::QueueError;
 /// More often than this two transactions cannot be in each other's way by chance.
 const MOST_CONFLICTS: u32 = 8;
 
-/// So many locked rows are waited for, one after the other. More of them are the whole table, or might as well be, and nobody
-/// can wait for each.
-const MOST_LOCKED: u32 = 2;
-
 /// A statement that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Fault {
@@ -124,27 +120,6 @@ impl Tries {
             }
             _ => false,
         }
-    }
-}
-
-/// Rows that are tried each alone, after all together failed for one of them.
-#[derive(Debug, Default)]
-pub(super) struct OneByOne {
-    locked: u32,
-}
-
-impl OneByOne {
-    /// Whether the next row may be tried; else its result.
-    pub(super) fn may_try(&self) -> Result<(), Fault> {
-        if self.locked < MOST_LOCKED {
-            return Ok(());
-        }
-        Err(Fault::Refused("another session has locked too many rows, or the table".to_owned()))
-    }
-
-    /// Counts the result of a row.
-    pub(super) fn count<T>(&mut self, result: &Result<T, Fault>) {
-        self.locked += u32::from(matches!(result, Err(Fault::Locked(_))));
     }
 }
 

@@ -5,7 +5,7 @@
 //! The time is the database's own.
 //!
 //! What made it fast, measured: one statement for all events that wait, so that many commits are one; and an event of a
-//! user who is due already changes no index.
+//! user that is due already changes no index.
 //!
 //! Promises, each a test of that name: `a_cut_database_loses_and_doubles_nothing`,
 //! `transactions_and_pushes_side_by_side_lose_no_update`, `no_statement_reads_a_whole_table`.
@@ -26,14 +26,18 @@ mod url;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 
 use self::connection::set_up_by_index;
 use self::events::Events;
-use self::transactions::Transactions;
+use self::fault::{Fault, Tries, within};
+use self::listener::Notifier;
+use self::reader::answer;
+use self::transactions::run;
+use super::erasure_key::ErasureKey;
 use super::store::{Answer, Change, Look, Push, Question, Seen, Store};
 use super::wake::Wake;
-use super::{QueueError, Role, StoreOptions};
+use super::{QueueError, Role};
 use crate::clock::Clock;
 
 pub use open::PostgresError;
@@ -73,8 +77,11 @@ impl Default for Tuning {
 #[derive(Debug)]
 pub(super) struct PostgresStore {
     events: Events,
-    transactions: Transactions,
-    erasure_key: Vec<u8>,
+    /// For transactions and questions.
+    pool: PgPool,
+    notifier: Notifier,
+    clock: Clock,
+    tuning: Tuning,
 }
 
 /// Opens the database at `url`; a service brings its schema up to date. From now on `clock` follows the database's time, and
@@ -85,25 +92,32 @@ pub(super) struct PostgresStore {
 pub(super) async fn open(
     url: &PostgresUrl,
     role: Role,
-    options: StoreOptions,
+    debounce: Duration,
     clock: Clock,
     wake: Arc<Wake>,
     tuning: Tuning,
-) -> Result<PostgresStore, PostgresError> {
+) -> Result<(PostgresStore, ErasureKey), PostgresError> {
     let opened = open::open(url, role, &clock, schema::STEPS).await?;
     let connect = PgConnectOptions::clone(&url.options);
     let pool = pool(connect.clone(), tuning);
     let replicas = listener::start(&pool, opened.channel, wake, clock.clone(), tuning).await;
     let notifier = replicas.notifier.clone();
-    let events = events::start(connect, pool.clone(), replicas, options, clock.clone(), tuning);
-    let transactions = Transactions { pool, notifier, clock, tuning };
-    Ok(PostgresStore { events, transactions, erasure_key: opened.erasure_key })
+    let events = events::start(connect, pool.clone(), replicas, debounce, clock.clone(), tuning);
+    Ok((PostgresStore { events, pool, notifier, clock, tuning }, opened.erasure_key))
 }
 
 impl PostgresStore {
-    /// The key under which forgotten users are hashed.
-    pub(super) fn erasure_key(&self) -> &[u8] {
-        &self.erasure_key
+    /// Runs `work` on a connection of the pool, within the time limit.
+    async fn on_pool<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        let mut connection = self.pool.acquire().await?;
+        let result = within(self.tuning, work(&mut connection)).await;
+        if result.as_ref().is_err_and(Fault::ends_connection) {
+            drop(connection.detach()); // the pool would wait for it
+        }
+        result
     }
 }
 
@@ -118,12 +132,30 @@ impl Store for PostgresStore {
         D: Fn(&Seen) -> (Change, A) + Send + Sync + 'static,
     {
         self.events.is_open()?;
-        self.transactions.transact(&look, &decide).await
+        let mut tries = Tries::default();
+        loop {
+            let running = self.on_pool(async |connection| run(connection, &look, &self.clock, &decide).await);
+            match running.await {
+                Ok((answer, made_due)) => {
+                    made_due.into_iter().for_each(|at| self.notifier.due_at(at));
+                    return Ok(answer);
+                }
+                Err(fault) if tries.another(&fault) => {}
+                Err(fault) => return Err(fault.into()),
+            }
+        }
     }
 
     async fn ask(&self, question: Question) -> Result<Answer, QueueError> {
         self.events.is_open()?;
-        self.transactions.ask(question).await
+        let mut tries = Tries::default();
+        loop {
+            let now = self.clock.now();
+            match self.on_pool(async |connection| answer(connection, &question, now).await).await {
+                Err(fault) if tries.another(&fault) => {}
+                answered => return answered.map_err(QueueError::from),
+            }
+        }
     }
 
     fn accepting(&self) -> bool {

@@ -13,6 +13,7 @@ use super::schema::{self, Version};
 use super::url::{Place, PostgresUrl};
 use crate::clock::Clock;
 use crate::queue::Role;
+use crate::queue::erasure_key::ErasureKey;
 
 /// How long the start waits for a connection.
 const CONNECTING: Duration = Duration::from_secs(10);
@@ -22,82 +23,52 @@ const STEP: Duration = Duration::from_secs(120);
 /// Why a Postgres queue could not be opened. Each message names server, database and user, never the password.
 #[derive(Debug, thiserror::Error)]
 pub enum PostgresError {
-    /// The name of the host leads nowhere.
-    #[error("cannot reach {place}: there is no such host ({why}). Look at the host in queue.url, and at DNS")]
-    HostNotFound {
-        /// Which database.
-        place: Place,
-        /// The system's reason.
-        why: String,
-    },
+    /// The name of the host leads nowhere; with the system's reason.
+    #[error("cannot reach {0}: there is no such host ({1}). Look at the host in queue.url, and at DNS")]
+    HostNotFound(Place, String),
     /// The host answers, but not Postgres.
     #[error(
         "cannot reach {0}: nothing listens there. Is the server running, is the port in queue.url right, and does it \
          listen on that address (listen_addresses)?"
     )]
     Refused(Place),
-    /// Nothing comes back.
-    #[error("cannot reach {place}: {why}. Look at host and port in queue.url, and at firewalls between")]
-    Unreachable {
-        /// Which database.
-        place: Place,
-        /// The system's reason.
-        why: String,
-    },
-    /// The server does not let that user in.
+    /// Nothing comes back; with the system's reason.
+    #[error("cannot reach {0}: {1}. Look at host and port in queue.url, and at firewalls between")]
+    Unreachable(Place, String),
+    /// The server does not let that user in; with its reason.
     #[error(
-        "{place} refuses the login: {why}. Look at user and password in queue.url (special characters \
+        "{0} refuses the login: {1}. Look at user and password in queue.url (special characters \
          percent-encoded), and at the server's pg_hba.conf"
     )]
-    Login {
-        /// Which database.
-        place: Place,
-        /// The server's reason.
-        why: String,
-    },
+    Login(Place, String),
     /// The server has no such database.
     #[error("{0} does not exist. Create it (CREATE DATABASE), or correct its name in queue.url")]
     NoDatabase(Place),
-    /// No encrypted connection came about.
+    /// No encrypted connection came about; with the reason.
     #[error(
-        "cannot speak TLS with {place}: {why}. Look at sslmode and sslrootcert in queue.url; sslmode=verify-full needs \
+        "cannot speak TLS with {0}: {1}. Look at sslmode and sslrootcert in queue.url; sslmode=verify-full needs \
          the certificate of the server's CA"
     )]
-    Tls {
-        /// Which database.
-        place: Place,
-        /// What was wrong.
-        why: String,
-    },
-    /// The user may not do what the queue needs.
+    Tls(Place, String),
+    /// The user may not do what the queue needs; with the server's reason.
     #[error(
-        "in {place} something is not allowed: {why}. The user has to own the queue's tables or may create them: GRANT \
+        "in {0} something is not allowed: {1}. The user has to own the queue's tables or may create them: GRANT \
          CREATE, USAGE ON SCHEMA …"
     )]
-    NotAllowed {
-        /// Which database.
-        place: Place,
-        /// The server's reason.
-        why: String,
-    },
+    NotAllowed(Place, String),
     /// No schema of the search path exists.
     #[error(
         "{0} has none of the schemas in the search path. Create one (CREATE SCHEMA), or name another at the end of \
          queue.url: ?options=-c%20search_path%3Dname"
     )]
     NoSchema(Place),
-    /// The schema is another program's.
+    /// The schema of this name is another program's.
     #[error(
-        "{place} has tables of another program in the schema {schema:?}. They were left as they are: CREATE SCHEMA \
+        "{0} has tables of another program in the schema {1:?}. They were left as they are: CREATE SCHEMA \
          sesamy_mailmojo, and end queue.url with ?options=-c%20search_path%3Dsesamy_mailmojo"
     )]
-    Foreign {
-        /// Which database.
-        place: Place,
-        /// The schema.
-        schema: String,
-    },
-    /// There is no queue there, and whoever asked may not make one.
+    Foreign(Place, String),
+    /// There is no queue there, and the caller may not make one.
     #[error(
         "there is no queue in {0} yet: the service makes it when it first starts (`sesamy-mailmojo serve`). If it has, set \
          queue.url to the service's: this command looks elsewhere, maybe in another schema"
@@ -129,21 +100,16 @@ pub enum PostgresError {
         /// The latest one known.
         known: u32,
     },
-    /// Anything else that the server says.
-    #[error("cannot open the queue in {place}: {why}")]
-    Store {
-        /// Which database.
-        place: Place,
-        /// The server's own message.
-        why: String,
-    },
+    /// Anything else; with the server's own message.
+    #[error("cannot open the queue in {0}: {1}")]
+    Store(Place, String),
 }
 
 /// What opening found out.
 pub(super) struct Opened {
     /// Where replicas of this queue notify each other.
     pub(super) channel: String,
-    pub(super) erasure_key: Vec<u8>,
+    pub(super) erasure_key: ErasureKey,
 }
 
 /// Brings the database up to date for a service, or checks for a command that it is; and makes `clock` follow its time.
@@ -172,7 +138,7 @@ async fn connect(url: &PostgresUrl, place: &Place) -> Result<PgConnection, Postg
         Ok(connected) => connected.map_err(|error| explain(place, &error)),
         Err(_) => {
             let why = format!("it does not answer within {CONNECTING:?}");
-            Err(PostgresError::Unreachable { place: place.clone(), why })
+            Err(PostgresError::Unreachable(place.clone(), why))
         }
     }
 }
@@ -195,12 +161,12 @@ async fn prepare(
     let channel = channel.fetch_one(&mut *connection).await.map_err(explained)?;
     let key = sqlx::query_scalar("SELECT value FROM documents WHERE name = 'erasure_key'");
     let key: Option<String> = key.fetch_optional(connection).await.map_err(explained)?;
-    match key.and_then(|json| serde_json::from_str::<String>(&json).ok()).filter(|key| !key.is_empty()) {
-        Some(key) => Ok(Opened { channel, erasure_key: key.into_bytes() }),
+    match ErasureKey::of_document(key) {
+        Some(erasure_key) => Ok(Opened { channel, erasure_key }),
         None => {
             let why = "the document erasure_key is missing from the table documents, and without it no forgotten user is \
                        recognised. Put it back from a backup";
-            Err(PostgresError::Store { place: place.clone(), why: why.to_owned() })
+            Err(PostgresError::Store(place.clone(), why.to_owned()))
         }
     }
 }
@@ -225,7 +191,7 @@ async fn find_schema(
     let (place, known) = (place.clone(), schema::known(steps));
     match found {
         Version::Nowhere => Err(PostgresError::NoSchema(place)),
-        Version::Foreign(schema) => Err(PostgresError::Foreign { place, schema }),
+        Version::Foreign(schema) => Err(PostgresError::Foreign(place, schema)),
         Version::Ours(found) if found > known => Err(PostgresError::Newer { place, found, known }),
         Version::Ours(_) if makes_it => Ok(()),
         Version::Ours(0) => Err(PostgresError::NoQueue(place)),
@@ -256,26 +222,24 @@ fn explain(place: &Place, error: &Error) -> PostgresError {
     match error {
         Error::Io(io) if io.kind() == ErrorKind::ConnectionRefused => PostgresError::Refused(place),
         Error::Io(io) if io.to_string().contains("lookup") => {
-            PostgresError::HostNotFound { place, why: io.to_string() }
+            PostgresError::HostNotFound(place, io.to_string())
         }
         // rustls comes wrapped up; and without a socket, the only files are those of certificates.
-        Error::Io(io) if io.kind() == ErrorKind::InvalidData => {
-            PostgresError::Tls { place, why: io.to_string() }
-        }
+        Error::Io(io) if io.kind() == ErrorKind::InvalidData => PostgresError::Tls(place, io.to_string()),
         Error::Io(io) if io.kind() == ErrorKind::NotFound && !place.server.starts_with('/') => {
-            PostgresError::Tls { place, why: format!("a certificate's file cannot be read: {io}") }
+            PostgresError::Tls(place, format!("a certificate's file cannot be read: {io}"))
         }
-        Error::Io(io) => PostgresError::Unreachable { place, why: io.to_string() },
-        Error::Tls(why) => PostgresError::Tls { place, why: why.to_string() },
+        Error::Io(io) => PostgresError::Unreachable(place, io.to_string()),
+        Error::Tls(why) => PostgresError::Tls(place, why.to_string()),
         Error::Database(refusal) => {
             let why = refusal.message().to_owned();
             match refusal.code().as_deref() {
-                Some("28P01" | "28000") => PostgresError::Login { place, why },
+                Some("28P01" | "28000") => PostgresError::Login(place, why),
                 Some("3D000") => PostgresError::NoDatabase(place),
-                Some("42501") => PostgresError::NotAllowed { place, why },
-                _ => PostgresError::Store { place, why },
+                Some("42501") => PostgresError::NotAllowed(place, why),
+                _ => PostgresError::Store(place, why),
             }
         }
-        other => PostgresError::Store { place, why: other.to_string() },
+        other => PostgresError::Store(place, other.to_string()),
     }
 }

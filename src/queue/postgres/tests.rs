@@ -22,11 +22,10 @@ use crate::queue::row::Row;
 use crate::queue::store::{Answer, Change, First, Index, Look, Push, Question, Store};
 use crate::queue::tests::server::Ground;
 use crate::queue::wake::Wake;
-use crate::queue::{QueueError, Role, StoreOptions, postgres};
+use crate::queue::{QueueError, Role, postgres};
 use crate::user::UserId;
 
 const DEBOUNCE: Duration = Duration::from_secs(2);
-const OPTIONS: StoreOptions = StoreOptions { debounce: DEBOUNCE };
 const NOW: Millis = Millis(1_000_000);
 const UPDATE: &str = "contract.1#update";
 /// Longer than anything takes on a busy machine.
@@ -47,7 +46,7 @@ fn open(ground: &Ground, url: &PostgresUrl, tuning: Tuning) -> PostgresStore {
 
 fn open_with(ground: &Ground, url: &PostgresUrl, tuning: Tuning, wake: Arc<Wake>) -> PostgresStore {
     let clock = Clock::manual(NOW);
-    ground.wait_for(postgres::open(url, Role::Service, OPTIONS, clock, wake, tuning)).unwrap()
+    ground.wait_for(postgres::open(url, Role::Service, DEBOUNCE, clock, wake, tuning)).unwrap().0
 }
 
 async fn push(store: &PostgresStore, user: &str) -> Result<(), QueueError> {

@@ -1,28 +1,17 @@
-//! Transactions on the pool: lock and load, decide, save, commit; and again where another was in the way.
+//! A transaction: lock and load, decide, save, commit.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::Connection;
-use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgConnection, PgPool, Postgres};
+use sqlx::postgres::PgConnection;
 
-use super::Tuning;
 use super::connection::now;
-use super::fault::{Fault, Tries, within};
-use super::listener::Notifier;
-use super::{reader, rows};
+use super::fault::Fault;
+use super::rows;
 use crate::clock::{Clock, Millis};
-use crate::queue::QueueError;
-use crate::queue::store::{Answer, Change, Look, Question, Seen};
-
-/// Where transactions run and questions are answered.
-#[derive(Debug)]
-pub(super) struct Transactions {
-    pub(super) pool: PgPool,
-    pub(super) notifier: Notifier,
-    pub(super) clock: Clock,
-    pub(super) tuning: Tuning,
-}
+use crate::queue::lane::Lane;
+use crate::queue::sql::limit;
+use crate::queue::store::{Change, Look, Seen};
 
 /// What to do about a row or a document that a transaction looks at and that does not exist: nothing else holds off another
 /// transaction, or an event, that creates the same.
@@ -44,69 +33,8 @@ struct Locked {
     reserved: BTreeSet<String>,
 }
 
-impl Transactions {
-    /// Looks, decides and saves. Done again after a conflict, and once after a connection that was lost before the commit.
-    pub(super) async fn transact<A: Send>(
-        &self,
-        look: &Look,
-        decide: &(impl Fn(&Seen) -> (Change, A) + Sync),
-    ) -> Result<A, QueueError> {
-        let mut tries = Tries::default();
-        loop {
-            match self.attempt(look, decide).await {
-                Err(fault) if tries.another(&fault) => {}
-                result => return result.map_err(QueueError::from),
-            }
-        }
-    }
-
-    /// Answers `question` by one statement. Done again as a transaction is.
-    pub(super) async fn ask(&self, question: Question) -> Result<Answer, QueueError> {
-        let mut tries = Tries::default();
-        loop {
-            let mut connection = self.connection().await?;
-            let answering = reader::answer(&mut connection, &question, self.clock.now());
-            let answer = within(self.tuning, answering).await;
-            match self.released(connection, answer) {
-                Err(fault) if tries.another(&fault) => {}
-                result => return result.map_err(QueueError::from),
-            }
-        }
-    }
-
-    async fn attempt<A: Send>(
-        &self,
-        look: &Look,
-        decide: &(impl Fn(&Seen) -> (Change, A) + Sync),
-    ) -> Result<A, Fault> {
-        let mut connection = self.connection().await?;
-        let result = within(self.tuning, run(&mut connection, look, &self.clock, decide)).await;
-        let (answer, made_due) = self.released(connection, result)?;
-        if let Some(at) = made_due {
-            self.notifier.due_at(at);
-        }
-        Ok(answer)
-    }
-
-    async fn connection(&self) -> Result<PoolConnection<Postgres>, Fault> {
-        Ok(self.pool.acquire().await?)
-    }
-
-    /// A connection of no more use is closed; the pool would wait for it.
-    fn released<T>(
-        &self,
-        connection: PoolConnection<Postgres>,
-        result: Result<T, Fault>,
-    ) -> Result<T, Fault> {
-        if result.as_ref().is_err_and(Fault::ends_connection) {
-            drop(connection.detach());
-        }
-        result
-    }
-}
-
-/// One transaction. With its answer returns the earliest time at which a user is due whom it made so.
-async fn run<A>(
+/// One transaction. Returns its answer, and the earliest time at which a user is due because of it.
+pub(super) async fn run<A>(
     connection: &mut PgConnection,
     look: &Look,
     clock: &Clock,
@@ -129,8 +57,7 @@ async fn run<A>(
     }
     save(&mut transaction, &change, reserved, seen.now).await?;
     transaction.commit().await.map_err(Fault::of_commit)?;
-    let is_due = change.rows.iter().filter(|row| row.lease.is_none());
-    Ok((answer, is_due.filter_map(|row| row.due_at).min()))
+    Ok((answer, change.made_due()))
 }
 
 /// Locks and loads, in the order that [`Look`] prescribes. The time is read once nothing is waited for any more, so that of
@@ -146,22 +73,26 @@ async fn lock(
     let mut locked = Locked::default();
     if !ids.is_empty() {
         if missing == Missing::Reserve {
-            locked.reserved = rows::reserve(connection, &ids).await?.into_iter().collect();
+            let reserving = sqlx::query_scalar(rows::RESERVE).bind(&ids).fetch_all(&mut *connection);
+            locked.reserved = reserving.await?.into_iter().collect();
         }
-        let found = rows::lock(connection, &ids).await?.into_iter();
+        let found = sqlx::query_scalar(rows::LOCK).bind(&ids).fetch_all(&mut *connection).await?;
+        let found = rows::read_all(found)?.into_iter();
         let found = found.filter(|row| !locked.reserved.contains(&row.user_id));
         locked.seen.rows = found.map(|row| (row.user_id.clone(), row)).collect();
         locked.is_incomplete = locked.seen.rows.len() + locked.reserved.len() < ids.len();
     }
     if look.last_entries && !locked.seen.rows.is_empty() {
-        let ids = locked.seen.rows.keys().map(String::as_str).collect();
-        locked.seen.last_entries = rows::last_entries(connection, ids).await?.into_iter().collect();
+        let ids: Vec<&str> = locked.seen.rows.keys().map(String::as_str).collect();
+        let entries = sqlx::query_as(rows::LAST_ENTRIES).bind(ids).fetch_all(&mut *connection).await?;
+        locked.seen.last_entries = rows::read_entries(entries)?.into_iter().collect();
     }
     if !names.is_empty() {
         if missing == Missing::Reserve {
-            rows::reserve_documents(connection, &names).await?;
+            sqlx::query(rows::RESERVE_DOCUMENTS).bind(&names).execute(&mut *connection).await?;
         }
-        let found = rows::lock_documents(connection, &names).await?;
+        let locking = sqlx::query_as(rows::LOCK_DOCUMENTS).bind(&names).fetch_all(&mut *connection);
+        let found: Vec<(String, String)> = locking.await?;
         locked.is_incomplete |= found.len() < names.len();
         // An empty one is a placeholder, and stays where the transaction saves something else.
         locked.seen.documents = found.into_iter().filter(|(_, value)| !value.is_empty()).collect();
@@ -170,16 +101,20 @@ async fn lock(
     seen.now = now(connection, clock).await?;
     seen.wall = seen.now; // the database's time is also the time of day
     for first in &look.first {
-        seen.first.push(rows::first(connection, first, seen.now, seen.wall).await?);
+        seen.first.push(rows::first(&mut *connection, first, seen.now, seen.wall).await?);
     }
     if !look.tombstones.is_empty() {
-        seen.tombstones = rows::tombstones(connection, &look.tombstones).await?;
+        let found = sqlx::query_scalar(rows::TOMBSTONES).bind(&look.tombstones);
+        seen.tombstones = found.fetch_all(&mut *connection).await?.into_iter().collect();
     }
     if let Some((before, most)) = look.entries_before {
-        seen.entries = rows::entries_before(connection, before, most).await?;
+        let old = sqlx::query_scalar(rows::ENTRIES_BEFORE).bind(before.0).bind(limit(most));
+        seen.entries = old.fetch_all(&mut *connection).await?;
     }
     if look.next_due {
-        seen.next_due = rows::next_due(connection, seen.now).await?;
+        let next = sqlx::query_as(rows::NEXT_DUE).bind(seen.now.0).fetch_all(&mut *connection).await?;
+        let next = next.into_iter().map(|(lane, due)| (Lane::of_number(lane), Millis(due)));
+        seen.next_due = next.collect();
     }
     Ok(locked)
 }
@@ -196,25 +131,27 @@ async fn save(
     let documents = change.documents.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let (deleted, saved): (Vec<_>, Vec<_>) = documents.partition(|(_, value)| value.is_empty());
     if !(rows.is_empty() && change.entries.is_empty() && saved.is_empty()) {
-        rows::save(connection, rows.into_values(), &change.entries, &saved).await?;
-    }
-    if !deleted.is_empty() {
-        let names: Vec<&str> = deleted.into_iter().map(|(name, _)| name).collect();
-        rows::delete_documents(connection, &names).await?;
+        rows::save(&mut *connection, rows.into_values(), &change.entries, &saved).await?;
     }
     let unused = reserved.iter().map(String::as_str);
     let erased: Vec<&str> = sorted(&change.erased).into_iter().chain(unused).collect();
-    if !erased.is_empty() {
-        rows::erase(connection, &erased).await?;
+    let deleted: Vec<&str> = deleted.into_iter().map(|(name, _)| name).collect();
+    for (sql, keys) in [
+        (rows::ERASE_HISTORY, &erased),
+        (rows::ERASE, &erased),
+        (rows::DELETE_DOCUMENTS, &deleted),
+        (rows::REMOVE_TOMBSTONES, &sorted(&change.removed_tombstones)),
+    ] {
+        if !keys.is_empty() {
+            sqlx::query(sql).bind(keys).execute(&mut *connection).await?;
+        }
     }
     if !change.removed_entries.is_empty() {
-        rows::remove_entries(connection, &change.removed_entries).await?;
+        sqlx::query(rows::REMOVE_ENTRIES).bind(&change.removed_entries).execute(&mut *connection).await?;
     }
     if !change.tombstones.is_empty() {
-        rows::save_tombstones(connection, &sorted(&change.tombstones), now).await?;
-    }
-    if !change.removed_tombstones.is_empty() {
-        rows::remove_tombstones(connection, &change.removed_tombstones).await?;
+        let added = sqlx::query(rows::SAVE_TOMBSTONES).bind(sorted(&change.tombstones)).bind(now.0);
+        added.execute(&mut *connection).await?;
     }
     Ok(())
 }

@@ -64,7 +64,7 @@ impl PostgresUrl {
         &self.options
     }
 
-    /// What an error may tell.
+    /// What an error may show.
     pub(super) fn place(&self) -> Place {
         let options = &self.options;
         let server = match options.get_socket() {
@@ -93,15 +93,13 @@ impl PartialEq for PostgresUrl {
 
 impl Eq for PostgresUrl {}
 
-/// A database by the names that may be told: everything but the password.
+/// A database by the names that may be shown: everything but the password.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     /// Host and port, or the path of a socket.
-    pub server: String,
-    /// The database.
-    pub database: String,
-    /// The user who logs in.
-    pub user: String,
+    pub(super) server: String,
+    database: String,
+    user: String,
 }
 
 impl fmt::Display for Place {

@@ -28,7 +28,7 @@ struct Shared {
 #[derive(Clone, Copy, Default)]
 struct State {
     written: bool,
-    /// Somebody was erased, and is still in the log: it has to be emptied.
+    /// A user was erased, and is still in the log: it has to be emptied.
     erased: bool,
     refusing: bool,
     stop: bool,
@@ -49,7 +49,7 @@ pub(super) fn start(
 }
 
 impl Checkpoints {
-    /// Something was committed; `is_erasure`: somebody was erased by it.
+    /// Something was committed; `is_erasure`: it erased a user.
     pub(super) fn written(&self, is_erasure: bool) {
         self.change(|state| (state.written, state.erased) = (true, state.erased | is_erasure));
     }
@@ -126,7 +126,7 @@ pub(super) fn empty_the_log(connection: &Connection) -> rusqlite::Result<bool> {
     connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |row| row.get::<_, bool>(0)).map(|busy| !busy)
 }
 
-/// As [`empty_the_log`]; false if somebody reads just now, for writers would have to wait as well.
+/// As [`empty_the_log`]; false while there is a reader, for writers would have to wait as well.
 fn empty_the_log_briefly(connection: &Connection, tuning: Tuning) -> bool {
     let emptied = connection.busy_timeout(BRIEFLY).and_then(|()| empty_the_log(connection));
     // Whatever came of it: with the wait that everything else needs.
@@ -136,7 +136,7 @@ fn empty_the_log_briefly(connection: &Connection, tuning: Tuning) -> bool {
 /// Copies into the database what can be copied of the log. Returns how many bytes of the log are in use then; none if another
 /// process is copying just now.
 fn checkpoint(connection: &Connection) -> rusqlite::Result<Option<u64>> {
-    // Passive: it copies what it can and keeps nobody waiting; the remainder is for the next time.
+    // Passive: it copies what it can and blocks no other process; the remainder is for the next time.
     let pages: i64 = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", (), |row| row.get(1))?;
     let page_size: i64 = connection.query_row("PRAGMA page_size", (), |row| row.get(0))?;
     Ok(u64::try_from(pages.saturating_mul(page_size)).ok()) // -1 pages if it could not begin

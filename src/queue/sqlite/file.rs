@@ -15,7 +15,7 @@ use crate::queue::{Damage, OpenError, QueueError};
 
 /// The mode of a file that only its owner may read and write.
 const OWNER_ONLY: u32 = 0o600;
-/// The mode bits of everybody but the owner.
+/// The mode bits of all users but the owner.
 const OTHERS: u32 = 0o077;
 /// As many symbolic links as Linux follows before it gives up.
 const MOST_LINKS: usize = 40;
@@ -66,7 +66,7 @@ impl DatabaseFile {
     pub(super) fn at(path: &Path) -> Result<Self, OpenError> {
         // An absolute path is a file for SQLite too, whatever its name: never `:memory:`.
         let named = std::path::absolute(path)
-            .map_err(|error| OpenError::Store { path: path.to_owned(), why: error.to_string() })?;
+            .map_err(|error| OpenError::Store(path.to_owned(), error.to_string()))?;
         let path = behind_links(&named);
         let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
         let mut file = Self { named, path, folder };
@@ -120,8 +120,8 @@ impl DatabaseFile {
             .map_err(|error| self.not_writable(&lock, error.to_string()))?;
         match file.try_lock() {
             Ok(()) => Ok(file),
-            Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: self.path.clone(), lock }),
-            Err(TryLockError::Error(error)) => Err(OpenError::NoLock { lock, why: error.to_string() }),
+            Err(TryLockError::WouldBlock) => Err(OpenError::InUse(self.path.clone(), lock)),
+            Err(TryLockError::Error(error)) => Err(OpenError::NoLock(lock, error.to_string())),
         }
     }
 
@@ -153,7 +153,7 @@ impl DatabaseFile {
             Ok(_) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::StorageFull => {
-                Err(OpenError::Disk { path: self.path.clone(), why: error.to_string() })
+                Err(OpenError::Disk(self.path.clone(), error.to_string()))
             }
             Err(error) => Err(self.not_writable(&self.path, error.to_string())),
         }
@@ -187,7 +187,7 @@ impl DatabaseFile {
             return Ok(());
         }
         let why = "its file system has no shared memory; the queue needs a local disk".to_owned();
-        Err(OpenError::Store { path: self.path.clone(), why })
+        Err(OpenError::Store(self.path.clone(), why))
     }
 
     /// A connection that only reads.
@@ -200,14 +200,14 @@ impl DatabaseFile {
     pub(super) fn explain(&self, error: &rusqlite::Error) -> OpenError {
         let (path, why) = (self.path.clone(), error.to_string());
         match error.sqlite_error_code() {
-            Some(ErrorCode::NotADatabase) => OpenError::NotADatabase { path },
+            Some(ErrorCode::NotADatabase) => OpenError::NotADatabase(path),
             Some(ErrorCode::DatabaseCorrupt) => OpenError::Damaged(Damage { path, why }),
-            Some(ErrorCode::DatabaseBusy) => OpenError::Locked { path },
-            Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure) => OpenError::Disk { path, why },
+            Some(ErrorCode::DatabaseBusy) => OpenError::Locked(path),
+            Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure) => OpenError::Disk(path, why),
             Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
                 self.not_writable(&self.path, why)
             }
-            _ => OpenError::Store { path, why },
+            _ => OpenError::Store(path, why),
         }
     }
 
@@ -242,7 +242,7 @@ impl DatabaseFile {
 
 /// What every connection that may write needs.
 fn set_up(connection: &Connection, tuning: Tuning) -> rusqlite::Result<()> {
-    // First, and before anything is read: whoever closes a file that is refused leaves it as it is. The writer copies
+    // First, and before anything is read: to close a file that is refused leaves it as it is. The writer copies
     // the log by itself.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     connection.busy_timeout(tuning.busy)?;

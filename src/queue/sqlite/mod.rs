@@ -23,16 +23,16 @@ mod shared_clock;
 mod tests;
 mod writer;
 
-use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::accepting::Accepting;
+use super::erasure_key::ErasureKey;
 use super::store::{Answer, Change, Look, Push, Question, Seen, Store};
-use super::{OpenError, QueueError, Role, StoreOptions};
+use super::{OpenError, QueueError, Role};
 use crate::clock::Clock;
 pub(super) use file::Tuning;
 use open::Opened;
@@ -44,11 +44,11 @@ use writer::{Command, Decision, Writer};
 const WAITING: usize = 4_096;
 
 /// An open file. When it is dropped, the writer finishes what waits, and closes the file.
+#[derive(Debug)]
 pub(super) struct SqliteStore {
     commands: mpsc::Sender<Command>,
     reader: Reader,
-    erasure_key: Vec<u8>,
-    accepting: Arc<AtomicBool>,
+    accepting: Accepting,
     closed: watch::Receiver<bool>,
 }
 
@@ -60,10 +60,10 @@ pub(super) struct SqliteStore {
 pub(super) fn open(
     path: &Path,
     role: Role,
-    options: StoreOptions,
+    debounce: Duration,
     clock: Clock,
     tuning: Tuning,
-) -> Result<SqliteStore, OpenError> {
+) -> Result<(SqliteStore, ErasureKey), OpenError> {
     let opened = match role {
         Role::Service => open::alone(path, &clock, tuning)?,
         Role::Command { may_create } => open::beside(path, may_create, &clock, tuning)?,
@@ -71,11 +71,11 @@ pub(super) fn open(
     let Opened { file, connection, erasure_key, lock, unready } = opened;
     let of_checkpoints = file.connect(tuning)?;
     let files = OpenFiles::of(&file, lock.is_some())
-        .map_err(|error| OpenError::Store { path: file.path().to_owned(), why: error.to_string() })?;
+        .map_err(|error| OpenError::Store(file.path().to_owned(), error.to_string()))?;
 
     let (sender, commands) = mpsc::channel(WAITING);
     let (set_closed, closed) = watch::channel(false);
-    let accepting = Arc::new(AtomicBool::new(true));
+    let accepting = Accepting::default();
     let weak = sender.downgrade(); // a strong one would keep the store open
     let probe = move || {
         if let Some(sender) = weak.upgrade() {
@@ -93,31 +93,19 @@ pub(super) fn open(
         files,
         lock,
         clock,
-        debounce: options.debounce,
+        debounce,
         unready,
         unusable: None,
         has_erased: false,
         callers: Handle::try_current().ok(),
-        accepting: Arc::clone(&accepting),
+        accepting: accepting.clone(),
         closed: set_closed,
     };
     writer::start(writer, tuning).map_err(OpenError::Thread)?;
-    Ok(SqliteStore { commands: sender, reader, erasure_key, accepting, closed })
-}
-
-impl fmt::Debug for SqliteStore {
-    /// Without the key.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SqliteStore").finish_non_exhaustive()
-    }
+    Ok((SqliteStore { commands: sender, reader, accepting, closed }, erasure_key))
 }
 
 impl SqliteStore {
-    /// The secret of the hashes of this file.
-    pub(super) fn erasure_key(&self) -> &[u8] {
-        &self.erasure_key
-    }
-
     async fn send<A>(
         &self,
         command: Command,
@@ -153,7 +141,7 @@ impl Store for SqliteStore {
     }
 
     fn accepting(&self) -> bool {
-        !self.commands.is_closed() && self.accepting.load(Ordering::Relaxed)
+        !self.commands.is_closed() && self.accepting.get()
     }
 
     async fn close(&self) {

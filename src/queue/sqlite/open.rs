@@ -7,7 +7,7 @@
 use std::fs::File;
 use std::path::Path;
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
 use super::file::{DatabaseFile, Tuning};
 use super::schema::{self, Version};
@@ -15,11 +15,12 @@ use super::writer::Unready;
 use super::{integrity, rows, shared_clock};
 use crate::clock::Clock;
 use crate::queue::OpenError;
+use crate::queue::erasure_key::ErasureKey;
 
 pub(super) struct Opened {
     pub(super) file: DatabaseFile,
     pub(super) connection: Connection,
-    pub(super) erasure_key: Vec<u8>,
+    pub(super) erasure_key: ErasureKey,
     /// None beside a service.
     pub(super) lock: Option<File>,
     pub(super) unready: Unready,
@@ -58,7 +59,7 @@ pub(super) fn beside(
 ) -> Result<Opened, OpenError> {
     // A file that cannot be looked up is reported by the opening.
     if !may_create && matches!(path.try_exists(), Ok(false)) {
-        return Err(OpenError::NoQueue { path: path.to_owned() });
+        return Err(OpenError::NoQueue(path.to_owned()));
     }
     let file = DatabaseFile::at(path)?;
     let connection = connect_beside(&file, schema::STEPS, may_create, clock, tuning)?;
@@ -106,14 +107,14 @@ pub(super) fn connect_beside(
     drop(connection);
     let path = file.path().to_owned();
     match found {
-        0 if !may_create => return Err(OpenError::NoQueue { path }),
+        0 if !may_create => return Err(OpenError::NoQueue(path)),
         0 => {}
         // A command that only reads must not keep the service of that version from ever starting again.
         _ if !may_create => return Err(OpenError::Older { path, found, known }),
         _ => {}
     }
     let _lock = file.lock().map_err(|error| match error {
-        OpenError::InUse { path, .. } => OpenError::Older { path, found, known },
+        OpenError::InUse(path, _) => OpenError::Older { path, found, known },
         error => error,
     })?;
     let mut connection = connect(file, steps, tuning)?;
@@ -135,7 +136,7 @@ fn connect_to_ours(
     }
     let connection = file.connect(tuning)?;
     match schema::version(&connection).map_err(|error| file.explain(&error))? {
-        Version::Foreign => Err(OpenError::Foreign { path: file.path().to_owned() }),
+        Version::Foreign => Err(OpenError::Foreign(file.path().to_owned())),
         Version::Ours(found) if found > known => {
             Err(OpenError::Newer { path: file.path().to_owned(), found, known })
         }
@@ -149,14 +150,10 @@ fn begin_clock(connection: &mut Connection, clock: &Clock) -> rusqlite::Result<(
     transaction.commit()
 }
 
-/// The bytes of the text in the document, which the first step of the schema writes.
-fn erasure_key(file: &DatabaseFile, connection: &Connection) -> Result<Vec<u8>, OpenError> {
-    let json: Option<String> = connection
-        .query_row(rows::DOCUMENT, ["erasure_key"], |row| row.get(0))
-        .optional()
-        .map_err(|error| file.explain(&error))?;
-    let text = json.and_then(|json| serde_json::from_str::<String>(&json).ok());
-    text.filter(|text| !text.is_empty()).map(String::into_bytes).ok_or_else(|| {
+/// The first step of the schema writes it.
+fn erasure_key(file: &DatabaseFile, connection: &Connection) -> Result<ErasureKey, OpenError> {
+    let json = rows::document(connection, "erasure_key").map_err(|error| file.explain(&error))?;
+    ErasureKey::of_document(json).ok_or_else(|| {
         OpenError::Damaged(file.damage("the document `erasure_key` is missing or is not a text".to_owned()))
     })
 }

@@ -4,16 +4,17 @@
 use std::sync::LazyLock;
 
 use rusqlite::types::{Type, Value as SqlValue, ValueRef};
-use rusqlite::{Connection, OptionalExtension, Params, Row as SqlRow, ToSql, params};
+use rusqlite::{Connection, OptionalExtension, Params, Row as SqlRow, ToSql, params, params_from_iter};
 use serde_json::{Map, Value};
 
 use crate::clock::{Clock, Millis};
 use crate::queue::history::HistoryRow;
 use crate::queue::lane::Lane;
 use crate::queue::row::{COLUMNS, Row};
-use crate::queue::store::{Change, First, Index, Look, Seen};
+use crate::queue::sql::{Dialect, HISTORY, limit};
+use crate::queue::store::{Change, First, Look, Search, Seen};
 
-/// An event of a user in the first lane who is due soon enough, or leased (a lease that has ended counts until another one
+/// An event of a user in the first lane that is due soon enough, or leased (a lease that has ended counts until another one
 /// takes over): only the generation and the cause change. A statement of its own, as one that could move `due_at` would
 /// rewrite its index each time.
 pub(super) const PUSH_ONTO: &str = "
@@ -21,7 +22,7 @@ pub(super) const PUSH_ONTO: &str = "
     WHERE user_id = ?1 AND lane = 0 AND (lease IS NOT NULL OR due_at <= ?3)";
 
 /// An event of any other user: new, due later or in a slower lane, or with nothing to do. A parked row starts afresh. A leased
-/// row is in the first lane from now on, so that it is also taken over there if nobody settles it; its `due_at` is the end
+/// row is in the first lane from now on, so that it is also taken over there if it is never settled; its `due_at` is the end
 /// of the lease. The rule is [`Row::pushed`].
 pub(super) const PUSH: &str = "
     INSERT INTO users (user_id, generation, due_at, cause) VALUES (?1, ?2, ?3, ?4)
@@ -51,15 +52,12 @@ static SAVE: LazyLock<String> = LazyLock::new(|| {
     format!("INSERT OR REPLACE INTO users ({}) VALUES ({places})", *ROW)
 });
 
-const ERASE: &str = "DELETE FROM users WHERE user_id = ?1";
+pub(super) const ERASE: &str = "DELETE FROM users WHERE user_id = ?1";
 
-const ERASE_HISTORY: &str = "DELETE FROM history WHERE user_id = ?1";
+pub(super) const ERASE_HISTORY: &str = "DELETE FROM history WHERE user_id = ?1";
 
 pub(super) const NEXT_DUE: &str = "
     SELECT due_at FROM users INDEXED BY users_due WHERE lane = ?1 AND due_at > ?2 ORDER BY due_at LIMIT 1";
-
-pub(super) const HISTORY: &str =
-    "SELECT user_id, id, entry FROM history WHERE user_id = ?1 ORDER BY id DESC LIMIT ?2";
 
 pub(super) const ENTRIES_BEFORE: &str = "
     SELECT id FROM history INDEXED BY history_by_age WHERE last_at < ?1 ORDER BY last_at, id LIMIT ?2";
@@ -68,36 +66,23 @@ const SAVE_ENTRY: &str = "
     INSERT OR REPLACE INTO history (id, user_id, last_at, outcome, lost_tags, entry)
     VALUES (nullif(?1, 0), ?2, ?3, ?4, ?5, ?6)";
 
-const REMOVE_ENTRY: &str = "DELETE FROM history WHERE id = ?1";
+pub(super) const REMOVE_ENTRY: &str = "DELETE FROM history WHERE id = ?1";
 
 pub(super) const DOCUMENT: &str = "SELECT value FROM documents WHERE name = ?1";
 
 pub(super) const SAVE_DOCUMENT: &str = "INSERT OR REPLACE INTO documents (name, value) VALUES (?1, ?2)";
 
-const REMOVE_DOCUMENT: &str = "DELETE FROM documents WHERE name = ?1";
+pub(super) const REMOVE_DOCUMENT: &str = "DELETE FROM documents WHERE name = ?1";
 
 pub(super) const TOMBSTONE: &str = "SELECT EXISTS (SELECT 1 FROM forgotten WHERE hash = ?1)";
 
 const SAVE_TOMBSTONE: &str = "INSERT OR REPLACE INTO forgotten (hash, forgotten_at) VALUES (?1, ?2)";
 
-const REMOVE_TOMBSTONE: &str = "DELETE FROM forgotten WHERE hash = ?1";
+pub(super) const REMOVE_TOMBSTONE: &str = "DELETE FROM forgotten WHERE hash = ?1";
 
-#[cfg(test)]
-pub(super) fn by_key() -> Vec<&'static str> {
-    vec![
-        PUSH_ONTO,
-        &BY_ID,
-        ERASE,
-        ERASE_HISTORY,
-        NEXT_DUE,
-        HISTORY,
-        ENTRIES_BEFORE,
-        REMOVE_ENTRY,
-        DOCUMENT,
-        REMOVE_DOCUMENT,
-        TOMBSTONE,
-        REMOVE_TOMBSTONE,
-    ]
+/// The document of this name.
+pub(super) fn document(connection: &Connection, name: &str) -> rusqlite::Result<Option<String>> {
+    connection.prepare_cached(DOCUMENT)?.query_row([name], |row| row.get(0)).optional()
 }
 
 /// Loads what a transaction looks at.
@@ -116,9 +101,7 @@ pub(super) fn load(connection: &Connection, look: &Look, clock: &Clock) -> rusql
         seen.first.push(first_rows(connection, first, seen.now, seen.wall)?);
     }
     for name in &look.documents {
-        let mut statement = connection.prepare_cached(DOCUMENT)?;
-        let json: Option<String> = statement.query_row([name], |row| row.get(0)).optional()?;
-        seen.documents.extend(json.map(|json| (name.clone(), json)));
+        seen.documents.extend(document(connection, name)?.map(|json| (name.clone(), json)));
     }
     for hash in &look.tombstones {
         if connection.prepare_cached(TOMBSTONE)?.query_row([hash], |row| row.get(0))? {
@@ -140,7 +123,7 @@ pub(super) fn load(connection: &Connection, look: &Look, clock: &Clock) -> rusql
     Ok(seen)
 }
 
-/// Saves what a transaction has decided. Whoever is erased is erased last, so that nothing of the same change is left.
+/// Saves what a transaction has decided. Users are erased last, so that nothing of the same change is left.
 pub(super) fn save(connection: &Connection, change: &Change, now: Millis) -> rusqlite::Result<()> {
     for row in &change.rows {
         let mut record = row.to_record();
@@ -182,40 +165,11 @@ pub(super) fn probe(connection: &Connection) -> rusqlite::Result<()> {
     connection.prepare_cached(EMPTY)?.execute(()).map(drop)
 }
 
-/// The first rows of an index, as `SELECT … FROM users` goes on: `?1` is the number most of all, `?2` and `?3` are the index's
-/// own. Ties are in the order of ids, which is how each index has them.
-pub(super) fn clause(index: &Index) -> &'static str {
-    match index {
-        Index::Due(_) => {
-            "INDEXED BY users_due WHERE lane = ?2 AND due_at <= ?3 ORDER BY due_at, user_id LIMIT ?1"
-        }
-        Index::CheckDue => {
-            "INDEXED BY users_checked WHERE check_at <= ?2 AND lease IS NULL ORDER BY check_at, user_id LIMIT ?1"
-        }
-        Index::CheckAfter { .. } => {
-            "INDEXED BY users_checked WHERE check_at > ?2 AND check_cause = ?3 ORDER BY check_at, user_id LIMIT ?1"
-        }
-        Index::HeldBack => {
-            "INDEXED BY users_held_back WHERE held_back = 1 AND lease IS NULL ORDER BY user_id LIMIT ?1"
-        }
-        Index::LeasedByServiceBeyond(_) => {
-            "INDEXED BY users_leased WHERE lease IS NOT NULL AND lease LIKE 'service-%' AND due_at > ?2
-             ORDER BY due_at, user_id LIMIT ?1"
-        }
-        // The lanes are named so that the condition on `due_at` is a range of the index.
-        Index::DueBeyond(_) => {
-            "INDEXED BY users_due WHERE lane IN (0, 1, 2) AND due_at > ?2 AND lease IS NULL
-             ORDER BY lane, due_at, user_id LIMIT ?1"
-        }
-        Index::ParkedWith(_) => {
-            "INDEXED BY users_parked WHERE parked_at IS NOT NULL AND answer = ?2 ORDER BY user_id LIMIT ?1"
-        }
-        Index::MissingBefore(_) => {
-            "INDEXED BY users_missing
-             WHERE missing_since < ?2 AND address_key IS NULL AND due_at IS NULL AND held_back = 0
-             ORDER BY missing_since, user_id LIMIT ?1"
-        }
-    }
+/// The first rows of an index.
+pub(super) fn first_sql(search: &Search<'_>) -> String {
+    let Search { index, condition, order, .. } = search;
+    let users = Dialect::Sqlite.users(index);
+    format!("SELECT {} FROM {users} WHERE {condition} ORDER BY {order} LIMIT {}", *ROW, search.limit())
 }
 
 fn first_rows(
@@ -224,18 +178,11 @@ fn first_rows(
     now: Millis,
     wall: Millis,
 ) -> rusqlite::Result<Vec<Row>> {
-    let sql = format!("SELECT {} FROM users {}", *ROW, clause(&first.of));
-    let most = limit(first.most);
-    match &first.of {
-        Index::Due(lane) => rows(connection, &sql, params![most, lane.number(), now.0]),
-        Index::CheckDue => rows(connection, &sql, params![most, wall.0]),
-        Index::CheckAfter { cause, at } => rows(connection, &sql, params![most, at.0, cause]),
-        Index::HeldBack => rows(connection, &sql, params![most]),
-        Index::LeasedByServiceBeyond(at) | Index::DueBeyond(at) | Index::MissingBefore(at) => {
-            rows(connection, &sql, params![most, at.0])
-        }
-        Index::ParkedWith(answer) => rows(connection, &sql, params![most, answer]),
-    }
+    let search = first.of.search(now, wall);
+    let numbers = search.numbers.iter().map(|number| SqlValue::Integer(*number));
+    let text = search.text.map(|text| SqlValue::Text(text.to_owned()));
+    let values = numbers.chain(text).chain([SqlValue::Integer(limit(first.most))]);
+    rows(connection, &first_sql(&search), params_from_iter(values))
 }
 
 /// The rows that `sql` selects, each with [`ROW`].
@@ -255,11 +202,6 @@ pub(super) fn entries(
         Ok((user, HistoryRow { id, ..entry }))
     };
     connection.prepare_cached(sql)?.query_map(params, read)?.collect()
-}
-
-/// A number of rows, for a `LIMIT`.
-pub(super) fn limit(most: usize) -> i64 {
-    i64::try_from(most).unwrap_or(i64::MAX)
 }
 
 pub(super) fn read_row(row: &SqlRow<'_>) -> rusqlite::Result<Row> {

@@ -13,7 +13,7 @@ pub(super) const fn latest(steps: &[&str]) -> u32 {
 /// Whose database it is, and how old.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Version {
-    /// The queue's, or nobody's yet: version 0.
+    /// The queue's, or without tables: version 0.
     Ours(u32),
     /// It has tables, and none of them is the one with the version.
     Foreign,

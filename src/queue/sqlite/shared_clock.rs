@@ -1,14 +1,14 @@
 //! One clock for all processes that have the file open.
 //!
 //! Leases and due times are compared across processes. The clock that counts them ([`Clock`]) cannot be set, but each process
-//! reads the wall clock once to begin with, and somebody may set the wall clock between two starts. So the first process of
+//! reads the wall clock once to begin with, and the wall clock may be set between two starts. So the first process of
 //! a boot saves when the machine started by its clock, and all later ones count from there. If the wall clock was wrong just
 //! then, the queue's time stays wrong until the next boot, which harms nothing: checks go by the time of day, and nothing else
 //! in the queue needs it.
 
 use std::fs;
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 
 use super::rows;
@@ -28,8 +28,7 @@ struct SharedClock {
 /// Makes `clock` count from this boot's anchor; whether the file has one. A clock that shares nothing needs none.
 pub(super) fn join(connection: &Connection, clock: &Clock) -> rusqlite::Result<bool> {
     let Some(boot_id) = boot_id(clock) else { return Ok(true) };
-    let saved: Option<String> =
-        connection.prepare_cached(rows::DOCUMENT)?.query_row([DOCUMENT], |row| row.get(0)).optional()?;
+    let saved = rows::document(connection, DOCUMENT)?;
     // A document that cannot be read is replaced, like one of another boot.
     let saved = saved.and_then(|saved| serde_json::from_str::<SharedClock>(&saved).ok());
     let Some(saved) = saved.filter(|saved| saved.boot_id == boot_id) else { return Ok(false) };

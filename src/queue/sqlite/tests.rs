@@ -27,7 +27,7 @@ use crate::queue::lane::Lane;
 use crate::queue::lease::LeaseName;
 use crate::queue::row::Row;
 use crate::queue::store::{Answer, Change, Index, Look, Push, Question, Store};
-use crate::queue::{OpenError, QueueError, Role, StoreOptions};
+use crate::queue::{OpenError, QueueError, Role};
 use crate::user::UserId;
 
 const NOW: Millis = Millis(1_000_000);
@@ -50,7 +50,7 @@ fn open(path: &Path) -> Result<SqliteStore, OpenError> {
 }
 
 fn open_as(path: &Path, role: Role, clock: Clock, tuning: Tuning) -> Result<SqliteStore, OpenError> {
-    super::open(path, role, StoreOptions { debounce: DEBOUNCE }, clock, tuning)
+    super::open(path, role, DEBOUNCE, clock, tuning).map(|(store, _)| store)
 }
 
 fn refusal(path: &Path) -> (OpenError, String) {

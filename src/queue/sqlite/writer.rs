@@ -4,8 +4,6 @@
 use std::fs::File;
 use std::io;
 use std::slice;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -19,7 +17,8 @@ use super::file::{DatabaseFile, Tuning};
 use super::open_files::OpenFiles;
 use super::{integrity, rows, shared_clock};
 use crate::clock::{Clock, Millis};
-use crate::queue::store::{Change, Look, Push, Seen};
+use crate::queue::accepting::Accepting;
+use crate::queue::store::{Change, Look, Push, Seen, coalesced};
 use crate::queue::{OpenError, QueueError};
 
 /// The most commands in one transaction. Larger ones were not faster.
@@ -53,7 +52,7 @@ pub(super) trait Transact: Send {
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Written {
     any: bool,
-    /// Whether somebody was erased, who is still in the log.
+    /// Whether a user was erased, and is still in the log.
     erased: bool,
 }
 
@@ -126,7 +125,7 @@ pub(super) struct Writer {
     pub(super) has_erased: bool,
     /// The runtime on which callers wait, if there is one.
     pub(super) callers: Option<Handle>,
-    pub(super) accepting: Arc<AtomicBool>,
+    pub(super) accepting: Accepting,
     /// Set to true once everything is released.
     pub(super) closed: watch::Sender<bool>,
 }
@@ -173,10 +172,6 @@ impl Writer {
 
     /// All commands in one transaction; if that fails, each in its own, so that none fails for another's fault.
     fn commit(&mut self, batch: &mut Vec<Command>) {
-        if let Some(why) = &self.unusable {
-            batch.drain(..).for_each(|command| command.reply(Err(why.clone())));
-            return;
-        }
         match self.commit_together(batch) {
             Err(failed) if batch.len() > 1 && !failed.for_all => {
                 for mut command in batch.drain(..) {
@@ -213,15 +208,18 @@ impl Writer {
     /// No small write can show that the file is usable again: this holds until the end of the process.
     fn leave_alone(&mut self, why: QueueError) {
         tracing::error!("{why}");
-        self.accepting.store(false, Ordering::Relaxed);
+        self.accepting.end();
         self.checkpoints.refusing(false);
         self.unusable = Some(why);
     }
 
     /// Answers commands that share a fate.
     fn answer(&self, commands: Vec<Command>, committed: Result<(), QueueError>) {
-        if self.unusable.is_none() && commands.iter().any(Command::keeps_events) {
-            self.note_whether_accepting(&committed);
+        if self.unusable.is_none()
+            && commands.iter().any(Command::keeps_events)
+            && self.accepting.note(&committed)
+        {
+            self.checkpoints.refusing(committed.is_err());
         }
         let answer = move || commands.into_iter().for_each(|command| command.reply(committed.clone()));
         // To wake a caller's task from this thread takes system calls; among tasks it takes next to nothing.
@@ -231,22 +229,8 @@ impl Writer {
         }
     }
 
-    fn note_whether_accepting(&self, committed: &Result<(), QueueError>) {
-        let before = self.accepting.swap(committed.is_ok(), Ordering::Relaxed);
-        match committed {
-            Err(error) if before => {
-                tracing::error!(%error, "events cannot be kept and are refused; trying again every 2 s");
-            }
-            Ok(()) if !before => tracing::info!("events can be kept again"),
-            _ => {}
-        }
-        if before != committed.is_ok() {
-            self.checkpoints.refusing(before);
-        }
-    }
-
     /// The log goes into the database, so that the one file is all there is. A command leaves that to the service, unless
-    /// it has erased somebody, who may still be in the log.
+    /// it has erased a user, who may still be in the log.
     fn finish(self) {
         let Self { connection, checkpoints, file, lock, unusable, has_erased, closed, .. } = self;
         drop(checkpoints);
@@ -300,32 +284,25 @@ impl Writer {
 /// Keeps the events of `commands`, due at `due` or sooner, before all else, wherever they are among the others; whether there
 /// are any. One write per user, in the order of the key, which finds each page once.
 fn push(transaction: &Transaction<'_>, commands: &[Command], due: Millis) -> rusqlite::Result<bool> {
-    let mut events: Vec<&Push> = commands
-        .iter()
-        .filter_map(|command| match command {
-            Command::Push(push, _) => Some(push),
-            _ => None,
-        })
-        .collect();
+    let events = coalesced(commands.iter().filter_map(|command| match command {
+        Command::Push(push, _) => Some(push),
+        _ => None,
+    }));
     if events.is_empty() {
         return Ok(false);
     }
-    events.sort_by(|a, b| a.user.cmp(&b.user)); // stable: of one user's events the last stays last
     let mut onto = transaction.prepare_cached(rows::PUSH_ONTO)?;
     let mut anew = transaction.prepare_cached(rows::PUSH)?;
-    for of_one_user in events.chunk_by(|a, b| a.user == b.user) {
-        if let Some(last) = of_one_user.last() {
-            let events = i64::try_from(of_one_user.len()).unwrap_or(i64::MAX);
-            let row = params![last.user.as_str(), events, due.0, last.cause];
-            if onto.execute(row)? == 0 {
-                anew.execute(row)?;
-            }
+    for (user, count, cause) in events {
+        let row = params![user, count, due.0, cause];
+        if onto.execute(row)? == 0 {
+            anew.execute(row)?;
         }
     }
     Ok(true)
 }
 
-/// Empties the log, so that whoever closes last removes it.
+/// Empties the log, so that the last connection to close removes it.
 fn copy_the_log(connection: &Connection) -> rusqlite::Result<()> {
     empty_the_log(connection)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map(drop)

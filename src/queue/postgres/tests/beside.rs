@@ -40,10 +40,9 @@ async fn transactions_and_pushes_side_by_side_lose_no_update() {
     let mut url = ground.url.clone();
     *url.options = ground.url.options().clone().options([("deadlock_timeout", "60s")]);
     let replica = || {
-        let options = StoreOptions { debounce: Duration::ZERO };
-        let tuning = Tuning::default();
-        let opening = postgres::open(&url, Role::Service, options, Clock::system(), Arc::default(), tuning);
-        ground.wait_for(opening).unwrap()
+        let (clock, tuning) = (Clock::system(), Tuning::default());
+        let opening = postgres::open(&url, Role::Service, Duration::ZERO, clock, Arc::default(), tuning);
+        ground.wait_for(opening).unwrap().0
     };
     let replicas = [replica(), replica()];
     // All tasks come past a row at about the same time, when it does not exist yet.

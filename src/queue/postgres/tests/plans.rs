@@ -4,8 +4,11 @@ use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, ConnectOptions};
 
 use super::*;
+use crate::queue::lane::Lane;
 use crate::queue::postgres::{connection, events, reader, rows as statements};
 use crate::queue::row::RowState;
+use crate::queue::sql::{self, Dialect};
+use crate::queue::store::Index;
 
 /// The most pages that a statement may touch: reading a whole table, or walking over all of an index, takes more.
 const MOST_PAGES: u32 = 300;
@@ -62,14 +65,6 @@ async fn no_statement_reads_a_whole_table() {
         (events::PUSH, "1000000, 2000, '{email|5,email|x}', '{1,1}', '{x,y}'"),
         (statements::LOCK, ids),
         (statements::RESERVE, ids),
-        (statements::DUE, "9, 0, 1000000"),
-        (statements::CHECK_DUE, "9, 1000000"),
-        (statements::CHECK_AFTER, "9, 'drift', 9000000"),
-        (statements::HELD_BACK, "9"),
-        (statements::LEASED_BEYOND, "9, 80000000"),
-        (statements::DUE_BEYOND, "9, 80000000"),
-        (statements::PARKED_WITH, "9, '503'"),
-        (statements::MISSING_BEFORE, "9, 1000000"),
         (statements::ERASE, ids),
         (statements::ERASE_HISTORY, ids),
         (statements::LOCK_DOCUMENTS, documents),
@@ -83,27 +78,44 @@ async fn no_statement_reads_a_whole_table() {
     ];
     let read = [
         (reader::ROWS_AT, "'5@example.com', 6"),
-        (reader::PARKED, "9"),
-        (reader::HISTORY, "'email|5', 9"),
-        (reader::LOG, "50000, NULL, false, 0, 50"),
+        (sql::HISTORY, "'email|5', 9"),
+        (sql::LOG, "50000, NULL, 0::smallint, 0, 50"),
+        (sql::DOCUMENTS, "'name 5', 'name 50'"),
     ];
     let mut each: Vec<_> =
         written.into_iter().chain(read).map(|(sql, values)| (sql.to_owned(), values)).collect();
+    each.extend([
+        (first(Index::Due(Lane::Events)), "0, 1000000, 9"),
+        (first(Index::CheckDue), "1000000, 9"),
+        (first(Index::CheckAfter { cause: "drift", at: NOW }), "9000000, 'drift', 9"),
+        (first(Index::HeldBack), "9"),
+        (first(Index::LeasedByServiceBeyond(NOW)), "80000000, 9"),
+        (first(Index::DueBeyond(NOW)), "80000000, 9"),
+        (first(Index::ParkedWith("503".to_owned())), "'503', 9"),
+        (first(Index::MissingBefore(NOW)), "1000000, 9"),
+        (Dialect::Postgres.parked(), "9"),
+    ]);
     go_by_index(&mut connection, &each).await;
     // A list reads all rows of its state, which are few.
     let page = "1000000, 'email|5', NULL, 50";
     each = RowState::ALL.map(|state| (reader::rows_sql(Some(state)), page)).to_vec();
-    each.extend([(reader::rows_sql(None), page), (reader::census_sql(), "1000000, 100")]);
+    each.extend([(reader::rows_sql(None), page), (Dialect::Postgres.census(), "1000000, 100")]);
     go_by_index(&mut connection, &each).await;
 
     // A lane that is full is not walked on the way to another one.
     ground.sql(
         "UPDATE users SET lane = 0, due_at = 2000000, lease = 'command-1' WHERE due_at IS NULL; ANALYZE users",
     );
-    let due = [statements::DUE, statements::NEXT_DUE, statements::LEASED_BEYOND];
-    let values = ["9, 1, 1000000", "1000000", "9, 80000000"];
-    each = due.into_iter().map(str::to_owned).zip(values).collect();
+    let each = [
+        (first(Index::Due(Lane::Retries)), "1, 1000000, 9"),
+        (statements::NEXT_DUE.to_owned(), "1000000"),
+        (first(Index::LeasedByServiceBeyond(NOW)), "80000000, 9"),
+    ];
     go_by_index(&mut connection, &each).await;
+}
+
+fn first(index: Index) -> String {
+    statements::first_sql(&index, &index.search(NOW, NOW))
 }
 
 async fn go_by_index(connection: &mut PgConnection, statements: &[(String, &str)]) {

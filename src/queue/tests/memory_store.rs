@@ -5,16 +5,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use super::QueueError;
-use super::history::HistoryRow;
-use super::lane::Lane;
-use super::row::{Row, RowState};
-use super::store::{Answer, Change, First, Index, Look, Push, Question, Seen, Store};
-use super::views::{Census, ParkedGroup};
 use crate::clock::{Clock, Millis};
+use crate::queue::QueueError;
+use crate::queue::history::HistoryRow;
+use crate::queue::lane::Lane;
+use crate::queue::row::{Row, RowState};
+use crate::queue::store::{Answer, Change, First, Index, Look, Push, Question, Seen, Store};
+use crate::queue::views::{Census, ParkedGroup};
 
 #[derive(Debug)]
-pub(super) struct MemoryStore {
+pub(in crate::queue) struct MemoryStore {
     clock: Clock,
     debounce: Duration,
     kept: Arc<Mutex<Kept>>,
@@ -23,7 +23,7 @@ pub(super) struct MemoryStore {
 
 /// What is kept, also after a store is closed.
 #[derive(Debug, Default)]
-pub(super) struct Kept {
+pub(in crate::queue) struct Kept {
     rows: BTreeMap<String, Row>,
     history: BTreeMap<i64, (String, HistoryRow)>,
     documents: BTreeMap<String, String>,
@@ -31,7 +31,7 @@ pub(super) struct Kept {
 }
 
 impl MemoryStore {
-    pub(super) fn new(clock: Clock, debounce: Duration, kept: Arc<Mutex<Kept>>) -> Self {
+    pub(in crate::queue) fn new(clock: Clock, debounce: Duration, kept: Arc<Mutex<Kept>>) -> Self {
         Self { clock, debounce, kept, is_closed: false.into() }
     }
 
