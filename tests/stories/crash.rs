@@ -53,7 +53,7 @@ fn email(user: usize) -> String {
 
 /// Somebody at Sesamy: changes users of its own at random, and sends an event of each change until it is accepted.
 async fn makes_changes(
-    sesamy: Sesamy,
+    sesamy: Arc<Sesamy>,
     url: String,
     users: std::ops::Range<usize>,
     seed: u64,
@@ -171,7 +171,7 @@ async fn killed_in_the_middle_of_a_write_the_next_process_brings_the_contact_in_
         town.service.kill().await;
         let patience = Duration::from_secs(10);
         town.sandbox.wait_until(patience, |sandbox| sandbox.in_flight() == 0).await.unwrap();
-        gates.iter().for_each(sesamy_mailmojo::sandbox::Gate::release);
+        gates.iter().for_each(sesamy_mailmojo::sandbox::Hold::release);
         town.restart(&[]).await;
         town.settled().await;
 

@@ -2,7 +2,7 @@
 //! operator who asks is shown them.
 
 use serde_json::{Value, json};
-use sesamy_mailmojo::sandbox::{Answer, Fault, Route, Rule, contact};
+use sesamy_mailmojo::sandbox::{CannedAnswer, Fault, Route, Rule, contact};
 
 use crate::admin::{Office, TOKEN};
 use crate::shell::run;
@@ -14,7 +14,7 @@ const AT_ONCE: (&str, &str) = ("SYNC__DEBOUNCE", "0s");
 const BERIT: &str = "belongs to the contact Berit Q., phone 99 88 77 66, berit@example.com";
 
 /// An error that quotes her wherever it has room for a sentence, and names itself in the places for that.
-fn quoting(status: u16) -> Answer {
+fn quoting(status: u16) -> CannedAnswer {
     let error = json!({
         "code": "duplicate_contact",
         "message": BERIT,
@@ -31,7 +31,7 @@ fn quoting(status: u16) -> Answer {
 }
 
 /// The same in the places where names belong.
-fn misplaced(status: u16) -> Answer {
+fn misplaced(status: u16) -> CannedAnswer {
     Fault::status(status)
         .json(json!({"code": BERIT, "request_id": BERIT, "errors": [{"field": BERIT, "message": BERIT}], "error": BERIT}))
 }

@@ -122,7 +122,6 @@ async fn a_hang_and_a_close_give_no_answer() {
     assert!(read().send().await.unwrap_err().is_request());
     let hanging = tokio::spawn(read().send());
     town.sandbox.wait_until(LIMIT, |sandbox| sandbox.in_flight() == 1).await.unwrap();
-    town.sandbox.idle_for(Duration::from_millis(20), Duration::from_millis(60)).await.unwrap_err();
     hanging.abort();
     town.sandbox.wait_until(LIMIT, |sandbox| sandbox.in_flight() == 0).await.unwrap();
     let statuses: Vec<_> = town.sandbox.calls().iter().map(|call| call.status).collect();

@@ -100,7 +100,7 @@ async fn contracts_name_their_user_and_can_be_asked_for_by_status() {
     let town = Town::start().await;
     let both = [contract("c1").item("plus", None), contract("c2").overdue().item("gold", Some("SINGLE"))];
     town.sandbox.sesamy.set_contracts("u1", both);
-    town.sandbox.sesamy.add_contract("u2", contract("c3").cancelled());
+    town.sandbox.sesamy.set_contracts("u2", [contract("c3").cancelled()]);
     let all = json_of(town.sesamy("/management/contracts?userId=u1").send().await.unwrap()).await;
     assert_eq!((all.as_array().unwrap().len(), &all[0]["userId"]), (2, &json!("u1")));
     assert_eq!(all[1]["items"][0]["purchaseType"], "SINGLE");

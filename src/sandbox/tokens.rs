@@ -6,23 +6,21 @@ use std::time::{Duration, Instant};
 use axum::http::header;
 use serde_json::{Value, json};
 
+use super::http::{Request, decode_form};
 use super::reply::Reply;
-use super::wire::{Request, form};
 
-/// Who may have a token, and which tokens there are.
+/// The client that may request tokens, and all tokens that are valid.
 #[derive(Debug)]
-pub(super) struct Tokens {
+pub struct Tokens {
     name: &'static str,
     pub(super) client_id: String,
     pub(super) client_secret: String,
-    /// What `audience` must be; none: it is not asked for.
+    /// What `audience` must be; `None` if the API does not check it.
     pub(super) audience: Option<String>,
-    /// What the client may ask for; empty where the API has no scopes.
+    /// What the client may request; empty if the API has no scopes.
     pub(super) client_scopes: Vec<String>,
-    /// How long a new token lasts.
+    /// How long a new token is valid.
     pub(super) expires_in: Duration,
-    /// Whether a request needs a token at all.
-    pub(super) required: bool,
     tokens: HashMap<String, Token>,
     issued: u64,
 }
@@ -31,15 +29,6 @@ pub(super) struct Tokens {
 struct Token {
     scopes: Vec<String>,
     until: Option<Instant>,
-}
-
-/// Why a request may not be done.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Refused {
-    /// No token, or none that is good.
-    Unauthorized,
-    /// A good token without this scope.
-    Scope(&'static str),
 }
 
 impl Tokens {
@@ -51,7 +40,6 @@ impl Tokens {
             audience: None,
             client_scopes: Vec::new(),
             expires_in: Duration::from_secs(86_400),
-            required: true,
             tokens: HashMap::new(),
             issued: 0,
         }
@@ -67,53 +55,50 @@ impl Tokens {
         self.tokens.remove(token);
     }
 
-    /// Ends every token that came from the token endpoint.
+    /// Revokes every token that the token endpoint issued.
     pub(super) fn revoke_issued(&mut self) {
         self.tokens.retain(|_, token| token.until.is_none());
     }
 
-    /// How many tokens the endpoint has given out.
+    /// The number of tokens issued.
     pub(super) fn issued(&self) -> u64 {
         self.issued
     }
 
-    /// Whether `request` may be done; `scope` is what it needs.
+    /// Checks that the token of `request` is valid and has the `scope` that the request needs; the error is a status
+    /// and a message.
     pub(super) fn check(
         &self,
         request: &Request,
-        scope: Option<&'static str>,
+        scope: Option<&str>,
         now: Instant,
-    ) -> Result<(), Refused> {
-        if !self.required {
-            return Ok(());
-        }
+    ) -> Result<(), (u16, String)> {
         let token = request.header(&header::AUTHORIZATION).and_then(|value| value.split_once(' '));
         let token = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
         let known = token.and_then(|(_, token)| self.tokens.get(token.trim()));
-        let good = known.filter(|token| token.until.is_none_or(|until| now < until));
-        match (good, scope) {
-            (None, _) => Err(Refused::Unauthorized),
-            (Some(token), Some(scope)) if !token.scopes.iter().any(|own| own == scope) => {
-                Err(Refused::Scope(scope))
+        let Some(token) = known.filter(|token| token.until.is_none_or(|until| now < until)) else {
+            return Err((401, "the bearer token is missing, unknown or has ended".to_owned()));
+        };
+        match scope {
+            Some(scope) if !token.scopes.iter().any(|own| own == scope) => {
+                Err((403, format!("the token lacks the scope {scope}")))
             }
-            (Some(_), _) => Ok(()),
+            _ => Ok(()),
         }
     }
 
-    /// Answers the token endpoint.
+    /// Answers a request to the token endpoint.
     pub(super) fn answer(&mut self, request: &Request, now: Instant) -> Reply {
-        match self.grant(request) {
-            Ok(scopes) => self.issue(scopes, now),
-            Err((status, code, why)) => Reply::json(status, json!({"error": code, "error_description": why})),
-        }
-    }
-
-    fn issue(&mut self, scopes: Vec<String>, now: Instant) -> Reply {
+        let scopes = match self.grant(request) {
+            Ok(scopes) => scopes,
+            Err((status, code, why)) => {
+                return Reply::json(status, json!({"error": code, "error_description": why}));
+            }
+        };
         self.issued += 1;
         let token = format!("sandbox-{}-token-{}", self.name, self.issued);
-        let mut body = json!({
-            "access_token": token, "token_type": "Bearer", "expires_in": self.expires_in.as_secs(),
-        });
+        let expires_in = self.expires_in.as_secs();
+        let mut body = json!({"access_token": token, "token_type": "Bearer", "expires_in": expires_in});
         if !scopes.is_empty() {
             body["scope"] = Value::from(scopes.join(" "));
         }
@@ -121,13 +106,14 @@ impl Tokens {
         Reply::json(200, body)
     }
 
-    /// The scopes that the asked-for token gets.
+    /// The scopes of the requested token; the error is a status with OAuth's error code and description.
     fn grant(&self, request: &Request) -> Result<Vec<String>, (u16, &'static str, &'static str)> {
         let content_type = request.header(&header::CONTENT_TYPE).unwrap_or_default();
         if !content_type.starts_with("application/x-www-form-urlencoded") {
             return Err((400, "invalid_request", "the body must be form-encoded"));
         }
-        let fields: HashMap<_, _> = form(&String::from_utf8_lossy(&request.body)).into_iter().collect();
+        let fields: HashMap<_, _> =
+            decode_form(&String::from_utf8_lossy(&request.body)).into_iter().collect();
         let field = |name: &str| fields.get(name).map_or("", String::as_str);
         if field("grant_type") != "client_credentials" {
             return Err((400, "unsupported_grant_type", "grant_type must be client_credentials"));
@@ -138,7 +124,7 @@ impl Tokens {
         if self.audience.as_deref().is_some_and(|audience| field("audience") != audience) {
             return Err((403, "access_denied", "this client has no access to that audience"));
         }
-        let asked: Vec<_> = field("scope").split_whitespace().map(str::to_owned).collect();
-        Ok(asked.into_iter().filter(|scope| self.client_scopes.contains(scope)).collect())
+        let requested = field("scope").split_whitespace().map(str::to_owned);
+        Ok(requested.filter(|scope| self.client_scopes.contains(scope)).collect())
     }
 }

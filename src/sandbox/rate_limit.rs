@@ -1,4 +1,4 @@
-//! The published rate limit of Sesamy's Management API: so many requests a minute, with a burst.
+//! A rate limit as Sesamy publishes it for its Management API: a number of requests a minute, with a burst.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -11,9 +11,9 @@ use super::reply::Reply;
 pub struct RateLimit {
     /// Requests a minute, in the long run.
     pub per_minute: u32,
-    /// Requests at once, after a rest.
+    /// Requests at once, after a pause.
     pub burst: u32,
-    /// Whether a `429` has a `Retry-After` beside its `retry_after`.
+    /// Whether a `429` has a `Retry-After` header beside the `retry_after` in its body.
     pub retry_after_header: bool,
 }
 
@@ -24,7 +24,7 @@ impl Default for RateLimit {
     }
 }
 
-/// A bucket that fills at the limit's pace; every request takes one from it.
+/// A token bucket: it fills at the limit's pace, and every request takes one token.
 #[derive(Debug)]
 pub(super) struct Bucket {
     limit: RateLimit,
@@ -37,7 +37,7 @@ impl Bucket {
         Self { limit, left: f64::from(limit.burst), filled: now }
     }
 
-    /// Takes one; the error is the time until there is one again.
+    /// Takes one token; the error is the time until there is one again.
     pub(super) fn take(&mut self, now: Instant) -> Result<(), Duration> {
         let per_second = f64::from(self.limit.per_minute.max(1)) / 60.0;
         let gained = now.saturating_duration_since(self.filled).as_secs_f64() * per_second;
@@ -50,7 +50,7 @@ impl Bucket {
         Ok(())
     }
 
-    /// The `429` of somebody who has to wait.
+    /// The `429` for a client that has to wait.
     pub(super) fn refuse(&self, wait: Duration) -> Reply {
         let seconds = wait.as_secs_f64().ceil().max(1.0) as u64;
         let message = format!("Too many requests, try again in {seconds} seconds");
@@ -61,7 +61,7 @@ impl Bucket {
         if self.limit.retry_after_header { reply.with_header("Retry-After", seconds) } else { reply }
     }
 
-    /// The headers that every answer has.
+    /// Adds the headers that every answer has.
     pub(super) fn label(&self, reply: Reply, wait: Duration) -> Reply {
         let reset = SystemTime::now() + wait;
         let reset = reset.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64().ceil() as u64;
