@@ -1,4 +1,4 @@
-//! The pretended Sesamy: tokens, paths, paging, both shapes, the rate limit, the control surface.
+//! The mock Sesamy: tokens, paths, paging, both shapes, the rate limit, the control surface.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ fn form<'a>(secret: &'a str, audience: &'a str) -> [(&'a str, &'a str); 4] {
 }
 
 #[tokio::test]
-async fn a_token_is_had_for_the_right_credentials_and_ends_when_revoked() {
+async fn a_token_is_issued_for_the_right_credentials_and_ends_when_revoked() {
     let town = Town::start().await;
     let sesamy = &town.sandbox.sesamy;
     sesamy.put_user(user("u1"));
@@ -126,7 +126,7 @@ async fn users_can_be_listed_and_searched() {
 }
 
 #[tokio::test]
-async fn the_rate_limit_is_told_and_enforced() {
+async fn the_rate_limit_is_announced_and_enforced() {
     let town = Town::start().await;
     town.sandbox.sesamy.put_user(user("u1"));
     let limit = RateLimit { per_minute: 1, burst: 2, retry_after_header: true };
@@ -172,7 +172,7 @@ fn contract_json() -> Value {
 }
 
 #[tokio::test]
-async fn everybodys_contracts_come_in_pages_and_name_their_users() {
+async fn the_contracts_of_all_users_come_in_pages_and_name_their_users() {
     let town = Town::start().await;
     let sesamy = &town.sandbox.sesamy;
     for n in 0..7 {
