@@ -11,7 +11,7 @@
 //!                              counts by outcome and reason of what was synced ◀── worker
 //! ```
 //!
-//! Promises, each a story in `tests/stories/backfill.rs` and `backfill_stops.rs`: a backfill that is killed and begun again
+//! Promises, each a story in `tests/stories/backfill/command.rs` and `backfill/stops.rs`: a backfill that is killed and begun again
 //! misses nobody and syncs nobody twice; an event is synced at once while it runs; a dry run writes nothing, and its totals
 //! are what the run then does.
 

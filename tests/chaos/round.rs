@@ -16,8 +16,8 @@ use crate::household::Household;
 use crate::ledger::Rules;
 use crate::member::{Apis, Member, OTHER_LIST};
 use crate::reckoning::Reckoning;
+use crate::support::harness::Town;
 use crate::tally::Tally;
-use crate::town::Town;
 use crate::unprompted;
 use crate::watch::Watch;
 
