@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use sesamy_mailmojo::clock::Clock;
 use sesamy_mailmojo::queue::{Queue, QueuePolicy, Rates};
 use sesamy_mailmojo::queue::{Role, Slots};
-use sesamy_mailmojo::sandbox::{self, Api, Call, RateLimit, Route, Sandbox, entitlement, user};
+use sesamy_mailmojo::sandbox::{Api, Call, RateLimit, Route, Sandbox, entitlement, user};
 use sesamy_mailmojo::upstream::{PerApi, Quota};
 use tempfile::TempDir;
 use tokio::time::sleep;
@@ -124,8 +124,7 @@ async fn busy_memory(file: &Path) {
 async fn own_cost() {
     const WARM: usize = 3;
     const USERS: usize = 20;
-    let options = sandbox::Options { latency: LATENCY, ..sandbox::Options::default() };
-    let stage = Stage::with(options, &[]).await;
+    let stage = Stage::with(LATENCY, &[]).await;
     for number in 0..WARM {
         stage.sync(number).await; // connections are open now
     }
@@ -157,7 +156,7 @@ fn four_deep(calls: &[Call]) -> Duration {
 }
 
 async fn calls() {
-    let stage = Stage::with(sandbox::Options::default(), &[("SYNC__DEBOUNCE", "1s")]).await;
+    let stage = Stage::with(Duration::ZERO, &[("SYNC__DEBOUNCE", "1s")]).await;
     stage.burst(0).await;
     let (sesamy, mailmojo) = stage.calls();
     let measured = format!("{:.2} to Sesamy, {:.2} to Mailmojo", sesamy as f64 / 4.0, mailmojo as f64 / 4.0);
@@ -179,7 +178,7 @@ async fn pace() {
     const ALLOWED: RateLimit = RateLimit { per_minute: 1_200, burst: 40, retry_after_header: true };
     let settings =
         [("SESAMY__REQUESTS_PER_MINUTE", "1140"), ("SESAMY__BURST", "30"), ("MAILMOJO__BURST", "10000")];
-    let stage = Stage::with(sandbox::Options::default(), &settings).await;
+    let stage = Stage::with(Duration::ZERO, &settings).await;
     stage.sandbox.sesamy.enforce(Some(ALLOWED));
     for number in 0..USERS {
         stage.send(number, "userVendor.1#update").await;
@@ -198,7 +197,7 @@ async fn backfill() {
     const BURST: usize = 30;
     const PER_MINUTE: f64 = 3_000.0;
     let settings = [("SESAMY__REQUESTS_PER_MINUTE", "3000"), ("SESAMY__BURST", "30")];
-    let stage = Stage::with(sandbox::Options::default(), &settings).await;
+    let stage = Stage::with(Duration::ZERO, &settings).await;
     (0..USERS).for_each(|number| stage.put(number));
     let mut command = syncing(&stage.queue(), &stage.sandbox);
     command.envs(settings).args(["backfill", "--yes", "--json"]).stdout(Stdio::null()).stderr(Stdio::null());
@@ -237,8 +236,8 @@ struct Stage {
 }
 
 impl Stage {
-    async fn with(options: sandbox::Options, settings: &[(&str, &str)]) -> Self {
-        let sandbox = Sandbox::start_with(options).await.unwrap();
+    async fn with(latency: Duration, settings: &[(&str, &str)]) -> Self {
+        let sandbox = Sandbox::start_with(latency, true).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         let mut command = syncing(&queue_in(&folder), &sandbox);
         command.env("LOG__LEVEL", "info,sesamy_mailmojo::server=warn").envs(settings.iter().copied());

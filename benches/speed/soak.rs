@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use sesamy_mailmojo::sandbox::{self, ComeAgain, Fault, Route, Rule, Sandbox, contract, entitlement, user};
+use sesamy_mailmojo::sandbox::{ComeAgain, Fault, Route, Rule, Sandbox, contract, entitlement, user};
 use tokio::time::{interval, timeout};
 
 use crate::postgres::Postgres;
@@ -54,9 +54,7 @@ pub async fn run(arguments: Arguments) {
         "postgres" => postgres.insert(Postgres::start().unwrap()).url.clone(),
         url => url.to_owned(),
     };
-    let options =
-        sandbox::Options { keep_calls: false, latency: Duration::from_millis(5), ..Default::default() };
-    let sandbox = Sandbox::start_with(options).await.unwrap();
+    let sandbox = Sandbox::start_with(Duration::from_millis(5), false).await.unwrap();
     trouble(&sandbox, arguments.seed);
     let mut command = syncing(&queue, &sandbox);
     command.envs([

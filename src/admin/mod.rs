@@ -9,7 +9,7 @@
 //! whatever a user, an API or an event is called, it is shown as text.
 //!
 //! What is done, and how, is the business of [`crate::operations`]. The stories that hold the promises are in
-//! `tests/stories/admin_*.rs` and `tests/stories/browser.rs`.
+//! `tests/stories/admin`.
 
 mod actions;
 mod api;

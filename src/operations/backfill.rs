@@ -11,8 +11,8 @@
 //!                              counts by outcome and reason of what was synced ◀── worker
 //! ```
 //!
-//! Promises, each a story in `tests/stories/backfill.rs` and `backfill_stops.rs`: a backfill that is killed and run again
-//! misses no user and syncs no user twice; an event is synced at once while it runs; a dry run writes nothing, and its totals
+//! Promises, each a story in `tests/stories/backfill/command.rs` and `backfill/stops.rs`: a backfill that is
+//! killed and run again misses no user and syncs no user twice; an event is synced at once while it runs; a dry run writes nothing, and its totals
 //! are what the run then does.
 
 mod dry_run;

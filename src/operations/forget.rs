@@ -3,7 +3,7 @@
 //! All of it under the user's lease, so that no sync is under way meanwhile. A lease without calls waits for no API and no
 //! pause: what is wrong with an API keeps nobody from being forgotten. With Mailmojo the tags come off first, for the address
 //! is forgotten with the rest; where that fails nothing is forgotten, and where the process ends between the two, to ask again
-//! does what is left. The stories are in `tests/stories/forget.rs`.
+//! does what is left. The stories are in `tests/stories/forget/command.rs`.
 
 use serde::Serialize;
 

@@ -6,35 +6,35 @@ use std::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FindingKind {
-    /// A write dropped a tag that is not Sesamy's and that had been read before.
+    /// A write dropped a tag that is not Sesamy's and that the service had read.
     OwnTagLost,
-    /// A write brought a tag that is not Sesamy's and that the contact does not have.
+    /// A write added a tag that is not Sesamy's and that the contact does not have.
     OwnTagInvented,
     /// A write put tags that are not Sesamy's into another order.
     OwnTagsReordered,
     /// A write named one tag twice.
     TagDuplicated,
-    /// A present first or last name was changed or blanked.
+    /// A write changed or blanked a first or last name.
     NameOverwritten,
-    /// A contact whose full name is kept in `name` was given a first or last name.
+    /// A write gave a first or last name to a contact whose full name is in `name`.
     NameSplit,
-    /// The field `name` was sent.
+    /// A write sent the field `name`.
     NameSent,
-    /// A present phone was changed or blanked.
+    /// A write changed or blanked a phone.
     PhoneOverwritten,
-    /// A present custom field that is not the service's was changed.
+    /// A write changed a custom field that is not the service's.
     CustomOverwritten,
-    /// A present custom field was left out of a write that replaces all of them.
+    /// A write that replaces all custom fields left one out.
     CustomLost,
     /// `force_subscribe` was absent, or anything but `false`.
     ForceSubscribe,
-    /// A subscribe for somebody whose account status is not active.
+    /// A subscribe for a contact whose account status is not active.
     SubscribedAgainstStatus,
-    /// A subscribe for somebody whom the list knows already, as active or otherwise.
+    /// A subscribe for a contact that the list already knows, whatever its status there.
     SubscribedAgain,
     /// A write changed a status.
     StatusChanged,
-    /// A contact was made under an address with upper-case letters.
+    /// A write created a contact under an address with upper-case letters.
     CreatedInUpperCase,
     /// Two requests about one user were in flight together that no single sync would send together.
     Overlap,
@@ -42,13 +42,13 @@ pub enum FindingKind {
     WriteWithoutSlash,
     /// A write with a field that the API does not have.
     UnknownField,
-    /// A write whose body is no JSON object.
+    /// A write whose body is not a JSON object.
     NoObject,
     /// A path, or a method on a path, that the API does not have.
     UnknownPath,
 }
 
-/// One thing that the audit objects to, told in a sentence. The sandbox's data is made up, so it is shown as it is.
+/// One thing that the audit objects to, in a sentence. The sandbox's data is made up, so nothing is redacted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     /// Which rule was broken.

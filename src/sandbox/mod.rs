@@ -1,10 +1,10 @@
 //! An in-memory Sesamy and an in-memory Mailmojo over real HTTP on loopback, for the demo, the tests and the benches.
 //!
 //! They are written from the published description of the two APIs alone and share no type, parser or constant with
-//! the service; otherwise they would only confirm its mistakes. Mailmojo audits every request as it comes: what would
-//! damage the publisher's data, subscribe somebody against their will, or show two syncs of one user at once is a
-//! [`Finding`]. Faults ([`Sesamy::inject`], [`Mailmojo::inject`]) and gates ([`Sesamy::hold`], [`Mailmojo::hold`]) make
-//! bad days to order, and [`Sandbox::wait_until`] spares tests the sleeping.
+//! the service; otherwise they would only confirm its mistakes. Mailmojo audits every request as it arrives: whatever
+//! would damage the publisher's data, subscribe a person against their will, or show two syncs of one user at once is a
+//! [`Finding`]. Faults ([`MockServer::inject`]) and holds ([`MockServer::hold`]) make bad days to order, and
+//! [`Sandbox::wait_until`] spares tests the sleeping.
 //!
 //! ```no_run
 //! use sesamy_mailmojo::sandbox::{Fault, Route, Rule, Sandbox, contact, entitlement, user};
@@ -15,166 +15,150 @@
 //! sandbox.sesamy.put_user(kari);
 //! sandbox.mailmojo.put_contact(contact("kari@example.com").tags(["vip"]).on_list(7));
 //! sandbox.mailmojo.inject(Rule::on(Route::ContactPatch, Fault::status(503).html()).times(2));
-//! // …let the service at it, and then:
+//! // …let the service sync, and then:
 //! sandbox.assert_no_findings();
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! Both listeners also have a small surface for curl, without authentication: `PUT /sandbox/users/{id}` (merges JSON
-//! into the profile), `PUT /sandbox/users/{id}/contracts` and `…/entitlements` (replace them) and
-//! `GET /sandbox/users/{id}` at Sesamy; `GET /sandbox/contacts` and `PUT /sandbox/contacts/{email}` at Mailmojo;
-//! `GET /sandbox/findings`, `PUT /sandbox/faults/{user or address}` (its requests fail with the `status` and `message`
-//! of the JSON) and `DELETE /sandbox/faults` at both.
+//! Both servers also have a small surface for curl, without authentication: `PUT /sandbox/users/{id}` (merges JSON into
+//! the profile), `PUT /sandbox/users/{id}/contracts` and `…/entitlements` (replace them) and `GET /sandbox/users/{id}` at
+//! Sesamy; `GET /sandbox/contacts` and `PUT /sandbox/contacts/{email}` at Mailmojo; `GET /sandbox/findings`,
+//! `PUT /sandbox/faults/{user or address}` (its requests fail with the `status`, by default 422, and the `message` of the
+//! JSON) and `DELETE /sandbox/faults` at both.
+//!
+//! One [`MockServer`] serves either API. Below it lie plain parts (`http`, `reply`, `recorder`, `faults`, `hold`,
+//! `tokens`, `rate_limit`), and above it the two APIs, each only a state and its routes.
 
-mod call;
-mod desk;
-mod fault;
+mod faults;
 mod finding;
-mod flight;
-mod gate;
-mod hub;
+mod hold;
+mod http;
+mod in_flight;
 mod mailmojo;
-mod pace;
+mod rate_limit;
+mod recorder;
 mod reply;
+mod server;
 mod sesamy;
+mod target;
 #[cfg(test)]
 mod tests;
-mod token;
-mod wire;
+mod tokens;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-pub use call::{Api, Call, Route};
-pub use desk::AnswerDate;
-pub use fault::{Answer, ComeAgain, Edit, Fault, Rule};
+pub use faults::{CannedAnswer, ComeAgain, Edit, Fault, Rule};
 pub use finding::{Finding, FindingKind};
-pub use gate::{Gate, TimedOut};
+pub use hold::{Hold, TimedOut};
 pub use mailmojo::{Association, Associations, Contact, Empty, Mailmojo, Races, Tallies, contact};
-pub use pace::RateLimit;
+pub use rate_limit::RateLimit;
+pub use recorder::Call;
+pub use reply::AnswerDate;
+pub use server::MockServer;
 pub use sesamy::{Contract, Entitlement, Sesamy, Shape, User, contract, entitlement, user};
+pub use target::{Api, Route};
 
-use hub::{Hub, locked};
+use recorder::Recorder;
 
-/// How a sandbox is set up; the defaults suit tests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Options {
-    /// Sesamy's port on 127.0.0.1; 0 for any that is free.
-    pub sesamy_port: u16,
-    /// Mailmojo's port on 127.0.0.1; 0 for any that is free.
-    pub mailmojo_port: u16,
-    /// The most rows a page has, at both APIs. 100.
-    pub page_cap: usize,
-    /// Whether requests need a bearer token. They do.
-    pub require_auth: bool,
-    /// How long every request waits before it is done. Not at all.
-    pub latency: Duration,
-    /// Whether calls are kept for [`Sandbox::calls`]; they are always counted. They are kept.
-    pub keep_calls: bool,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            sesamy_port: 0,
-            mailmojo_port: 0,
-            page_cap: 100,
-            require_auth: true,
-            latency: Duration::ZERO,
-            keep_calls: true,
-        }
-    }
-}
-
-/// Both pretended APIs, listening. They stop, with all their connections, when it is dropped.
+/// Both mock APIs, listening. They stop, with all their connections, when it is dropped.
 #[derive(Debug)]
 pub struct Sandbox {
-    /// The pretended Sesamy.
-    pub sesamy: Sesamy,
-    /// The pretended Mailmojo.
-    pub mailmojo: Mailmojo,
-    hub: Arc<Hub>,
-    _stops: DropGuard,
+    /// The mock Sesamy.
+    pub sesamy: Arc<Sesamy>,
+    /// The mock Mailmojo.
+    pub mailmojo: Arc<Mailmojo>,
+    recorder: Arc<Recorder>,
+    _stop: DropGuard,
 }
 
 impl Sandbox {
     /// Starts both APIs on free ports of 127.0.0.1.
     ///
     /// # Errors
-    /// The system's, where it gives no port.
+    /// The system's, if it provides no port.
     pub async fn start() -> io::Result<Self> {
-        Self::start_with(Options::default()).await
+        Self::start_with(Duration::ZERO, true).await
     }
 
-    /// Starts both APIs as `options` says.
+    /// Like [`Sandbox::start`]. Every request waits for `latency` before it is done; unless `keep_calls`, calls are only
+    /// counted.
     ///
     /// # Errors
-    /// The system's, where a port is taken.
-    pub async fn start_with(options: Options) -> io::Result<Self> {
-        let hub = Arc::new(Hub::new(options.latency, options.keep_calls));
+    /// The system's, if it provides no port.
+    pub async fn start_with(latency: Duration, keep_calls: bool) -> io::Result<Self> {
+        let recorder = Arc::new(Recorder::new(keep_calls));
         let stop = CancellationToken::new();
-        let at_sesamy = TcpListener::bind(("127.0.0.1", options.sesamy_port)).await?;
-        let at_mailmojo = TcpListener::bind(("127.0.0.1", options.mailmojo_port)).await?;
-
-        let url = format!("http://{}", at_sesamy.local_addr()?);
-        let (sesamy, desk) = Sesamy::new(url, &hub, &options);
-        wire::serve(at_sesamy, Arc::new(desk), stop.clone());
-        let url = format!("http://{}", at_mailmojo.local_addr()?);
-        let (mailmojo, desk) = Mailmojo::new(url, &hub, &options);
-        wire::serve(at_mailmojo, Arc::new(desk), stop.clone());
-
-        Ok(Self { sesamy, mailmojo, hub, _stops: stop.drop_guard() })
+        let guard = stop.clone().drop_guard();
+        let sesamy = Sesamy::start(latency, &recorder, &stop).await?;
+        let mailmojo = Mailmojo::start(latency, &recorder, &stop).await?;
+        Ok(Self { sesamy, mailmojo, recorder, _stop: guard })
     }
 
-    /// The time since its start. The times of calls are counted from there.
-    #[must_use]
+    /// The time since its start, from which the times of calls are counted.
     pub fn age(&self) -> Duration {
-        self.hub.age()
+        self.recorder.age()
     }
 
     /// Everything that the audit objects to so far.
-    #[must_use]
     pub fn findings(&self) -> Vec<Finding> {
-        self.hub.findings()
+        self.recorder.findings()
     }
 
     /// Forgets the findings so far.
     pub fn clear_findings(&self) {
-        self.hub.clear_findings();
+        self.recorder.records().findings.clear();
     }
 
-    /// Fails a test where the audit objects to anything.
+    /// Fails a test if the audit objects to anything.
     ///
     /// # Panics
-    /// Where there is a finding; the message has all of them.
+    /// If there is a finding; the message has all of them.
     #[track_caller]
     pub fn assert_no_findings(&self) {
         let findings = self.findings();
-        let told: Vec<_> = findings.iter().map(ToString::to_string).collect();
-        assert!(findings.is_empty(), "the sandbox objects to:\n  {}", told.join("\n  "));
+        let lines: Vec<_> = findings.iter().map(ToString::to_string).collect();
+        assert!(findings.is_empty(), "the sandbox objects to:\n  {}", lines.join("\n  "));
     }
 
     /// All requests that have ended since the last [`Sandbox::clear_calls`], in the order in which they ended.
-    #[must_use]
     pub fn calls(&self) -> Vec<Call> {
-        locked(&self.hub.log).calls().to_vec()
+        self.recorder.records().calls.clone()
     }
 
-    /// Gives the kept calls away, in the order in which they ended: a long test need not keep all of them. The counters
-    /// go on.
-    #[must_use]
+    /// Removes and returns the kept calls, so that a long test need not keep all of them. The counters stay.
     pub fn take_calls(&self) -> Vec<Call> {
-        locked(&self.hub.log).take()
+        std::mem::take(&mut self.recorder.records().calls)
+    }
+
+    /// The kept calls of one kind.
+    pub fn calls_to(&self, route: Route) -> Vec<Call> {
+        self.recorder.records().calls.iter().filter(|call| call.route == route).cloned().collect()
+    }
+
+    /// How many requests of this kind have ended since the last [`Sandbox::clear_calls`], at both APIs together.
+    pub fn count(&self, route: Route) -> u64 {
+        self.sesamy.count(route) + self.mailmojo.count(route)
+    }
+
+    /// Patches and subscribes that have ended since the last [`Sandbox::clear_calls`].
+    pub fn writes(&self) -> u64 {
+        self.count(Route::ContactPatch) + self.count(Route::Subscribe)
+    }
+
+    /// Forgets the calls and their counters.
+    pub fn clear_calls(&self) {
+        let mut records = self.recorder.records();
+        records.calls.clear();
+        records.counts.clear();
     }
 
     /// How often each kind of fault has struck at either API so far.
-    #[must_use]
     pub fn faults(&self) -> BTreeMap<String, u64> {
         let mut all = self.sesamy.faults();
         for (kind, count) in self.mailmojo.faults() {
@@ -183,36 +167,12 @@ impl Sandbox {
         all
     }
 
-    /// The kept calls of one kind.
-    #[must_use]
-    pub fn calls_to(&self, route: Route) -> Vec<Call> {
-        locked(&self.hub.log).calls().iter().filter(|call| call.route == route).cloned().collect()
-    }
-
-    /// How many requests of this kind have ended since the last [`Sandbox::clear_calls`], at both APIs together.
-    #[must_use]
-    pub fn count(&self, route: Route) -> u64 {
-        self.sesamy.count(route) + self.mailmojo.count(route)
-    }
-
-    /// Patches and subscribes that have ended since the last [`Sandbox::clear_calls`].
-    #[must_use]
-    pub fn writes(&self) -> u64 {
-        self.count(Route::ContactPatch) + self.count(Route::Subscribe)
-    }
-
-    /// Forgets the calls and their counters.
-    pub fn clear_calls(&self) {
-        locked(&self.hub.log).clear();
-    }
-
-    /// How many requests are in flight now.
-    #[must_use]
+    /// How many requests are in flight.
     pub fn in_flight(&self) -> usize {
-        locked(&self.hub.flights).count()
+        self.recorder.in_flight()
     }
 
-    /// Waits until `condition` holds. It is asked again whenever a request has come or ended, or the state was edited.
+    /// Waits until `condition` holds. It is checked whenever a request arrives or ends, or the state is edited.
     ///
     /// # Errors
     /// [`TimedOut`] after `limit`; its message has the last calls.
@@ -221,37 +181,15 @@ impl Sandbox {
         limit: Duration,
         condition: impl Fn(&Self) -> bool,
     ) -> Result<(), TimedOut> {
-        let mut bell = self.hub.bell.subscribe();
+        let mut changes = self.recorder.changes();
         let wait = async {
-            while !condition(self) {
-                if bell.changed().await.is_err() {
-                    break;
-                }
-            }
+            // The sender lives as long as the recorder.
+            while !condition(self) && changes.changed().await.is_ok() {}
         };
-        tokio::time::timeout(limit, wait).await.map_err(|_| self.timed_out(limit))
-    }
-
-    /// Waits until nothing is in flight and nothing has come for `quiet`.
-    ///
-    /// # Errors
-    /// [`TimedOut`] after `limit`; its message has the last calls.
-    pub async fn idle_for(&self, quiet: Duration, limit: Duration) -> Result<(), TimedOut> {
-        let mut bell = self.hub.bell.subscribe();
-        let wait = async {
-            loop {
-                let rang = tokio::time::timeout(quiet, bell.changed()).await;
-                if rang.is_err() && self.in_flight() == 0 {
-                    break;
-                }
-            }
-        };
-        tokio::time::timeout(limit, wait).await.map_err(|_| self.timed_out(limit))
-    }
-
-    fn timed_out(&self, limit: Duration) -> TimedOut {
-        let log = locked(&self.hub.log);
-        let last: Vec<_> = log.calls().iter().rev().take(12).rev().map(ToString::to_string).collect();
-        TimedOut { limit, what: format!("; the last calls were:\n  {}", last.join("\n  ")) }
+        tokio::time::timeout(limit, wait).await.map_err(|_| {
+            let calls = self.calls();
+            let last: Vec<_> = calls.iter().rev().take(12).rev().map(ToString::to_string).collect();
+            TimedOut { limit, what: format!("; the last calls were:\n  {}", last.join("\n  ")) }
+        })
     }
 }

@@ -1,19 +1,19 @@
-//! An answer, before it goes on the wire and as it goes.
+//! A reply, and the ways in which it is sent.
 
 use std::convert::Infallible;
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::body::{Body as HttpBody, Bytes};
 use axum::http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use futures_util::{StreamExt, stream};
 use serde_json::Value;
 
-use super::hub::InFlight;
+use super::recorder::Flight;
 
-/// What one of the APIs answers.
+/// What an API replies to one request.
 #[derive(Debug, Clone)]
-pub(super) struct Reply {
+pub struct Reply {
     pub(super) status: u16,
     pub(super) headers: Vec<(String, String)>,
     pub(super) body: Body,
@@ -22,8 +22,25 @@ pub(super) struct Reply {
 #[derive(Debug, Clone)]
 pub(super) enum Body {
     Json(Value),
-    Text { content_type: &'static str, text: Bytes },
+    Text {
+        content_type: &'static str,
+        text: Bytes,
+    },
+    /// A JSON string of this many bytes, generated while it is sent.
+    Huge(usize),
     Empty,
+}
+
+/// How the body of a reply is sent.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Delivery {
+    Whole,
+    /// The first half, as if it were everything.
+    Cut,
+    /// The first half; then the connection breaks.
+    BrokenOff,
+    /// A byte at a time, with this pause before each.
+    Dripping(Duration),
 }
 
 impl Reply {
@@ -35,7 +52,7 @@ impl Reply {
         Self::new(status, Body::Json(json))
     }
 
-    /// What a web server says about a path that is no part of its API.
+    /// What a web server answers for a path outside its API.
     pub(super) fn html(status: u16) -> Self {
         let text = format!("<!doctype html><title>{status}</title><h1>{status}</h1>\n");
         Self::new(status, Body::Text { content_type: "text/html; charset=utf-8", text: text.into() })
@@ -49,28 +66,21 @@ impl Reply {
     pub(super) fn as_json(&self) -> Option<&Value> {
         match &self.body {
             Body::Json(json) => Some(json),
-            Body::Text { .. } | Body::Empty => None,
+            _ => None,
         }
     }
 
-    fn bytes(&self) -> Bytes {
-        match &self.body {
-            Body::Json(json) => Bytes::from(json.to_string()),
-            Body::Text { text, .. } => text.clone(),
-            Body::Empty => Bytes::new(),
-        }
-    }
-
-    /// Status and headers, with this body. A header that HTTP does not allow is left out.
-    fn response(&self, body: HttpBody) -> Response<HttpBody> {
+    /// The whole reply as a response. A header that HTTP does not allow is left out.
+    pub(super) fn into_response(self) -> Response<HttpBody> {
+        let (content_type, body) = match self.body {
+            Body::Json(json) => (Some("application/json"), json.to_string().into()),
+            Body::Text { content_type, text } => (Some(content_type), text.into()),
+            Body::Huge(size) => (Some("application/json"), huge(size)),
+            Body::Empty => (None, HttpBody::empty()),
+        };
         let mut response = Response::new(body);
         *response.status_mut() =
             StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let content_type = match &self.body {
-            Body::Json(_) => Some("application/json"),
-            Body::Text { content_type, .. } => Some(*content_type),
-            Body::Empty => None,
-        };
         if let Some(content_type) = content_type {
             response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
         }
@@ -82,62 +92,90 @@ impl Reply {
         response
     }
 
-    pub(super) fn whole(&self) -> Response<HttpBody> {
-        self.response(HttpBody::from(self.bytes()))
-    }
-
-    /// The first half of the body, as if it were all.
-    pub(super) fn cut(&self) -> Response<HttpBody> {
-        let bytes = self.bytes();
-        self.response(HttpBody::from(bytes.slice(..bytes.len() / 2)))
-    }
-
-    /// The first half of the body; then the connection breaks.
-    pub(super) fn broken_off(&self) -> Response<HttpBody> {
-        let bytes = self.bytes();
-        let half = stream::once(async move { Ok(bytes.slice(..bytes.len() / 2)) });
-        let broken = stream::once(async {
-            tokio::task::yield_now().await; // hyper sends what it has only where there is no more for now
-            Err(io::Error::new(io::ErrorKind::ConnectionAborted, "cut off on purpose"))
-        });
-        self.response(HttpBody::from_stream(half.chain(broken)))
-    }
-
-    /// The body a byte at a time. The request counts as in flight until the last byte goes.
-    pub(super) fn dripping(&self, pause: Duration, flight: InFlight) -> Response<HttpBody> {
-        let status = self.status;
-        let start = (self.bytes(), 0, Some(flight));
-        let drops = stream::unfold(start, move |(bytes, at, mut flight)| async move {
-            let drop = bytes.slice(at..bytes.len().min(at + 1));
-            tokio::time::sleep(pause).await;
-            if at + 1 >= bytes.len()
-                && let Some(flight) = flight.take()
-            {
-                flight.answered(Some(status));
+    /// Sends the reply as `delivery` says, and ends `flight`; a dripping body ends it with its last byte.
+    pub(super) fn send(self, delivery: Delivery, flight: Flight) -> Response<HttpBody> {
+        let status = Some(self.status);
+        let spoiled = match delivery {
+            Delivery::Whole => None,
+            Delivery::Cut => Some(self.half().into()),
+            Delivery::BrokenOff => {
+                let broken = stream::once(async {
+                    tokio::task::yield_now().await; // hyper sends the first half only if nothing follows at once
+                    Err(io::Error::new(io::ErrorKind::ConnectionAborted, "cut off on purpose"))
+                });
+                Some(HttpBody::from_stream(stream::iter([Ok(self.half())]).chain(broken)))
             }
-            (!drop.is_empty()).then_some((Ok::<_, Infallible>(drop), (bytes, at + 1, flight)))
-        });
-        self.response(HttpBody::from_stream(drops))
+            Delivery::Dripping(pause) => {
+                let bytes = stream::iter(self.bytes()).then(move |byte| async move {
+                    tokio::time::sleep(pause).await;
+                    Bytes::from(vec![byte])
+                });
+                let end = stream::once(async move {
+                    flight.answered(status);
+                    Bytes::new()
+                });
+                let body = HttpBody::from_stream(bytes.chain(end).map(Ok::<_, Infallible>));
+                return self.into_response().map(|_| body);
+            }
+        };
+        flight.answered(status);
+        let response = self.into_response();
+        match spoiled {
+            Some(body) => response.map(|_| body),
+            None => response,
+        }
+    }
+
+    fn bytes(&self) -> Bytes {
+        match &self.body {
+            Body::Json(json) => json.to_string().into(),
+            Body::Text { text, .. } => text.clone(),
+            Body::Huge(_) | Body::Empty => Bytes::new(),
+        }
+    }
+
+    fn half(&self) -> Bytes {
+        let bytes = self.bytes();
+        bytes.slice(..bytes.len() / 2)
     }
 }
 
-/// A `200` whose body is a JSON string, `size` bytes in all, made as it goes.
-pub(super) fn huge(size: usize) -> Response<HttpBody> {
-    const CHUNK: usize = 64 * 1024;
-    let chunks = stream::unfold(0, move |sent: usize| async move {
-        let end = size.min(sent + CHUNK);
-        let mut chunk = vec![b'x'; end.saturating_sub(sent)];
-        if sent == 0
-            && let Some(first) = chunk.first_mut()
-        {
-            *first = b'"';
+/// A JSON string of `size` bytes, quotes included.
+fn huge(size: usize) -> HttpBody {
+    static FILLER: [u8; 64 * 1024] = [b'x'; 64 * 1024];
+    let filler = size.saturating_sub(2);
+    let whole = std::iter::repeat_n(&FILLER[..], filler / FILLER.len());
+    let chunks = [&b"\""[..]].into_iter().chain(whole).chain([&FILLER[..filler % FILLER.len()], b"\""]);
+    HttpBody::from_stream(stream::iter(chunks.map(|chunk| Ok::<_, Infallible>(Bytes::from_static(chunk)))))
+}
+
+/// What the `Date` header of an API's answers says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum AnswerDate {
+    /// The time.
+    #[default]
+    True,
+    /// The time by a clock that is this many seconds ahead.
+    Ahead(i64),
+    /// This text.
+    Text(String),
+    /// There is no such header.
+    Absent,
+}
+
+impl AnswerDate {
+    /// Adds the header to a response that has none of its own.
+    pub(super) fn add_to(&self, response: &mut Response<HttpBody>) {
+        let (now, ahead) = (SystemTime::now(), |seconds: i64| Duration::from_secs(seconds.unsigned_abs()));
+        let text = match self {
+            Self::True => httpdate::fmt_http_date(now),
+            Self::Ahead(seconds) if *seconds < 0 => httpdate::fmt_http_date(now - ahead(*seconds)),
+            Self::Ahead(seconds) => httpdate::fmt_http_date(now + ahead(*seconds)),
+            Self::Text(text) => text.clone(),
+            Self::Absent => return,
+        };
+        if let Ok(date) = HeaderValue::try_from(text) {
+            response.headers_mut().entry(header::DATE).or_insert(date);
         }
-        if end == size
-            && let Some(last) = chunk.last_mut()
-        {
-            *last = b'"';
-        }
-        (sent < size).then_some((Ok::<_, Infallible>(Bytes::from(chunk)), end))
-    });
-    Reply::json(200, Value::Null).response(HttpBody::from_stream(chunks))
+    }
 }

@@ -2,7 +2,7 @@
 //! words, which are shown to the operator who asks and then dropped.
 //!
 //! An API quotes other people too ("belongs to the contact …"), whom nothing here knows. So no sentence of an API is
-//! kept: only what has the form of an identifier. Tests: `tests/stories/what_an_api_says.rs`.
+//! kept: only what has the form of an identifier. Tests: `tests/stories/privacy/what_an_api_says.rs`.
 
 use std::collections::BTreeSet;
 use std::fmt;

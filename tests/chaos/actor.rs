@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::household::Household;
 use crate::ledger::Rules;
 use crate::member::{Apis, Member};
-use crate::town::{TOKEN, http};
+use crate::support::harness::{TOKEN, http};
 
 const EVENTS: [&str; 8] = [
     "userVendor.1#new",

@@ -2,7 +2,7 @@
 //! of these addresses. `consent.rs` checks that nobody was put on the list against their will.
 //!
 //! Both users of a household want the same tag, so what a contact must have depends on whether anybody lives there, and not
-//! on who. That two users with different tags do not strip each other is told by `tests/stories/shared_address.rs`.
+//! on who. That two users with different tags do not strip each other is told by `tests/stories/sync/shared_address.rs`.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};

@@ -30,9 +30,11 @@ mod person;
 mod reckoning;
 mod round;
 mod tally;
-#[path = "../stories/town.rs"]
+#[path = "../support"]
 #[allow(dead_code, reason = "the stories use all of it")]
-mod town;
+mod support {
+    pub mod harness;
+}
 mod unprompted;
 mod watch;
 

@@ -1,5 +1,6 @@
 //! One user of a world, with the contacts of their addresses: who is there at the start, and what happens to them.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use rand::RngExt;
@@ -18,8 +19,8 @@ pub const OTHER_LIST: i64 = 8;
 /// Both APIs.
 #[derive(Debug, Clone)]
 pub struct Apis {
-    pub sesamy: Sesamy,
-    pub mailmojo: Mailmojo,
+    pub sesamy: Arc<Sesamy>,
+    pub mailmojo: Arc<Mailmojo>,
 }
 
 /// A user and all that belongs to them.

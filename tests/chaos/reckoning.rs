@@ -6,7 +6,7 @@ use crate::consent::Evidence;
 use crate::household::Household;
 use crate::ledger::{Excuses, Rules};
 use crate::member::{Apis, Member};
-use crate::town::Output;
+use crate::support::harness::Output;
 use crate::watch::Watch;
 
 /// How much of a user's history is told.

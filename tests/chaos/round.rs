@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
-use sesamy_mailmojo::sandbox::{Associations, Empty, Mailmojo, Sandbox, Sesamy, Shape};
+use sesamy_mailmojo::sandbox::{Associations, Empty, Mailmojo, Sandbox, Shape};
 
 use crate::actor::{Actor, Deeds, Door};
 use crate::faults;
@@ -16,8 +16,8 @@ use crate::household::Household;
 use crate::ledger::Rules;
 use crate::member::{Apis, Member, OTHER_LIST};
 use crate::reckoning::Reckoning;
+use crate::support::harness::Town;
 use crate::tally::Tally;
-use crate::town::Town;
 use crate::unprompted;
 use crate::watch::Watch;
 
@@ -181,7 +181,7 @@ pub async fn play(plan: &Plan) -> Result<Tally, String> {
 }
 
 fn apis_of(sandbox: &Sandbox) -> Apis {
-    Apis { sesamy: Sesamy::clone(&sandbox.sesamy), mailmojo: Mailmojo::clone(&sandbox.mailmojo) }
+    Apis { sesamy: Arc::clone(&sandbox.sesamy), mailmojo: Arc::clone(&sandbox.mailmojo) }
 }
 
 impl Round {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use sesamy_mailmojo::sandbox::{Call, Route, Sandbox};
 
 use crate::household::Household;
-use crate::town::{Output, Town, command};
+use crate::support::harness::{Output, Town, command};
 
 /// How long the service may take, once nothing fails any more, until nothing is left to do.
 const PATIENCE: Duration = Duration::from_secs(60);

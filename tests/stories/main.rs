@@ -1,95 +1,128 @@
-//! Stories: the real service in its own process, over real sockets, against the sandbox. One file per story; each test
-//! is a sentence of it.
+//! Stories: the real service in its own process, over real sockets, against the sandbox. One folder per area, one file
+//! per story; each test is a sentence of it.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a story that cannot go on has failed")]
 
-mod accepted_events;
-mod admin;
-mod admin_api;
-mod admin_forms;
-mod admin_login;
-mod admin_pages;
-mod backfill;
-mod backfill_stops;
-mod bad_input;
-mod between_look_and_write;
-mod browser;
-mod bursts;
-mod by_hand;
-mod canary;
-mod changed_address;
-mod checking;
-mod chromium;
-mod commands;
-mod compose;
-mod configuration;
-mod consent;
-mod crash;
-mod credentials;
-mod custom_fields;
-mod damaged_file;
-mod deadline;
-mod deleted_users;
-mod demo;
-mod drift;
-mod dry_run;
-mod durable;
-mod encrypted;
-mod expiry;
-mod failing_parts;
-mod figures;
-mod file_modes;
-mod forget;
-mod forget_mailmojo;
-mod forget_page;
-mod forget_postgres;
-mod full_disk;
-mod half_an_emoji;
-mod health;
-mod hostile_answers;
-mod image;
-mod keeping_in_step;
-mod letter_case;
-mod locked_file;
-mod logs;
-mod long_log;
-mod lost_lease;
-mod masked;
-mod metrics;
-mod metrics_files;
-mod moved_clock;
-mod moved_file;
-mod never_against_their_will;
-mod no_such_host;
-mod not_known_yet;
-mod odd_requests;
-mod one_account;
-mod one_at_a_time;
-mod order_of_checks;
-mod outage;
-mod pacing;
-mod permanent;
-mod postgres;
-mod preview;
-mod promql;
-mod rate_limits;
-mod removal_guard;
-mod removed_by_hand;
-mod replicas;
-mod shared_address;
-mod shell;
-mod slow_callers;
-mod stopping;
-mod tags_over_the_wire;
-mod ten_thousand_due;
-mod token_endpoint_down;
-mod town;
-mod trouble;
-mod trying_again;
-mod unwritable_file;
-mod what_an_api_says;
-mod what_is_kept;
-mod who_is_skipped;
-mod who_may_send;
-mod wire;
-mod wrong_answers;
+#[path = "../support"]
+mod support {
+    pub mod admin;
+    pub mod chromium;
+    pub mod faults;
+    pub mod harness;
+    pub mod http;
+    pub mod postgres;
+    pub mod promql;
+    pub mod shell;
+}
+
+mod admin {
+    mod api;
+    mod browser;
+    mod forms;
+    mod login;
+    mod pages;
+}
+
+mod backfill {
+    pub mod command;
+    mod stops;
+}
+
+mod config {
+    mod commands;
+    mod compose;
+    mod image;
+}
+
+mod forget {
+    pub mod command;
+    mod mailmojo;
+    mod page;
+    mod postgres;
+}
+
+mod operations {
+    mod by_hand;
+    mod checking;
+    mod demo;
+    mod failing_parts;
+    mod figures;
+    mod health;
+    mod logs;
+    pub mod metrics;
+    mod metrics_files;
+    mod preview;
+    mod stopping;
+}
+
+mod privacy {
+    mod canary;
+    mod masked;
+    mod what_an_api_says;
+    mod what_is_kept;
+}
+
+mod queue {
+    mod crash;
+    mod damaged_file;
+    mod durable;
+    mod encrypted;
+    mod file_modes;
+    mod full_disk;
+    mod locked_file;
+    mod long_log;
+    mod lost_lease;
+    mod moved_clock;
+    mod moved_file;
+    mod one_at_a_time;
+    mod replicas;
+    mod ten_thousand_due;
+    mod unwritable_file;
+}
+
+mod sync {
+    mod between_look_and_write;
+    mod changed_address;
+    mod consent;
+    mod custom_fields;
+    mod deadline;
+    mod deleted_users;
+    mod drift;
+    mod dry_run;
+    mod expiry;
+    mod keeping_in_step;
+    mod letter_case;
+    mod never_against_their_will;
+    mod not_known_yet;
+    mod removal_guard;
+    mod removed_by_hand;
+    mod shared_address;
+    mod tags_over_the_wire;
+    mod who_is_skipped;
+}
+
+mod upstream {
+    mod configuration;
+    mod credentials;
+    mod hostile_answers;
+    mod no_such_host;
+    mod one_account;
+    mod outage;
+    mod pacing;
+    mod permanent;
+    mod rate_limits;
+    mod token_endpoint_down;
+    mod trying_again;
+    mod wrong_answers;
+}
+
+mod webhook {
+    mod accepted_events;
+    mod bad_input;
+    mod bursts;
+    mod half_an_emoji;
+    mod odd_requests;
+    mod order_of_checks;
+    mod slow_callers;
+    mod who_may_send;
+}

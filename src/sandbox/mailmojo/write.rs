@@ -3,13 +3,14 @@
 use serde_json::{Map, Value};
 
 use super::super::finding::{Finding, FindingKind};
-use super::contact::{Contact, contact};
-use super::seen::texts;
+use super::contact::Contact;
+use super::known::texts;
 
-/// The fields of a write that change a contact's data. The outer option: is it sent; the inner: has it a value.
+/// The fields of a write that change a contact's data. The outer option says whether a field is sent, the inner one
+/// whether it has a value.
 #[derive(Debug, Default)]
 pub(super) struct Data {
-    email: Option<String>,
+    pub(super) email: Option<String>,
     first_name: Option<Option<String>>,
     last_name: Option<Option<String>>,
     phone: Option<Option<String>>,
@@ -20,7 +21,7 @@ pub(super) struct Data {
 
 impl Data {
     /// Reads a body; the error names the field that is wrong.
-    pub(super) fn of(body: &Map<String, Value>) -> Result<Self, String> {
+    pub(super) fn read(body: &Map<String, Value>) -> Result<Self, String> {
         let text = |name: &str| match body.get(name) {
             None => Ok(None),
             Some(Value::Null) => Ok(Some(None)),
@@ -51,13 +52,8 @@ impl Data {
         })
     }
 
-    /// The address that is sent.
-    pub(super) fn email(&self) -> Option<&str> {
-        self.email.as_deref()
-    }
-
-    /// Puts the sent fields into a contact, the address aside. `tags` replaces the whole list; `custom` replaces the whole
-    /// object where `replaces_custom`, and is merged with it otherwise.
+    /// Puts the sent fields into a contact, except for the address. `tags` replaces the whole list; `custom` replaces
+    /// the whole object if `replaces_custom`, and is merged with it otherwise.
     pub(super) fn apply(self, contact: &mut Contact, replaces_custom: bool) {
         let sent = [
             (self.name, &mut contact.name),
@@ -82,42 +78,28 @@ impl Data {
     }
 }
 
-/// A contact that is made at `now`.
-pub(super) fn made(email: &str, now: &str) -> Contact {
-    let mut new = contact(email);
-    new.added = now.to_owned();
-    new.status_changed = now.to_owned();
-    new
-}
-
-/// Subscribes to a list at `now`; with `force` even somebody who has left. Without it nobody is subscribed who is
-/// not active or whom the list knows already.
-pub(super) fn subscribe(mut changed: Contact, list: i64, force: bool, now: &str) -> Contact {
+/// Subscribes to a list at `now`; with `force` even a person who has left. Without it only an active contact is
+/// subscribed, and only to a list that does not know it.
+pub(super) fn subscribe(contact: &mut Contact, list: i64, force: bool, now: &str) {
     if force {
-        changed.turn("a", now);
-        changed.associate(list, "a", now);
-    } else if changed.status == "a" && changed.list_status(list).is_none() {
-        changed.associate(list, "a", now);
+        contact.set_status("a", now);
+        contact.associate(list, "a", now);
+    } else if contact.status == "a" && contact.list_status(list).is_none() {
+        contact.associate(list, "a", now);
     }
-    changed
 }
 
-/// The statuses that a write has changed; a list that has only now come to know the contact is none.
-pub(super) fn status_changes(before: Option<&Contact>, after: &Contact) -> Vec<Finding> {
-    let Some(before) = before else { return Vec::new() };
-    let mut changes = Vec::new();
-    if before.status != after.status {
-        changes.push(("the account status".to_owned(), before.status.as_str(), after.status.as_str()));
-    }
-    for known in &before.associations {
+/// The statuses that a write has changed; a new association is not a change.
+pub(super) fn status_changes(before: &Contact, after: &Contact) -> Vec<Finding> {
+    let account = ("the account status".to_owned(), before.status.as_str(), after.status.as_str());
+    let lists = before.associations.iter().map(|known| {
         let new = after.list_status(known.list_id).unwrap_or("none");
-        if new != known.status {
-            changes.push((format!("the status on list {}", known.list_id), known.status.as_str(), new));
-        }
-    }
-    let tell = |(what, old, new)| {
+        (format!("the status on list {}", known.list_id), known.status.as_str(), new)
+    });
+    let changes = std::iter::once(account).chain(lists).filter(|(_, old, new)| old != new);
+    let report = |(what, old, new)| {
         let text = format!("a write changed {what} of {} from `{old}` to `{new}`", before.email);
         Finding::new(FindingKind::StatusChanged, text)
     };
-    changes.into_iter().map(tell).collect()
+    changes.map(report).collect()
 }

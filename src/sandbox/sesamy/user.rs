@@ -1,11 +1,21 @@
-//! Sesamy's users, contracts and entitlements, made up by hand: raw JSON with names for what is usual.
+//! Sesamy's users, contracts and entitlements, made by hand: raw JSON, with a method for each usual field.
 
 use serde_json::{Map, Value, json};
 
-/// When everything was made that says nothing else.
-pub(super) const OLD: &str = "2025-01-01T00:00:00.000Z";
+/// The time of creation and of the last update of what a test does not date.
+const OLD: &str = "2025-01-01T00:00:00.000Z";
 
-/// A user: the profile, and what hangs on it.
+/// One method for each usual field of text.
+macro_rules! text_fields {
+    ($($method:ident = $field:literal),+ $(,)?) => {$(
+        #[doc = concat!("Sets `", $field, "`.")]
+        pub fn $method(self, text: &str) -> Self {
+            self.field($field, text)
+        }
+    )+};
+}
+
+/// A user: the profile, and what belongs to it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct User {
     pub(super) id: String,
@@ -17,136 +27,86 @@ pub struct User {
     pub entitlements: Vec<Value>,
 }
 
-/// A user of whom Sesamy knows nothing but the id.
-#[must_use]
+/// A user whose profile has nothing but the id.
 pub fn user(id: &str) -> User {
-    let mut profile = Map::new();
-    profile.insert("userId".into(), id.into());
+    let profile = Map::from_iter([("userId".to_owned(), id.into())]);
     User { id: id.to_owned(), profile, contracts: Vec::new(), entitlements: Vec::new() }
 }
 
 impl User {
+    text_fields! {
+        email = "email",
+        first_name = "firstName",
+        last_name = "lastName",
+        given_name = "given_name",
+        family_name = "family_name",
+        full_name = "name",
+        mobile_phone = "mobilePhone",
+        work_phone = "workPhone",
+        home_phone = "homePhone",
+        phone_number = "phone_number",
+        company = "company",
+        created_at = "createdAt",
+    }
+
     /// The id.
-    #[must_use]
     pub fn id(&self) -> &str {
         &self.id
     }
 
     /// Sets a field of the profile to any JSON.
-    #[must_use]
     pub fn field(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.profile.insert(name.to_owned(), value.into());
         self
     }
 
-    /// `email`.
-    #[must_use]
-    pub fn email(self, email: &str) -> Self {
-        self.field("email", email)
-    }
-
-    /// `firstName`.
-    #[must_use]
-    pub fn first_name(self, name: &str) -> Self {
-        self.field("firstName", name)
-    }
-
-    /// `lastName`.
-    #[must_use]
-    pub fn last_name(self, name: &str) -> Self {
-        self.field("lastName", name)
-    }
-
-    /// `given_name`.
-    #[must_use]
-    pub fn given_name(self, name: &str) -> Self {
-        self.field("given_name", name)
-    }
-
-    /// `family_name`.
-    #[must_use]
-    pub fn family_name(self, name: &str) -> Self {
-        self.field("family_name", name)
-    }
-
-    /// `name`, the full name.
-    #[must_use]
-    pub fn full_name(self, name: &str) -> Self {
-        self.field("name", name)
-    }
-
-    /// `mobilePhone`.
-    #[must_use]
-    pub fn mobile_phone(self, phone: &str) -> Self {
-        self.field("mobilePhone", phone)
-    }
-
-    /// `workPhone`.
-    #[must_use]
-    pub fn work_phone(self, phone: &str) -> Self {
-        self.field("workPhone", phone)
-    }
-
-    /// `homePhone`.
-    #[must_use]
-    pub fn home_phone(self, phone: &str) -> Self {
-        self.field("homePhone", phone)
-    }
-
-    /// `phone_number`.
-    #[must_use]
-    pub fn phone_number(self, phone: &str) -> Self {
-        self.field("phone_number", phone)
-    }
-
-    /// `company`.
-    #[must_use]
-    pub fn company(self, company: &str) -> Self {
-        self.field("company", company)
-    }
-
-    /// `billingAddress`.
-    #[must_use]
+    /// Sets `billingAddress`.
     pub fn billing_address(self, city: &str, postal_code: &str, country: &str) -> Self {
         self.field("billingAddress", address(city, postal_code, country))
     }
 
-    /// `deliveryAddress`.
-    #[must_use]
+    /// Sets `deliveryAddress`.
     pub fn delivery_address(self, city: &str, postal_code: &str, country: &str) -> Self {
         self.field("deliveryAddress", address(city, postal_code, country))
     }
 
-    /// `createdAt`, in RFC 3339.
-    #[must_use]
-    pub fn created_at(self, when: &str) -> Self {
-        self.field("createdAt", when)
-    }
-
-    /// `tags`.
-    #[must_use]
+    /// Sets `tags`.
     pub fn tags<'a>(self, tags: impl IntoIterator<Item = &'a str>) -> Self {
         self.field("tags", tags.into_iter().collect::<Vec<_>>())
     }
 
-    /// Marks a guest: `isGuest`.
-    #[must_use]
+    /// Marks a guest: sets `isGuest`.
     pub fn guest(self) -> Self {
         self.field("isGuest", true)
     }
 
     /// Adds a contract.
-    #[must_use]
     pub fn contract(mut self, contract: impl Into<Value>) -> Self {
         self.contracts.push(contract.into());
         self
     }
 
     /// Adds an entitlement.
-    #[must_use]
     pub fn entitlement(mut self, entitlement: impl Into<Value>) -> Self {
         self.entitlements.push(entitlement.into());
         self
+    }
+
+    /// Sets `updatedAt` to `now` in everything that differs from `before`, unless the edit has set it itself. The rows
+    /// of a new user keep theirs.
+    pub(super) fn touch(&mut self, before: Option<&Self>, now: &str) {
+        stamp(before.map(|user| &user.profile), &mut self.profile, now);
+        let Some(before) = before else { return };
+        let lists =
+            [(&before.contracts, &mut self.contracts), (&before.entitlements, &mut self.entitlements)];
+        for (old, new) in lists {
+            for row in new.iter_mut().filter_map(Value::as_object_mut) {
+                let id = row.get("id").cloned();
+                let same = old.iter().filter_map(Value::as_object);
+                let same = same.into_iter().find(|old| id.is_some() && old.get("id") == id.as_ref());
+                stamp(same, row, now);
+            }
+        }
     }
 }
 
@@ -154,74 +114,65 @@ fn address(city: &str, postal_code: &str, country: &str) -> Value {
     json!({"street": "Storgata 1", "city": city, "postalCode": postal_code, "country": country})
 }
 
-/// A contract; it becomes a [`Value`] by `into`.
+fn stamp(before: Option<&Map<String, Value>>, after: &mut Map<String, Value>, now: &str) {
+    let updated_at = after.get("updatedAt");
+    let is_unset = match before {
+        Some(before) => updated_at == before.get("updatedAt"),
+        None => updated_at.is_none_or(|time| time == OLD),
+    };
+    if is_unset && before != Some(&*after) {
+        after.insert("updatedAt".to_owned(), now.into());
+    }
+}
+
+/// A contract; `into` makes it a [`Value`].
 #[derive(Debug, Clone, PartialEq)]
-pub struct Contract(Map<String, Value>);
+pub struct Contract(Value);
 
 /// An active, recurring contract without items.
-#[must_use]
 pub fn contract(id: &str) -> Contract {
-    let start = json!({
+    Contract(json!({
         "id": id, "name": id, "status": "ACTIVE", "isActive": true, "contractDuration": "RECURRING", "items": [],
-        "price": 199, "currency": "NOK",
-        "createdAt": OLD, "updatedAt": OLD,
-    });
-    Contract(object(start))
+        "price": 199, "currency": "NOK", "createdAt": OLD, "updatedAt": OLD,
+    }))
 }
 
 impl Contract {
+    text_fields! {
+        status = "status",
+        duration = "contractDuration",
+        next_bill_at = "nextBillAt",
+    }
+
     /// Sets a field to any JSON.
-    #[must_use]
     pub fn field(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.0.insert(name.to_owned(), value.into());
+        self.0[name] = value.into();
         self
     }
 
-    /// Takes a field away.
-    #[must_use]
+    /// Removes a field.
     pub fn without(mut self, name: &str) -> Self {
-        self.0.remove(name);
+        self.0.as_object_mut().and_then(|fields| fields.remove(name));
         self
     }
 
-    /// `status`, with `isActive` left as it is.
-    #[must_use]
-    pub fn status(self, status: &str) -> Self {
-        self.field("status", status)
-    }
-
-    /// A payment has failed; still active.
-    #[must_use]
+    /// A payment has failed; the contract is still active.
     pub fn overdue(self) -> Self {
         self.status("OVERDUE")
     }
 
-    /// Over and done with.
-    #[must_use]
+    /// Cancelled, and no longer active.
     pub fn cancelled(self) -> Self {
         self.status("CANCELLED").field("isActive", false)
     }
 
-    /// `contractDuration`.
-    #[must_use]
-    pub fn duration(self, duration: &str) -> Self {
-        self.field("contractDuration", duration)
-    }
-
-    /// `nextBillAt`, in RFC 3339.
-    #[must_use]
-    pub fn next_bill_at(self, when: &str) -> Self {
-        self.field("nextBillAt", when)
-    }
-
-    /// Adds an item; `purchase_type` such as `SINGLE`, or none to leave it out.
-    #[must_use]
+    /// Adds an item; `purchase_type` such as `SINGLE`, or `None` to leave it out.
     pub fn item(mut self, sku: &str, purchase_type: Option<&str>) -> Self {
         let mut item = json!({"sku": sku, "name": sku});
         if let Some(purchase_type) = purchase_type {
             item["purchaseType"] = purchase_type.into();
         }
-        if let Some(Value::Array(items)) = self.0.get_mut("items") {
+        if let Value::Array(items) = &mut self.0["items"] {
             items.push(item);
         }
         self
@@ -230,76 +181,48 @@ impl Contract {
 
 impl From<Contract> for Value {
     fn from(contract: Contract) -> Self {
-        Self::Object(contract.0)
+        contract.0
     }
 }
 
-/// An entitlement; it becomes a [`Value`] by `into`.
+/// An entitlement; `into` makes it a [`Value`].
 #[derive(Debug, Clone, PartialEq)]
-pub struct Entitlement(Map<String, Value>);
+pub struct Entitlement(Value);
 
-/// A `pass` with access, whose SKU and title are `name`, of no known origin.
-#[must_use]
+/// A `pass` with access, whose SKU and title are `name`, without an origin.
 pub fn entitlement(id: &str, name: &str) -> Entitlement {
-    let start = json!({
+    Entitlement(json!({
         "id": id, "sku": name, "title": name, "type": "pass", "hasAccess": true,
         "createdAt": OLD, "updatedAt": OLD,
-    });
-    Entitlement(object(start))
+    }))
 }
 
 impl Entitlement {
+    text_fields! {
+        title = "title",
+        sku = "sku",
+        purchase_option = "purchaseOption",
+        kind = "type",
+        expires_at = "expiresAt",
+    }
+
     /// Sets a field to any JSON.
-    #[must_use]
     pub fn field(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.0.insert(name.to_owned(), value.into());
+        self.0[name] = value.into();
         self
     }
 
-    /// `title`.
-    #[must_use]
-    pub fn title(self, title: &str) -> Self {
-        self.field("title", title)
-    }
-
-    /// `sku`.
-    #[must_use]
-    pub fn sku(self, sku: &str) -> Self {
-        self.field("sku", sku)
-    }
-
-    /// `purchaseOption`.
-    #[must_use]
-    pub fn purchase_option(self, option: &str) -> Self {
-        self.field("purchaseOption", option)
-    }
-
-    /// `type`, such as `article` or `publication`.
-    #[must_use]
-    pub fn kind(self, kind: &str) -> Self {
-        self.field("type", kind)
-    }
-
-    /// `hasAccess` is false.
-    #[must_use]
+    /// Without access.
     pub fn ended(self) -> Self {
         self.field("hasAccess", false)
     }
 
-    /// `expiresAt`, in RFC 3339.
-    #[must_use]
-    pub fn expires_at(self, when: &str) -> Self {
-        self.field("expiresAt", when)
-    }
-
     /// Given by a partner or a code.
-    #[must_use]
     pub fn external(self, list: &str) -> Self {
         self.field("origin", json!({"type": "EXTERNAL", "id": list, "listId": list, "name": list}))
     }
 
     /// Paid for by this contract.
-    #[must_use]
     pub fn paid_by(self, contract: &str) -> Self {
         self.field("origin", json!({"type": "PAYMENTS", "contractId": contract}))
     }
@@ -307,13 +230,6 @@ impl Entitlement {
 
 impl From<Entitlement> for Value {
     fn from(entitlement: Entitlement) -> Self {
-        Self::Object(entitlement.0)
-    }
-}
-
-fn object(json: Value) -> Map<String, Value> {
-    match json {
-        Value::Object(fields) => fields,
-        _ => Map::new(),
+        entitlement.0
     }
 }

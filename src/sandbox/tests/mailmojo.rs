@@ -1,4 +1,4 @@
-//! The pretended Mailmojo: tokens and scopes, slashes, letter case, upserts, lists, the shapes of answers.
+//! The mock Mailmojo: tokens and scopes, slashes, letter case, upserts, lists, the shapes of answers.
 
 use super::super::{Associations, Empty, Route, contact};
 use super::*;
@@ -44,7 +44,7 @@ async fn a_path_without_its_slash_is_sent_on() {
 }
 
 #[tokio::test]
-async fn letter_case_makes_two_contacts_unless_told_otherwise() {
+async fn letter_case_makes_two_contacts_unless_it_is_ignored() {
     let town = Town::start().await;
     town.sandbox.mailmojo.put_contact(contact("Kari@example.com").phone("+47 1"));
     assert_eq!(town.reads(KARI).await.status(), 404);
@@ -141,7 +141,7 @@ async fn a_wrong_body_is_refused_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_list_tells_its_members_and_who_has_left() {
+async fn a_list_lists_its_members_and_those_who_have_left() {
     let town = Town::start().await;
     let mailmojo = &town.sandbox.mailmojo;
     mailmojo.put_list(8, "Sport");

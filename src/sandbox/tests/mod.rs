@@ -1,4 +1,4 @@
-//! The sandbox, asked by a plain HTTP client that knows nothing of the service.
+//! The sandbox, called by a plain HTTP client that knows nothing of the service.
 
 mod faults;
 mod findings;
@@ -18,7 +18,7 @@ use super::{FindingKind, Mailmojo, Sandbox, Sesamy};
 const LIMIT: Duration = Duration::from_secs(20);
 const KARI: &str = "kari@example.com";
 
-/// A sandbox and somebody who asks it.
+/// A sandbox and its client.
 struct Town {
     sandbox: Sandbox,
     client: Client,
@@ -26,7 +26,7 @@ struct Town {
 
 fn client() -> Client {
     static PROVIDER: Once = Once::new();
-    // Other rooms' tests install it too; whoever comes first has done it for all.
+    // Tests of other modules install it too; the first one does it for all.
     PROVIDER.call_once(|| _ = rustls::crypto::ring::default_provider().install_default());
     Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap()
 }

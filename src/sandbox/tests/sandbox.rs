@@ -1,21 +1,21 @@
-//! Gates, waiting, the log, overlaps over real connections.
+//! Holds, waiting, the log, overlaps over real connections.
 
 use std::time::Duration;
 
-use super::super::{Api, FindingKind, Options, Route, contact, user};
+use super::super::{Api, FindingKind, Route, contact};
 use super::*;
 
 #[tokio::test]
-async fn a_gate_holds_a_request_until_it_is_released() {
+async fn a_hold_stops_a_request_until_it_is_released() {
     let town = Town::start().await;
     let mailmojo = &town.sandbox.mailmojo;
     mailmojo.put_contact(contact(KARI));
-    let gate = mailmojo.hold_for(Route::ContactPatch, KARI);
+    let hold = mailmojo.hold_for(Route::ContactPatch, KARI);
     let story = async {
-        gate.arrived_within(LIMIT).await.unwrap();
+        hold.arrived_within(LIMIT).await.unwrap();
         assert!(mailmojo.contact(KARI).unwrap().phone.is_none());
         mailmojo.add_tag(KARI, "vip");
-        gate.release();
+        hold.release();
     };
     let (answer, ()) = tokio::join!(town.patches(KARI, json!({"phone": "1"})), story);
     assert_eq!(json_of(answer).await["tags"], json!(["vip"]));
@@ -23,38 +23,37 @@ async fn a_gate_holds_a_request_until_it_is_released() {
 }
 
 #[tokio::test]
-async fn a_gate_can_hold_the_answer_of_a_write_that_is_done() {
+async fn a_hold_can_stop_the_answer_of_a_write_that_is_done() {
     let town = Town::start().await;
     let mailmojo = &town.sandbox.mailmojo;
     mailmojo.put_contact(contact(KARI));
-    let gate = mailmojo.hold_answer(Route::ContactPatch);
+    let hold = mailmojo.hold_answer(Route::ContactPatch);
     let story = async {
-        gate.arrived().await;
+        hold.arrived().await;
         assert_eq!(mailmojo.contact(KARI).unwrap().phone.as_deref(), Some("1"));
         assert_eq!(town.sandbox.in_flight(), 1);
-        drop(gate);
+        drop(hold);
     };
     let (answer, ()) = tokio::join!(town.patches(KARI, json!({"phone": "1"})), story);
     assert_eq!(answer.status(), 200);
 }
 
 #[tokio::test]
-async fn a_gate_that_nobody_comes_to_says_so() {
+async fn a_hold_that_stops_nothing_says_so() {
     let town = Town::start().await;
-    let gate = town.sandbox.sesamy.hold(Route::Profile);
-    let late = gate.arrived_within(Duration::from_millis(10)).await.unwrap_err();
+    let hold = town.sandbox.sesamy.hold(Route::Profile);
+    let late = hold.arrived_within(Duration::from_millis(10)).await.unwrap_err();
     assert!(late.to_string().contains("Profile"), "{late}");
 }
 
 #[tokio::test]
-async fn waiting_ends_when_the_condition_holds_and_else_tells_the_last_calls() {
+async fn waiting_ends_when_the_condition_holds_or_fails_with_the_last_calls() {
     let town = Town::start().await;
     let wait = town.sandbox.wait_until(LIMIT, |sandbox| sandbox.count(Route::ContactGet) == 2);
     let (waited, ..) = tokio::join!(wait, town.reads(KARI), town.reads("ola@example.com"));
     waited.unwrap();
     let late = town.sandbox.wait_until(Duration::from_millis(10), |_| false).await.unwrap_err();
     assert!(late.to_string().contains("GET /v1/contacts/kari@example.com/ -> 404"), "{late}");
-    town.sandbox.idle_for(Duration::from_millis(20), LIMIT).await.unwrap();
 }
 
 #[tokio::test]
@@ -72,12 +71,9 @@ async fn calls_are_logged_and_counted_until_cleared() {
 }
 
 #[tokio::test]
-async fn options_can_leave_out_tokens_and_the_log() {
-    let options = Options { require_auth: false, keep_calls: false, page_cap: 2, ..Options::default() };
-    let sandbox = Sandbox::start_with(options).await.unwrap();
-    (0..3).for_each(|n| sandbox.sesamy.put_user(user(&format!("u{n}"))));
-    let page = client().get(format!("{}/management/users", sandbox.sesamy.url())).send().await.unwrap();
-    assert_eq!(json_of(page).await.as_array().unwrap().len(), 2);
+async fn calls_can_be_counted_without_being_kept() {
+    let sandbox = Sandbox::start_with(Duration::ZERO, false).await.unwrap();
+    client().get(format!("{}/management/users", sandbox.sesamy.url())).send().await.unwrap();
     assert_eq!((sandbox.calls().len(), sandbox.count(Route::Users)), (0, 1));
 }
 
@@ -94,19 +90,19 @@ async fn a_dropped_sandbox_no_longer_answers() {
 #[tokio::test]
 async fn two_requests_about_one_address_at_once_are_an_overlap() {
     let town = Town::start().await;
-    let gate = town.sandbox.mailmojo.hold(Route::ContactGet);
+    let hold = town.sandbox.mailmojo.hold(Route::ContactGet);
     let story = async {
-        gate.arrivals(2).await;
-        gate.release();
+        hold.arrivals(2).await;
+        hold.release();
     };
     tokio::join!(town.reads(KARI), town.reads("Kari@Example.com"), story);
     assert_eq!(town.kinds(), [FindingKind::Overlap]);
     town.sandbox.clear_findings();
 
-    let gate = town.sandbox.mailmojo.hold(Route::ContactGet);
+    let hold = town.sandbox.mailmojo.hold(Route::ContactGet);
     let story = async {
-        gate.arrivals(2).await;
-        gate.release();
+        hold.arrivals(2).await;
+        hold.release();
     };
     tokio::join!(town.reads(KARI), town.reads("ola@example.com"), story);
     town.sandbox.assert_no_findings();
@@ -116,11 +112,11 @@ async fn two_requests_about_one_address_at_once_are_an_overlap() {
 async fn a_profile_beside_contracts_is_an_overlap_but_contracts_beside_entitlements_are_none() {
     let town = Town::start().await;
     let together = async |first: &str, route: Route, second: &str| {
-        let gate = town.sandbox.sesamy.hold(route);
+        let hold = town.sandbox.sesamy.hold(route);
         let story = async {
-            gate.arrived().await;
+            hold.arrived().await;
             town.sesamy(second).send().await.unwrap();
-            gate.release();
+            hold.release();
         };
         let _ = tokio::join!(town.sesamy(first).send(), story);
     };
@@ -135,13 +131,13 @@ async fn a_profile_beside_contracts_is_an_overlap_but_contracts_beside_entitleme
 #[tokio::test]
 async fn a_request_whose_client_is_gone_no_longer_counts() {
     let town = Town::start().await;
-    let gate = town.sandbox.mailmojo.hold(Route::ContactGet);
+    let hold = town.sandbox.mailmojo.hold(Route::ContactGet);
     let first = town.mailmojo(Method::GET, "/v1/contacts/kari@example.com/");
     let first = tokio::spawn(first.send());
-    gate.arrived().await;
+    hold.arrived().await;
     first.abort();
     town.sandbox.wait_until(LIMIT, |sandbox| sandbox.in_flight() == 0).await.unwrap();
-    gate.release();
+    hold.release();
     town.reads(KARI).await;
     assert_eq!(town.sandbox.calls()[0].status, None);
     town.sandbox.assert_no_findings();

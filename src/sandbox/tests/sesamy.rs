@@ -1,4 +1,4 @@
-//! The pretended Sesamy: tokens, paths, paging, both shapes, the rate limit, the control surface.
+//! The mock Sesamy: tokens, paths, paging, both shapes, the rate limit, the control surface.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ fn form<'a>(secret: &'a str, audience: &'a str) -> [(&'a str, &'a str); 4] {
 }
 
 #[tokio::test]
-async fn a_token_is_had_for_the_right_credentials_and_ends_when_revoked() {
+async fn a_token_is_issued_for_the_right_credentials_and_ends_when_revoked() {
     let town = Town::start().await;
     let sesamy = &town.sandbox.sesamy;
     sesamy.put_user(user("u1"));
@@ -100,7 +100,7 @@ async fn contracts_name_their_user_and_can_be_asked_for_by_status() {
     let town = Town::start().await;
     let both = [contract("c1").item("plus", None), contract("c2").overdue().item("gold", Some("SINGLE"))];
     town.sandbox.sesamy.set_contracts("u1", both);
-    town.sandbox.sesamy.add_contract("u2", contract("c3").cancelled());
+    town.sandbox.sesamy.set_contracts("u2", [contract("c3").cancelled()]);
     let all = json_of(town.sesamy("/management/contracts?userId=u1").send().await.unwrap()).await;
     assert_eq!((all.as_array().unwrap().len(), &all[0]["userId"]), (2, &json!("u1")));
     assert_eq!(all[1]["items"][0]["purchaseType"], "SINGLE");
@@ -126,7 +126,7 @@ async fn users_can_be_listed_and_searched() {
 }
 
 #[tokio::test]
-async fn the_rate_limit_is_told_and_enforced() {
+async fn the_rate_limit_is_announced_and_enforced() {
     let town = Town::start().await;
     town.sandbox.sesamy.put_user(user("u1"));
     let limit = RateLimit { per_minute: 1, burst: 2, retry_after_header: true };
@@ -172,7 +172,7 @@ fn contract_json() -> Value {
 }
 
 #[tokio::test]
-async fn everybodys_contracts_come_in_pages_and_name_their_users() {
+async fn the_contracts_of_all_users_come_in_pages_and_name_their_users() {
     let town = Town::start().await;
     let sesamy = &town.sandbox.sesamy;
     for n in 0..7 {
