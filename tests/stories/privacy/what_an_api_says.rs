@@ -37,7 +37,7 @@ fn misplaced(status: u16) -> CannedAnswer {
 }
 
 /// Her first name and her number alone, in the places where names belong: each has the form of an identifier.
-fn disguised(status: u16) -> Answer {
+fn disguised(status: u16) -> CannedAnswer {
     let details = json!([{"field": "Berit"}, {"field": "of.Berit"}, {"field": "phone"}]);
     let error = json!({"code": "tel-99887766", "request_id": "4799887766", "details": details});
     Fault::status(status).json(json!({"error": error, "errors": {"Berit": "Berit", "berit": ["Berit"]}}))
