@@ -1,327 +1,239 @@
-//! From the merged settings to [`Settings`]: one function per section, with the rules between settings.
-//!
-//! Every setting is read before any is missed, so that everything wrong is told at once.
+//! From the merged values to [`Settings`]: the rules between settings, and what works but needs attention.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
-use axum::http::HeaderName;
-use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
-use tracing_subscriber::filter::EnvFilter;
 
-use super::custom_fields::custom_fields;
-use super::reader::Reader;
-use super::table;
-use super::{
-    Admin, Credentials, History, Log, LogFormat, Mailmojo, Queue, Server, Sesamy, Settings, Sync, Webhook,
-    parse,
+use super::parse::{SHORTEST_SAFE_SECRET, shown};
+use super::sections::{
+    Admin, Credentials, History, Log, Mailmojo, Queue, Server, Sesamy, Settings, Sync, Webhook,
 };
+use super::setting::{Setting, Spec};
+use super::table::*;
+use super::values::Values;
+use crate::fields::Answer;
+use crate::upstream::is_loopback;
 
-/// A secret that is shorter could be found by trying.
-const SHORTEST_SAFE_SECRET: usize = 16;
-/// More at a time gains nothing beside the APIs' rate limits, and costs a connection each.
-const MOST_AT_A_TIME: usize = 1_000;
-/// Longer than any question reaches back, and short enough to add to any time.
-const MOST_DAYS: u16 = 3_650;
-/// Below this a round costs more than what it repairs.
-const SHORTEST_SENSIBLE_ROUND: Duration = Duration::from_secs(3_600);
+/// Checks that users more often costs more than it repairs.
+const SHORTEST_SENSIBLE_RESYNC: Duration = Duration::from_secs(3_600);
 const TAG_PREFIX: &str = "sesamy_";
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
-/// All sections. None: the reader's problems tell why.
-pub(super) fn settings(reader: &mut Reader) -> Option<Settings> {
-    let server = server(reader);
-    let webhook = webhook(reader);
-    let sesamy = sesamy(reader);
-    let mailmojo = mailmojo(reader);
-    let queue = reader.required("queue.url", parse::queue_url).map(|url| Queue { url });
-    let sync = sync(reader);
-    let history = history(reader);
-    let admin = admin(reader);
-    let log = log(reader);
-    Some(Settings {
-        server: server?,
-        webhook: webhook?,
-        sesamy: sesamy?,
-        mailmojo: mailmojo?,
-        queue: queue?,
-        sync: sync?,
-        history: history?,
-        admin: admin?,
-        log: log?,
-        in_force: Vec::new(), // listed once all is known to be right
-    })
+/// The settings; `None` if anything is wrong, all of which is then in the problems of `values`.
+pub(super) fn settings(values: &mut Values) -> Option<Settings> {
+    ALL.iter().for_each(|setting| values.check(*setting));
+    check_together(values);
+    build(values).filter(|_| values.problems.is_empty())
 }
 
-fn server(reader: &mut Reader) -> Option<Server> {
-    let listen = reader.required("server.listen", parse::socket_address);
-    let body_limit_bytes = reader.required("server.body_limit_bytes", parse::positive);
-    Some(Server { listen: listen?, body_limit_bytes: body_limit_bytes? })
-}
-
-fn webhook(reader: &mut Reader) -> Option<Webhook> {
-    let bearer_tokens = webhook_secrets(reader, "webhook.bearer_tokens");
-    let hmac_secrets = webhook_secrets(reader, "webhook.hmac_secrets");
-    let signature_header = reader.required("webhook.signature_header", |value| {
-        let name = parse::text(value)?;
-        let wrong = |_| format!("is {}, which is no name of an HTTP header", parse::shown(&name));
-        HeaderName::from_bytes(name.as_bytes()).map_err(wrong)?;
-        Ok(name)
-    });
-    let allow_unauthenticated = reader.required("webhook.allow_unauthenticated", parse::boolean);
-    let open = matches!((&bearer_tokens, &hmac_secrets), (Some(a), Some(b)) if a.is_empty() && b.is_empty());
-    let everybody = "webhook.allow_unauthenticated";
-    match (open, allow_unauthenticated) {
-        (true, Some(true)) => reader.warn(everybody, "is true: whoever reaches the service can send events"),
-        (true, _) => {
-            let other = variable("webhook.hmac_secrets");
-            let what = format!(
-                "is missing, and so is webhook.hmac_secrets: Sesamy's calls cannot be told from others. Set either it \
-                 or {other}; for a trial, {everybody} = true does without"
-            );
-            reader.missing("webhook.bearer_tokens", what);
-        }
-        (false, Some(true)) => {
-            let what = "is true, but does nothing: there are tokens or secrets, and they are asked for";
-            reader.warn(everybody, what);
-        }
-        (false, _) => {}
-    }
-    Some(Webhook {
-        bearer_tokens: bearer_tokens?,
-        hmac_secrets: hmac_secrets?,
-        signature_header: signature_header?,
-        allow_unauthenticated: allow_unauthenticated?,
-    })
-}
-
-fn webhook_secrets(reader: &mut Reader, name: &str) -> Option<Vec<SecretString>> {
-    let secrets = reader.optional(name, parse::secrets)?.unwrap_or_default();
-    let short = secrets.iter().filter(|secret| secret.expose_secret().len() < SHORTEST_SAFE_SECRET).count();
-    if short > 0 {
+/// Notes what is wrong with settings that are right one by one.
+fn check_together(values: &mut Values) {
+    let (tokens, secrets) = (&BEARER_TOKENS.spec, &HMAC_SECRETS.spec);
+    if values.given(tokens).is_none()
+        && values.given(secrets).is_none()
+        && values.get(&ALLOW_UNAUTHENTICATED) != Some(true)
+    {
         let what = format!(
-            "has {short} of {} shorter than {SHORTEST_SAFE_SECRET} characters, which could be guessed: \
-             `openssl rand -hex 32` makes a good one",
-            secrets.len()
+            "is missing, and so is {}: Sesamy's calls cannot be told from others. Set either it or {}; for a trial, \
+             {} = true does without",
+            secrets.name,
+            secrets.variable(),
+            ALLOW_UNAUTHENTICATED.spec.name
         );
-        reader.warn(name, what);
+        values.missing(tokens, what);
     }
-    Some(secrets)
-}
-
-fn sesamy(reader: &mut Reader) -> Option<Sesamy> {
-    let api_url = address(reader, "sesamy.api_url");
-    let token_url = address(reader, "sesamy.token_url");
-    let audience = reader.required("sesamy.audience", parse::text);
-    let credentials = credentials(reader, "sesamy", "sesamy.access_token");
-    let vendor_id = reader.optional("sesamy.vendor_id", parse::text);
-    let derive_tags = reader.required("sesamy.derive_tags", parse::boolean);
-    let guests = reader.required("sesamy.guest_user_id_prefixes", parse::texts);
-    let requests_per_minute = reader.required("sesamy.requests_per_minute", parse::positive);
-    let burst = reader.required("sesamy.burst", parse::positive);
-    Some(Sesamy {
-        api_url: api_url?,
-        token_url: token_url?,
-        audience: audience?,
-        credentials: credentials?,
-        vendor_id: vendor_id?,
-        derive_tags: derive_tags?,
-        guest_user_id_prefixes: guests?,
-        requests_per_minute: requests_per_minute?,
-        burst: burst?,
-    })
-}
-
-fn mailmojo(reader: &mut Reader) -> Option<Mailmojo> {
-    let api_url = address(reader, "mailmojo.api_url");
-    let credentials = credentials(reader, "mailmojo", "mailmojo.api_token");
-    let list_id = reader.required("mailmojo.list_id", parse::positive);
-    let custom_fields = custom_fields(reader);
-    let requests_per_minute = reader.required("mailmojo.requests_per_minute", parse::positive);
-    let burst = reader.required("mailmojo.burst", parse::positive);
-    Some(Mailmojo {
-        api_url: api_url?,
-        credentials: credentials?,
-        list_id: list_id?,
-        custom_fields: custom_fields?,
-        requests_per_minute: requests_per_minute?,
-        burst: burst?,
-    })
-}
-
-fn address(reader: &mut Reader, name: &str) -> Option<Url> {
-    let url = reader.required(name, parse::http_url)?;
-    if url.scheme() == "http" && !is_loopback(&url) {
-        let what = "is plain http to another machine: tokens and addresses go over the network unencrypted";
-        reader.warn(name, what);
-    }
-    Some(url)
-}
-
-fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default();
-    match host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
-        Ok(address) => address.is_loopback(),
-        Err(_) => host == "localhost" || host.ends_with(".localhost"),
-    }
-}
-
-/// Either the fixed token named `token_name`, or client id and secret, and not both.
-fn credentials(reader: &mut Reader, section: &str, token_name: &str) -> Option<Credentials> {
-    let (id_name, secret_name) = (format!("{section}.client_id"), format!("{section}.client_secret"));
-    let token = reader.optional(token_name, parse::secret);
-    let id = reader.optional(&id_name, parse::client_id);
-    let secret = reader.optional(&secret_name, parse::secret);
-    match (reader.given(token_name), reader.given(&id_name), reader.given(&secret_name)) {
-        (true, false, false) => return Some(Credentials::Token(token??)),
-        (false, true, true) => return Some(Credentials::Client { id: id??, secret: secret?? }),
-        (false, false, false) => {
-            let other = [&id_name, &secret_name].map(|name| variable(name)).join(" and ");
-            let what = format!("is missing, and so are client credentials: set either it, or {other}");
-            reader.missing(token_name, what);
-        }
-        (false, true, false) => reader.missing(&secret_name, format!("is missing, while {id_name} is set")),
-        (false, false, true) => reader.missing(&id_name, format!("is missing, while {secret_name} is set")),
-        (true, _, _) => {
-            let what =
-                format!("is set together with client credentials: remove it, or {id_name} and {secret_name}");
-            reader.fault(token_name, what);
+    check_credentials(values, &SESAMY_ACCESS_TOKEN.spec, &SESAMY_CLIENT_ID.spec, &SESAMY_CLIENT_SECRET.spec);
+    check_credentials(
+        values,
+        &MAILMOJO_API_TOKEN.spec,
+        &MAILMOJO_CLIENT_ID.spec,
+        &MAILMOJO_CLIENT_SECRET.spec,
+    );
+    if values.get(&DERIVE_TAGS) == Some(false)
+        && let Some(fields) = values.get(&CUSTOM_FIELDS)
+    {
+        for (name, source) in fields.iter().filter(|(_, source)| source.answer() != Answer::Profile) {
+            let what = format!(
+                "has {} from {source}, which is read from contracts and entitlements, while {} is false: only the \
+                 profile is read",
+                shown(name),
+                DERIVE_TAGS.spec.name
+            );
+            values.fault(&CUSTOM_FIELDS.spec, what);
         }
     }
-    None
-}
-
-fn variable(name: &str) -> String {
-    table::by_name(name).map_or_else(|| name.to_owned(), table::Spec::variable)
-}
-
-fn sync(reader: &mut Reader) -> Option<Sync> {
-    let concurrency = reader.required("sync.concurrency", |value| {
-        let number = parse::positive::<std::num::NonZeroUsize>(value)?;
-        let too_many = || format!("is {number}, more than {MOST_AT_A_TIME}");
-        if number.get() > MOST_AT_A_TIME { Err(too_many()) } else { Ok(number) }
-    });
-    let debounce = reader.required("sync.debounce", parse::duration_or_zero);
-    let request_timeout = reader.required("sync.request_timeout", parse::duration);
-    let deadline = reader.required("sync.deadline", parse::duration);
-    let backoff_base = reader.required("sync.backoff_base", parse::duration);
-    let backoff_cap = reader.required("sync.backoff_cap", parse::duration);
-    let max_attempts = reader.required("sync.max_attempts", parse::positive);
-    let resync_every = resync_every(reader);
-    let dry_run = reader.required("sync.dry_run", parse::boolean);
-    let create_contacts = reader.required("sync.create_contacts", parse::boolean);
-    let keep_tags = keep_tags(reader);
-    if let (Some(timeout), Some(deadline)) = (request_timeout, deadline)
+    if let (Some(timeout), Some(deadline)) = (values.get(&REQUEST_TIMEOUT), values.get(&DEADLINE))
         && deadline <= timeout
     {
-        let what =
-            format!("is {deadline:?}, but has to be longer than sync.request_timeout, which is {timeout:?}");
-        reader.fault("sync.deadline", what);
+        let name = REQUEST_TIMEOUT.spec.name;
+        let what = format!("is {deadline:?}, but has to be longer than {name}, which is {timeout:?}");
+        values.fault(&DEADLINE.spec, what);
     }
-    if let (Some(base), Some(cap)) = (backoff_base, backoff_cap)
+    if let (Some(base), Some(cap)) = (values.get(&BACKOFF_BASE), values.get(&BACKOFF_CAP))
         && base > cap
     {
-        let what = format!("is {base:?}, but may not be longer than sync.backoff_cap, which is {cap:?}");
-        reader.fault("sync.backoff_base", what);
+        let name = BACKOFF_CAP.spec.name;
+        let what = format!("is {base:?}, but may not be longer than {name}, which is {cap:?}");
+        values.fault(&BACKOFF_BASE.spec, what);
     }
-    Some(Sync {
-        concurrency: concurrency?,
-        debounce: debounce?,
-        request_timeout: request_timeout?,
-        deadline: deadline?,
-        backoff_base: backoff_base?,
-        backoff_cap: backoff_cap?,
-        max_attempts: max_attempts?,
-        resync_every: resync_every?,
-        dry_run: dry_run?,
-        create_contacts: create_contacts?,
-        keep_tags: keep_tags?,
+}
+
+/// There has to be either the fixed token, or client id and secret, and not both.
+fn check_credentials(values: &mut Values, token: &Spec, id: &Spec, secret: &Spec) {
+    match [token, id, secret].map(|spec| values.given(spec).is_some()) {
+        [true, false, false] | [false, true, true] => {}
+        [false, false, false] => {
+            let other = format!("{} and {}", id.variable(), secret.variable());
+            let what = format!("is missing, and so are client credentials: set either it, or {other}");
+            values.missing(token, what);
+        }
+        [false, true, false] => values.missing(secret, format!("is missing, while {} is set", id.name)),
+        [false, false, true] => values.missing(id, format!("is missing, while {} is set", secret.name)),
+        [true, _, _] => {
+            let (id, secret) = (id.name, secret.name);
+            let what = format!("is set together with client credentials: remove it, or {id} and {secret}");
+            values.fault(token, what);
+        }
+    }
+}
+
+/// All sections; `None` if any value is missing or wrong.
+fn build(values: &Values) -> Option<Settings> {
+    Some(Settings {
+        server: Server { listen: values.get(&LISTEN)?, body_limit_bytes: values.get(&BODY_LIMIT_BYTES)? },
+        webhook: Webhook {
+            bearer_tokens: values.get(&BEARER_TOKENS).unwrap_or_default(),
+            hmac_secrets: values.get(&HMAC_SECRETS).unwrap_or_default(),
+            signature_header: values.get(&SIGNATURE_HEADER)?,
+            allow_unauthenticated: values.get(&ALLOW_UNAUTHENTICATED)?,
+        },
+        sesamy: Sesamy {
+            api_url: values.get(&SESAMY_API_URL)?,
+            token_url: values.get(&SESAMY_TOKEN_URL)?,
+            audience: values.get(&SESAMY_AUDIENCE)?,
+            credentials: credentials(values, &SESAMY_ACCESS_TOKEN, &SESAMY_CLIENT_ID, &SESAMY_CLIENT_SECRET)?,
+            vendor_id: values.get(&SESAMY_VENDOR_ID),
+            derive_tags: values.get(&DERIVE_TAGS)?,
+            guest_user_id_prefixes: values.get(&GUEST_USER_ID_PREFIXES)?,
+            requests_per_minute: values.get(&SESAMY_REQUESTS_PER_MINUTE)?,
+            burst: values.get(&SESAMY_BURST)?,
+        },
+        mailmojo: Mailmojo {
+            api_url: values.get(&MAILMOJO_API_URL)?,
+            credentials: credentials(
+                values,
+                &MAILMOJO_API_TOKEN,
+                &MAILMOJO_CLIENT_ID,
+                &MAILMOJO_CLIENT_SECRET,
+            )?,
+            list_id: values.get(&LIST_ID)?,
+            custom_fields: values.get(&CUSTOM_FIELDS).unwrap_or_default(),
+            requests_per_minute: values.get(&MAILMOJO_REQUESTS_PER_MINUTE)?,
+            burst: values.get(&MAILMOJO_BURST)?,
+        },
+        queue: Queue { url: values.get(&QUEUE_URL)? },
+        sync: Sync {
+            concurrency: values.get(&CONCURRENCY)?,
+            debounce: values.get(&DEBOUNCE)?,
+            request_timeout: values.get(&REQUEST_TIMEOUT)?,
+            deadline: values.get(&DEADLINE)?,
+            backoff_base: values.get(&BACKOFF_BASE)?,
+            backoff_cap: values.get(&BACKOFF_CAP)?,
+            max_attempts: values.get(&MAX_ATTEMPTS)?,
+            resync_every: values.get(&RESYNC_EVERY)?,
+            dry_run: values.get(&DRY_RUN)?,
+            create_contacts: values.get(&CREATE_CONTACTS)?,
+            keep_tags: values.get(&KEEP_TAGS)?,
+        },
+        history: History { days: values.get(&HISTORY_DAYS)? },
+        admin: Admin {
+            listen: values.get(&ADMIN_LISTEN)?,
+            tokens: values.get(&ADMIN_TOKENS).unwrap_or_default(),
+        },
+        log: Log { format: values.get(&LOG_FORMAT), level: values.get(&LOG_LEVEL)? },
+        in_force: super::in_force::list(values),
     })
 }
 
-/// None within: there are no rounds.
-fn resync_every(reader: &mut Reader) -> Option<Option<Duration>> {
-    let every = reader.required("sync.resync_every", parse::duration_or_never)?;
-    if every.is_some_and(|every| every < SHORTEST_SENSIBLE_ROUND) {
-        let what =
-            "is less than an hour: looking at everybody that often uses up the rate of both APIs for nothing";
-        reader.warn("sync.resync_every", what);
+fn credentials(
+    values: &Values,
+    token: &Setting<SecretString>,
+    id: &Setting<String>,
+    secret: &Setting<SecretString>,
+) -> Option<Credentials> {
+    match values.get(token) {
+        Some(token) => Some(Credentials::Token(token)),
+        None => Some(Credentials::Client { id: values.get(id)?, secret: values.get(secret)? }),
     }
-    Some(every)
 }
 
-fn keep_tags(reader: &mut Reader) -> Option<Vec<String>> {
-    let tags = reader.required("sync.keep_tags", parse::texts)?;
-    for tag in &tags {
+/// What works but needs attention: a sentence each, without any secret.
+pub(super) fn warnings(settings: &Settings) -> Vec<String> {
+    let Settings { webhook, sesamy, mailmojo, sync, log, .. } = settings;
+    let mut warnings = Vec::new();
+    let mut warn = |spec: &Spec, what: &str| warnings.push(format!("{} {what}", spec.name));
+    for (spec, secrets) in
+        [(&BEARER_TOKENS.spec, &webhook.bearer_tokens), (&HMAC_SECRETS.spec, &webhook.hmac_secrets)]
+    {
+        let is_short = |secret: &&SecretString| secret.expose_secret().len() < SHORTEST_SAFE_SECRET;
+        let (short, all) = (secrets.iter().filter(is_short).count(), secrets.len());
+        if short > 0 {
+            let what = format!(
+                "has {short} of {all} shorter than {SHORTEST_SAFE_SECRET} characters, which could be guessed: \
+                 `openssl rand -hex 32` makes a good one"
+            );
+            warn(spec, &what);
+        }
+    }
+    let is_open = webhook.bearer_tokens.is_empty() && webhook.hmac_secrets.is_empty();
+    match (webhook.allow_unauthenticated, is_open) {
+        (true, true) => {
+            warn(&ALLOW_UNAUTHENTICATED.spec, "is true: whoever reaches the service can send events");
+        }
+        (true, false) => warn(
+            &ALLOW_UNAUTHENTICATED.spec,
+            "is true, but does nothing: there are tokens or secrets, and they are asked for",
+        ),
+        (false, _) => {}
+    }
+    for (spec, url) in [
+        (&SESAMY_API_URL.spec, &sesamy.api_url),
+        (&SESAMY_TOKEN_URL.spec, &sesamy.token_url),
+        (&MAILMOJO_API_URL.spec, &mailmojo.api_url),
+    ] {
+        if url.scheme() == "http" && !is_loopback(url) {
+            warn(
+                spec,
+                "is plain http to another machine: tokens and addresses go over the network unencrypted",
+            );
+        }
+    }
+    if sync.resync_every.is_some_and(|every| every < SHORTEST_SENSIBLE_RESYNC) {
+        let what =
+            "is less than an hour: checking every user that often uses up the rate of both APIs for nothing";
+        warn(&RESYNC_EVERY.spec, what);
+    }
+    for tag in &sync.keep_tags {
         let pattern = tag.strip_suffix('*').unwrap_or(tag);
         if !pattern.starts_with(TAG_PREFIX) {
-            let what = format!(
-                "has {}, which keeps nothing: only {TAG_PREFIX} tags are ever removed",
-                parse::shown(tag)
-            );
-            reader.warn("sync.keep_tags", what);
+            let what =
+                format!("has {}, which keeps nothing: only {TAG_PREFIX} tags are ever removed", shown(tag));
+            warn(&KEEP_TAGS.spec, &what);
         } else if pattern.contains('*') {
-            reader.warn("sync.keep_tags", format!("has {}: a * counts only at the end", parse::shown(tag)));
+            warn(&KEEP_TAGS.spec, &format!("has {}: a * counts only at the end", shown(tag)));
         }
     }
-    Some(tags)
-}
-
-fn history(reader: &mut Reader) -> Option<History> {
-    let days = reader.required("history.days", |value| {
-        let days = parse::positive::<u64>(value)?;
-        u16::try_from(days)
-            .ok()
-            .filter(|days| *days <= MOST_DAYS)
-            .ok_or(format!("is {days}, more than {MOST_DAYS}"))
-    });
-    Some(History { days: days? })
-}
-
-/// A token that could be guessed is refused and not only warned of: whoever guesses it rules the list.
-fn admin(reader: &mut Reader) -> Option<Admin> {
-    let listen = reader.required("admin.listen", parse::socket_address);
-    let tokens = reader.optional("admin.tokens", |value| {
-        let tokens = parse::secrets(value)?;
-        match tokens.iter().position(|token| token.expose_secret().len() < SHORTEST_SAFE_SECRET) {
-            None => Ok(tokens),
-            Some(at) => Err(format!(
-                "has a wrong item, number {}: it is shorter than {SHORTEST_SAFE_SECRET} characters and could be \
-                 guessed; `openssl rand -hex 32` makes a good one",
-                at + 1
-            )),
-        }
-    });
-    Some(Admin { listen: listen?, tokens: tokens?.unwrap_or_default() })
-}
-
-fn log(reader: &mut Reader) -> Option<Log> {
-    let format = reader.optional("log.format", |value| match parse::text(value)?.as_str() {
-        "json" => Ok(LogFormat::Json),
-        "pretty" => Ok(LogFormat::Pretty),
-        other => Err(format!("is {}, which is neither json nor pretty", parse::shown(other))),
-    });
-    let level = reader.required("log.level", |value| {
-        let level = parse::text(value)?;
-        EnvFilter::try_new(&level)
-            .map_err(|error| format!("is {}, which is no filter: {error}", parse::shown(&level)))?;
-        Ok(level)
-    });
-    if let Some(level) = &level {
-        warn_of_levels_that_are_targets(reader, level);
+    for word in targets_like_levels(&log.level) {
+        let what = format!("has {}, taken for a target: the levels are {}", shown(word), LEVELS.join(", "));
+        warn(&LOG_LEVEL.spec, &what);
     }
-    Some(Log { format: format?, level: level? })
+    warnings
 }
 
 /// A filter takes any word that is no level for the name of a target, and logs all of that target: a slip such as
 /// `warning` would silence everything else.
-fn warn_of_levels_that_are_targets(reader: &mut Reader, filter: &str) {
+fn targets_like_levels(filter: &str) -> impl Iterator<Item = &str> {
     let is_level = |word: &str| LEVELS.iter().any(|level| level.eq_ignore_ascii_case(word));
-    let bare = |word: &&str| !word.is_empty() && word.chars().all(|c| c.is_ascii_alphabetic());
-    for word in filter.split(',').map(str::trim).filter(bare).filter(|word| !is_level(word)) {
-        let what =
-            format!("has {}, taken for a target: the levels are {}", parse::shown(word), LEVELS.join(", "));
-        reader.warn("log.level", what);
-    }
+    let is_bare = |word: &str| !word.is_empty() && word.chars().all(|c| c.is_ascii_alphabetic());
+    filter.split(',').map(str::trim).filter(move |word| is_bare(word) && !is_level(word))
 }
