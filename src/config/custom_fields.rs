@@ -5,19 +5,19 @@ use std::collections::BTreeMap;
 use ::config::{Value, ValueKind};
 
 use super::nearest::nearest;
-use super::parse::{self, Parsed};
+use super::parse::{Parsed, kind, shown, text};
 use crate::fields::{CustomFields, Source};
 
 /// In characters.
 const LONGEST_NAME: usize = 64;
 
 /// Each name with its source, or everything that is wrong.
-pub(super) fn custom_fields(value: &Value) -> Parsed<CustomFields> {
+pub(super) fn parse(value: &Value) -> Parsed<CustomFields> {
     let given = match &value.kind {
         ValueKind::Table(given) => given,
         ValueKind::String(text) if text.trim().is_empty() => return Err("is empty".to_owned()),
         other => {
-            return Err(format!("is {}, but has to be a table of names and sources", parse::kind(other)));
+            return Err(format!("is {}, but has to be a table of names and sources", kind(other)));
         }
     };
     let (mut fields, mut faults) = (BTreeMap::new(), Vec::new());
@@ -25,16 +25,16 @@ pub(super) fn custom_fields(value: &Value) -> Parsed<CustomFields> {
     let given: BTreeMap<&String, &Value> = given.iter().collect(); // a map's own order changes from run to run
     for (name, value) in given {
         let origin = value.origin().map(|origin| format!(" ({origin})")).unwrap_or_default();
-        let shown = parse::shown(name);
+        let quoted = shown(name);
         if let Err(what) = check_name(name) {
             faults.push(format!("has {what}{origin}"));
         } else if let Some(other) = by_letters.insert(name.to_lowercase(), name) {
-            let other = parse::shown(other);
-            faults.push(format!("has {other} and {shown}, which differ in letter case only{origin}"));
+            let other = shown(other);
+            faults.push(format!("has {other} and {quoted}, which differ in letter case only{origin}"));
         }
         match source(value) {
             Ok(source) => _ = fields.insert(name.clone(), source),
-            Err(what) => faults.push(format!("has {shown}, which {what}{origin}")),
+            Err(what) => faults.push(format!("has {quoted}, which {what}{origin}")),
         }
     }
     if faults.is_empty() { Ok(CustomFields::new(fields)) } else { Err(faults.join("; and it ")) }
@@ -45,20 +45,20 @@ fn check_name(name: &str) -> Parsed<()> {
     if name.trim().is_empty() {
         Err("a field without a name".to_owned())
     } else if name.trim() != name || name.contains(is_odd) {
-        let shown = parse::shown(name);
-        Err(format!("the name {shown}, where letters, digits, _, - and spaces inside make a name"))
+        let quoted = shown(name);
+        Err(format!("the name {quoted}, where letters, digits, _, - and spaces inside make a name"))
     } else if name.chars().count() > LONGEST_NAME {
-        Err(format!("the name {}, which is longer than {LONGEST_NAME} characters", parse::shown(name)))
+        Err(format!("the name {}, which is longer than {LONGEST_NAME} characters", shown(name)))
     } else {
         Ok(())
     }
 }
 
 fn source(value: &Value) -> Parsed<Source> {
-    let name = parse::text(value)?;
+    let name = text(value)?;
     Source::named(&name).ok_or_else(|| {
         let meant = nearest(&name, Source::ALL.map(Source::name));
         let meant = meant.map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
-        format!("is {}, no source{meant}", parse::shown(&name))
+        format!("is {}, no source{meant}", shown(&name))
     })
 }

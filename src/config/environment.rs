@@ -10,131 +10,111 @@ use std::path::{Path, PathBuf};
 use ::config::ValueKind;
 
 use super::error::Problem;
-use super::nearest::nearest;
 use super::parse;
-use super::setting::{Shape, Spec};
-use super::sources::{Layer, read_text};
+use super::sources::{Layer, read_text, unknown};
+use super::spec::{Shape, Spec};
 use super::table;
 
 const SEPARATOR: &str = "__";
-const FROM_ENVIRONMENT: &str = "in the environment";
+const ORIGIN: &str = "in the environment";
 
-/// The variables that this program reads.
+/// What the environment sets.
 #[derive(Default)]
-pub(super) struct Variables {
-    /// Ours by their names in lower case, with the names as given.
-    ours: BTreeMap<String, (String, String)>,
-    port: Option<String>,
-    config_file: Option<String>,
-}
-
-impl Variables {
-    /// Keeps what is ours.
-    pub fn pick(all: impl Iterator<Item = (String, String)>, problems: &mut Vec<Problem>) -> Self {
-        let mut picked = Self::default();
-        for (name, value) in all {
-            match name.as_str() {
-                "PORT" => picked.port = Some(value),
-                "CONFIG_FILE" => picked.config_file = Some(value),
-                _ => picked.add(name, value, problems),
-            }
-        }
-        picked
-    }
-
-    fn add(&mut self, name: String, value: String, problems: &mut Vec<Problem>) {
-        let lower = name.to_lowercase();
-        if !lower.split_once(SEPARATOR).is_some_and(|(section, _)| table::sections().contains(&section)) {
-            return;
-        }
-        if let Some((before, _)) = self.ours.get(&lower) {
-            let what = format!("and {before} are both set, and differ in letter case only");
-            problems.push(Problem::new(name, what, format!("keep {}", lower.to_uppercase())));
-            return;
-        }
-        self.ours.insert(lower, (name, value));
-    }
-
-    /// The settings file that `CONFIG_FILE` names.
-    pub fn config_file(&self, problems: &mut Vec<Problem>) -> Option<PathBuf> {
-        let path = self.config_file.as_deref()?.trim();
-        if path.is_empty() {
-            let fix = "set it to the path of a settings file, or unset it";
-            problems.push(Problem::new("CONFIG_FILE", "is empty", fix));
-            return None;
-        }
-        Some(PathBuf::from(path))
-    }
-
+pub(super) struct Environment {
+    pub layer: Layer,
     /// The port that `PORT` names.
-    pub fn port(&self, problems: &mut Vec<Problem>) -> Option<u16> {
-        let port = self.port.as_deref()?;
-        let parsed = port.trim().parse().ok();
-        if parsed.is_none() {
-            let fix = "set it to a number from 0 to 65535, or unset it and set SERVER__LISTEN";
-            problems.push(Problem::new("PORT", format!("is {}, which is no port", parse::shown(port)), fix));
-        }
-        parsed
-    }
+    pub port: Option<u16>,
+    /// The settings file that `CONFIG_FILE` names.
+    pub config_file: Option<PathBuf>,
+    /// Which variable has set what.
+    set_by: BTreeMap<String, String>,
+}
 
-    /// Our variables as settings, with the contents of the files that they name.
-    pub fn layer(&self, problems: &mut Vec<Problem>) -> Layer {
-        let mut layer = Layer::default();
-        let mut set_by = BTreeMap::new();
-        for (lower, (name, value)) in &self.ours {
-            let (section, key) = lower.split_once(SEPARATOR).unwrap_or_default(); // they have been picked by it
-            if let Some((key, item)) = key.split_once(SEPARATOR)
-                && let Some(spec) = find(section, key).filter(|spec| spec.shape == Shape::Table)
-            {
-                layer.set_item(spec, &item.replace(SEPARATOR, "."), FROM_ENVIRONMENT, value.trim());
-                continue;
-            }
-            let secret = key.strip_suffix("_file").and_then(|key| find(section, key));
-            let (spec, given) = match (find(section, key), secret.filter(|spec| spec.is_secret)) {
-                (Some(spec), _) => (spec, Ok((FROM_ENVIRONMENT.to_owned(), typed(spec, value, ',')))),
-                (None, Some(spec)) => (spec, content(spec, name, value)),
-                (None, None) => {
-                    problems.push(unknown(name));
-                    continue;
-                }
+impl Environment {
+    /// Reads the variables that are ours, and the files of secrets that they name.
+    pub fn read(all: impl Iterator<Item = (String, String)>, problems: &mut Vec<Problem>) -> Self {
+        let mut environment = Self::default();
+        let in_order: BTreeMap<String, String> = all.collect();
+        for (name, value) in in_order {
+            let read = match name.as_str() {
+                "PORT" => port(&value).map(|port| environment.port = Some(port)),
+                "CONFIG_FILE" => config_file(&value).map(|path| environment.config_file = Some(path)),
+                _ => environment.take(&name, &value),
             };
-            if let Some(before) = set_by.insert(spec.name, name) {
-                let what = format!("is set by {before} and by {name} at once");
-                problems.push(Problem::new(spec.name, what, "keep one of the two"));
-                continue;
-            }
-            match given {
-                Ok((origin, value)) => layer.set(spec, &origin, value),
-                Err(what) => {
-                    problems.push(Problem::of(spec, None, what));
-                    layer.set(spec, name, ValueKind::Nil); // wrong, but given: not reported as missing too
-                }
+            problems.extend(read.err());
+        }
+        environment
+    }
+
+    fn take(&mut self, name: &str, value: &str) -> Result<(), Problem> {
+        let lower = name.to_lowercase();
+        let Some((section, key)) = lower.split_once(SEPARATOR) else { return Ok(()) };
+        if !table::sections().contains(&section) {
+            return Ok(());
+        }
+        let find = |key| table::find(section, key, str::eq_ignore_ascii_case);
+        let (table, item) = key.split_once(SEPARATOR).unwrap_or_default();
+        if let Some(spec) = find(table).filter(|spec| spec.shape == Shape::Table) {
+            let item = item.replace(SEPARATOR, ".");
+            self.claim(spec, format!("{}.{item}", spec.name), name)?;
+            self.layer.set_item(spec, &item, ORIGIN, value.trim());
+            return Ok(());
+        }
+        let secret = key.strip_suffix("_file").and_then(find).filter(|spec| spec.is_secret);
+        let (spec, given) = if let Some(spec) = find(key) {
+            (spec, Ok((ORIGIN.to_owned(), typed(spec, value, ','))))
+        } else if let Some(spec) = secret {
+            (spec, content(spec, name, value))
+        } else {
+            return Err(unknown(name, name, variables(section), ORIGIN));
+        };
+        self.claim(spec, spec.name.to_owned(), name)?;
+        match given {
+            Ok((origin, value)) => self.layer.set(spec, &origin, value),
+            Err(what) => {
+                self.layer.set(spec, name, ValueKind::Nil); // wrong, but given: not reported as missing too
+                return Err(Problem::of(spec, None, what));
             }
         }
-        layer
+        Ok(())
+    }
+
+    /// Notes that the variable `name` sets `what`, which no other one may.
+    fn claim(&mut self, spec: &Spec, what: String, name: &str) -> Result<(), Problem> {
+        match self.set_by.insert(what, name.to_owned()) {
+            None => Ok(()),
+            Some(before) => {
+                let what = format!("is set by {before} and by {name} at once");
+                Err(Problem::new(spec.name, what, "keep one of the two"))
+            }
+        }
     }
 }
 
-fn find(section: &str, key: &str) -> Option<&'static Spec> {
-    table::find(section, key, str::eq_ignore_ascii_case)
+fn config_file(path: &str) -> Result<PathBuf, Problem> {
+    let path = path.trim();
+    if path.is_empty() {
+        let fix = "set it to the path of a settings file, or unset it";
+        return Err(Problem::new("CONFIG_FILE", "is empty", fix));
+    }
+    Ok(PathBuf::from(path))
 }
 
-fn unknown(name: &str) -> Problem {
-    let lower = name.to_lowercase();
-    let variables = |spec: &Spec| {
-        let variable = spec.variable();
-        let file = spec.is_secret.then(|| format!("{variable}_FILE"));
-        [Some(variable), file].into_iter().flatten()
-    };
-    let fix = match nearest(&lower, table::specs().flat_map(variables)) {
-        Some(meant) => format!("did you mean {meant}?"),
-        None => {
-            let section = lower.split_once(SEPARATOR).map(|(section, _)| section);
-            let ours = table::specs().filter(|spec| Some(spec.path().0) == section).map(Spec::variable);
-            format!("these exist: {}", ours.collect::<Vec<_>>().join(", "))
-        }
-    };
-    Problem::new(name, "is not a setting of this program (in the environment)", fix)
+fn port(port: &str) -> Result<u16, Problem> {
+    port.trim().parse().map_err(|_| {
+        let fix = "set it to a number from 0 to 65535, or unset it and set SERVER__LISTEN";
+        Problem::new("PORT", format!("is {}, which is no port", parse::shown(port)), fix)
+    })
+}
+
+/// The variables of a section.
+fn variables(section: &str) -> Vec<String> {
+    let own = table::specs().filter(|spec| spec.path().0 == section);
+    own.flat_map(|spec| {
+        let file = spec.is_secret.then(|| format!("{}_FILE", spec.variable()));
+        [Some(spec.variable()), file].into_iter().flatten()
+    })
+    .collect()
 }
 
 /// The value in the file at `path`, which the variable `name` holds, with where it comes from. The error names the

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use super::setting::Spec;
+use super::spec::Spec;
 
 /// Why the settings cannot be used: everything that is wrong with them, never nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]

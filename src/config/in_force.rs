@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ::config::{Map, ValueKind};
 
-use super::setting::Spec;
-use super::table;
+use super::spec::Spec;
 use super::values::Values;
 
 /// One setting in force.
@@ -30,9 +29,9 @@ pub enum Value {
     Unset,
 }
 
-/// All settings in the order of the table.
-pub(super) fn list(values: &Values) -> Vec<InForce> {
-    table::specs().map(|spec| in_force(spec, values)).collect()
+/// All settings, in the order of `specs`.
+pub(super) fn list(specs: impl Iterator<Item = &'static Spec>, values: &Values) -> Vec<InForce> {
+    specs.map(|spec| in_force(spec, values)).collect()
 }
 
 fn in_force(spec: &Spec, values: &Values) -> InForce {
@@ -73,7 +72,7 @@ fn hidden(kind: &ValueKind) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config;
+    use crate::config::{self, table};
 
     fn in_force(env: &[(&str, &str)]) -> Vec<InForce> {
         let complete = [

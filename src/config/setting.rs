@@ -1,47 +1,34 @@
-//! What a setting is: its name, what it takes, and how a person sets it.
+//! The constants that the table consists of: what a setting is called, how its value is read, and what that is.
 
-use ::config::Value;
+use ::config::{Value, ValueKind};
 
 use super::parse::Parsed;
+use super::spec::{Shape, Spec};
+use super::values::Values;
 
-/// One setting whose value is a `T`.
-pub(super) struct Setting<T: 'static> {
-    pub spec: Spec,
+/// A setting whose value is a `T`.
+pub(crate) struct Setting<T: 'static> {
+    pub(super) spec: Spec,
     parse: fn(&Value) -> Parsed<T>,
+    /// The value if it is left out; `None`: it must not be.
+    absent: Option<fn() -> T>,
 }
 
-/// What is known of a setting, whatever the type of its value.
-pub(super) struct Spec {
-    /// As in `mailmojo.list_id`.
-    pub name: &'static str,
-    /// What a right value looks like; completes "set it to …". Of a table: what each of its values may be.
-    pub wants: &'static str,
-    /// What it is for, in Markdown: its line in the list of all settings.
-    pub help: &'static str,
-    /// Another key that is accepted for it in a file; in the environment, in any letter case.
-    pub alias: Option<&'static str>,
-    pub shape: Shape,
-    /// Whether it may be read from a file that a `…_FILE` variable names, and is never shown.
-    pub is_secret: bool,
-    /// Whether it may be left out though it has no default.
-    pub is_optional: bool,
+/// What stands behind a field of a section: a setting, or several that belong together.
+pub(crate) trait Field: Sync {
+    type Value;
+
+    /// The value; `None` if it is missing or wrong.
+    fn read(&self, values: &Values) -> Option<Self::Value>;
 }
 
-/// How a setting is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Shape {
-    Single,
-    /// Separated by commas in the environment, one a line in a file of secrets.
-    List,
-    /// Names that the publisher chooses, each a variable of its own.
-    Table,
-}
+/// A field in the list of all: the type of its value does not matter there.
+pub(super) trait AnyField: Sync {
+    /// The settings it consists of.
+    fn specs(&self) -> Vec<&Spec>;
 
-/// A setting in the list of all: its type is only known to its constant.
-pub(super) trait AnySetting: Sync {
-    fn spec(&self) -> &Spec;
-    /// Whether `value` is right. The error is the end of a sentence that begins with the setting's name.
-    fn check(&self, value: &Value) -> Parsed<()>;
+    /// Notes what is missing or wrong.
+    fn check(&self, values: &mut Values);
 }
 
 /// A setting that is a single value and has a default.
@@ -55,7 +42,7 @@ pub(super) const fn setting<T>(name: &'static str, parse: fn(&Value) -> Parsed<T
         is_secret: false,
         is_optional: false,
     };
-    Setting { spec, parse }
+    Setting { spec, parse, absent: None }
 }
 
 impl<T> Setting<T> {
@@ -89,56 +76,40 @@ impl<T> Setting<T> {
         self
     }
 
-    pub const fn optional(mut self) -> Self {
+    /// Makes it one that may be left out.
+    pub const fn or(mut self, absent: fn() -> T) -> Self {
         self.spec.is_optional = true;
+        self.absent = Some(absent);
         self
     }
+}
 
-    pub fn parse(&self, value: &Value) -> Parsed<T> {
-        (self.parse)(value)
+impl<T> Field for Setting<T> {
+    type Value = T;
+
+    fn read(&self, values: &Values) -> Option<T> {
+        match values.given(&self.spec) {
+            Some(value) => (self.parse)(&value).ok(),
+            None => self.absent.map(|absent| absent()),
+        }
     }
 }
 
-impl<T> AnySetting for Setting<T> {
-    fn spec(&self) -> &Spec {
-        &self.spec
+impl<T> AnyField for Setting<T> {
+    fn specs(&self) -> Vec<&Spec> {
+        vec![&self.spec]
     }
 
-    fn check(&self, value: &Value) -> Parsed<()> {
-        self.parse(value).map(drop)
-    }
-}
-
-impl Spec {
-    /// The table it is in, and its key there.
-    pub fn path(&self) -> (&'static str, &'static str) {
-        self.name.split_once('.').unwrap_or(("", self.name)) // every name has a dot, by a test
-    }
-
-    /// As in `MAILMOJO__LIST_ID`.
-    pub fn variable(&self) -> String {
-        self.name.replace('.', "__").to_uppercase()
-    }
-
-    /// A sentence that says how to set it.
-    pub fn how(&self) -> String {
-        let (variable, (section, key), wants) = (self.variable(), self.path(), self.wants);
-        let (brackets, commas, lines) = match self.shape {
-            Shape::Single => ("", "", ""),
-            Shape::List => (" (a list)", ", separated by commas", ", one a line"),
-            Shape::Table => {
-                return format!(
-                    "set {variable}__NAME (the name is taken in lower case), or `name` under [{section}.{key}] in \
-                     the settings file, to one of these: {wants}"
-                );
+    fn check(&self, values: &mut Values) {
+        match values.given(&self.spec) {
+            Some(value) if value.kind == ValueKind::Nil => {} // its source has reported why
+            Some(value) => {
+                if let Err(what) = (self.parse)(&value) {
+                    values.fault(&self.spec, what);
+                }
             }
-        };
-        let file = match self.is_secret {
-            true => format!("; or {variable}_FILE to the path of a file that holds it{lines}"),
-            false => String::new(),
-        };
-        format!(
-            "set {variable}, or `{key}`{brackets} under [{section}] in the settings file, to {wants}{commas}{file}"
-        )
+            None if self.absent.is_none() => values.missing(&self.spec, "is missing"),
+            None => {}
+        }
     }
 }

@@ -12,7 +12,7 @@ use ::config::{ConfigError, FileFormat, Map, Source, Value, ValueKind};
 
 use super::error::Problem;
 use super::nearest::nearest;
-use super::setting::{Shape, Spec};
+use super::spec::{Shape, Spec};
 use super::table;
 
 /// How a problem with a whole file begins.
@@ -110,9 +110,7 @@ fn toml_layer(text: &str, origin: &str, problems: &mut Vec<Problem>) -> Option<L
             }
             ValueKind::Table(keys) => {
                 for (key, value) in sorted(keys) {
-                    if let Err(problem) = take_key(&mut layer, &section, &key, value, origin) {
-                        problems.push(problem);
-                    }
+                    problems.extend(take_key(&mut layer, &section, &key, value, origin).err());
                 }
             }
             _ => problems.push(Problem::new(
@@ -126,14 +124,17 @@ fn toml_layer(text: &str, origin: &str, problems: &mut Vec<Problem>) -> Option<L
 }
 
 fn take_key(layer: &mut Layer, section: &str, key: &str, value: Value, origin: &str) -> Result<(), Problem> {
-    let spec = table::find(section, key, |alias, key| alias == key)
-        .ok_or_else(|| unknown_key(section, key, origin))?;
+    let origin = format!("in {origin}");
+    let Some(spec) = table::find(section, key, |alias, key| alias == key) else {
+        let paths = table::specs().map(Spec::path);
+        let keys = paths.filter(|(own, _)| *own == section).map(|(_, key)| key.to_owned()).collect();
+        return Err(unknown(&format!("{section}.{key}"), key, keys, &origin));
+    };
     if layer.has(spec) {
         let (own, alias) = (spec.path().1, spec.alias.unwrap_or_default());
-        let what = format!("is set twice, as `{own}` and as `{alias}` (in {origin})");
+        let what = format!("is set twice, as `{own}` and as `{alias}` ({origin})");
         return Err(Problem::new(spec.name, what, format!("keep `{own}` and remove `{alias}`")));
     }
-    let origin = format!("in {origin}");
     match value.kind {
         ValueKind::Table(items) if spec.shape == Shape::Table => {
             layer.set(spec, &origin, Map::<String, Value>::new());
@@ -142,6 +143,15 @@ fn take_key(layer: &mut Layer, section: &str, key: &str, value: Value, origin: &
         kind => layer.set(spec, &origin, kind),
     }
     Ok(())
+}
+
+/// The problem of the unknown setting `name`; `wrong` is what may be a misspelling of one of `known`.
+pub(super) fn unknown(name: &str, wrong: &str, known: Vec<String>, origin: &str) -> Problem {
+    let fix = match nearest(wrong, &known) {
+        Some(meant) => format!("did you mean `{meant}`?"),
+        None => format!("these exist: {}", known.join(", ")),
+    };
+    Problem::new(name, format!("is not a setting of this program ({origin})"), fix)
 }
 
 fn unknown_section(section: &str, origin: &str) -> Problem {
@@ -154,16 +164,6 @@ fn unknown_section(section: &str, origin: &str) -> Problem {
         format!("the sections are {}", table::sections().join(", "))
     };
     Problem::new(section, format!("is not a section or setting of this program (in {origin})"), fix)
-}
-
-fn unknown_key(section: &str, key: &str, origin: &str) -> Problem {
-    let keys: Vec<_> =
-        table::specs().map(Spec::path).filter(|(own, _)| *own == section).map(|(_, key)| key).collect();
-    let fix = match nearest(key, &keys) {
-        Some(meant) => format!("did you mean `{meant}`?"),
-        None => format!("[{section}] has: {}", keys.join(", ")),
-    };
-    Problem::new(format!("{section}.{key}"), format!("is not a setting of this program (in {origin})"), fix)
 }
 
 /// Line and reason, never the text of the line: a secret could be on it.

@@ -5,7 +5,7 @@ mod files;
 mod sources;
 mod values;
 
-use super::setting::{Shape, Spec};
+use super::spec::{Shape, Spec};
 use super::*;
 
 /// The least that makes settings complete.
@@ -186,13 +186,13 @@ fn the_address_is_told_without_any_other_setting() {
 
 #[test]
 fn how_to_set_names_key_variable_and_for_secrets_the_file() {
-    let plain = table::LIST_ID.spec.how();
+    let plain = table::mailmojo::list_id.spec.how();
     for expected in ["MAILMOJO__LIST_ID", "`list_id`", "[mailmojo]"] {
         assert!(plain.contains(expected), "{plain}");
     }
     assert!(!plain.contains("_FILE"), "{plain}");
 
-    let secret = table::BEARER_TOKENS.spec.how();
+    let secret = table::webhook::bearer_tokens.spec.how();
     for expected in ["WEBHOOK__BEARER_TOKENS_FILE", "one a line", "separated by commas"] {
         assert!(secret.contains(expected), "{secret}");
     }

@@ -57,8 +57,8 @@ fn the_shipped_defaults_still_work_with_every_comment_mark_taken_off() {
     let layer = super::super::sources::file(file.path(), &mut problems).unwrap();
     assert_eq!(problems, []);
     assert!(table::specs().all(|spec| layer.has(spec)));
-    let values = Values::load(Some(file.path()), pairs(&[]));
-    assert!(values.get(&table::CUSTOM_FIELDS).is_some_and(|fields| !fields.is_empty()));
+    let values = merged(Some(file.path()), pairs(&[]));
+    assert!(table::mailmojo::custom_fields.read(&values).is_some_and(|fields| !fields.is_empty()));
 }
 
 #[test]
@@ -184,7 +184,7 @@ fn row(spec: &Spec, values: &Values) -> String {
 
 #[test]
 fn the_readme_has_every_setting_with_its_default() {
-    let values = Values::load(None, pairs(&[]));
+    let values = merged(None, pairs(&[]));
     let rows: Vec<_> = table::specs().map(|spec| row(spec, &values)).collect();
     let after_header = README.split_once("| setting | default | meaning |\n|---|---|---|\n").unwrap().1;
     let (written, _) = after_header.split_once("\n\n").unwrap();

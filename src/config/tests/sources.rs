@@ -103,5 +103,7 @@ fn the_names_that_a_connection_has_elsewhere_are_taken_in_mailmojos_section() {
 fn one_setting_under_two_names_in_one_source_is_refused() {
     refused(load_file("[mailmojo]\nlist_id = 1\nlistId = 1"), "mailmojo.list_id");
     refused_only(load_with(&[("MAILMOJO__LISTID", "7")]), "mailmojo.list_id");
-    refused_only(load_with(&[("mailmojo__list_id", "7")]), "mailmojo__list_id");
+    refused_only(load_with(&[("mailmojo__list_id", "7")]), "mailmojo.list_id");
+    let fields = [("MAILMOJO__CUSTOM_FIELDS__A", "user_id"), ("MAILMOJO__CUSTOM_FIELDS__a", "company")];
+    refused_only(load_with(&fields), "mailmojo.custom_fields");
 }
