@@ -63,6 +63,7 @@ mod never_against_their_will;
 mod no_such_host;
 mod not_known_yet;
 mod odd_requests;
+mod oldest_rust;
 mod one_account;
 mod one_at_a_time;
 mod order_of_checks;
