@@ -248,7 +248,7 @@ pub enum Admission {
 }
 
 /// What `/readyz` and the operations page show of one API.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Snapshot {
     /// `sesamy` or `mailmojo`.
     pub api: &'static str,

@@ -198,9 +198,7 @@ impl Gate {
                     .any(|(it, _)| it == reason)
             };
             if has(before) != has(after) {
-                let value = if has(after) { 1.0 } else { 0.0 };
-                metrics::gauge!(telemetry::UPSTREAM_RESTING, "api" => api, "why" => reason.as_str())
-                    .set(value);
+                telemetry::circuit_open(api, reason.as_str(), has(after));
             }
         }
     }
