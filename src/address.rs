@@ -22,7 +22,7 @@ pub fn is_same(one: &str, other: &str) -> bool {
 }
 
 /// What `address` is compared and found by: trimmed, in lower case, and with the domain in its ASCII form, so that
-/// `Kari@blåbær.no` and `kari@xn--blbr-roah.no` have the same key. None where nothing is left of it.
+/// `Kari@blåbær.no` and `kari@xn--blbr-roah.no` have the same key. `None` if nothing is left of it.
 ///
 /// Errors: a domain that has no ASCII form is compared in lower case alone.
 /// Source: Mailmojo may answer either form of a domain (assumed); the forms are those of UTS 46.
@@ -39,8 +39,8 @@ pub fn key(address: &str) -> Option<String> {
     Some(key).filter(|key| !key.is_empty())
 }
 
-/// What a text search may find `address` by: as it is, trimmed, and with its domain in the other form, ASCII or Unicode,
-/// where it has two.
+/// What a text search may find `address` by: as it is, trimmed, and, if its domain has two forms (ASCII and Unicode),
+/// with the other one.
 #[must_use]
 pub fn spellings(address: &str) -> Vec<String> {
     let address = address.trim();

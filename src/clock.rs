@@ -57,7 +57,7 @@ impl Millis {
     }
 }
 
-/// The time since the machine started, its sleep included. Nobody can set it.
+/// The time since the machine started, its sleep included. It cannot be set.
 ///
 /// On Linux `CLOCK_BOOTTIME`: a lease goes on while the machine is suspended, and `Instant` stands still meanwhile.
 #[cfg(target_os = "linux")]
@@ -76,8 +76,8 @@ fn since_boot() -> Duration {
 
 /// The time of the queue, of circuits, of leases and of the syncs under them.
 ///
-/// The wall clock is read once, and counted on from there by a clock that nobody can set and that goes on while the machine
-/// sleeps: when somebody sets the wall clock back or forth, no lease ends early and no row waits for an hour that comes
+/// The wall clock is read once, and counted on from there by a clock that cannot be set and that goes on while the machine
+/// sleeps: when the wall clock is set back or forth, no lease ends early and no row waits for an hour that comes
 /// twice. All processes of a machine that share a queue count from one reading ([`Clock::anchor_at`]). If the queue is in a
 /// database that several machines use, this clock follows that database's time instead ([`Clock::keep_to`]). What happens at a
 /// certain time of day goes by [`Clock::wall`].
@@ -130,7 +130,7 @@ impl Clock {
         }
     }
 
-    /// The time of day: the machine's wall clock, read anew, so that it is right as soon as somebody sets it right; the
+    /// The time of day: the machine's wall clock, read anew, so that it is right as soon as it has been set right; the
     /// database's where this clock follows one. It may jump back and forth: for no lease and no duration.
     #[must_use]
     pub fn wall(&self) -> Millis {
@@ -142,7 +142,7 @@ impl Clock {
         }
     }
 
-    /// The time since the machine started, its sleep included. Nobody can set it. A manual clock started in 1970.
+    /// The time since the machine started, its sleep included. It cannot be set. A manual clock started in 1970.
     #[must_use]
     pub fn since_boot(&self) -> Duration {
         match &self.0 {
@@ -152,7 +152,7 @@ impl Clock {
     }
 
     /// Makes this clock and its clones count from `boot`, the time at which the machine started. Processes that count from
-    /// the same one agree to the millisecond, however often somebody has set the wall clock between their starts. A manual
+    /// the same one agree to the millisecond, however often the wall clock was set between their starts. A manual
     /// clock stays as it is.
     pub fn anchor_at(&self, boot: Millis) {
         if let Kind::System { base, .. } = &self.0 {
@@ -160,7 +160,7 @@ impl Clock {
         }
     }
 
-    /// The time that is given by hand; none where it passes by itself.
+    /// The time of a manual clock; `None` for one that moves by itself.
     #[must_use]
     pub fn given(&self) -> Option<Millis> {
         match &self.0 {
@@ -170,13 +170,13 @@ impl Clock {
     }
 
     /// Keeps this clock and its clones on a database's time. This clock said `asked` before the question, and the database
-    /// answered `told`. The answer may have taken its time, so that only what the two are certain to differ by is corrected.
+    /// answered `answer`. The answer may have taken its time, so that only what the two are certain to differ by is corrected.
     /// A manual clock stays as it is.
-    pub fn keep_to(&self, asked: Millis, told: Millis) {
+    pub fn keep_to(&self, asked: Millis, answer: Millis) {
         if let Kind::System { base, .. } = &self.0 {
             let answered = self.now();
-            let nearest = told.clamp(asked, answered.max(asked));
-            base.anchor.fetch_add(told.0.saturating_sub(nearest.0), Ordering::Relaxed);
+            let nearest = answer.clamp(asked, answered.max(asked));
+            base.anchor.fetch_add(answer.0.saturating_sub(nearest.0), Ordering::Relaxed);
             base.is_followed.store(true, Ordering::Relaxed);
         }
     }

@@ -1,6 +1,6 @@
 //! Comparing what a caller sent with what is secret.
 //!
-//! How long that takes must tell neither how close a guess was nor which of several secrets it was close to. So a
+//! The time that takes must depend neither on how close a guess was nor on which of several secrets it was close to. So a
 //! [`Fingerprint`] has no `==`, and can only be looked for among others, all of which are compared to their end.
 
 use sha2::{Digest, Sha256};
@@ -12,12 +12,12 @@ use subtle::ConstantTimeEq;
 pub(crate) struct Fingerprint<Byte = u8>([Byte; 32]);
 
 impl Fingerprint {
-    /// Of a token: its SHA-256, so that all are of one length and a comparison does not tell how long a token is.
+    /// Of a token: its SHA-256, so that all are of one length and a comparison does not show how long a token is.
     pub(crate) fn of(token: &[u8]) -> Self {
         Self(Sha256::digest(token).into())
     }
 
-    /// Of what was sent as 64 hex digits in any case; none where it is anything else.
+    /// Of what was sent as 64 hex digits in any case; `None` if it is anything else.
     pub(crate) fn from_hex(digits: &[u8]) -> Option<Self> {
         let mut bytes = [0; 32];
         hex::decode_to_slice(digits, &mut bytes).ok().map(|()| Self(bytes))

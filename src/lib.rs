@@ -21,7 +21,7 @@
 //! |---|---|---|
 //! | [`cli`] | one file per command; wires the rest together | how anything works inside |
 //! | [`admin`] | the operations page, its JSON API, who may open them | how anything is done |
-//! | [`config`] | every setting, its default, its check | who uses it |
+//! | `config` | every setting, its default, its check | who uses it |
 //! | [`server`] | routes, authentication, limits, problem responses, health | Mailmojo, the merge |
 //! | [`event`] | the shape of an event, the eight types | HTTP |
 //! | [`operations`] | what an operator asks for: preview, sync now, retry, pause, backfill | who asks, and how it is shown |
@@ -39,7 +39,7 @@ pub mod address;
 pub mod admin;
 pub mod cli;
 pub mod clock;
-pub mod config;
+pub(crate) mod config;
 pub mod event;
 pub mod fields;
 mod fingerprint;

@@ -25,6 +25,7 @@ pub use attempt::Attempt;
 pub use client::{Answer, Body, Call, Options, Upstream};
 pub use error_body::OwnWords;
 pub use gate::Gate;
+pub(crate) use http::is_loopback;
 pub use http::{ClientError, client as http_client};
 pub use object::{Object, object, objects};
 pub use pace::{Meter, OwnMeter, Turn};

@@ -1,9 +1,8 @@
 //! What stands before every page: the headers of each answer, the cookie, the forms, and where a request comes from.
 
 use std::sync::Arc;
-use std::time::Instant;
 
-use axum::extract::{FromRequest, FromRequestParts, MatchedPath, Request, State};
+use axum::extract::{FromRequest, FromRequestParts, Request, State};
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, COOKIE, HOST, ORIGIN, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
@@ -16,7 +15,7 @@ use super::fields::Fields;
 use super::office::Office;
 use super::pages;
 use super::session::Session;
-use crate::server::{BodyError, method_name, whole};
+use crate::server::{BodyError, whole};
 
 /// The cookie that holds a session.
 const COOKIE_NAME: &str = "sesamy_mailmojo_admin";
@@ -30,26 +29,14 @@ const POLICY: HeaderValue = HeaderValue::from_static(
      frame-ancestors 'none'; base-uri 'none'",
 );
 
-/// Puts the headers on every answer, and logs the request by its route: the path may hold a user's id.
+/// Puts the headers on every answer.
 pub(super) async fn every_answer(request: Request, next: Next) -> Response {
-    let began = Instant::now();
-    let method = method_name(request.method());
-    let route = request.extensions().get::<MatchedPath>().cloned();
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(CONTENT_SECURITY_POLICY, POLICY);
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-
-    let path = route.as_ref().map_or("unknown", MatchedPath::as_str);
-    let (status, ms) =
-        (response.status().as_u16(), u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX));
-    if response.status().is_client_error() || response.status().is_server_error() {
-        tracing::warn!(method, path, status, ms, "operations request");
-    } else {
-        tracing::debug!(method, path, status, ms, "operations request");
-    }
     response
 }
 

@@ -31,6 +31,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 pub use office::Options;
 
 use self::office::Office;
+use crate::server::access_log::log;
 use crate::server::problem::panicked;
 
 /// The routes, complete with error answers. `metrics` is the router of `/metrics`.
@@ -61,4 +62,5 @@ pub fn router(options: Options, metrics: Router) -> Router {
         .merge(metrics)
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn(guard::every_answer))
+        .layer(middleware::from_fn_with_state("operations request", log))
 }

@@ -19,9 +19,9 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Loaded, LogFormat, Settings, SettingsError};
+use crate::config::{self, Loaded, Settings, SettingsError};
 use crate::operations::FORGOTTEN;
-use crate::telemetry::{Format, LogTarget, LoggingError, start_logging};
+use crate::telemetry::{LogTarget, LoggingError, start_logging};
 
 /// The exit code where the settings cannot be used, as for a wrong command line.
 const WRONG_SETTINGS: u8 = 2;
@@ -165,7 +165,7 @@ async fn run(cli: Cli) -> Result<(), CommandError> {
 
 /// The same for a command whose answer tells it all: where `log.level` is left at its default, only warnings are logged.
 fn load_quietly(config: Option<&Path>) -> Result<Settings, CommandError> {
-    let Loaded { mut settings, warnings } = Settings::load(config, environment())?;
+    let Loaded { mut settings, warnings } = config::load(config, environment())?;
     if settings.log.level == "info" {
         settings.log.level = "warn".to_owned();
     }
@@ -175,17 +175,13 @@ fn load_quietly(config: Option<&Path>) -> Result<Settings, CommandError> {
 
 /// The settings, and the log that they ask for, in which their warnings come first.
 fn load(config: Option<&Path>, target: LogTarget) -> Result<Settings, CommandError> {
-    let Loaded { settings, warnings } = Settings::load(config, environment())?;
+    let Loaded { settings, warnings } = config::load(config, environment())?;
     log(&settings, target, warnings)?;
     Ok(settings)
 }
 
 fn log(settings: &Settings, target: LogTarget, warnings: Vec<String>) -> Result<(), CommandError> {
-    let format = settings.log.format.map(|format| match format {
-        LogFormat::Json => Format::Json,
-        LogFormat::Pretty => Format::Pretty,
-    });
-    start_logging(&settings.log.level, format, target)?;
+    start_logging(&settings.log.level, settings.log.format, target)?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }

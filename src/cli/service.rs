@@ -287,7 +287,7 @@ mod tests {
             ("QUEUE__URL", &queue),
         ];
         let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        Service::start(Settings::load(None, settings.into_iter()).unwrap().settings).await.unwrap()
+        Service::start(config::load(None, settings.into_iter()).unwrap().settings).await.unwrap()
     }
 
     #[tokio::test(flavor = "multi_thread")]

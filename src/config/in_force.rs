@@ -1,21 +1,20 @@
 //! The settings as an operator may see them: each with where it comes from, and no secret.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 
 use ::config::{Map, ValueKind};
 
-use super::reader::Reader;
-use super::table::{SETTINGS, Spec};
+use super::spec::Spec;
+use super::values::Values;
 
 /// One setting in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InForce {
     /// As in `mailmojo.list_id`.
-    pub name: String,
+    pub name: &'static str,
     /// What it is.
     pub value: Value,
-    /// Where it was set, such as `in the environment`; none where it is not set.
+    /// Where it was set, such as `in the environment`; `None` if it is not set.
     pub origin: Option<String>,
 }
 
@@ -24,44 +23,39 @@ pub struct InForce {
 pub enum Value {
     /// This one; lists are joined by commas.
     Shown(String),
-    /// A secret, or so many.
+    /// This many secrets.
     Hidden(usize),
-    /// None.
+    /// Not set.
     Unset,
 }
 
-/// All settings in the order of the table; `listen` is the server's address where `PORT` has changed it.
-pub(super) fn list(reader: &Reader, listen: Option<SocketAddr>) -> Vec<InForce> {
-    let one = |spec: &Spec| match (spec.name().as_str(), listen) {
-        ("server.listen", Some(listen)) => InForce {
-            name: spec.name(),
-            value: Value::Shown(listen.to_string()),
-            origin: Some("PORT in the environment".to_owned()),
-        },
-        _ => in_force(spec, reader),
+/// All settings, in the order of `specs`.
+pub(super) fn list(specs: impl Iterator<Item = &'static Spec>, values: &Values) -> Vec<InForce> {
+    specs.map(|spec| in_force(spec, values)).collect()
+}
+
+fn in_force(spec: &Spec, values: &Values) -> InForce {
+    let given = values.given(spec);
+    let origin = given.as_ref().and_then(|given| given.origin().map(str::to_owned));
+    let (value, origin) = match given.map(|given| given.kind) {
+        None => (Value::Unset, None),
+        Some(ValueKind::Table(items)) if items.is_empty() => (Value::Unset, None),
+        Some(ValueKind::Table(items)) => items_of(&items),
+        Some(kind) if spec.is_secret => (hidden(&kind), origin),
+        Some(ValueKind::Array(items)) => {
+            (Value::Shown(items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")), origin)
+        }
+        Some(single) => (Value::Shown(single.to_string().trim().to_owned()), origin),
     };
-    SETTINGS.iter().map(one).collect()
+    InForce { name: spec.name, value, origin }
 }
 
-fn in_force(spec: &Spec, reader: &Reader) -> InForce {
-    let given = reader.value(spec);
-    if let Some(ValueKind::Table(items)) = given.map(|given| &given.kind) {
-        return table(spec, items);
-    }
-    let value = given
-        .map_or(Value::Unset, |given| if spec.secret { hidden(&given.kind) } else { shown(&given.kind) });
-    InForce { name: spec.name(), value, origin: given.and_then(|given| given.origin().map(str::to_owned)) }
-}
-
-/// Each name with its value, and every place where one of them was set.
-fn table(spec: &Spec, items: &Map<String, ::config::Value>) -> InForce {
-    let items: BTreeMap<&String, &::config::Value> = items.iter().collect();
-    let all: Vec<String> = items.iter().map(|(name, item)| format!("{name} = {item}")).collect();
-    let origins: BTreeSet<&str> = items.values().filter_map(|item| item.origin()).collect();
-    let origins = origins.into_iter().collect::<Vec<_>>().join(", ");
-    let (value, origin) =
-        if all.is_empty() { (Value::Unset, None) } else { (Value::Shown(all.join(", ")), Some(origins)) };
-    InForce { name: spec.name(), value, origin }
+/// Each name of a table with its value, and every place where one of them was set.
+fn items_of(items: &Map<String, ::config::Value>) -> (Value, Option<String>) {
+    let items: BTreeMap<_, _> = items.iter().collect();
+    let all: Vec<_> = items.iter().map(|(name, item)| format!("{name} = {item}")).collect();
+    let origins: BTreeSet<_> = items.values().filter_map(|item| item.origin()).collect();
+    (Value::Shown(all.join(", ")), Some(origins.into_iter().collect::<Vec<_>>().join(", ")))
 }
 
 /// The path of an SQLite file is no secret, though the address of a database, which stands in the same place, is one.
@@ -75,19 +69,10 @@ fn hidden(kind: &ValueKind) -> Value {
     }
 }
 
-fn shown(kind: &ValueKind) -> Value {
-    match kind {
-        ValueKind::Array(items) => {
-            Value::Shown(items.iter().map(|item| item.to_string()).collect::<Vec<_>>().join(", "))
-        }
-        other => Value::Shown(other.to_string().trim().to_owned()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Settings;
+    use crate::config::{self, table};
 
     fn in_force(env: &[(&str, &str)]) -> Vec<InForce> {
         let complete = [
@@ -99,14 +84,14 @@ mod tests {
             ("ADMIN__TOKENS", "hidden-admin-token"),
         ];
         let all = complete.iter().chain(env).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        Settings::load(None, all).unwrap().settings.in_force
+        config::load(None, all).unwrap().settings.in_force
     }
 
     #[test]
     fn every_setting_is_shown_with_where_it_comes_from_and_no_secret_is() {
         let all = in_force(&[("QUEUE__URL", "postgres://queue:hidden@db.example.com/queue")]);
-        let names: Vec<String> = all.iter().map(|one| one.name.clone()).collect();
-        assert_eq!(names, SETTINGS.iter().map(Spec::name).collect::<Vec<_>>());
+        let names: Vec<_> = all.iter().map(|one| one.name).collect();
+        assert_eq!(names, table::specs().map(|spec| spec.name).collect::<Vec<_>>());
         assert!(
             !format!("{all:?}").contains("hidden-") && !format!("{all:?}").contains(":hidden@"),
             "{all:?}"

@@ -5,23 +5,31 @@
 //! an `@` in it.
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use ::config::{Value, ValueKind};
+use axum::http::HeaderName;
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 use reqwest::Url;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
-use super::QueueUrl;
 use crate::queue::PostgresUrl;
+use crate::telemetry::{self, Format};
 
-/// What a parser answers.
+/// What a parser returns.
 pub(super) type Parsed<T> = Result<T, String>;
 
-/// The longest duration that is taken: it can be added to any time of this age without a thought of overflow.
+/// A shorter secret could be guessed.
+pub(super) const SHORTEST_SAFE_SECRET: usize = 16;
+/// The longest duration that is accepted: it can be added to any time without overflow.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+/// More users at a time gain nothing beside the APIs' rate limits, and cost a connection each.
+const MOST_AT_A_TIME: usize = 1_000;
+/// Longer than any question reaches back, and short enough to add to any time.
+const MOST_DAYS: u16 = 3_650;
 const SHOWN_CHARACTERS: usize = 60;
 
 /// `value` in quotes as an error may show it: cut when long, and not at all where it could be an address or hold a
@@ -47,14 +55,15 @@ pub(super) fn text(value: &Value) -> Parsed<String> {
 
 /// A list of texts, none of them empty; the list itself may be.
 pub(super) fn texts(value: &Value) -> Parsed<Vec<String>> {
+    items(value, text)
+}
+
+/// A list, each item of it read by `item`.
+fn items<T>(value: &Value, item: fn(&Value) -> Parsed<T>) -> Parsed<Vec<T>> {
+    let numbered =
+        |(at, value)| item(value).map_err(|what| format!("has a wrong item, number {}: it {what}", at + 1));
     match &value.kind {
-        ValueKind::Array(items) => items
-            .iter()
-            .enumerate()
-            .map(|(at, item)| {
-                text(item).map_err(|what| format!("has a wrong item, number {}: it {what}", at + 1))
-            })
-            .collect(),
+        ValueKind::Array(items) => items.iter().enumerate().map(numbered).collect(),
         ValueKind::String(text) if text.trim().is_empty() => Err("is empty".to_owned()),
         other => Err(format!("is {}, but has to be a list: [\"one\", \"two\"]", kind(other))),
     }
@@ -62,25 +71,32 @@ pub(super) fn texts(value: &Value) -> Parsed<Vec<String>> {
 
 /// A token or a secret as it can be sent in a header and in a form: visible ASCII without white space.
 pub(super) fn secret(value: &Value) -> Parsed<SecretString> {
-    sendable(text(value)?).map(SecretString::from)
-}
-
-/// Client ids are looked at as closely as secrets, so that one pasted with a line break is found.
-pub(super) fn client_id(value: &Value) -> Parsed<String> {
-    sendable(text(value)?)
+    client_id(value).map(SecretString::from)
 }
 
 /// A list of tokens or secrets.
 pub(super) fn secrets(value: &Value) -> Parsed<Vec<SecretString>> {
-    let number = |(at, text)| {
-        sendable(text)
-            .map(SecretString::from)
-            .map_err(|what| format!("has a wrong item, number {}: it {what}", at + 1))
-    };
-    texts(value)?.into_iter().enumerate().map(number).collect()
+    items(value, secret)
 }
 
-fn sendable(text: String) -> Parsed<String> {
+/// A list of tokens that cannot be guessed. A shorter one is an error here and not only a warning: whoever guesses it
+/// rules the list.
+pub(super) fn admin_tokens(value: &Value) -> Parsed<Vec<SecretString>> {
+    items(value, |item| {
+        let token = secret(item)?;
+        if token.expose_secret().len() < SHORTEST_SAFE_SECRET {
+            return Err(format!(
+                "is shorter than {SHORTEST_SAFE_SECRET} characters and could be guessed; `openssl rand -hex 32` makes a \
+                 good one"
+            ));
+        }
+        Ok(token)
+    })
+}
+
+/// As strict as a secret, so that one pasted with a line break is found.
+pub(super) fn client_id(value: &Value) -> Parsed<String> {
+    let text = text(value)?;
     if text.chars().any(char::is_whitespace) {
         Err("has white space inside (a line break pasted along with it?)".to_owned())
     } else if !text.chars().all(|c| c.is_ascii_graphic()) {
@@ -110,13 +126,29 @@ pub(super) fn positive<T: FromStr>(value: &Value) -> Parsed<T> {
     text.parse().map_err(|_| format!("is {}, which is too large", shown(&text)))
 }
 
+/// How many users are synced at a time.
+pub(super) fn concurrency(value: &Value) -> Parsed<NonZeroUsize> {
+    let number: NonZeroUsize = positive(value)?;
+    if number.get() > MOST_AT_A_TIME {
+        return Err(format!("is {number}, more than {MOST_AT_A_TIME}"));
+    }
+    Ok(number)
+}
+
+/// For how many days something is remembered.
+pub(super) fn days(value: &Value) -> Parsed<u16> {
+    let days: u64 = positive(value)?;
+    let within = u16::try_from(days).ok().filter(|days| *days <= MOST_DAYS);
+    within.ok_or_else(|| format!("is {days}, more than {MOST_DAYS}"))
+}
+
 /// A duration of a millisecond to a year.
 pub(super) fn duration(value: &Value) -> Parsed<Duration> {
     let duration = duration_or_zero(value)?;
     if duration.is_zero() { Err("is zero, but has to be longer".to_owned()) } else { Ok(duration) }
 }
 
-/// A duration of a millisecond to a year, or none.
+/// A duration of a millisecond to a year, or zero.
 pub(super) fn duration_or_zero(value: &Value) -> Parsed<Duration> {
     let text = text_of(value)?;
     if text.parse::<f64>().is_ok() {
@@ -140,13 +172,37 @@ fn length(text: &str) -> Option<SignedDuration> {
     span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()
 }
 
-/// How often something is done: a duration of a millisecond to a year; none where it is 0, with a unit or without.
+/// How often something is done: a duration of a millisecond to a year; `None` if it is 0, with a unit or without.
 pub(super) fn duration_or_never(value: &Value) -> Parsed<Option<Duration>> {
     if text_of(value)? == "0" {
         return Ok(None);
     }
     let every = duration_or_zero(value)?;
     Ok((!every.is_zero()).then_some(every))
+}
+
+/// The name of an HTTP header.
+pub(super) fn header_name(value: &Value) -> Parsed<String> {
+    let name = text(value)?;
+    match HeaderName::from_bytes(name.as_bytes()) {
+        Ok(_) => Ok(name),
+        Err(_) => Err(format!("is {}, which is no name of an HTTP header", shown(&name))),
+    }
+}
+
+/// The format of log lines.
+pub(super) fn log_format(value: &Value) -> Parsed<Format> {
+    let name = text(value)?;
+    name.parse().map_err(|_| format!("is {}, which is neither json nor pretty", shown(&name)))
+}
+
+/// A level or filter of the log.
+pub(super) fn log_filter(value: &Value) -> Parsed<String> {
+    let filter = text(value)?;
+    match telemetry::filter(&filter) {
+        Ok(_) => Ok(filter),
+        Err(error) => Err(format!("is {}, which is no filter: {error}", shown(&filter))),
+    }
 }
 
 /// An IP address with its port.
@@ -175,7 +231,15 @@ pub(super) fn http_url(value: &Value) -> Parsed<Url> {
     Err(format!("is {shown}, {fault}"))
 }
 
-/// Where the queue is. Nothing of the value is shown: a database's address holds its password.
+/// Where the queue is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum QueueUrl {
+    /// The path of an SQLite file; relative to the working directory, or absolute.
+    Sqlite(PathBuf),
+    Postgres(PostgresUrl),
+}
+
+/// The URL of the queue. Nothing of the value is shown: a database's address holds its password.
 pub(super) fn queue_url(value: &Value) -> Parsed<QueueUrl> {
     let text = text(value)?;
     if text.contains(":memory:") {

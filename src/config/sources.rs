@@ -1,17 +1,19 @@
-//! Where settings come from, and how one source overrides another.
+//! One source of settings as a [`Layer`], and the two that are TOML: the defaults and the settings file. The environment
+//! is in `environment`.
 //!
-//! Each source is brought to the same form, a [`Layer`] of full names and values, before any two are merged: so an
-//! alias in a file overrides the default of the proper name, and what is unknown is told with the source it is in.
-//! The environment is read in `environment`.
+//! A layer has full names and values only, so an alias in a file overrides the default of the proper name, and an unknown
+//! name is reported with the source that it is in. The `config` crate merges the layers, in `values`.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use ::config::{Config, ConfigError, FileFormat, Map, Source, Value, ValueKind};
+use ::config::{ConfigError, FileFormat, Map, Source, Value, ValueKind};
 
 use super::error::Problem;
-use super::table::{self, SETTINGS, Spec};
+use super::nearest::nearest;
+use super::spec::{Shape, Spec};
+use super::table;
 
 /// How a problem with a whole file begins.
 pub(super) const SETTINGS_FILE: &str = "the settings file";
@@ -26,28 +28,21 @@ const LARGEST_FILE: u64 = 1024 * 1024;
 pub(super) struct Layer(Map<String, Value>);
 
 impl Layer {
-    /// Gives `spec` a value, which came from `origin`.
     pub fn set(&mut self, spec: &Spec, origin: &str, value: impl Into<ValueKind>) {
-        self.0.insert(spec.name(), Value::new(Some(&origin.to_owned()), value));
+        self.0.insert(spec.name.to_owned(), Value::new(Some(&origin.to_owned()), value));
     }
 
-    /// Gives the item `name` of the table that `spec` is a value, which came from `origin`.
+    /// Sets the item `name` of the table `spec`.
     pub fn set_item(&mut self, spec: &Spec, name: &str, origin: &str, value: impl Into<ValueKind>) {
-        let table =
-            self.0.entry(spec.name()).or_insert_with(|| Value::new(None, Map::<String, Value>::new()));
+        let empty = || Value::new(None, Map::<String, Value>::new());
+        let table = self.0.entry(spec.name.to_owned()).or_insert_with(empty);
         if let ValueKind::Table(items) = &mut table.kind {
             items.insert(name.to_owned(), Value::new(Some(&origin.to_owned()), value));
         }
     }
 
-    /// Whether `spec` has a value already.
     pub fn has(&self, spec: &Spec) -> bool {
-        self.0.contains_key(&spec.name())
-    }
-
-    /// A setting's own value.
-    pub fn get(&self, spec: &Spec) -> Option<&Value> {
-        self.0.get(&spec.name())
+        self.0.contains_key(spec.name)
     }
 }
 
@@ -61,39 +56,24 @@ impl Source for Layer {
     }
 }
 
-/// The layers as one, a later one over an earlier one.
-pub(super) fn merge(layers: impl IntoIterator<Item = Layer>) -> Result<Layer, Problem> {
-    let builder = layers.into_iter().fold(Config::builder(), |builder, layer| builder.add_source(layer));
-    let sections = builder.build().and_then(|config| config.collect()).map_err(|error| {
-        Problem::new("the settings", format!("could not be merged: {error}"), "report this as a bug")
-    })?;
-    let mut merged = Layer::default();
-    for (section, value) in sections {
-        for (key, value) in value.into_table().unwrap_or_default() {
-            merged.0.insert(format!("{section}.{key}"), value);
-        }
-    }
-    Ok(merged)
-}
-
 /// The defaults that the program carries inside.
 pub(super) fn defaults(problems: &mut Vec<Problem>) -> Layer {
     toml_layer(DEFAULTS, "the defaults", problems).unwrap_or_default()
 }
 
-/// The settings in the file at `path`. None: it cannot be read at all.
+/// The settings in the file at `path`; `None` if nothing in it can be read.
 pub(super) fn file(path: &Path, problems: &mut Vec<Problem>) -> Option<Layer> {
     match read_text(path) {
         Ok(text) => toml_layer(&text, &path.display().to_string(), problems),
         Err(what) => {
-            let mend = "mend the file, or correct --config or CONFIG_FILE";
-            problems.push(Problem::new(format!("{SETTINGS_FILE} {}", path.display()), what, mend));
+            let fix = "fix the file, or correct --config or CONFIG_FILE";
+            problems.push(Problem::new(format!("{SETTINGS_FILE} {}", path.display()), what, fix));
             None
         }
     }
 }
 
-/// The text of a small file. Errors: what is wrong with it, as the end of a sentence that begins with its name.
+/// The text of a small file. The error is the end of a sentence that begins with the file's name.
 pub(super) fn read_text(path: &Path) -> Result<String, String> {
     let mut bytes = Vec::new();
     let read = |file: File, bytes: &mut Vec<u8>| file.take(LARGEST_FILE + 1).read_to_end(bytes);
@@ -118,20 +98,19 @@ fn toml_layer(text: &str, origin: &str, problems: &mut Vec<Problem>) -> Option<L
             problems.push(Problem::new(
                 format!("{SETTINGS_FILE} {origin}"),
                 format!("is not valid TOML: {}", toml_fault(&error, text)),
-                "mend the file at that place; text has to be in quotes",
+                "fix the file at that place; text has to be in quotes",
             ));
             return None;
         }
     };
     for (section, value) in sorted(sections) {
-        if !table::is_section(&section) {
-            problems.push(unknown_section(&section, origin));
-            continue;
-        }
         match value.kind {
+            _ if !table::sections().contains(&section.as_str()) => {
+                problems.push(unknown_section(&section, origin));
+            }
             ValueKind::Table(keys) => {
                 for (key, value) in sorted(keys) {
-                    take_key(&mut layer, &section, &key, value, origin, problems);
+                    problems.extend(take_key(&mut layer, &section, &key, value, origin).err());
                 }
             }
             _ => problems.push(Problem::new(
@@ -144,54 +123,47 @@ fn toml_layer(text: &str, origin: &str, problems: &mut Vec<Problem>) -> Option<L
     Some(layer)
 }
 
-fn take_key(
-    layer: &mut Layer,
-    section: &str,
-    key: &str,
-    value: Value,
-    origin: &str,
-    problems: &mut Vec<Problem>,
-) {
-    let ours = |spec: &&Spec| spec.section == section && (spec.key == key || spec.alias == Some(key));
-    let Some(spec) = SETTINGS.iter().find(ours) else {
-        problems.push(unknown_key(section, key, origin));
-        return;
+fn take_key(layer: &mut Layer, section: &str, key: &str, value: Value, origin: &str) -> Result<(), Problem> {
+    let origin = format!("in {origin}");
+    let Some(spec) = table::find(section, key, |alias, key| alias == key) else {
+        let paths = table::specs().map(Spec::path);
+        let keys = paths.filter(|(own, _)| *own == section).map(|(_, key)| key.to_owned()).collect();
+        return Err(unknown(&format!("{section}.{key}"), key, keys, &origin));
     };
     if layer.has(spec) {
-        let alias = spec.alias.unwrap_or_default();
-        let what = format!("is set twice, as `{}` and as `{alias}` (in {origin})", spec.key);
-        problems.push(Problem::new(spec.name(), what, format!("keep `{}` and remove `{alias}`", spec.key)));
-        return;
+        let (own, alias) = (spec.path().1, spec.alias.unwrap_or_default());
+        let what = format!("is set twice, as `{own}` and as `{alias}` ({origin})");
+        return Err(Problem::new(spec.name, what, format!("keep `{own}` and remove `{alias}`")));
     }
-    let origin = format!("in {origin}");
     match value.kind {
-        ValueKind::Table(items) if spec.table => {
+        ValueKind::Table(items) if spec.shape == Shape::Table => {
             layer.set(spec, &origin, Map::<String, Value>::new());
             items.into_iter().for_each(|(name, item)| layer.set_item(spec, &name, &origin, item.kind));
         }
         kind => layer.set(spec, &origin, kind),
     }
+    Ok(())
+}
+
+/// The problem of the unknown setting `name`; `wrong` is what may be a misspelling of one of `known`.
+pub(super) fn unknown(name: &str, wrong: &str, known: Vec<String>, origin: &str) -> Problem {
+    let fix = match nearest(wrong, &known) {
+        Some(meant) => format!("did you mean `{meant}`?"),
+        None => format!("these exist: {}", known.join(", ")),
+    };
+    Problem::new(name, format!("is not a setting of this program ({origin})"), fix)
 }
 
 fn unknown_section(section: &str, origin: &str) -> Problem {
-    let mend =
-        if let Some(spec) = SETTINGS.iter().find(|spec| spec.key == section || spec.alias == Some(section)) {
-            format!("move `{section}` below the line [{}]", spec.section)
-        } else if let Some(meant) = table::nearest(section, SETTINGS.iter().map(|spec| spec.section)) {
-            format!("did you mean [{meant}]?")
-        } else {
-            "the sections are server, webhook, sesamy, mailmojo, queue, sync and log".to_owned()
-        };
-    Problem::new(section, format!("is not a section or setting of this program (in {origin})"), mend)
-}
-
-fn unknown_key(section: &str, key: &str, origin: &str) -> Problem {
-    let keys = || SETTINGS.iter().filter(|spec| spec.section == section).map(|spec| spec.key);
-    let mend = match table::nearest(key, keys()) {
-        Some(meant) => format!("did you mean `{meant}`?"),
-        None => format!("[{section}] has: {}", keys().collect::<Vec<_>>().join(", ")),
+    let its_key = |spec: &&Spec| spec.path().1 == section || spec.alias == Some(section);
+    let fix = if let Some(spec) = table::specs().find(its_key) {
+        format!("move `{section}` below the line [{}]", spec.path().0)
+    } else if let Some(meant) = nearest(section, table::sections()) {
+        format!("did you mean [{meant}]?")
+    } else {
+        format!("the sections are {}", table::sections().join(", "))
     };
-    Problem::new(format!("{section}.{key}"), format!("is not a setting of this program (in {origin})"), mend)
+    Problem::new(section, format!("is not a section or setting of this program (in {origin})"), fix)
 }
 
 /// Line and reason, never the text of the line: a secret could be on it.

@@ -5,6 +5,7 @@ mod files;
 mod sources;
 mod values;
 
+use super::spec::{Shape, Spec};
 use super::*;
 
 /// The least that makes settings complete.
@@ -21,7 +22,7 @@ fn pairs(env: &[(&str, &str)]) -> impl Iterator<Item = (String, String)> {
 
 /// Loads from nothing but these variables.
 fn load(env: &[(&str, &str)]) -> Result<Loaded, SettingsError> {
-    Settings::load(None, pairs(env))
+    crate::config::load(None, pairs(env))
 }
 
 /// Loads from the complete settings with these variables on top; an empty value takes a variable away.
@@ -45,7 +46,7 @@ fn load_file(text: &str) -> Result<Loaded, SettingsError> {
             !text.contains(&key)
         })
         .collect();
-    Settings::load(Some(file.path()), pairs(&env))
+    crate::config::load(Some(file.path()), pairs(&env))
 }
 
 fn written(content: impl AsRef<[u8]>) -> tempfile::NamedTempFile {
@@ -57,15 +58,15 @@ fn written(content: impl AsRef<[u8]>) -> tempfile::NamedTempFile {
 /// The one message, which has to name what is at fault.
 fn refused(result: Result<Loaded, SettingsError>, at_fault: &str) -> String {
     let error = result.expect_err("these settings are wrong");
-    assert!(error.problems().iter().any(|problem| problem.at_fault == at_fault), "{at_fault} in: {error}");
+    assert!(error.problems.iter().any(|problem| problem.at_fault == at_fault), "{at_fault} in: {error}");
     error.to_string()
 }
 
 /// Refused for this reason alone.
 fn refused_only(result: Result<Loaded, SettingsError>, at_fault: &str) -> String {
     let error = result.expect_err("these settings are wrong");
-    assert_eq!(error.problems().len(), 1, "{error}");
-    assert_eq!(error.problems()[0].at_fault, at_fault, "{error}");
+    assert_eq!(error.problems.len(), 1, "{error}");
+    assert_eq!(error.problems[0].at_fault, at_fault, "{error}");
     error.to_string()
 }
 
@@ -162,7 +163,7 @@ fn no_message_shows_a_secret_or_an_address() {
     ];
     let error = load(&env).unwrap_err();
     assert!(!format!("{error} {error:?}").contains("hidden"), "{error}");
-    assert_eq!(error.problems().len(), 11, "each of them, and the token beside the client: {error}");
+    assert_eq!(error.problems.len(), 11, "each of them, and the token beside the client: {error}");
 }
 
 #[test]
@@ -180,5 +181,26 @@ fn the_address_is_told_without_any_other_setting() {
         [("SERVER__LISTEN", "x"), ("PORT", "x"), ("CONFIG_FILE", ""), ("CONFIG_FILE", "/nowhere")]
     {
         assert!(at(None, &[(name, wrong)]).is_err(), "{name}={wrong}");
+    }
+}
+
+#[test]
+fn how_to_set_names_key_variable_and_for_secrets_the_file() {
+    let plain = table::mailmojo::list_id.spec.how();
+    for expected in ["MAILMOJO__LIST_ID", "`list_id`", "[mailmojo]"] {
+        assert!(plain.contains(expected), "{plain}");
+    }
+    assert!(!plain.contains("_FILE"), "{plain}");
+
+    let secret = table::webhook::bearer_tokens.spec.how();
+    for expected in ["WEBHOOK__BEARER_TOKENS_FILE", "one a line", "separated by commas"] {
+        assert!(secret.contains(expected), "{secret}");
+    }
+}
+
+#[test]
+fn every_setting_is_in_a_section_and_says_what_it_takes_and_what_it_is_for() {
+    for Spec { name, wants, help, .. } in table::specs() {
+        assert!(name.split('.').count() == 2 && !wants.is_empty() && !help.is_empty(), "{name}");
     }
 }

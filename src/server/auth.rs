@@ -1,7 +1,7 @@
-//! Who may send webhooks: bearer tokens and HMAC-SHA256 signatures, several of each.
+//! Authentication of webhooks: bearer tokens and HMAC-SHA256 signatures, several of each.
 //!
-//! Promises, each a test: one valid credential of either kind is enough; how long a refusal takes tells nothing about
-//! how close a guess was; no secret and no guess is in an error, a log or a `Debug` print.
+//! Promises, each a test: one valid credential of either kind is enough; the time that a refusal takes does not
+//! depend on how close a guess was; no secret and no guess is in an error, a log or a `Debug` print.
 
 use std::fmt;
 
@@ -19,7 +19,7 @@ pub struct Authenticator {
     /// Keyed once; a request works on a clone.
     keys: Vec<Hmac<Sha256>>,
     signature_header: HeaderName,
-    /// Whether everybody may pass: nothing is configured, and that was asked for.
+    /// Whether every request passes: nothing is configured, and that was asked for.
     open: bool,
 }
 
@@ -44,7 +44,7 @@ impl Authenticator {
     /// Takes what is configured.
     ///
     /// `allow_unauthenticated` counts only where there are neither tokens nor secrets; with neither, and without it,
-    /// everybody is refused. An empty token or secret lets nobody in.
+    /// every request is refused. An empty token or secret matches nothing.
     #[must_use]
     pub fn new(
         bearer_tokens: Vec<SecretString>,
@@ -134,14 +134,14 @@ impl fmt::Debug for Authenticator {
     }
 }
 
-/// The token of an `Authorization` line; none where its scheme is not `Bearer` (in any case) or it is empty.
+/// The token of an `Authorization` line; `None` if its scheme is not `Bearer` (in any case) or it is empty.
 pub(crate) fn bearer(line: &[u8]) -> Option<&[u8]> {
     let (scheme, rest) = line.split_at(line.iter().position(|byte| *byte == b' ')?);
     let token = rest.trim_ascii();
     (scheme.eq_ignore_ascii_case(b"bearer") && !token.is_empty()).then_some(token)
 }
 
-/// The signature of a line, `<hex>` or `sha256=<hex>` in any case; none where it is not 64 hex digits.
+/// The signature of a line, `<hex>` or `sha256=<hex>` in any case; `None` if it is not 64 hex digits.
 ///
 /// Source: assumed, as GitHub and others do it; how Sesamy would sign events is not published.
 fn signature(line: &[u8]) -> Option<Fingerprint> {

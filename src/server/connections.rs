@@ -2,14 +2,14 @@
 //!
 //! Promises, each a test:
 //! - headers have to come within a time, and an idle connection is closed after the same time;
-//! - there are never more connections than the cap; at the cap, whoever has let us wait longest (with the next request, its
-//!   headers or its body) makes room, never a request that has come whole and is being answered;
+//! - there are never more connections than the cap; at the cap, the caller that has let us wait longest (for its next
+//!   request, its headers or its body) makes room, never a request that has come whole and is being answered;
 //! - on a stop no request that has begun is cut off before [`Limits::drain`] is over.
 //!
 //! axum's own `serve` has no such limits, hence hyper's connections here.
 
-mod caller;
-mod room;
+mod connection;
+mod limit;
 #[cfg(test)]
 mod tests;
 
@@ -22,11 +22,11 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioTimer;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
-use self::room::Room;
+use self::limit::ConnectionLimit;
 
 /// The limits of [`serve`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +54,7 @@ impl Default for Limits {
 }
 
 /// How many connections the system holds until they are accepted: more than the cap. With the usual 128 a burst is
-/// dropped, and who is dropped tries again only a second later.
+/// dropped, and a dropped caller tries again only a second later.
 const BACKLOG: u32 = 1_024;
 
 /// How long to leave a listener alone that cannot accept, which mostly means too many open files.
@@ -78,26 +78,27 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: CancellationToken) {
     let router = router.with_state(()); // done once here, it spares each request some allocations
     let http = http(limits);
-    let room = Room::open(limits.connections);
-    let _closed_at_the_end = room.guard();
-    let tasks = TaskTracker::new();
-    let mut listener = Listener { listener, failing: false };
+    let limit = ConnectionLimit::new(limits.connections);
+    let mut connections = JoinSet::new();
+    let mut listener = Listener { listener, is_failing: false };
 
     let accept = async {
         loop {
             let stream = listener.accept().await;
-            let seat = room.admit().await;
-            tasks.spawn(caller::serve(http.clone(), stream, router.clone(), seat));
+            let permit = limit.admit().await;
+            while connections.try_join_next().is_some() {} // forgets those that have ended
+            // A token of its own, so that no request waits for another one's look at the token.
+            let stop = stop.child_token();
+            connections.spawn(connection::serve(http.clone(), stream, router.clone(), permit, stop));
         }
     };
     tokio::select! { () = stop.cancelled() => {}, () = accept => {} }
 
     drop(listener);
-    room.ask_everybody_to_finish();
-    tasks.close();
-    if timeout(limits.drain, tasks.wait()).await.is_err() {
+    let ended = async { while connections.join_next().await.is_some() {} };
+    if timeout(limits.drain, ended).await.is_err() {
         tracing::warn!(
-            left = tasks.len(),
+            left = connections.len(),
             "stopping with requests in hand; their callers have to send them again"
         );
     }
@@ -111,15 +112,15 @@ fn http(limits: Limits) -> Arc<http1::Builder> {
         .header_read_timeout(limits.headers)
         .max_header_size(limits.header_bytes)
         .max_buf_size(limits.header_bytes.max(SMALLEST_BUFFER))
-        // Who has said everything and closed that direction still gets an answer.
+        // A caller that has sent everything and closed that direction still gets an answer.
         .half_close(true);
     Arc::new(http)
 }
 
 struct Listener {
     listener: TcpListener,
-    /// Whether the last try failed, so that a long trouble is logged once.
-    failing: bool,
+    /// Whether the last attempt failed, so that a lasting failure is logged once.
+    is_failing: bool,
 }
 
 impl Listener {
@@ -128,15 +129,15 @@ impl Listener {
         loop {
             match self.listener.accept().await {
                 Ok((stream, _)) => {
-                    self.failing = false;
+                    self.is_failing = false;
                     return stream;
                 }
                 Err(error) if is_the_callers(&error) => {}
                 Err(error) => {
-                    if !self.failing {
-                        tracing::error!(%error, "cannot accept connections; trying on (are too many files open?)");
+                    if !self.is_failing {
+                        tracing::error!(%error, "cannot accept connections; trying again (are too many files open?)");
                     }
-                    self.failing = true;
+                    self.is_failing = true;
                     sleep(ACCEPT_PAUSE).await;
                 }
             }

@@ -1,35 +1,34 @@
 //! The service's front door: routes, authentication, limits, problem responses, health.
 //!
-//! Promises: a webhook is answered 2xx only once it is kept or needs no keeping; 4xx only for what no retry can mend;
-//! every error is a problem document; nothing personal is logged; and nobody who opens connections and leaves them
+//! Promises: a webhook is answered 2xx only once it is stored or needs no storing; 4xx only for what no retry can fix;
+//! every error is a problem document; nothing personal is logged; and no caller that opens connections and leaves them
 //! keeps others from being served. Knows neither Mailmojo nor the merge. The tests speak raw bytes over a socket.
 
+pub(crate) mod access_log;
 mod auth;
+mod body;
 mod connections;
 mod ops;
 pub(crate) mod problem;
-mod request_log;
 #[cfg(test)]
 pub(crate) mod tests;
 mod webhook;
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::routing::{get, post};
+use axum::{Router, middleware};
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
 pub(crate) use auth::bearer;
 pub use auth::{AuthError, Authenticator};
+pub(crate) use body::{BodyError, whole};
 pub use connections::{Limits, listen, serve};
-pub(crate) use request_log::method_name;
-pub(crate) use webhook::body::{BodyError, whole};
 
 use crate::clock::Clock;
 use crate::queue::Queue;
-use crate::worker::Gates;
-use crate::worker::{Heartbeat, Pause};
+use crate::worker::{Gates, Heartbeat, Pause};
 
 /// Renders the metrics as Prometheus text.
 pub type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
@@ -37,11 +36,11 @@ pub type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
 /// What the handlers work with.
 #[derive(Clone)]
 pub struct App {
-    /// Where events are kept.
+    /// Where events are stored.
     pub queue: Queue,
-    /// Who may send webhooks.
+    /// Checks the credentials of webhooks.
     pub auth: Arc<Authenticator>,
-    /// The only vendor whose events are taken (`sesamy.vendor_id`); all where there is none.
+    /// The only vendor whose events are accepted (`sesamy.vendor_id`); `None`: every vendor.
     pub vendor_id: Option<Arc<str>>,
     /// The longest body of a webhook, in bytes.
     pub body_limit_bytes: usize,
@@ -55,7 +54,7 @@ pub struct App {
     pub metrics: RenderMetrics,
     /// Cancelled as soon as the service is to stop: `/readyz` answers 503 from then on, webhooks are still taken.
     pub draining: CancellationToken,
-    /// The service's time, in which `/readyz` tells when a rest ends.
+    /// The service's time, by which `/readyz` says when a circuit closes.
     pub clock: Clock,
 }
 
@@ -74,5 +73,6 @@ pub fn router(app: App) -> Router {
         .fallback(problem::no_such_path)
         .method_not_allowed_fallback(problem::wrong_method)
         .layer(CatchPanicLayer::custom(problem::panicked))
+        .layer(middleware::from_fn_with_state("request", access_log::log))
         .with_state(Arc::new(app))
 }

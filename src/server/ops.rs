@@ -1,18 +1,18 @@
-//! What operators and their machines ask: `/healthz`, `/readyz`, `/metrics`.
+//! What operators and their monitoring ask: `/healthz`, `/readyz`, `/metrics`.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use serde::Serialize;
 
 use super::App;
+use super::access_log::LogFields;
 use super::problem::{Kind, problem};
-use super::request_log::{Line, Path};
 use crate::clock::Millis;
 use crate::queue::Census;
 use crate::telemetry;
@@ -22,18 +22,15 @@ use crate::upstream::circuit_breaker::ApiStatus;
 /// The worker's loop turns at least every few seconds; after this long it hangs and a restart is the cure.
 const STALLED_AFTER: Duration = Duration::from_secs(30);
 
-/// 200 `{"status":"ok"}`; 503 where the worker's loop has not turned for 30 s.
-pub(super) async fn healthz(State(app): State<Arc<App>>, method: Method) -> Response {
-    let line = Line::begin(&method, Path::Healthz);
+/// 200 `{"status":"ok"}`; 503 if the worker's loop has not turned for 30 s.
+pub(super) async fn healthz(State(app): State<Arc<App>>) -> Response {
     if app.heartbeat.age() > STALLED_AFTER {
-        line.end(StatusCode::SERVICE_UNAVAILABLE, "stalled");
-        return problem(
-            Kind::WorkerStalled,
-            "the worker's loop has not turned for 30 s; restart the service",
-        );
+        let detail = "the worker's loop has not turned for 30 s; restart the service";
+        let answer = problem(Kind::WorkerStalled, detail);
+        return (Extension(LogFields::debug("stalled")), answer).into_response();
     }
-    line.end(StatusCode::OK, "ok");
-    ([(CONTENT_TYPE, "application/json")], r#"{"status":"ok"}"#).into_response()
+    let json = [(CONTENT_TYPE, "application/json")];
+    (Extension(LogFields::debug("ok")), json, r#"{"status":"ok"}"#).into_response()
 }
 
 /// The answer of `/readyz`.
@@ -41,7 +38,7 @@ pub(super) async fn healthz(State(app): State<Arc<App>>, method: Method) -> Resp
 struct Readiness {
     /// `ok`, `not_accepting` or `draining`.
     status: &'static str,
-    /// By the service's own clock, in which `until` is told too.
+    /// By the service's own clock, as `until` is.
     now: Millis,
     queue: QueueState,
     apis: Vec<ApiStatus>,
@@ -54,14 +51,13 @@ struct QueueState {
     paused_since: Option<Millis>,
     /// Since when the removal guard keeps writes from taking tags away; null while they do.
     tags_kept_since: Option<Millis>,
-    /// Null where the queue cannot be counted.
+    /// Null if the queue cannot be counted.
     rows: Option<Census>,
 }
 
-/// The state of the queue and of each API: 200, or 503 where events cannot be kept or the service is stopping. An
-/// open circuit is shown but is no reason for 503: events are kept all the same.
-pub(super) async fn readyz(State(app): State<Arc<App>>, method: Method) -> Response {
-    let line = Line::begin(&method, Path::Readyz);
+/// The state of the queue and of each API: 200, or 503 if events cannot be kept or the service is stopping. An open
+/// circuit is shown but is no reason for 503: events are kept all the same.
+pub(super) async fn readyz(State(app): State<Arc<App>>) -> impl IntoResponse {
     let accepting = app.queue.accepting();
     let (code, status) = if app.draining.is_cancelled() {
         (StatusCode::SERVICE_UNAVAILABLE, "draining")
@@ -82,13 +78,11 @@ pub(super) async fn readyz(State(app): State<Arc<App>>, method: Method) -> Respo
         },
         apis: Api::ALL.into_iter().map(|api| app.gates.of(api).status()).collect(),
     };
-    line.end(code, status);
-    (code, Json(readiness)).into_response()
+    (code, Extension(LogFields::debug(status)), Json(readiness))
 }
 
 /// Everything counted, as Prometheus text.
-pub(super) async fn metrics(State(app): State<Arc<App>>, method: Method) -> Response {
-    let line = Line::begin(&method, Path::Metrics);
+pub(super) async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
     if let Some(rows) = counted(&app).await {
         telemetry::queue_counted(
             [
@@ -104,12 +98,11 @@ pub(super) async fn metrics(State(app): State<Arc<App>>, method: Method) -> Resp
         telemetry::resync_late(Duration::from_millis(rows.oldest_background_ms));
     }
     telemetry::queue_accepting(app.queue.accepting());
-    let text = (app.metrics)();
-    line.end(StatusCode::OK, "ok");
-    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
+    let text = [(CONTENT_TYPE, "text/plain; version=0.0.4")];
+    (Extension(LogFields::debug("ok")), text, (app.metrics)())
 }
 
-/// The queue's rows by state, not older than [`Census::EVERY`]; none where they cannot be counted.
+/// The queue's rows by state, not older than [`Census::EVERY`]; `None` if they cannot be counted.
 async fn counted(app: &App) -> Option<Census> {
     app.queue.census().await.inspect_err(|error| tracing::warn!(%error, "cannot count the queue")).ok()
 }

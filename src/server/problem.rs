@@ -5,15 +5,17 @@
 
 use std::any::Any;
 
+use axum::Extension;
 use axum::http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use axum::http::{HeaderValue, Method, StatusCode};
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use super::request_log::{Line, Path};
+use super::access_log::LogFields;
 
-/// The kinds of error that this server answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The kinds of error that this server answers. Each one's name in kebab case is part of the document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub(crate) enum Kind {
     InvalidEvent,
     Unauthorized,
@@ -35,37 +37,25 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    const fn parts(self) -> (StatusCode, &'static str, &'static str) {
+    const fn parts(self) -> (StatusCode, &'static str) {
         match self {
-            Self::InvalidEvent => (StatusCode::BAD_REQUEST, "invalid-event", "The body is no event"),
-            Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized", "No valid credentials"),
-            Self::OtherVendor => (StatusCode::FORBIDDEN, "other-vendor", "Another vendor's event"),
-            Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "No such path"),
-            Self::MethodNotAllowed => {
-                (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Not with this method")
-            }
-            Self::HeadersTimeout => {
-                (StatusCode::REQUEST_TIMEOUT, "headers-timeout", "The headers did not come in time")
-            }
-            Self::BodyTimeout => {
-                (StatusCode::REQUEST_TIMEOUT, "body-timeout", "The body did not come in time")
-            }
-            Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "The body is too large"),
-            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "A fault in this service"),
-            Self::QueueUnavailable => {
-                (StatusCode::SERVICE_UNAVAILABLE, "queue-unavailable", "Events cannot be kept")
-            }
-            Self::WorkerStalled => {
-                (StatusCode::SERVICE_UNAVAILABLE, "worker-stalled", "The worker stands still")
-            }
-            Self::InvalidRequest => (StatusCode::BAD_REQUEST, "invalid-request", "The request is wrong"),
-            Self::UnknownUser => (StatusCode::NOT_FOUND, "unknown-user", "No such user"),
-            Self::UserForgotten => (StatusCode::GONE, "user-forgotten", "The user was forgotten"),
-            Self::UserBusy => (StatusCode::CONFLICT, "user-busy", "The user is being synced"),
-            Self::NotNow => (StatusCode::SERVICE_UNAVAILABLE, "not-now", "It cannot be done just now"),
-            Self::UpstreamFailed => {
-                (StatusCode::BAD_GATEWAY, "upstream-failed", "An API did not do as asked")
-            }
+            Self::InvalidEvent => (StatusCode::BAD_REQUEST, "The body is no event"),
+            Self::Unauthorized => (StatusCode::UNAUTHORIZED, "No valid credentials"),
+            Self::OtherVendor => (StatusCode::FORBIDDEN, "Another vendor's event"),
+            Self::NotFound => (StatusCode::NOT_FOUND, "No such path"),
+            Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "Not with this method"),
+            Self::HeadersTimeout => (StatusCode::REQUEST_TIMEOUT, "The headers did not come in time"),
+            Self::BodyTimeout => (StatusCode::REQUEST_TIMEOUT, "The body did not come in time"),
+            Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "The body is too large"),
+            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "A fault in this service"),
+            Self::QueueUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "Events cannot be kept"),
+            Self::WorkerStalled => (StatusCode::SERVICE_UNAVAILABLE, "The worker stands still"),
+            Self::InvalidRequest => (StatusCode::BAD_REQUEST, "The request is wrong"),
+            Self::UnknownUser => (StatusCode::NOT_FOUND, "No such user"),
+            Self::UserForgotten => (StatusCode::GONE, "The user was forgotten"),
+            Self::UserBusy => (StatusCode::CONFLICT, "The user is being synced"),
+            Self::UpstreamFailed => (StatusCode::BAD_GATEWAY, "An API did not do as asked"),
+            Self::NotNow => (StatusCode::SERVICE_UNAVAILABLE, "It cannot be done just now"),
         }
     }
 
@@ -91,8 +81,8 @@ pub(super) const CONTENT_TYPE_OF_PROBLEMS: &str = "application/problem+json";
 
 /// The document of `kind`; `detail` says what failed and what to do.
 pub(super) fn document(kind: Kind, detail: &str) -> Vec<u8> {
-    let (status, name, title) = kind.parts();
-    let r#type = format!("urn:sesamy-mailmojo:problem:{name}");
+    let (status, title) = kind.parts();
+    let r#type = format!("urn:sesamy-mailmojo:problem:{}", <&str>::from(kind));
     let document = Document { r#type, title, status: status.as_u16(), detail };
     // Texts and a number always serialize; the empty object only keeps a panic out.
     serde_json::to_vec(&document).unwrap_or_else(|_| b"{}".to_vec())
@@ -112,19 +102,17 @@ pub(crate) fn problem(kind: Kind, detail: &str) -> Response {
     response
 }
 
-/// 404, for a path that is none of ours.
-pub(super) async fn no_such_path(method: Method) -> Response {
-    Line::begin(&method, Path::Unknown).end(StatusCode::NOT_FOUND, "not_found");
-    problem(Kind::NotFound, "there are /webhooks/sesamy, /healthz, /readyz and /metrics")
+/// 404, for an unknown path.
+pub(super) async fn no_such_path() -> impl IntoResponse {
+    let answer = problem(Kind::NotFound, "there are /webhooks/sesamy, /healthz, /readyz and /metrics");
+    (Extension(LogFields { result: Some("not_found"), ..LogFields::default() }), answer)
 }
 
 /// 405, for a known path; axum adds `Allow`.
-pub(super) async fn wrong_method(method: Method, uri: axum::http::Uri) -> Response {
-    Line::begin(&method, Path::of(uri.path())).end(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed");
-    problem(
-        Kind::MethodNotAllowed,
-        "this path does not take this method; the header Allow names those it takes",
-    )
+pub(super) async fn wrong_method() -> impl IntoResponse {
+    let detail = "this path does not take this method; the header Allow names those it takes";
+    let answer = problem(Kind::MethodNotAllowed, detail);
+    (Extension(LogFields { result: Some("method_not_allowed"), ..LogFields::default() }), answer)
 }
 
 /// 500, for a handler that panicked. What it panicked with is not repeated: it might hold what the caller sent.

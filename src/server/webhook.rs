@@ -1,33 +1,33 @@
-//! `POST /webhooks/sesamy`: checks in the order of the contract, keeps, answers.
-
-pub(super) mod body;
+//! `POST /webhooks/sesamy`: checks in the order of the contract, stores, answers.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use tokio::time::timeout;
+use tracing::Level;
 
-use self::body::BodyError;
 use super::App;
+use super::access_log::LogFields;
 use super::auth::AuthError;
+use super::body::{self, BodyError};
 use super::problem::{Kind, problem};
-use super::request_log::{Line, Path};
 use crate::event::{self, EventError, EventType, Reading, Reason};
 use crate::queue::{Counted, QueueError};
-use crate::telemetry;
+use crate::telemetry::{self, WebhookResult};
 use crate::user::UserId;
 
-/// How long keeping an event may take. Sesamy waits a few seconds for an answer, and a disk that hangs must not fill the
-/// service with callers who wait for it.
-const KEEPING: Duration = Duration::from_secs(5);
+/// How long storing an event may take. Sesamy waits a few seconds for an answer, and a disk that hangs must not fill the
+/// service with callers that wait for it.
+const STORING: Duration = Duration::from_secs(5);
 
 /// A webhook that was answered 2xx.
 enum Taken {
-    /// Kept: committed and synced to disk.
+    /// Committed and synced to disk.
     Accepted {
         user: UserId,
         event_type: EventType,
@@ -35,7 +35,7 @@ enum Taken {
     Ignored(Reason),
 }
 
-/// Why a webhook was turned away.
+/// Why a webhook was refused.
 #[derive(Debug, thiserror::Error)]
 enum Refusal {
     #[error(transparent)]
@@ -48,19 +48,18 @@ enum Refusal {
     Unavailable { user: UserId, event_type: EventType, source: QueueError },
 }
 
-/// 202 means "safely kept", not "done".
+/// 202 means "safely stored", not "done".
 pub(super) async fn receive(State(app): State<Arc<App>>, request: Request) -> Response {
-    let line = Line::begin(request.method(), Path::Webhook);
     match take(&app, request).await {
         Ok(taken) => {
             if let Taken::Accepted { .. } = taken {
                 app.queue.note(Counted::Accepted);
             }
-            taken.answer(line)
+            taken.into_response()
         }
         Err(refusal) => {
-            app.queue.note(Counted::Refused(refusal.kind().1));
-            refusal.answer(line)
+            app.queue.note(Counted::Refused(refusal.kind().1.into()));
+            refusal.into_response()
         }
     }
 }
@@ -72,8 +71,8 @@ async fn take(app: &App, request: Request) -> Result<Taken, Refusal> {
     match event::read(&body, app.vendor_id.as_deref())? {
         Reading::Ignored(reason) => Ok(Taken::Ignored(reason)),
         Reading::Event { user, event_type } => {
-            let kept = timeout(KEEPING, app.queue.push(&user, event_type.as_str())).await;
-            match kept.unwrap_or(Err(QueueError::Late)) {
+            let stored = timeout(STORING, app.queue.push(&user, event_type.as_str())).await;
+            match stored.unwrap_or(Err(QueueError::Late)) {
                 Ok(()) => Ok(Taken::Accepted { user, event_type }),
                 Err(source) => Err(Refusal::Unavailable { user, event_type, source }),
             }
@@ -81,72 +80,70 @@ async fn take(app: &App, request: Request) -> Result<Taken, Refusal> {
     }
 }
 
-impl Taken {
-    fn answer(self, line: Line) -> Response {
-        let (status, result, body) = match &self {
-            Self::Accepted { .. } => (StatusCode::ACCEPTED, "accepted", r#"{"status":"accepted"}"#),
-            Self::Ignored(Reason::UnknownEventType) => {
-                (StatusCode::OK, "ignored", r#"{"status":"ignored","reason":"unknown_event_type"}"#)
+impl IntoResponse for Taken {
+    fn into_response(self) -> Response {
+        let json = [(CONTENT_TYPE, "application/json")];
+        let log = LogFields { level: Some(Level::INFO), ..LogFields::default() };
+        match self {
+            Self::Accepted { user, event_type } => {
+                let answer = (StatusCode::ACCEPTED, json, r#"{"status":"accepted"}"#);
+                let log = LogFields { user: Some(user), ..log };
+                counted(WebhookResult::Accepted, event_type.as_str(), log, answer)
             }
-            Self::Ignored(Reason::NoUserId(_)) => {
-                (StatusCode::OK, "ignored", r#"{"status":"ignored","reason":"no_user_id"}"#)
-            }
-        };
-        let (user, event_type, reason) = match &self {
-            Self::Accepted { user, event_type } => (Some(user), event_type.as_str(), None),
             Self::Ignored(reason) => {
-                (None, reason.event_type().map_or("unknown", EventType::as_str), Some(reason.as_str()))
+                let body = format!(r#"{{"status":"ignored","reason":"{}"}}"#, reason.as_str());
+                let event_type = reason.event_type().map_or("unknown", EventType::as_str);
+                let log = LogFields { reason: Some(reason.as_str()), ..log };
+                counted(WebhookResult::Ignored, event_type, log, (StatusCode::OK, json, body))
             }
-        };
-        telemetry::webhook_answered(result, event_type);
-        tracing::info!(
-            method = line.method,
-            path = line.path,
-            status = status.as_u16(),
-            ms = line.ms(),
-            result,
-            reason,
-            event_type,
-            user_id = user.map(tracing::field::display),
-            "request"
-        );
-        (status, [(CONTENT_TYPE, "application/json")], body).into_response()
+        }
     }
 }
 
 impl Refusal {
-    /// The kind of problem, and the `result` of the log and of `webhook_requests_total`.
-    const fn kind(&self) -> (Kind, &'static str) {
+    const fn kind(&self) -> (Kind, WebhookResult) {
         match self {
-            Self::Body(BodyError::TooLarge { .. }) => (Kind::BodyTooLarge, "too_large"),
-            Self::Body(BodyError::Late) => (Kind::BodyTimeout, "timeout"),
-            Self::Body(BodyError::CutShort) => (Kind::InvalidEvent, "invalid"),
-            Self::Unauthorized(_) => (Kind::Unauthorized, "unauthorized"),
-            Self::Event(EventError::OtherVendor) => (Kind::OtherVendor, "forbidden"),
-            Self::Event(_) => (Kind::InvalidEvent, "invalid"),
-            Self::Unavailable { .. } => (Kind::QueueUnavailable, "unavailable"),
+            Self::Body(BodyError::TooLarge { .. }) => (Kind::BodyTooLarge, WebhookResult::TooLarge),
+            Self::Body(BodyError::Late) => (Kind::BodyTimeout, WebhookResult::Timeout),
+            Self::Body(BodyError::CutShort) => (Kind::InvalidEvent, WebhookResult::Invalid),
+            Self::Unauthorized(_) => (Kind::Unauthorized, WebhookResult::Unauthorized),
+            Self::Event(EventError::OtherVendor) => (Kind::OtherVendor, WebhookResult::Forbidden),
+            Self::Event(_) => (Kind::InvalidEvent, WebhookResult::Invalid),
+            Self::Unavailable { .. } => (Kind::QueueUnavailable, WebhookResult::Unavailable),
         }
     }
+}
 
-    fn answer(self, line: Line) -> Response {
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
         let (kind, result) = self.kind();
-        let (method, path, status) = (line.method, line.path, kind.status().as_u16());
-        let event_type = match &self {
-            Self::Unavailable { event_type, .. } => event_type.as_str(),
-            _ => "none",
-        };
-        telemetry::webhook_answered(result, event_type);
-        match &self {
-            Self::Unavailable { user, source, .. } => {
-                tracing::error!(method, path, status, ms = line.ms(), result, event_type, user_id = %user,
-                    error = %source, "request");
+        let answer = problem(kind, &self.to_string());
+        let log = LogFields { error: Some(self.to_string()), ..LogFields::default() };
+        let (event_type, log) = match self {
+            Self::Unavailable { user, event_type, source } => {
+                let (level, error) = (Some(Level::ERROR), Some(source.to_string()));
+                (event_type.as_str(), LogFields { level, error, user: Some(user), ..log })
             }
             Self::Unauthorized(_) => {
-                tracing::warn!(method, path, status, ms = line.ms(), result, error = %self,
-                    todo = "set the same credential in Sesamy's webhook and here, or look who else calls", "request");
+                let todo =
+                    "set the same credential in Sesamy's webhook and here, or find out what else calls";
+                ("none", LogFields { todo: Some(todo), ..log })
             }
-            _ => tracing::warn!(method, path, status, ms = line.ms(), result, error = %self, "request"),
-        }
-        problem(kind, &self.to_string())
+            _ => ("none", log),
+        };
+        counted(result, event_type, log, answer)
     }
+}
+
+/// Counts the webhook, and leaves its log fields with the answer.
+fn counted(
+    result: WebhookResult,
+    event_type: &'static str,
+    log: LogFields,
+    answer: impl IntoResponse,
+) -> Response {
+    telemetry::webhook_answered(result, event_type);
+    let event_type = Some(event_type).filter(|known| *known != "none");
+    let log = LogFields { result: Some(result.into()), event_type, ..log };
+    (Extension(log), answer).into_response()
 }

@@ -8,7 +8,8 @@ use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
 /// How a line looks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::EnumString)]
+#[strum(serialize_all = "lowercase")]
 pub enum Format {
     /// One JSON object a line, its fields at the top level.
     Json,
@@ -40,7 +41,7 @@ pub enum LoggingError {
 /// for at `debug` some of them print what must not be in a log.
 ///
 /// # Errors
-/// [`ParseError`] where `level` is none.
+/// [`ParseError`] if `level` is not a filter.
 pub fn filter(level: &str) -> Result<EnvFilter, ParseError> {
     let own = level.split(',').map(str::trim).filter(|directive| !directive.is_empty()).map(|directive| {
         let is_bare_level =

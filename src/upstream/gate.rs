@@ -183,9 +183,7 @@ impl Gate {
                 CallKind::ALL.into_iter().filter_map(|kind| breaker.open(kind)).any(|(it, _)| it == reason)
             };
             if is_open(before) != is_open(after) {
-                let value = f64::from(u8::from(is_open(after)));
-                metrics::gauge!(telemetry::UPSTREAM_RESTING, "api" => api, "why" => reason.as_str())
-                    .set(value);
+                telemetry::circuit_open(api, reason.as_str(), is_open(after));
             }
         }
     }

@@ -58,7 +58,7 @@ pub(super) fn describe(error: &reqwest::Error) -> String {
 }
 
 /// Whether `url` leads to this machine itself.
-fn is_loopback(url: &reqwest::Url) -> bool {
+pub(crate) fn is_loopback(url: &reqwest::Url) -> bool {
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }

@@ -32,6 +32,7 @@ mod config {
     mod commands;
     mod compose;
     mod image;
+    mod oldest_rust;
 }
 
 mod forget {

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::DemoError;
 use crate::cli::service::Service;
-use crate::config::Settings;
+use crate::config;
 use crate::sandbox::{Mailmojo, Sandbox, Sesamy};
 use crate::upstream::{encoded, http_client};
 
@@ -39,7 +39,7 @@ impl Stage {
         let folder = tempfile::Builder::new().prefix("sesamy-mailmojo-demo-").tempdir()?;
         let file = folder.path().join("demo.toml");
         std::fs::write(&file, settings_file(&sandbox, &folder, port))?;
-        let settings = Settings::load(Some(&file), std::iter::empty())?.settings;
+        let settings = config::load(Some(&file), std::iter::empty())?.settings;
         let service = Service::start(settings).await?;
         let url = url_of(&service);
         let http = http_client(&url, PATIENCE)?;

@@ -5,20 +5,20 @@ use std::collections::BTreeSet;
 use secrecy::ExposeSecret;
 
 use super::*;
-use crate::fields::Source;
 
 const DEFAULT: &str = include_str!("../../../config/default.toml");
+const README: &str = include_str!("../../../README.md");
 const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/example.toml");
 
 #[test]
 fn the_example_is_complete_and_without_warnings() {
-    let loaded = Settings::load(Some(Path::new(EXAMPLE)), pairs(&[])).unwrap();
+    let loaded = crate::config::load(Some(Path::new(EXAMPLE)), pairs(&[])).unwrap();
     assert_eq!(loaded.warnings, Vec::<String>::new());
     assert!(loaded.settings.sync.dry_run);
 }
 
 fn is_table(section: &str) -> bool {
-    table::by_name(section).is_some_and(|spec| spec.table)
+    table::specs().any(|spec| spec.name == section && spec.shape == Shape::Table)
 }
 
 #[test]
@@ -43,7 +43,7 @@ fn the_shipped_defaults_name_every_setting_and_no_other_each_under_a_comment() {
         }
         before = line;
     }
-    assert_eq!(named, table::SETTINGS.iter().map(table::Spec::name).collect());
+    assert_eq!(named, table::specs().map(|spec| spec.name.to_owned()).collect());
 }
 
 #[test]
@@ -56,12 +56,9 @@ fn the_shipped_defaults_still_work_with_every_comment_mark_taken_off() {
     let file = written(settings.collect::<Vec<_>>().join("\n"));
     let layer = super::super::sources::file(file.path(), &mut problems).unwrap();
     assert_eq!(problems, []);
-    assert!(table::SETTINGS.iter().all(|spec| layer.has(spec)));
-    let examples = layer.get(table::by_name("mailmojo.custom_fields").unwrap()).unwrap().clone();
-    for (name, source) in examples.into_table().unwrap() {
-        let source = source.into_string().unwrap();
-        assert!(Source::named(&source).is_some(), "{name} = {source}");
-    }
+    assert!(table::specs().all(|spec| layer.has(spec)));
+    let values = merged(Some(file.path()), pairs(&[]));
+    assert!(table::mailmojo::custom_fields.read(&values).is_some_and(|fields| !fields.is_empty()));
 }
 
 #[test]
@@ -75,7 +72,7 @@ fn a_file_that_is_not_toml_is_told_with_its_line_but_not_with_its_text() {
     ] {
         let file = written(text);
         let at_fault = format!("the settings file {}", file.path().display());
-        let message = refused_only(Settings::load(Some(file.path()), pairs(&[])), &at_fault);
+        let message = refused_only(crate::config::load(Some(file.path()), pairs(&[])), &at_fault);
         assert!(message.contains(line) && !message.contains("hidden"), "{message}");
     }
 }
@@ -92,28 +89,28 @@ fn a_file_that_cannot_be_read_is_told_and_nothing_that_may_be_in_it_is_called_mi
         (too_large.path(), "is larger than 1 MiB"),
     ] {
         let at_fault = format!("the settings file {}", path.display());
-        let message = refused_only(Settings::load(Some(path), pairs(&[])), &at_fault);
+        let message = refused_only(crate::config::load(Some(path), pairs(&[])), &at_fault);
         assert!(message.contains(reason), "{message}");
     }
 }
 
 #[test]
 fn every_secret_can_come_from_a_file_and_nothing_else_can() {
-    for spec in table::SETTINGS {
+    for spec in table::specs() {
         let file = written(" sqlite://a-long-enough-secret\r\n");
         let (plain, variable) = (spec.variable(), format!("{}_FILE", spec.variable()));
         let path = file.path().to_str().unwrap();
         let mut env: Vec<_> = COMPLETE.into_iter().filter(|(name, _)| *name != plain).collect();
         env.push((&variable, path));
-        match (spec.secret, load(&env)) {
+        match (spec.is_secret, load(&env)) {
             (true, Err(error)) => {
                 // Only that half of the credentials, or two kinds of them, are there.
-                assert!(error.problems().iter().all(|p| p.at_fault != variable), "{error}");
+                assert!(error.problems.iter().all(|p| p.at_fault != variable), "{error}");
                 assert!(!error.to_string().contains("long-enough"), "{error}");
-                assert!(spec.key.starts_with("client_"), "{error}");
+                assert!(spec.path().1.starts_with("client_"), "{error}");
             }
             (false, Err(error)) => {
-                assert!(error.problems().iter().any(|p| p.at_fault == variable), "{error}")
+                assert!(error.problems.iter().any(|p| p.at_fault == variable), "{error}")
             }
             (true, Ok(loaded)) => assert_eq!(loaded.warnings, Vec::<String>::new()),
             (false, Ok(_)) => panic!("{variable} was taken"),
@@ -161,4 +158,36 @@ fn a_file_of_a_secret_that_is_no_good_is_told_with_variable_and_path() {
     }
     let all: Vec<_> = COMPLETE.into_iter().chain([("SESAMY__CLIENT_ID_FILE", "")]).collect();
     assert!(refused(load(&all), "sesamy.client_id").contains("SESAMY__CLIENT_ID_FILE is empty"));
+}
+
+/// A row of Markdown, as the README has it.
+fn row(spec: &Spec, values: &Values) -> String {
+    let default = match values.given(spec).map(|given| given.kind) {
+        None | Some(::config::ValueKind::Table(_)) => String::new(),
+        Some(::config::ValueKind::Array(items)) => {
+            items.iter().map(|item| format!("`{item}`")).collect::<Vec<_>>().join(", ")
+        }
+        Some(single) => format!("`{single}`"),
+    };
+    let is_required = default.is_empty() && !spec.is_optional;
+    let marks = [
+        is_required.then_some("*required*"),
+        spec.is_secret.then_some("*secret*"),
+        (spec.shape == Shape::List).then_some("a list"),
+    ];
+    let marks = marks.into_iter().flatten().collect::<Vec<_>>().join(", ");
+    let marks = if marks.is_empty() { marks } else { format!("{marks}: ") };
+    let alias = spec.alias.map(|alias| format!(" (alias `{alias}`)")).unwrap_or_default();
+    let row = format!("| `{}` | {} | {marks}{}{alias} |", spec.name, default.replace('|', "\\|"), spec.help);
+    row.replace("|  |", "| |")
+}
+
+#[test]
+fn the_readme_has_every_setting_with_its_default() {
+    let values = merged(None, pairs(&[]));
+    let rows: Vec<_> = table::specs().map(|spec| row(spec, &values)).collect();
+    let after_header = README.split_once("| setting | default | meaning |\n|---|---|---|\n").unwrap().1;
+    let (written, _) = after_header.split_once("\n\n").unwrap();
+    let expected = rows.join("\n");
+    assert!(written == expected, "the README's table has to be:\n{expected}");
 }

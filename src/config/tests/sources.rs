@@ -15,7 +15,7 @@ fn token(credentials: &Credentials) -> &str {
 fn the_environment_goes_before_the_file_and_the_file_before_the_defaults() {
     let file = written("[sync]\nconcurrency = 2\nmax_attempts = 3\nkeep_tags = [\"sesamy_a\", \"sesamy_b\"]");
     let env = complete_with(&[("SYNC__CONCURRENCY", "4"), ("SYNC__KEEP_TAGS", "sesamy_c")]);
-    let sync = Settings::load(Some(file.path()), pairs(&env)).unwrap().settings.sync;
+    let sync = crate::config::load(Some(file.path()), pairs(&env)).unwrap().settings.sync;
     assert_eq!((sync.concurrency.get(), sync.max_attempts), (4, 3));
     assert_eq!(sync.keep_tags, ["sesamy_c"]);
     assert_eq!(sync.deadline, Duration::from_secs(90));
@@ -25,7 +25,7 @@ fn the_environment_goes_before_the_file_and_the_file_before_the_defaults() {
 fn the_file_is_the_one_given_or_else_the_one_that_config_file_names() {
     let (given, named) = (written("[sync]\nconcurrency = 2"), written("[sync]\nconcurrency = 3"));
     let env = complete_with(&[("CONFIG_FILE", named.path().to_str().unwrap())]);
-    let concurrency = |file| Settings::load(file, pairs(&env)).unwrap().settings.sync.concurrency.get();
+    let concurrency = |file| crate::config::load(file, pairs(&env)).unwrap().settings.sync.concurrency.get();
     assert_eq!(concurrency(Some(given.path())), 2);
     assert_eq!(concurrency(None), 3);
 
@@ -88,12 +88,12 @@ fn a_misspelt_key_or_section_is_refused_and_the_right_one_named() {
 fn the_names_that_a_connection_has_elsewhere_are_taken_in_mailmojos_section() {
     let file = written("[mailmojo]\napiToken = \"alias-token\"\nlistId = 3\napiUrl = \"https://m.example/\"");
     let env = [COMPLETE[0], COMPLETE[1]];
-    let mailmojo = Settings::load(Some(file.path()), pairs(&env)).unwrap().settings.mailmojo;
+    let mailmojo = crate::config::load(Some(file.path()), pairs(&env)).unwrap().settings.mailmojo;
     assert_eq!((token(&mailmojo.credentials), mailmojo.list_id), ("alias-token", 3));
     assert_eq!(mailmojo.api_url.as_str(), "https://m.example/");
 
     let over = [COMPLETE[0], COMPLETE[1], ("MAILMOJO__LISTID", "4"), ("MAILMOJO__apiToken", "over")];
-    let mailmojo = Settings::load(Some(file.path()), pairs(&over)).unwrap().settings.mailmojo;
+    let mailmojo = crate::config::load(Some(file.path()), pairs(&over)).unwrap().settings.mailmojo;
     assert_eq!((token(&mailmojo.credentials), mailmojo.list_id), ("over", 4));
 
     refused(load_file("[sesamy]\napiUrl = \"https://x.example\""), "sesamy.apiUrl");
@@ -103,5 +103,7 @@ fn the_names_that_a_connection_has_elsewhere_are_taken_in_mailmojos_section() {
 fn one_setting_under_two_names_in_one_source_is_refused() {
     refused(load_file("[mailmojo]\nlist_id = 1\nlistId = 1"), "mailmojo.list_id");
     refused_only(load_with(&[("MAILMOJO__LISTID", "7")]), "mailmojo.list_id");
-    refused_only(load_with(&[("mailmojo__list_id", "7")]), "mailmojo__list_id");
+    refused_only(load_with(&[("mailmojo__list_id", "7")]), "mailmojo.list_id");
+    let fields = [("MAILMOJO__CUSTOM_FIELDS__A", "user_id"), ("MAILMOJO__CUSTOM_FIELDS__a", "company")];
+    refused_only(load_with(&fields), "mailmojo.custom_fields");
 }

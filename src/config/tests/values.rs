@@ -52,8 +52,8 @@ fn each_kind_of_setting_takes_what_it_should() {
     assert_eq!(sync.resync_every, Some(Duration::from_secs(14 * 86_400)));
     assert_eq!(sync.keep_tags, ["sesamy_tag_*", "sesamy_x"]);
     assert_eq!((history.days, admin.listen, admin.tokens.len()), (3_650, "[::1]:8082".parse().unwrap(), 2));
-    assert_eq!(in_force.len(), table::SETTINGS.len());
-    assert_eq!(log.format, Some(LogFormat::Pretty));
+    assert_eq!(in_force.len(), table::specs().count());
+    assert_eq!(log.format, Some(crate::telemetry::Format::Pretty));
 }
 
 #[test]
@@ -129,8 +129,8 @@ fn a_wrong_value_is_refused_with_its_setting_and_its_reason() {
         ("LOG__FORMAT", "xml", "neither json nor pretty"),
         ("LOG__LEVEL", "info,hyper=loud", "no filter"),
     ] {
-        let spec = table::SETTINGS.iter().find(|spec| spec.variable() == variable).unwrap();
-        let message = refused_only(load_with(&[(variable, value)]), &spec.name());
+        let spec = table::specs().find(|spec| spec.variable() == variable).unwrap();
+        let message = refused_only(load_with(&[(variable, value)]), spec.name);
         assert!(message.contains(reason), "{reason:?} in:\n{message}");
         assert!(message.contains(variable), "{message}");
     }
@@ -138,19 +138,20 @@ fn a_wrong_value_is_refused_with_its_setting_and_its_reason() {
 
 #[test]
 fn every_setting_is_looked_at_and_none_may_be_empty_or_a_table() {
-    for spec in table::SETTINGS {
+    for spec in table::specs() {
         for value in ["", "  "] {
             let env = COMPLETE.into_iter().filter(|(name, _)| *name != spec.variable());
             let variable = spec.variable();
             let env: Vec<_> = env.chain([(variable.as_str(), value)]).collect();
-            let message = refused(load(&env), &spec.name());
-            assert!(message.contains(&format!("{} is empty", spec.name())), "{message}");
+            let message = refused(load(&env), spec.name);
+            assert!(message.contains(&format!("{} is empty", spec.name)), "{message}");
         }
-        if spec.table {
+        if spec.shape == Shape::Table {
             continue;
         }
-        let text = format!("[{}]\n{} = {{}}", spec.section, spec.key);
-        let message = refused(load_file(&text), &spec.name());
+        let (section, key) = spec.path();
+        let text = format!("[{section}]\n{key} = {{}}");
+        let message = refused(load_file(&text), spec.name);
         assert!(message.contains("is a table"), "{message}");
     }
 }

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::{get, post};
+use futures_util::FutureExt;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::room::{Order, Room, Seat};
+use super::limit::{ConnectionLimit, Permit};
 use super::{Limits, listen};
 use crate::server::tests::client::{Caller, Server};
 
@@ -269,28 +270,27 @@ async fn a_stop_ends_after_its_time_whatever_is_in_hand() {
 
 #[tokio::test]
 async fn who_begins_a_request_just_when_asked_to_leave_stays_and_another_leaves() {
-    let room = Room::open(2);
-    let (older, younger) = (room.admit().await, room.admit().await);
+    let limit = ConnectionLimit::new(2);
+    let (older, younger) = (limit.admit().await, limit.admit().await);
     let mut cx = Context::from_waker(Waker::noop());
-    let order = |seat: &Seat| seat.order(&Context::from_waker(Waker::noop()));
-    let mut door = pin!(room.admit());
-    assert!(door.as_mut().poll(&mut cx).is_pending());
-    assert_eq!((order(&older), order(&younger)), (Order::Leave, Order::Stay));
+    let must_close = |permit: &Permit| permit.must_close().now_or_never().is_some();
+    let mut next = pin!(limit.admit());
+    assert!(next.as_mut().poll(&mut cx).is_pending());
+    assert_eq!((must_close(&older), must_close(&younger)), (true, false));
 
     older.request_begins(false);
-    assert!(door.as_mut().poll(&mut cx).is_pending());
-    assert_eq!((order(&older), order(&younger)), (Order::Stay, Order::Leave));
+    assert!(next.as_mut().poll(&mut cx).is_pending());
+    assert_eq!((must_close(&older), must_close(&younger)), (false, true));
 
     drop(younger);
-    door.await;
+    next.await;
 }
 
 #[tokio::test]
 async fn a_body_read_to_its_end_after_the_answer_does_not_make_the_connection_busy() {
-    let room = Room::open(1);
-    let seat = room.admit().await;
-    seat.request_begins(true);
-    seat.request_ends();
-    seat.body_ends();
-    assert!(seat.is_waiting());
+    let permit = ConnectionLimit::new(1).admit().await;
+    permit.request_begins(true);
+    permit.request_ends();
+    permit.body_ends();
+    assert!(permit.is_between_requests());
 }

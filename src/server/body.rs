@@ -38,7 +38,7 @@ pub(crate) async fn whole(
     } else {
         timeout(TIME_LIMIT, read(&mut body, limit_bytes)).await.unwrap_or(Err(BodyError::Late))
     };
-    // Who waits for "100 Continue" has not sent the body, and reading would ask for it.
+    // A caller that waits for "100 Continue" has not sent the body, and reading would ask for it.
     if matches!(read, Err(BodyError::TooLarge { .. })) && !headers.contains_key(EXPECT) {
         tokio::spawn(timeout(TIME_LIMIT, async move { while let Some(Ok(_)) = body.frame().await {} }));
     }
