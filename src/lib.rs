@@ -20,11 +20,11 @@
 //! | room | knows | does not know |
 //! |---|---|---|
 //! | [`cli`] | one file per command; wires the rest together | how anything works inside |
-//! | [`admin`] | the operations page, its JSON API, who may open them | how anything is done |
+//! | `admin` | the operations page, its JSON API, who may open them | how anything is done |
 //! | [`config`] | every setting, its default, its check | who uses it |
 //! | [`server`] | routes, authentication, limits, problem responses, health | Mailmojo, the merge |
 //! | [`event`] | the shape of an event, the eight types | HTTP |
-//! | [`operations`] | what an operator asks for: preview, sync now, retry, pause, backfill | who asks, and how it is shown |
+//! | `operations` | what an operator asks for: preview, sync now, retry, pause, backfill | who asks, and how it is shown |
 //! | [`worker`] | the loop, concurrency, backoff, shutdown | HTTP details |
 //! | [`queue`] | due, lease, settle, park | what a sync is |
 //! | [`sync`] | the five steps above for one user | SQL, retries |
@@ -36,7 +36,7 @@
 //! | [`telemetry`], [`personal`], [`address`], [`user`], [`clock`], `fingerprint`, `surrogates` | the ground: logs and metrics, masking, addresses, ids, time, comparing secrets, half emojis | everything above |
 
 pub mod address;
-pub mod admin;
+pub(crate) mod admin;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -46,7 +46,7 @@ mod fingerprint;
 pub mod mailmojo;
 pub mod memory;
 pub mod merge;
-pub mod operations;
+pub(crate) mod operations;
 pub mod personal;
 #[cfg(any(test, fuzzing))]
 pub mod properties;

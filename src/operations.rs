@@ -1,103 +1,235 @@
-//! What an operator asks for: the same for the commands, the admin API and the page.
+//! What an operator can ask for, once: the commands, the admin API and the page ask [`Operator`] and reach nothing behind it.
 //!
-//! Promises, each told by a story: nobody is synced by hand beside a running sync of the same user; what is asked of the
-//! queue is logged with what it was, and with nobody's address.
+//! Promises, each a story: nobody is synced by hand beside a running sync of the same user; what an operator asks for is
+//! logged, and never with an address.
 
 pub mod backfill;
-pub mod find;
+mod check;
+mod error;
 mod forget;
-mod now;
-pub mod preview;
-mod remembered;
+mod lease;
+mod preview;
+mod previewer;
 mod status;
+mod sync;
+mod user;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Serialize;
+
+use crate::clock::Millis;
 use crate::memory::Memory;
-use crate::queue::{ParkedGroup, Queue, QueueError, Retry};
-use crate::sync::Syncer;
+use crate::queue::{Filter, MinuteCount, ParkedGroup, Queue, QueueError, Retry, UserRow};
+use crate::sync::{Manner, Syncer};
 use crate::upstream::{Api, PerApi};
 use crate::user::UserId;
-use crate::worker::SyncRunner;
+use crate::worker::{Heartbeat, Pause, SyncRunner, Worker};
 
-pub use forget::{FORGOTTEN, Forgot, Forgotten, NotForgotten};
-pub use now::{Again, NotSynced, Patience, Synced};
-pub use remembered::{Remembered, SeenContact};
-pub use status::{ApiStatus, BackfillStatus, Resync, Status};
+pub(crate) use check::{Check, check};
+pub(crate) use error::AppError;
+pub(crate) use forget::{Forgot, Forgotten};
+pub(crate) use lease::WaitLimit;
+pub(crate) use preview::{About, ContactNow, Facts, Mark, Preview, PreviewRow, Request};
+pub(crate) use previewer::Previewer;
+pub(crate) use status::{BackfillStatus, Resync, ServiceStatus, Status};
+pub(crate) use sync::{Again, Synced};
+pub(crate) use user::User;
 
-/// What an operator's wishes are carried out with. Clones share it all.
+/// What there is to say of a user who was forgotten, after "the user".
+pub(crate) const FORGOTTEN: &str =
+    "was forgotten: events are dropped, and nobody syncs this user; `sync --again` takes the user up again";
+
+/// All that an operator can ask for. Clones share the queue and the clients.
 #[derive(Debug, Clone)]
-pub struct Operator {
-    /// The queue, and how a sync ends.
-    pub hand: SyncRunner,
-    /// How a user is synced.
-    pub syncer: Arc<Syncer>,
+pub(crate) struct Operator {
+    hand: SyncRunner,
+    syncer: Arc<Syncer>,
     /// How many calls a sync usually makes: its lease takes them from the rates.
-    pub calls: PerApi<u32>,
+    calls: PerApi<u32>,
+}
+
+/// Some users, and what [`Filter::after`] has to be for the next ones; null on the last page.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Page<T> {
+    pub users: Vec<T>,
+    pub next: Option<String>,
 }
 
 impl Operator {
+    pub(crate) fn new(hand: SyncRunner, syncer: Arc<Syncer>, calls: PerApi<u32>) -> Self {
+        Self { hand, syncer, calls }
+    }
+
+    /// The same, with syncs that create and subscribe nobody.
+    pub(crate) fn existing_only(&self) -> Self {
+        Self { syncer: self.syncer.in_manner(Manner::ExistingOnly).into(), ..self.clone() }
+    }
+
     fn queue(&self) -> &Queue {
         &self.hand.queue
     }
 
-    /// What is remembered of `user`; nothing of one who is not known.
+    /// Now, by the queue's clock.
+    pub(crate) fn now(&self) -> Millis {
+        self.hand.clock.now()
+    }
+
+    /// The longest that a lease of another process lasts, and a write that it did not see answered.
+    pub(crate) fn longest_lease(&self) -> Duration {
+        self.hand.limits.deadline + 3 * self.hand.limits.request_timeout
+    }
+
+    /// What syncs due users, at most `concurrency` at a time.
+    pub(crate) fn worker(&self, concurrency: usize, heartbeat: Heartbeat, pause: Pause) -> Worker {
+        let Self { hand, syncer, .. } = self.clone();
+        Worker { hand, syncer, concurrency, heartbeat, pause }
+    }
+
+    /// The state of the queue and of both APIs, as all processes on the store know it.
+    pub(crate) async fn status(&self) -> Result<Status, QueueError> {
+        Status::load(&self.hand, self.syncer.is_dry_run()).await
+    }
+
+    /// The same for a running service, which answers even if its store cannot be read.
+    pub(crate) async fn service_status(&self) -> ServiceStatus {
+        ServiceStatus::load(&self.hand, self.syncer.is_dry_run()).await
+    }
+
+    /// The users that `filter` lets pass, in the order of their ids.
+    pub(crate) async fn users(&self, filter: Filter) -> Result<Page<UserRow>, QueueError> {
+        let limit = filter.limit;
+        let mut users = self.queue().rows(&Filter { limit: limit + 1, ..filter }).await?;
+        let is_more = users.len() > limit;
+        users.truncate(limit);
+        let next = users.last().filter(|_| is_more).map(|last| last.user.clone());
+        Ok(Page { users, next })
+    }
+
+    /// All that the queue knows of `user`.
     ///
     /// # Errors
-    /// The store could not be read.
-    pub async fn memory_of(&self, user: &UserId) -> Result<Memory, QueueError> {
+    /// [`AppError::UnknownUser`] or [`AppError::Forgotten`] if it knows nothing.
+    pub(crate) async fn user(&self, user: &UserId) -> Result<User, AppError> {
+        match self.queue().rows_of(std::slice::from_ref(user)).await?.pop() {
+            Some(row) => Ok(User::new(row, self.queue().history(user, user::HISTORY).await?)),
+            None if self.forgotten(std::slice::from_ref(user)).await?.is_empty() => {
+                Err(AppError::UnknownUser)
+            }
+            None => Err(AppError::Forgotten),
+        }
+    }
+
+    /// Which of `users` were forgotten.
+    pub(crate) async fn forgotten(&self, users: &[UserId]) -> Result<Vec<UserId>, QueueError> {
+        self.queue().forgotten(users).await
+    }
+
+    /// What is remembered of `user`; nothing of one who is not known.
+    async fn memory_of(&self, user: &UserId) -> Result<Memory, QueueError> {
         let rows = self.queue().rows_of(std::slice::from_ref(user)).await?;
         Ok(rows.into_iter().next().map(|row| row.memory).unwrap_or_default())
     }
 
-    /// Whether an operator has had `user` forgotten.
-    ///
-    /// # Errors
-    /// The store could not be read.
-    pub async fn is_forgotten(&self, user: &UserId) -> Result<bool, QueueError> {
-        Ok(!self.queue().forgotten(std::slice::from_ref(user)).await?.is_empty())
+    /// All users that Sesamy knows by `address`.
+    pub(crate) async fn find(&self, address: &str) -> Result<Vec<UserId>, AppError> {
+        self.previewer().find(address).await
     }
 
-    /// Pauses all syncs until [`Operator::resume`]; events are kept.
-    ///
-    /// # Errors
-    /// The store failed; nothing was changed.
-    pub async fn pause(&self) -> Result<Status, QueueError> {
-        self.queue().pause().await?;
-        tracing::info!("an operator has paused syncs");
-        self.status().await
+    /// What a sync of `user` would do now, and why.
+    pub(crate) async fn preview(&self, user: &UserId) -> Result<Preview, AppError> {
+        self.previewer().preview(user).await
     }
 
-    /// Lets syncs go on, closes the circuits of both APIs, and releases the removal guard; with `allow_removals`, the guard stays
-    /// off for so long.
-    ///
-    /// # Errors
-    /// The store failed; nothing was changed.
-    pub async fn resume(&self, allow_removals: Option<Duration>) -> Result<Status, QueueError> {
-        let known = self.queue().resume(allow_removals).await?;
-        Api::ALL.into_iter().for_each(|api| self.hand.gates.of(api).release());
-        self.hand.adopt(&known);
-        tracing::info!("an operator has resumed syncs");
-        self.status().await
+    fn previewer(&self) -> Previewer {
+        Previewer {
+            syncer: Arc::clone(&self.syncer),
+            queue: Some(self.queue().clone()),
+            clock: self.hand.clock.clone(),
+            deadline: self.hand.limits.deadline,
+        }
     }
 
-    /// Makes users due at once; how many.
-    ///
-    /// # Errors
-    /// The store failed; nobody was.
-    pub async fn retry(&self, whom: Retry) -> Result<u64, QueueError> {
-        let users = self.queue().retry(whom).await?;
+    /// Syncs `user` now, due or not, parked or not; with [`Again::Yes`] also one who was forgotten, whose contact was removed
+    /// in Mailmojo, or who had left under an older address. Nobody is ever subscribed against their status.
+    pub(crate) async fn sync(
+        &self,
+        user: &UserId,
+        again: Again,
+        wait: &WaitLimit,
+    ) -> Result<Synced, AppError> {
+        sync::sync(&self.hand, &self.syncer, self.calls, user, again, wait).await
+    }
+
+    /// What there is to erase of `user`; asks neither API.
+    pub(crate) async fn would_forget(&self, user: &UserId) -> Result<Forgotten, AppError> {
+        Ok(forget::would_forget(self.queue(), user).await?.0)
+    }
+
+    /// Forgets `user`; with `mailmojo` after our tags are taken off the user's contacts.
+    pub(crate) async fn forget(
+        &self,
+        user: &UserId,
+        mailmojo: bool,
+        wait: &WaitLimit,
+    ) -> Result<Forgotten, AppError> {
+        forget::forget(&self.hand, &self.syncer, user, mailmojo, wait).await
+    }
+
+    /// Makes users due at once, with no attempts counted; how many.
+    pub(crate) async fn retry(&self, retry: Retry) -> Result<u64, QueueError> {
+        let users = self.queue().retry(retry).await?;
         tracing::info!(users, "an operator has made users due");
         Ok(users)
     }
 
-    /// Who is parked for what, the largest group first.
-    ///
-    /// # Errors
-    /// The store could not be read.
-    pub async fn parked(&self) -> Result<Vec<ParkedGroup>, QueueError> {
+    /// The same for one user.
+    pub(crate) async fn retry_one(&self, user: UserId) -> Result<u64, QueueError> {
+        tracing::info!(user_id = %user, "an operator asks for a retry");
+        self.retry(Retry::Users(vec![user])).await
+    }
+
+    /// How many users [`Operator::retry`] would make due.
+    pub(crate) async fn count_retry(&self, retry: &Retry) -> Result<u64, QueueError> {
+        self.queue().count_retry(retry).await
+    }
+
+    /// What users are parked for, the largest group first.
+    pub(crate) async fn parked(&self) -> Result<Vec<ParkedGroup>, QueueError> {
         const GROUPS: usize = 100;
         self.queue().parked(GROUPS).await
+    }
+
+    /// Pauses all syncs until [`Operator::resume`]; events are kept.
+    pub(crate) async fn pause(&self) -> Result<(), QueueError> {
+        self.queue().pause().await?;
+        tracing::info!("an operator has paused syncs");
+        Ok(())
+    }
+
+    /// Lets syncs go on, closes the circuits of both APIs, and releases the removal guard; with `allow_removals`, the guard
+    /// stays off for that long.
+    pub(crate) async fn resume(&self, allow_removals: Option<Duration>) -> Result<(), QueueError> {
+        let known = self.queue().resume(allow_removals).await?;
+        Api::ALL.into_iter().for_each(|api| self.hand.gates.of(api).release());
+        self.hand.adopt(&known);
+        tracing::info!("an operator has resumed syncs");
+        Ok(())
+    }
+
+    /// How many syncs came to what, for every minute since the one of `since`, in order.
+    pub(crate) async fn counts_since(&self, since: Millis) -> Result<Vec<MinuteCount>, QueueError> {
+        self.queue().counts_since(since).await
+    }
+
+    /// How far the last backfill has come; none if there was none.
+    pub(crate) async fn last_backfill(&self) -> Result<Option<backfill::progress::Progress>, QueueError> {
+        backfill::progress::Progress::load(self.queue()).await
+    }
+
+    /// Finishes what waits, and closes the queue.
+    pub(crate) async fn close(&self) {
+        self.queue().close().await;
     }
 }

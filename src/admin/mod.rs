@@ -8,19 +8,19 @@
 //! not the API; no other site's form is taken; a change is always a POST, and is logged; nothing is loaded from elsewhere;
 //! whatever a user, an API or an event is called, it is shown as text.
 //!
-//! What is done, and how, is the business of [`crate::operations`]. The stories that hold the promises are in
+//! [`crate::operations`] does what is asked for. The stories that hold the promises are in
 //! `tests/stories/admin_*.rs` and `tests/stories/browser.rs`.
 
 mod actions;
 mod api;
 mod assets;
-mod failure;
+mod error;
+mod extract;
 mod fields;
-mod guard;
-mod login_rest;
-mod office;
+mod login_throttle;
 mod pages;
 mod session;
+mod state;
 
 use axum::Router;
 use axum::middleware;
@@ -28,14 +28,14 @@ use axum::response::Redirect;
 use axum::routing::{get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 
-pub use office::Options;
+pub(crate) use state::AdminOptions;
 
-use self::office::Office;
+use self::state::AdminState;
 use crate::server::problem::panicked;
 
 /// The routes, complete with error answers. `metrics` is the router of `/metrics`.
-pub fn router(options: Options, metrics: Router) -> Router {
-    let office = Office::new(options);
+pub(crate) fn router(options: AdminOptions, metrics: Router) -> Router {
+    let state = AdminState::new(options);
     let pages = Router::new()
         .route("/", get(|| async { Redirect::to("/admin") }))
         .route("/admin", get(pages::overview::show))
@@ -53,12 +53,12 @@ pub fn router(options: Options, metrics: Router) -> Router {
         .route("/admin/find", post(actions::find))
         .route("/admin/settings", get(pages::settings::show))
         .route("/admin/assets/{name}", get(assets::serve))
-        .method_not_allowed_fallback(pages::wrong_method)
-        .fallback(pages::no_such_page)
-        .with_state(office.clone());
+        .method_not_allowed_fallback(pages::layout::wrong_method)
+        .fallback(pages::layout::no_such_page)
+        .with_state(state.clone());
     pages
-        .nest("/admin/api", api::router(office))
+        .nest("/admin/api", api::router(state))
         .merge(metrics)
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(middleware::from_fn(guard::every_answer))
+        .layer(middleware::from_fn(extract::every_answer))
 }

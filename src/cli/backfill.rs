@@ -10,16 +10,16 @@ use std::time::Duration;
 use clap::Args;
 use jiff::SignedDuration;
 
+use super::bootstrap::{app_on, clients, open_queue};
+use super::error::CommandError;
+use super::output::{self as answer, Output};
 use super::shutdown::Signals;
-use super::wiring::{clients, open_queue, operator_with};
-use super::{CommandError, Output, answer};
 use crate::clock::Clock;
 use crate::config::{QueueUrl, Settings};
-use crate::operations::backfill::progress::{Progress, Spec};
+use crate::operations::backfill::progress::Spec;
 use crate::operations::backfill::{self, Backfill, BackfillError, ReportFile};
 use crate::personal::Mask;
 use crate::queue::{Lane, Queue, Role};
-use crate::sync::Manner;
 use crate::upstream::{Attempt, Meter};
 use crate::worker::Stop;
 use progress::Display;
@@ -87,12 +87,12 @@ async fn list_and_sync(
     let list = clients.mailmojo.list(&Attempt::within(settings.sync.deadline, &clock)).await;
     let list =
         list.map_err(|failure| BackfillError::List("the Mailmojo list", failure.message(&Mask::default())))?;
-    let mut operator = operator_with(settings, queue.clone(), clock.clone(), clients);
+    let mut operator = app_on(settings, queue.clone(), clock.clone(), clients);
     if options.dry_run && options.existing_only {
-        operator.syncer = operator.syncer.in_manner(Manner::ExistingOnly).into();
+        operator = operator.existing_only();
     }
     let begins_anew = options.dry_run || options.restart;
-    let last = if begins_anew { None } else { Progress::load(&queue).await? };
+    let last = if begins_anew { None } else { operator.last_backfill().await? };
     let spec = Spec {
         list_id: settings.mailmojo.list_id,
         existing_only: options.existing_only,
@@ -113,7 +113,7 @@ async fn list_and_sync(
         anstream::eprintln!(
             "Nothing was done. Add --yes to go on without being asked, or --dry-run to see what would be done."
         );
-        return Err(CommandError::Told);
+        return Err(CommandError::Reported);
     }
     let report = if options.dry_run { Some(report(settings, options)?) } else { None };
     let path = report.as_ref().map(|report| report.path().to_owned());
@@ -129,7 +129,7 @@ async fn list_and_sync(
     } else {
         output::summary(&summary, path.as_deref())?;
     }
-    if summary.ok { Ok(()) } else { Err(CommandError::Told) }
+    if summary.ok { Ok(()) } else { Err(CommandError::Reported) }
 }
 
 /// The report of a dry run, open: in the working directory, or, if nothing can be written there (as in the image), beside

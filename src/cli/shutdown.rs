@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::error::CommandError;
 
 /// SIGTERM and SIGINT, listened for from the moment this is made.
 #[derive(Debug)]
@@ -29,6 +32,20 @@ impl Signals {
             _ = self.interrupt.recv() => "SIGINT",
         }
     }
+}
+
+/// A token that the first signal cancels; the second ends the process as usual.
+pub(super) fn stop_on_signal() -> Result<CancellationToken, CommandError> {
+    let mut signals = Signals::listen().map_err(CommandError::Signals)?;
+    let stop = CancellationToken::new();
+    let token = stop.clone();
+    tokio::spawn(async move {
+        signals.next().await;
+        token.cancel();
+        signals.next().await;
+        std::process::exit(130);
+    });
+    Ok(stop)
 }
 
 /// When the steps of a stop are, counted from its beginning.

@@ -1,47 +1,42 @@
-//! A user forgotten by an operator's word: the row and the history erased, and, where asked for, our tags taken off first.
+//! A user forgotten on request: row and history erased and, if asked for, our tags taken off the contact first.
 //!
-//! All of it under the user's lease, so that no sync is under way meanwhile. A lease without calls waits for no API and no
-//! pause: what is wrong with an API keeps nobody from being forgotten. With Mailmojo the tags come off first, for the address
-//! is forgotten with the rest; where that fails nothing is forgotten, and where the process ends between the two, to ask again
-//! does what is left. The stories are in `tests/stories/forget.rs`.
+//! All of it happens under the user's lease, so no sync runs meanwhile. A lease without calls waits for no API and no
+//! pause, so a broken API keeps nobody from being forgotten. With Mailmojo the tags come off first, because the address
+//! is forgotten with everything else. If that fails, nothing is forgotten; if the process ends between the two, asking
+//! again does what is left. The stories are in `tests/stories/forget.rs`.
 
 use serde::Serialize;
 
-use super::{NotSynced, Operator, Patience};
+use super::error::AppError;
+use super::lease::{WaitLimit, lease};
 use crate::memory::Memory;
-use crate::queue::{FORGET, Job, Lane, LeaseRequest, QueueError, Settlement, State, UserRow};
+use crate::queue::{FORGET, Job, Lane, LeaseRequest, Queue, Settlement, State, UserRow};
 use crate::sync::{Context, Syncer, TakenOff};
 use crate::upstream::circuit_breaker::CallKind;
 use crate::upstream::{Api, Attempt, PerApi};
 use crate::user::UserId;
 use crate::worker::SyncRunner;
 
-/// What is to be said of somebody who was forgotten, after who it is.
-pub const FORGOTTEN: &str =
-    "was forgotten: events are dropped, and nobody syncs this user; `sync --again` takes the user up again";
-
 /// The most rows of history that are counted.
 const COUNTED: usize = 10_000;
+const NOT_DONE: &str = "anything was forgotten; ask again";
 
 /// What became of a user who was to be forgotten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Forgot {
+pub(crate) enum Forgot {
     /// Row and history are erased; later events are dropped.
     Forgotten,
-    /// They were before.
+    /// The user was forgotten before.
     AlreadyForgotten,
-    /// They would be, but for `sync.dry_run`.
+    /// Nothing was changed: `sync.dry_run` is on, or this only says what there is to erase.
     WouldBeForgotten,
 }
 
 impl Forgot {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Forgotten, Self::AlreadyForgotten, Self::WouldBeForgotten];
+    pub(crate) const ALL: [Self; 3] = [Self::Forgotten, Self::AlreadyForgotten, Self::WouldBeForgotten];
 
-    /// The word for people and programs.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Forgotten => "forgotten",
             Self::AlreadyForgotten => "already_forgotten",
@@ -52,193 +47,144 @@ impl Forgot {
 
 /// What was erased.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Forgotten {
-    /// Who.
+pub(crate) struct Forgotten {
     #[serde(rename = "user_id")]
     pub user: String,
-    /// What became of the user.
     pub outcome: Forgot,
     /// Whether there was a row.
     pub was_known: bool,
     /// How many rows of history there were, counted to 10,000.
     pub history_rows: usize,
-    /// What became of the user's contacts, one for each address that is known; null where Mailmojo was not asked for.
+    /// What became of the user's contacts, one for each known address; null if Mailmojo was not asked for.
     pub mailmojo: Option<Vec<TakenOff>>,
 }
 
-/// Why nobody was forgotten.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum NotForgotten {
-    /// The user could not be leased.
-    #[error(transparent)]
-    Lease(#[from] NotSynced),
-    /// The tags could not be taken off; personal data masked.
-    #[error(
-        "our tags could not be taken off, so nothing was forgotten: {0}. Ask again; without Mailmojo it needs no API"
-    )]
-    Tags(String),
-    /// The same of somebody who is forgotten.
-    #[error("the user was forgotten before, but our tags could not be taken off: {0}. Ask again")]
-    TagsOfForgotten(String),
-    /// It was to be cut off.
-    #[error("stopped before anything was forgotten; ask again")]
-    Stopped,
-    /// The lease ended before it was done.
-    #[error("it took longer than the user's lease lasts, and nothing was forgotten; ask again")]
-    LeaseLost,
-    /// The store failed.
-    #[error(transparent)]
-    Queue(#[from] QueueError),
+/// What there is to erase of `user`, and the row. Asks neither API.
+///
+/// # Errors
+/// The store could not be read.
+pub(super) async fn would_forget(
+    queue: &Queue,
+    user: &UserId,
+) -> Result<(Forgotten, Option<UserRow>), AppError> {
+    let is_forgotten = !queue.forgotten(std::slice::from_ref(user)).await?.is_empty();
+    let row = queue.rows_of(std::slice::from_ref(user)).await?.pop().filter(|_| !is_forgotten);
+    let found = Forgotten {
+        user: user.as_str().to_owned(),
+        outcome: if is_forgotten { Forgot::AlreadyForgotten } else { Forgot::WouldBeForgotten },
+        was_known: row.is_some(),
+        history_rows: if is_forgotten { 0 } else { queue.history(user, COUNTED).await?.len() },
+        mailmojo: None,
+    };
+    Ok((found, row))
 }
 
-impl Operator {
-    /// Has `user` forgotten; with `mailmojo` after our tags are taken off the user's contacts. Under `sync.dry_run` only tells
-    /// what would be done. Who is forgotten already stays so.
-    ///
-    /// # Errors
-    /// [`NotForgotten`]; the user is as before, but for tags that were taken off.
-    pub async fn forget(
-        &self,
-        user: &UserId,
-        mailmojo: bool,
-        patience: &Patience,
-    ) -> Result<Forgotten, NotForgotten> {
-        let row = self.queue().rows_of(std::slice::from_ref(user)).await?.pop();
-        if self.syncer.is_dry_run() {
-            return self.would_forget(user, row, mailmojo, patience).await;
-        }
-        let request = LeaseRequest {
-            user: user.clone(),
-            cause: FORGET,
-            lane: Lane::Events,
-            calls: if mailmojo { Syncer::calls_to_take_off() } else { PerApi::default() },
-            again: false,
-        };
-        let job = match self.lease(&request, patience).await {
-            Ok(job) => job,
-            Err(NotSynced::Forgotten) => return self.already_forgotten(user, mailmojo, patience).await,
-            Err(NotSynced::Stopped) => return Err(NotForgotten::Stopped),
-            Err(refused) => return Err(refused.into()),
-        };
-        tracing::info!(user_id = %user, mailmojo, "an operator wants a user forgotten");
-        let (job, taken_off) = if mailmojo {
-            let (job, taken_off) = self.take_off_under(job, row.as_ref(), patience).await?;
-            (job, Some(taken_off))
-        } else {
-            (job, None)
-        };
-        let history_rows = self.queue().history(user, COUNTED).await?.len();
-        if !self.queue().forget(&job).await? {
-            self.hand.settle(&job, Settlement::Release, None).await; // its lease is lost: this tells of what was written
-            return Err(NotForgotten::LeaseLost);
-        }
-        tracing::info!(user_id = %user, mailmojo, history_rows, "a user was forgotten");
-        let was_known = job.generation > 1; // one that the lease itself has made known is at its first
-        Ok(Forgotten::new(user, Forgot::Forgotten, was_known, history_rows, taken_off))
-    }
-
-    /// What there is to erase of `user`; Mailmojo is not asked.
-    ///
-    /// # Errors
-    /// The store could not be read.
-    pub async fn look_at_forgetting(&self, user: &UserId) -> Result<Forgotten, NotForgotten> {
-        if self.is_forgotten(user).await? {
-            return Ok(Forgotten::new(user, Forgot::AlreadyForgotten, false, 0, None));
-        }
-        let was_known = !self.queue().rows_of(std::slice::from_ref(user)).await?.is_empty();
-        let history_rows = self.queue().history(user, COUNTED).await?.len();
-        Ok(Forgotten::new(user, Forgot::WouldBeForgotten, was_known, history_rows, None))
-    }
-
-    async fn would_forget(
-        &self,
-        user: &UserId,
-        row: Option<UserRow>,
-        mailmojo: bool,
-        patience: &Patience,
-    ) -> Result<Forgotten, NotForgotten> {
-        let looked = self.look_at_forgetting(user).await?;
-        if looked.outcome == Forgot::AlreadyForgotten {
-            return self.already_forgotten(user, mailmojo, patience).await;
-        }
+/// Forgets `user`; with `mailmojo` after our tags are taken off the user's contacts. Under `sync.dry_run` only says what
+/// would be done. A user who is forgotten already stays so.
+///
+/// # Errors
+/// The user is as before, but for tags that were taken off.
+pub(super) async fn forget(
+    hand: &SyncRunner,
+    syncer: &Syncer,
+    user: &UserId,
+    mailmojo: bool,
+    wait: &WaitLimit,
+) -> Result<Forgotten, AppError> {
+    let (found, row) = would_forget(&hand.queue, user).await?;
+    if found.outcome == Forgot::AlreadyForgotten || syncer.is_dry_run() {
         let memory = row.map(|row| row.memory).unwrap_or_default();
-        let taken_off =
-            if mailmojo { Some(self.take_off_unleased(user, &memory, patience).await?) } else { None };
-        Ok(Forgotten { mailmojo: taken_off, ..looked })
-    }
-
-    /// Nobody syncs the user, so no lease is needed for what is left to be done.
-    async fn already_forgotten(
-        &self,
-        user: &UserId,
-        mailmojo: bool,
-        patience: &Patience,
-    ) -> Result<Forgotten, NotForgotten> {
-        let taken_off = if mailmojo {
-            let taken_off = self.take_off_unleased(user, &Memory::default(), patience).await;
-            Some(taken_off.map_err(|why| match why {
-                NotForgotten::Tags(why) => NotForgotten::TagsOfForgotten(why),
-                other => other,
-            })?)
-        } else {
-            None
+        let taken_off = match mailmojo {
+            true => Some(take_off_unleased(hand, syncer, &found, user, memory, wait).await?),
+            false => None,
         };
-        Ok(Forgotten::new(user, Forgot::AlreadyForgotten, false, 0, taken_off))
+        return Ok(Forgotten { mailmojo: taken_off, ..found });
     }
+    let calls = if mailmojo { Syncer::calls_to_take_off() } else { PerApi::default() };
+    let request = LeaseRequest { user: user.clone(), cause: FORGET, lane: Lane::Events, calls, again: false };
+    let job = lease(hand, &request, wait, NOT_DONE).await?;
+    tracing::info!(user_id = %user, mailmojo, "an operator wants a user forgotten");
+    let (job, taken_off) = match mailmojo {
+        true => take_off_leased(hand, syncer, job, row.as_ref(), wait).await?,
+        false => (job, None),
+    };
+    let history_rows = hand.queue.history(user, COUNTED).await?.len();
+    if !hand.queue.forget(&job).await? {
+        // The lease is lost. A settlement reports it if something was written.
+        hand.settle(&job, Settlement::Release, None).await;
+        return Err(AppError::LeaseLost);
+    }
+    tracing::info!(user_id = %user, mailmojo, history_rows, "a user was forgotten");
+    let was_known = job.generation > 1; // a row created by this lease has generation 1
+    Ok(Forgotten { outcome: Forgot::Forgotten, was_known, history_rows, mailmojo: taken_off, ..found })
+}
 
-    async fn take_off_unleased(
-        &self,
-        user: &UserId,
-        memory: &Memory,
-        patience: &Patience,
-    ) -> Result<Vec<TakenOff>, NotForgotten> {
-        let attempt = Attempt::within(self.hand.limits.deadline, &self.hand.clock);
-        let context = Context::new(attempt, memory.clone());
-        tokio::select! {
-            taken = self.syncer.take_off(user, &context) => {
-                taken.map_err(|error| NotForgotten::Tags(error.message))
-            }
-            () = patience.stop.cancelled() => Err(NotForgotten::Stopped),
+/// Nobody syncs a forgotten user, and a dry run writes nothing, so neither needs a lease.
+async fn take_off_unleased(
+    hand: &SyncRunner,
+    syncer: &Syncer,
+    found: &Forgotten,
+    user: &UserId,
+    memory: Memory,
+    wait: &WaitLimit,
+) -> Result<Vec<TakenOff>, AppError> {
+    let context = Context::new(Attempt::within(hand.limits.deadline, &hand.clock), memory);
+    let taken = tokio::select! {
+        taken = syncer.take_off(user, &context) => taken,
+        () = wait.stop.cancelled() => return Err(AppError::Stopped(NOT_DONE)),
+    };
+    taken.map_err(|error| tags_remain(found.outcome, &error.message))
+}
+
+/// The job with the calls that are left of it, and what was taken off.
+async fn take_off_leased(
+    hand: &SyncRunner,
+    syncer: &Syncer,
+    job: Job,
+    row: Option<&UserRow>,
+    wait: &WaitLimit,
+) -> Result<(Job, Option<Vec<TakenOff>>), AppError> {
+    let context = hand.context(&job);
+    let taken = tokio::select! {
+        taken = syncer.take_off(&job.user, &context) => taken,
+        () = wait.stop.cancelled() => {
+            give_back(hand, job, row, &context).await;
+            return Err(AppError::Stopped(NOT_DONE));
+        }
+    };
+    match taken {
+        Ok(taken) => {
+            let answered = Api::ALL.map(|api| (api, CallKind::Read));
+            hand.record_calls(&job, Ok(if taken.is_empty() { &[] } else { &answered })).await;
+            Ok((SyncRunner::after(job, &context), Some(taken)))
+        }
+        Err(error) => {
+            hand.record_calls(&job, Err(&error)).await;
+            tracing::warn!(user_id = %job.user, error = error.message, "a user was not forgotten");
+            give_back(hand, job, row, &context).await;
+            Err(tags_remain(Forgot::WouldBeForgotten, &error.message))
         }
     }
+}
 
-    /// The job with the calls that are left of it, and what was taken off.
-    async fn take_off_under(
-        &self,
-        job: Job,
-        row: Option<&UserRow>,
-        patience: &Patience,
-    ) -> Result<(Job, Vec<TakenOff>), NotForgotten> {
-        let context = self.hand.context(&job);
-        let taken = tokio::select! {
-            taken = self.syncer.take_off(&job.user, &context) => taken,
-            () = patience.stop.cancelled() => {
-                self.give_back(job, row, &context).await;
-                return Err(NotForgotten::Stopped);
-            }
-        };
-        match taken {
-            Ok(taken) => {
-                let answered = Api::ALL.map(|api| (api, CallKind::Read));
-                let answered: &[_] = if taken.is_empty() { &[] } else { &answered };
-                self.hand.record_calls(&job, Ok(answered)).await;
-                Ok((SyncRunner::after(job, &context), taken))
-            }
-            Err(error) => {
-                self.hand.record_calls(&job, Err(&error)).await;
-                tracing::warn!(user_id = %job.user, error = error.message, "a user was not forgotten");
-                self.give_back(job, row, &context).await;
-                Err(NotForgotten::Tags(error.message))
-            }
-        }
-    }
+fn tags_remain(found: Forgot, message: &str) -> AppError {
+    let message = match found {
+        Forgot::AlreadyForgotten => format!(
+            "the user was forgotten before, but our tags could not be taken off: {message}. Ask again"
+        ),
+        Forgot::Forgotten | Forgot::WouldBeForgotten => format!(
+            "our tags could not be taken off, so nothing was forgotten: {message}. Ask again; without Mailmojo it needs no API"
+        ),
+    };
+    AppError::Api { message, own_words: None }
+}
 
-    /// Ends the lease with the row as it was: who was parked is parked, who was to be tried again later is then. Anybody else
-    /// is due, as after any sync that was cut off.
-    async fn give_back(&self, job: Job, row: Option<&UserRow>, context: &Context) {
-        let before = row.filter(|_| !context.attempt.is_writing()).and_then(as_before);
-        let Some(settlement) = before else { return self.hand.cut_off(job, context).await };
-        self.hand.settle(&SyncRunner::after(job, context), settlement, None).await;
+/// Ends the lease with the row as it was: a parked user stays parked, one that waited for its next try waits again. Any
+/// other user is due, as after a sync that was cut off.
+async fn give_back(hand: &SyncRunner, job: Job, row: Option<&UserRow>, context: &Context) {
+    match row.filter(|_| !context.attempt.is_writing()).and_then(as_before) {
+        Some(settlement) => hand.settle(&SyncRunner::after(job, context), settlement, None).await,
+        None => hand.cut_off(job, context).await,
     }
 }
 
@@ -248,17 +194,5 @@ fn as_before(row: &UserRow) -> Option<Settlement> {
         (State::Parked, Some(answer), _) => Some(Settlement::Park { error, answer: answer.clone() }),
         (State::Scheduled, _, Some(at)) => Some(Settlement::Retry { at, counts: false, error }),
         _ => None,
-    }
-}
-
-impl Forgotten {
-    fn new(
-        user: &UserId,
-        outcome: Forgot,
-        was_known: bool,
-        history_rows: usize,
-        mailmojo: Option<Vec<TakenOff>>,
-    ) -> Self {
-        Self { user: user.as_str().to_owned(), outcome, was_known, history_rows, mailmojo }
     }
 }

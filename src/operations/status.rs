@@ -1,39 +1,60 @@
-//! How it stands: what waits, whose circuit is open, what is paused.
+//! The state of the service: what waits, which circuit is open, what is paused.
 
 use serde::Serialize;
 
-use super::Operator;
 use super::backfill::progress::Progress;
 use crate::clock::Millis;
-use crate::queue::{Census, QueueError};
+use crate::queue::{Census, GuardState, QueueError};
 use crate::upstream::Api;
-use crate::upstream::circuit_breaker::Snapshot;
+use crate::upstream::circuit_breaker::Snapshot as ApiState;
+use crate::worker::SyncRunner;
 
 /// The state of the queue and of both APIs at one moment.
 #[derive(Debug, Clone, Serialize)]
-pub struct Status {
+pub(crate) struct Status {
     /// By the queue's clock.
     pub now: Millis,
     /// Since when an operator has paused syncs; null while they go on.
     pub paused_since: Option<Millis>,
     /// Since when the removal guard keeps writes from taking tags away; null while they do.
     pub tags_kept_since: Option<Millis>,
-    /// Until when the guard is off by an operator's word, by the wall clock; null while it is on duty.
+    /// Until when an operator has switched the guard off, by the wall clock; null while it is on duty.
     pub removals_allowed_until: Option<Millis>,
-    /// How many rows are in which state; up to 15 s old.
-    pub rows: Census,
+    /// Whether nothing is written (`sync.dry_run`).
+    pub dry_run: bool,
+    /// How many rows are in which state, up to 15 s old; null if they cannot be counted.
+    pub rows: Option<Census>,
     /// Sesamy and Mailmojo.
-    pub apis: Vec<ApiStatus>,
-    /// The background lane.
-    pub resync: Resync,
-    /// The backfill that has not ended; null where there is none.
+    pub apis: [ApiState; 2],
+    /// The background lane; null if the queue cannot be read.
+    pub resync: Option<Resync>,
+    /// The backfill that has not ended; null if there is none, or it cannot be read.
     pub backfill: Option<BackfillStatus>,
+}
+
+/// The status as a running service sees it.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct ServiceStatus {
+    #[serde(flatten)]
+    pub status: Status,
+    /// Whether events can be kept.
+    pub accepting: bool,
+    /// Why the queue cannot be read; null if it can. The status then has what this process knows by itself.
+    pub trouble: Option<String>,
+}
+
+/// How far the background lane is behind: drift checks and backfills.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(crate) struct Resync {
+    /// How many of its rows are due.
+    pub due: u64,
+    /// How long the oldest of them has been due.
+    pub oldest_overdue_seconds: u64,
 }
 
 /// A backfill that is running, or was stopped and goes on when the command is run again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct BackfillStatus {
-    /// When it began.
+pub(crate) struct BackfillStatus {
     pub started_at: Millis,
     /// How many rows of Sesamy's list of users it has read.
     pub listed: u64,
@@ -43,72 +64,65 @@ pub struct BackfillStatus {
     pub is_listed: bool,
 }
 
-/// How far the background lane is behind: drift checks and backfills.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Resync {
-    /// How many of its rows are due.
-    pub due: u64,
-    /// How long the oldest of them has been due.
-    pub oldest_overdue_seconds: u64,
-}
-
-/// The state of one API.
-#[derive(Debug, Clone, Serialize)]
-pub struct ApiStatus {
-    /// `sesamy` or `mailmojo`.
-    pub api: &'static str,
-    /// `ok`, `resting` or `probing`.
-    pub state: &'static str,
-    /// Why it rests: `rate_limit`, `credentials`, `configuration` or `outage`.
-    pub why: Option<&'static str>,
-    /// When the rest ends.
-    pub until: Option<Millis>,
-}
-
-impl BackfillStatus {
-    /// None of a backfill that has ended.
-    fn of(progress: Progress) -> Option<Self> {
-        let Progress { began_at, ended_at: None, pass, is_listed, listed, .. } = progress else {
-            return None;
-        };
-        Some(Self {
-            started_at: began_at,
-            listed: listed.users,
-            due: listed.due,
-            is_listed: is_listed || pass > 1,
+impl Status {
+    /// As all processes on the store know it.
+    pub(super) async fn load(hand: &SyncRunner, dry_run: bool) -> Result<Self, QueueError> {
+        let known = hand.queue.known().await?;
+        let now = hand.clock.now();
+        let apis = Api::ALL.map(|api| known.breakers.of(api).snapshot(api, now));
+        let rows = hand.queue.census().await?;
+        let oldest_overdue_seconds = rows.oldest_background_ms / 1_000;
+        Ok(Self {
+            paused_since: known.paused_at,
+            rows: Some(rows),
+            resync: Some(Resync { due: rows.background_due, oldest_overdue_seconds }),
+            backfill: Progress::load(&hand.queue).await?.and_then(BackfillStatus::new),
+            ..Self::new(hand, dry_run, known.guard, apis)
         })
+    }
+
+    /// As far as this process knows by itself, when the store cannot be read.
+    fn of_this_process(hand: &SyncRunner, dry_run: bool) -> Self {
+        let apis = Api::ALL.map(|api| hand.gates.of(api).snapshot());
+        Self::new(hand, dry_run, hand.queue.guard(), apis)
+    }
+
+    fn new(hand: &SyncRunner, dry_run: bool, guard: GuardState, apis: [ApiState; 2]) -> Self {
+        Self {
+            now: hand.clock.now(),
+            paused_since: None,
+            tags_kept_since: guard.tripped_at,
+            removals_allowed_until: guard.allowed_after(hand.clock.wall()),
+            dry_run,
+            rows: None,
+            apis,
+            resync: None,
+            backfill: None,
+        }
     }
 }
 
-impl Operator {
-    /// How it stands, as all processes on the store know it.
-    ///
-    /// # Errors
-    /// The store failed.
-    pub async fn status(&self) -> Result<Status, QueueError> {
-        let known = self.queue().known().await?;
-        let now = self.hand.clock.now();
-        let api = |api: Api| {
-            let snapshot = known.breakers.of(api).snapshot(api, now);
-            let Snapshot { api, state, why, until } = snapshot;
-            ApiStatus { api, state, why, until }
-        };
-        let apis = Api::ALL.into_iter().map(api).collect();
-        let rows = self.queue().census().await?;
-        let resync =
-            Resync { due: rows.background_due, oldest_overdue_seconds: rows.oldest_background_ms / 1_000 };
-        let (paused_since, tags_kept_since) = (known.paused_at, known.guard.tripped_at);
-        let removals_allowed_until = known.guard.allowed_after(self.hand.clock.wall());
-        let backfill = Progress::load(self.queue()).await?.and_then(BackfillStatus::of);
-        Ok(Status {
-            now,
-            paused_since,
-            tags_kept_since,
-            removals_allowed_until,
-            rows,
-            apis,
-            resync,
-            backfill,
+impl ServiceStatus {
+    pub(super) async fn load(hand: &SyncRunner, dry_run: bool) -> Self {
+        let accepting = hand.queue.accepting();
+        match Status::load(hand, dry_run).await {
+            Ok(status) => Self { status, accepting, trouble: None },
+            Err(error) => {
+                let status = Status::of_this_process(hand, dry_run);
+                Self { status, accepting, trouble: Some(error.to_string()) }
+            }
+        }
+    }
+}
+
+impl BackfillStatus {
+    /// `None` if it has ended.
+    fn new(progress: Progress) -> Option<Self> {
+        progress.ended_at.is_none().then_some(Self {
+            started_at: progress.began_at,
+            listed: progress.listed.users,
+            due: progress.listed.due,
+            is_listed: progress.is_listed || progress.pass > 1,
         })
     }
 }

@@ -247,8 +247,8 @@ pub enum Admission {
     NotBefore(Millis),
 }
 
-/// What `/readyz` and the operations page show of one API.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The state of one API, as the commands, `/readyz` and the operations page show it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Snapshot {
     /// `sesamy` or `mailmojo`.
     pub api: &'static str,

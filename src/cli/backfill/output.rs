@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::cli::answer::{BAD, GOOD, QUIET, STRONG, TAGS_KEPT, length, line, seen_from};
+use crate::cli::output::{BAD, GOOD, QUIET, STRONG, TAGS_KEPT, length, line, seen_from};
 use crate::clock::Millis;
 use crate::operations::backfill::progress::Spec;
 use crate::operations::backfill::summary::{Summary, Tally};

@@ -5,7 +5,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-use crate::cli::answer::length;
+use crate::cli::output::length;
 use crate::operations::backfill::Snapshot;
 
 /// A line comes no more often than this, unless what it waits for, or who does the syncs, has changed.

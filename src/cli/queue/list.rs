@@ -2,16 +2,15 @@
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use serde::Serialize;
 
-use crate::cli::answer::{self, BAD, QUIET};
-use crate::cli::{CommandError, Output};
+use crate::cli::error::CommandError;
+use crate::cli::output::{self, BAD, Output, QUIET};
 use crate::clock::Millis;
-use crate::operations::Operator;
+use crate::operations::{Operator, Page};
 use crate::queue::{Filter, State, UserRow};
 
 #[derive(Debug, Clone, Args)]
-pub(super) struct Options {
+pub(super) struct ListArgs {
     /// Only users in this state.
     #[arg(long, value_parser = states())]
     state: Option<State>,
@@ -33,35 +32,21 @@ fn states() -> impl TypedValueParser<Value = State> {
         .try_map(|word| State::named(&word).ok_or("there is no such state"))
 }
 
-/// The answer of `queue list --json`, and of the admin API.
-#[derive(Debug, Serialize)]
-struct Answer {
-    users: Vec<UserRow>,
-    /// What `--after` has to be for the next page; null on the last.
-    next: Option<String>,
-}
-
-pub(super) async fn run(operator: &Operator, options: Options) -> Result<(), CommandError> {
-    let limit = usize::from(options.limit);
-    let filter =
-        Filter { state: options.state, reason: options.reason, after: options.after, limit: limit + 1 };
-    let mut users = operator.hand.queue.rows(&filter).await?;
-    let more = users.len() > limit;
-    users.truncate(limit);
-    if options.output.json {
-        let next = users.last().filter(|_| more).map(|last| last.user.clone());
-        return Ok(answer::json(&Answer { users, next })?);
+pub(super) async fn run(app: &Operator, args: ListArgs) -> Result<(), CommandError> {
+    let limit = usize::from(args.limit);
+    let filter = Filter { state: args.state, reason: args.reason, after: args.after, limit };
+    let page = app.users(filter).await?;
+    if args.output.json {
+        return Ok(output::json(&page)?);
     }
-    let (now, width) = (operator.hand.clock.now(), widest(&users));
-    for user in &users {
-        answer::line(&line(user, now, width))?;
+    let Page { users, next } = page;
+    let (now, width) = (app.now(), widest(&users));
+    users.iter().try_for_each(|user| output::line(&line(user, now, width)))?;
+    if users.is_empty() {
+        output::line("nobody")?;
     }
-    match users.last() {
-        None => answer::line("nobody")?,
-        Some(last) if more => {
-            answer::line(&format!("{QUIET}and more: add --after '{}'{QUIET:#}", last.user))?;
-        }
-        Some(_) => {}
+    if let Some(next) = next {
+        output::line(&format!("{QUIET}and more: add --after '{next}'{QUIET:#}"))?;
     }
     Ok(())
 }
@@ -77,7 +62,7 @@ fn line(row: &UserRow, now: Millis, width: usize) -> String {
         State::Due | State::Leased | State::Scheduled | State::Failing => (row.due_at, "due"),
     };
     let when =
-        at.map_or_else(|| "never synced".to_owned(), |at| format!("{what} {}", answer::seen_from(now, at)));
+        at.map_or_else(|| "never synced".to_owned(), |at| format!("{what} {}", output::seen_from(now, at)));
     let mut line = format!("{:<width$}  {:<9}  {when}", row.user, row.state.as_str());
     if row.attempts > 0 {
         line += &format!(", {} failed", row.attempts);

@@ -2,19 +2,68 @@
 
 use std::sync::Arc;
 
-use super::service::ServiceError;
+use super::error::ServiceError;
 use crate::clock::Clock;
 use crate::config::{self, QueueUrl, Settings};
 use crate::merge::{KeepTags, Rules};
-use crate::operations::Operator;
+use crate::operations::{Operator, Previewer};
 use crate::queue::{Lane, Options as QueueOptions, Queue, Rates, RetryPolicy, Role};
-use crate::sync::Syncer;
+use crate::sync::{AddressIndex, NoOtherUsers, Syncer};
 use crate::upstream::circuit_breaker::Backoff;
 use crate::upstream::{
-    ClientError, Credentials, Gate, Meter, Options as UpstreamOptions, PerApi, Quota, Upstream,
+    ClientError, Credentials, Gate, Meter, Options as UpstreamOptions, OwnMeter, PerApi, Quota, Upstream,
 };
 use crate::worker::{Gates, Limits, SyncRunner};
 use crate::{mailmojo, sesamy, sync};
+
+/// What a command works with, beside a service that may be running. A missing queue is made or an error.
+pub(super) async fn app(settings: &Settings, may_create: bool) -> Result<Operator, ServiceError> {
+    let clock = Clock::system();
+    let queue = open_queue(settings, &clock, Role::Command { may_create }).await?;
+    let meter: Arc<dyn Meter> = Arc::new(queue.meter(Lane::Events));
+    let clients = clients(settings, &meter, &clock)?;
+    Ok(app_on(settings, queue, clock, clients))
+}
+
+/// All that an operator can ask for, on this queue and with these clients.
+pub(super) fn app_on(settings: &Settings, queue: Queue, clock: Clock, clients: Clients) -> Operator {
+    let addresses = Arc::new(queue.clone());
+    let options = sync_options(settings);
+    let syncer = Arc::new(Syncer::new(clients.sesamy, clients.mailmojo, addresses, clock.clone(), options));
+    let limits = limits(&settings.sync);
+    let hand = SyncRunner { queue, gates: clients.gates, syncer: Arc::clone(&syncer), clock, limits };
+    Operator::new(hand, syncer, sync::usual_calls(settings.sesamy.derive_tags))
+}
+
+/// Previews syncs. A queue is opened if there is one: it has what is remembered of a user, and the account of calls, so
+/// that a service beside is not driven over the rate.
+pub(super) async fn previewer(settings: &Settings) -> Result<Previewer, ServiceError> {
+    let clock = Clock::system();
+    let queue = match open_queue(settings, &clock, Role::Command { may_create: false }).await {
+        Ok(queue) => Some(queue),
+        Err(error) => {
+            tracing::info!(%error, "without a queue, this command keeps to the rate by itself, and nothing is remembered of any user");
+            None
+        }
+    };
+    let meter: Arc<dyn Meter> = match &queue {
+        Some(queue) => Arc::new(queue.meter(Lane::Events)),
+        None => own_meter(settings, &clock),
+    };
+    let addresses: Arc<dyn AddressIndex> = match &queue {
+        Some(queue) => Arc::new(queue.clone()),
+        None => Arc::new(NoOtherUsers),
+    };
+    let clients = clients(settings, &meter, &clock)?;
+    let options = sync_options(settings);
+    let syncer = Arc::new(Syncer::new(clients.sesamy, clients.mailmojo, addresses, clock.clone(), options));
+    Ok(Previewer { syncer, queue, clock, deadline: settings.sync.deadline })
+}
+
+/// Keeps to the rate in this process alone, for a command without a queue.
+pub(super) fn own_meter(settings: &Settings, clock: &Clock) -> Arc<dyn Meter> {
+    Arc::new(OwnMeter::new(quotas(settings), clock.clone()))
+}
 
 /// The clients of both APIs, and their gates.
 pub(super) struct Clients {
@@ -79,7 +128,7 @@ fn credentials(
     }
 }
 
-/// Opens the queue; an SQLite file on a thread of its own: checking a large file takes a while, and so does waiting for a backup of it.
+/// Opens the queue; an SQLite file on a thread of its own, because checking a large file takes a while.
 pub(super) async fn open_queue(
     settings: &Settings,
     clock: &Clock,
@@ -108,38 +157,13 @@ pub(super) async fn open_queue(
     Ok(opened.await??)
 }
 
-/// What syncs on `queue`, its calls beside those of its leases being of `lane`.
-///
-/// # Errors
-/// A client cannot be made.
-pub(super) fn operator(
-    settings: &Settings,
-    queue: Queue,
-    clock: Clock,
-    lane: Lane,
-) -> Result<Operator, ServiceError> {
-    let meter: Arc<dyn Meter> = Arc::new(queue.meter(lane));
-    let clients = clients(settings, &meter, &clock)?;
-    Ok(operator_with(settings, queue, clock, clients))
-}
-
-/// The same with these clients.
-pub(super) fn operator_with(settings: &Settings, queue: Queue, clock: Clock, clients: Clients) -> Operator {
-    let addresses = Arc::new(queue.clone());
-    let options = sync_options(settings);
-    let syncer = Arc::new(Syncer::new(clients.sesamy, clients.mailmojo, addresses, clock.clone(), options));
-    let limits = limits(&settings.sync);
-    let hand = SyncRunner { queue, gates: clients.gates, syncer: Arc::clone(&syncer), clock, limits };
-    Operator { hand, syncer, calls: sync::usual_calls(settings.sesamy.derive_tags) }
-}
-
 /// The rates of both APIs, and what a sync takes of them from the start.
 fn rates(settings: &Settings) -> Rates {
     Rates { quotas: quotas(settings), calls: sync::usual_calls(settings.sesamy.derive_tags) }
 }
 
 /// What the settings say that the APIs allow.
-pub(super) fn quotas(settings: &Settings) -> PerApi<Quota> {
+fn quotas(settings: &Settings) -> PerApi<Quota> {
     let (sesamy, mailmojo) = (&settings.sesamy, &settings.mailmojo);
     PerApi {
         sesamy: Quota { per_minute: sesamy.requests_per_minute, burst: sesamy.burst },
@@ -148,7 +172,7 @@ pub(super) fn quotas(settings: &Settings) -> PerApi<Quota> {
 }
 
 /// What the settings say to a sync.
-pub(super) fn sync_options(settings: &Settings) -> sync::Options {
+fn sync_options(settings: &Settings) -> sync::Options {
     sync::Options {
         guest_user_id_prefixes: settings.sesamy.guest_user_id_prefixes.clone(),
         derive_tags: settings.sesamy.derive_tags,

@@ -3,8 +3,8 @@
 use std::io;
 use std::path::Path;
 
-use super::say;
-use super::stage::{ADMIN_TOKEN, Stage, WEBHOOK_SECRET, WEBHOOK_TOKEN};
+use super::setup::{ADMIN_TOKEN, Stage, WEBHOOK_SECRET, WEBHOOK_TOKEN};
+use crate::cli::output::line;
 use crate::sandbox::Mailmojo;
 use crate::upstream::encoded;
 
@@ -17,7 +17,7 @@ pub(super) fn print(stage: &Stage) -> io::Result<()> {
     let kari = encoded("kari.nordmann@example.com");
     let token = Mailmojo::FIXED_TOKEN;
     let event = r#"{"eventType":"userVendor.1#update","vendorId":"vendor_demo","userId":"email|kari"}"#;
-    say(&format!(
+    line(&format!(
         r#"
 Everything stays as it is until Ctrl-C. The service: {service}
 
