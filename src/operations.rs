@@ -126,7 +126,7 @@ impl Operator {
         self.queue().forgotten(users).await
     }
 
-    /// What is remembered of `user`; nothing of one who is not known.
+    /// What is remembered of `user`; nothing if the user is not known.
     async fn memory_of(&self, user: &UserId) -> Result<Memory, QueueError> {
         let rows = self.queue().rows_of(std::slice::from_ref(user)).await?;
         Ok(rows.into_iter().next().map(|row| row.memory).unwrap_or_default())
@@ -151,8 +151,8 @@ impl Operator {
         }
     }
 
-    /// Syncs `user` now, due or not, parked or not; with [`Again::Yes`] also one who was forgotten, whose contact was removed
-    /// in Mailmojo, or who had left under an older address. Nobody is ever subscribed against their status.
+    /// Syncs `user` now, due or not, parked or not; with [`Again::Yes`] also a user who was forgotten, whose contact was
+    /// removed in Mailmojo, or who had left under an older address. Nobody is ever subscribed against their status.
     pub(crate) async fn sync(
         &self,
         user: &UserId,

@@ -25,7 +25,7 @@ const COOKIE_NAME: &str = "sesamy_mailmojo_admin";
 /// The longest form, in bytes: a user id or a reason, percent-encoded, and the form's token.
 const FORM_LIMIT: usize = 16 * 1024;
 
-/// Only our own style, script and pictures; forms go nowhere else; nobody may put a page of ours into one of theirs.
+/// Only our own style, script and pictures; forms go nowhere else; no other site may frame a page of ours.
 const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; \
      frame-ancestors 'none'; base-uri 'none'",
@@ -81,7 +81,9 @@ impl FromRequest<Arc<AdminState>> for SignedForm {
 
     async fn from_request(request: Request, state: &Arc<AdminState>) -> Result<Self, Response> {
         let (parts, body) = request.into_parts();
-        refuse_other_sites(&parts.headers)?;
+        if let Some(refusal) = refusal_of_other_sites(&parts.headers) {
+            return Err(refusal);
+        }
         let session = session(&parts.headers, state).ok_or_else(|| login::redirect(None))?;
         let fields = form(body, &parts.headers).await?;
         if fields.get("form").is_some_and(|sent| session.has_form(sent)) {
@@ -105,7 +107,9 @@ impl<S: Send + Sync> FromRequest<S> for LoginForm {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Response> {
         let (parts, body) = request.into_parts();
-        refuse_other_sites(&parts.headers)?;
+        if let Some(refusal) = refusal_of_other_sites(&parts.headers) {
+            return Err(refusal);
+        }
         form(body, &parts.headers).await.map(Self)
     }
 }
@@ -155,13 +159,13 @@ async fn form(body: axum::body::Body, headers: &HeaderMap) -> Result<Fields, Res
     Ok(Fields::parse(&body))
 }
 
-/// Refuses a form that another site has sent.
-fn refuse_other_sites(headers: &HeaderMap) -> Result<(), Response> {
+/// The answer to a form that another site has sent.
+fn refusal_of_other_sites(headers: &HeaderMap) -> Option<Response> {
     if is_from_here(headers) {
-        return Ok(());
+        return None;
     }
     tracing::warn!("refused a form that another site has sent to the operations page");
-    Err(layout::error(
+    Some(layout::error(
         StatusCode::FORBIDDEN,
         "This form came from another site",
         "Nothing was changed. Forms are taken from these pages only.",

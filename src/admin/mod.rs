@@ -1,7 +1,7 @@
-//! The operations page: how the service is, who waits, what failed and why, and what to do about it; for people as
-//! pages, for programs as a JSON API (`/admin/api/…`).
+//! The operations page: the state of the service, which users wait, what failed and why, and what to do about it; as pages
+//! for people, and as a JSON API for programs (`/admin/api/…`).
 //!
-//! On a listener of its own, never on the webhook's port, and only where `admin.tokens` is set. All works without a
+//! On a listener of its own, never on the webhook's port, and only if `admin.tokens` is set. Everything works without a
 //! script; the one there is only refreshes the first page.
 //!
 //! Promises, each a test: nobody without a token or a session sees or changes anything, and the session opens the pages but

@@ -81,36 +81,28 @@ pub(super) fn clients(
     meter: &Arc<dyn Meter>,
     clock: &Clock,
 ) -> Result<Clients, ClientError> {
+    let (sesamy, mailmojo) = (&settings.sesamy, &settings.mailmojo);
     let gates = Gates::each(|api| Arc::new(Gate::new(api, clock.clone())));
-    let request_timeout = settings.sync.request_timeout;
-    let of_sesamy = &settings.sesamy;
-    let sesamy = Upstream::new(UpstreamOptions {
-        base: of_sesamy.api_url.clone(),
-        credentials: credentials(
-            &of_sesamy.credentials,
-            of_sesamy.token_url.clone(),
-            ("audience", of_sesamy.audience.clone()),
-        ),
-        meter: meter.clone(),
-        clock: clock.clone(),
-        request_timeout,
-        gate: gates.sesamy.clone(),
-    })?;
-    let of_mailmojo = &settings.mailmojo;
-    let mut token_url = of_mailmojo.api_url.clone();
+    let upstream = |base: &reqwest::Url, credentials, gate: &Arc<Gate>| {
+        Upstream::new(UpstreamOptions {
+            base: base.clone(),
+            credentials,
+            meter: meter.clone(),
+            clock: clock.clone(),
+            request_timeout: settings.sync.request_timeout,
+            gate: gate.clone(),
+        })
+    };
+    let audience = ("audience", sesamy.audience.clone());
+    let of_sesamy = credentials(&sesamy.credentials, sesamy.token_url.clone(), audience);
+    let mut token_url = mailmojo.api_url.clone();
     token_url.set_path(&format!("{}/oauth/token/", token_url.path().trim_end_matches('/')));
-    let mailmojo = Upstream::new(UpstreamOptions {
-        base: of_mailmojo.api_url.clone(),
-        credentials: credentials(&of_mailmojo.credentials, token_url, ("scope", mailmojo::SCOPES.to_owned())),
-        meter: meter.clone(),
-        clock: clock.clone(),
-        request_timeout,
-        gate: gates.mailmojo.clone(),
-    })?;
+    let of_mailmojo = credentials(&mailmojo.credentials, token_url, ("scope", mailmojo::SCOPES.to_owned()));
+    let mailmojo_upstream = upstream(&mailmojo.api_url, of_mailmojo, &gates.mailmojo)?;
     Ok(Clients {
-        sesamy: sesamy::Client::new(sesamy),
-        mailmojo: mailmojo::Client::new(mailmojo, of_mailmojo.list_id)
-            .reading_custom(!of_mailmojo.custom_fields.is_empty()),
+        sesamy: sesamy::Client::new(upstream(&sesamy.api_url, of_sesamy, &gates.sesamy)?),
+        mailmojo: mailmojo::Client::new(mailmojo_upstream, mailmojo.list_id)
+            .reading_custom(!mailmojo.custom_fields.is_empty()),
         gates,
     })
 }

@@ -18,8 +18,8 @@ pub(super) struct ForgetArgs {
     /// The users' ids, as Sesamy has them.
     #[arg(required = true, value_name = "USER", value_parser = |id: &str| UserId::new(id))]
     users: Vec<UserId>,
-    /// Take our tags off the user's contact in Mailmojo first; the contact itself, and everything else of it, stays. Where that
-    /// fails the user is not forgotten.
+    /// Take our tags off the user's contact in Mailmojo first; the contact itself, and everything else of it, stays. If that
+    /// fails, the user is not forgotten.
     #[arg(long)]
     mailmojo: bool,
     /// Go on without asking.

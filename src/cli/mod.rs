@@ -51,17 +51,17 @@ enum Command {
     /// Check the settings, then make one harmless call to each API: credentials, scopes, the list's name.
     #[command(after_help = "Example:\n  sesamy-mailmojo --config publisher.toml check --json")]
     Check(Output),
-    /// Sync users now, and tell what came of it: through the queue, so never beside a running service's sync of the same
+    /// Sync users now, and report the outcome: through the queue, so never beside a running service's sync of the same
     /// user.
     #[command(after_help = "Example:\n  sesamy-mailmojo sync 'email|84cccf985de28a2a84824786'")]
     Sync(sync::SyncArgs),
-    /// Tell how the queue stands; list, show and retry users; pause and resume syncs.
+    /// Show the state of the queue; list, show and retry users; pause and resume syncs.
     #[command(
         after_help = "Examples:\n  sesamy-mailmojo queue\n  sesamy-mailmojo queue list --state parked\n  \
                             sesamy-mailmojo queue pause"
     )]
     Queue(queue::QueueArgs),
-    /// Tell what a sync of these users would change, field by field and tag by tag, and why; writes nothing.
+    /// Show what a sync of these users would change, field by field and tag by tag, and why; writes nothing.
     #[command(
         after_help = "Examples:\n  sesamy-mailmojo --config publisher.toml preview 'email|84cccf985de28a2a84824786'\n  \
         sesamy-mailmojo --config publisher.toml preview --email kari@example.com --json"
@@ -75,7 +75,7 @@ enum Command {
     /// Erase users from the queue, history included, for good: later events of theirs are dropped, and no backfill touches them.
     ///
     /// What is left is a keyed hash of the id. The lines that the log has of them already are not erased: how long those are
-    /// kept is up to where you keep the log. `sync --again USER` takes somebody up again.
+    /// kept is up to where you keep the log. `sync --again USER` takes a user up again.
     #[command(after_help = "Examples:\n  sesamy-mailmojo forget 'email|84cccf985de28a2a84824786'\n  \
         sesamy-mailmojo --config publisher.toml forget --mailmojo --yes 'email|84cccf985de28a2a84824786'")]
     Forget(forget::ForgetArgs),

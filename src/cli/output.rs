@@ -20,7 +20,7 @@ pub(super) const STRONG: Style = Style::new().bold();
 pub(super) const TAGS_KEPT: &str = "too many users at once would have lost their tags, so no tag is removed: check whether Sesamy \
     still lists all contracts, entitlements and profiles, then `queue resume`";
 
-/// Whom a command answers.
+/// Whether a program or a person reads the answer.
 #[derive(Debug, Clone, Copy, Args)]
 pub(super) struct Output {
     /// Print JSON, for programs.

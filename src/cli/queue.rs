@@ -34,15 +34,14 @@ enum QueueCommand {
     /// Show one user: the row, and the history of syncs.
     #[command(after_help = "Example:\n  sesamy-mailmojo queue show 'email|84cccf985de28a2a84824786'")]
     Show(show::ShowArgs),
-    /// Make users due at once, with no attempts counted. All who are parked, or parked for a reason, are counted first.
+    /// Make users due at once, with no attempts counted. All parked users, or those parked for a reason, are counted first.
     #[command(after_help = "Examples:\n  sesamy-mailmojo queue retry 'email|84cccf985de28a2a84824786'\n  \
                             sesamy-mailmojo queue retry --reason 422 --yes")]
     Retry(RetryArgs),
     /// Pause all syncs; events are still accepted and kept.
     #[command(after_help = "Example:\n  sesamy-mailmojo queue pause")]
     Pause(Output),
-    /// Let syncs go on, end the rest of an API that is at rest, and release the removal guard: what it has held back goes
-    /// through.
+    /// Let syncs go on, close the circuits of both APIs, and release the removal guard: what it has held back goes through.
     #[command(after_help = "Examples:\n  sesamy-mailmojo queue resume\n  \
                             sesamy-mailmojo queue resume --allow-removals 24h")]
     Resume(ResumeArgs),
@@ -50,8 +49,8 @@ enum QueueCommand {
 
 #[derive(Debug, Clone, Args)]
 struct ResumeArgs {
-    /// Switch the removal guard off for so long, as 30m, 24h or 2d: many readers are about to lose tags rightly. 0s switches it
-    /// on again.
+    /// Switch the removal guard off for this time, as 30m, 24h or 2d: many readers are about to lose tags rightly. 0s switches
+    /// it on again.
     #[arg(long, value_name = "TIME", value_parser = config::duration)]
     allow_removals: Option<Duration>,
     #[command(flatten)]
@@ -64,10 +63,10 @@ struct RetryArgs {
     /// The users' ids.
     #[arg(value_name = "USER", value_parser = |id: &str| UserId::new(id))]
     users: Vec<UserId>,
-    /// Everybody who is parked.
+    /// All parked users.
     #[arg(long)]
     all_parked: bool,
-    /// Everybody who is parked and whose error has this text in it, in any letter case.
+    /// All parked users whose error has this text in it, in any letter case.
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
     /// Go on without asking.

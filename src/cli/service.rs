@@ -131,7 +131,7 @@ impl Service {
         self.address
     }
 
-    /// Where the operations page listens; none where there is none.
+    /// Where the operations page listens, if there is one.
     pub(super) fn page_address(&self) -> Option<SocketAddr> {
         self.page.as_ref().map(|page| page.address)
     }
@@ -150,12 +150,12 @@ impl Service {
         }
     }
 
-    /// `/readyz` tells of the stop from now on.
+    /// `/readyz` answers 503 from now on.
     pub(super) fn announce_stop(&self) {
         self.draining.cancel();
     }
 
-    /// Stops by `timetable`: `/readyz` tells of it at once, then no new connections, then running syncs are cut off and
+    /// Stops by `timetable`: `/readyz` answers 503 at once, then no new connections, then running syncs are cut off and
     /// given back to the queue. A store that does not answer is not waited for: leases end by themselves.
     pub(super) async fn stop(self, timetable: Timetable) {
         tokio::select! {
@@ -191,7 +191,7 @@ impl Service {
     }
 }
 
-/// A socket on `address`, and where that came to be.
+/// A socket on `address`, and its address: port 0 means any that is free.
 fn listen_on(address: SocketAddr, setting: &'static str) -> Result<(TcpListener, SocketAddr), ServiceError> {
     let listening =
         listen(address).and_then(|listener| listener.local_addr().map(|address| (listener, address)));
@@ -209,7 +209,7 @@ fn admin_options(settings: &Settings, app: Operator, stop: &Stop, syncs: TaskTra
     }
 }
 
-/// Resolves when the page has ended by itself; never where there is none.
+/// Resolves when the page has ended by itself; never if there is none.
 async fn of_page(page: &mut Option<AdminServer>) -> Result<(), JoinError> {
     match page {
         Some(page) => (&mut page.running).await,

@@ -16,8 +16,8 @@ pub(super) struct SyncArgs {
     /// The users' ids, as Sesamy has them.
     #[arg(required = true, value_name = "USER", value_parser = |id: &str| UserId::new(id))]
     users: Vec<UserId>,
-    /// Take up again whom somebody has removed in Mailmojo, who had left under an older address, or who was forgotten. Nobody
-    /// is subscribed against the contact's status.
+    /// Take up again users whose contact was removed in Mailmojo, who had left under an older address, or who were forgotten.
+    /// Nobody is subscribed against the contact's status.
     #[arg(long)]
     again: bool,
     #[command(flatten)]

@@ -192,7 +192,7 @@ fn as_before(row: &UserRow) -> Option<Settlement> {
     let (error, due_at) = (row.error.clone()?, row.due_at);
     match (row.state, &row.answer, due_at) {
         (State::Parked, Some(answer), _) => Some(Settlement::Park { error, answer: answer.clone() }),
-        (State::Scheduled, _, Some(at)) => Some(Settlement::Retry { at, counts: false, error }),
+        (State::Failing, _, Some(at)) => Some(Settlement::Retry { at, counts: false, error }),
         _ => None,
     }
 }

@@ -49,7 +49,7 @@ impl Previewer {
         Ok(Preview::from(&self.syncer.under_guard(decision, &context)))
     }
 
-    /// What is remembered of `user`; none of one who was forgotten.
+    /// What is remembered of `user`; `None` if the user was forgotten.
     async fn memory_of(&self, user: &UserId) -> Result<Option<Memory>, QueueError> {
         let Some(queue) = &self.queue else { return Ok(Some(Memory::default())) };
         if !queue.forgotten(std::slice::from_ref(user)).await?.is_empty() {

@@ -14,7 +14,7 @@ use crate::worker::{Ended, SyncRunner};
 const CAUSE: &str = "sync";
 const NOT_DONE: &str = "the sync was over; the user is due and will be synced by the service";
 
-/// Whether a user is taken up again who was removed, has left under an older address, or was forgotten.
+/// Whether to sync users again who were removed, have left under an older address, or were forgotten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Again {
     No,

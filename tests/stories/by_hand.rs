@@ -239,7 +239,7 @@ async fn the_queue_is_told_in_numbers_and_resuming_ends_an_apis_rest() {
     assert_eq!(answer["apis"][1]["why"], "credentials", "{answer}");
     let refused = hand(&town, &["sync", "u1"]).await;
     assert_eq!(refused.code, Some(1));
-    assert!(refused.stdout.contains("at rest (credentials)"), "{refused:?}");
+    assert!(refused.stdout.contains("circuit is open (credentials)"), "{refused:?}");
 
     town.sandbox.mailmojo.clear_faults();
     assert_eq!(hand(&town, &["queue", "resume"]).await.code, Some(0));

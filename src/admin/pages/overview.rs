@@ -15,7 +15,7 @@ use crate::admin::fields::Fields;
 use crate::admin::session::Session;
 use crate::admin::state::Shared;
 use crate::operations::{BackfillStatus, Resync, ServiceStatus, Status};
-use crate::queue::MinuteCount;
+use crate::queue::{Census, MinuteCount};
 use crate::upstream::circuit_breaker::Snapshot as ApiState;
 
 pub(crate) async fn show(
@@ -117,7 +117,7 @@ fn parts(service: &ServiceStatus) -> Markup {
         dl.parts {
             div.{ (if service.accepting { "good" } else { "bad" }) } {
                 dt { "Events" }
-                dd { @if service.accepting { "are taken" } @else { "cannot be kept and are answered 503: look at the log" } }
+                dd { @if service.accepting { "are taken" } @else { "cannot be kept and are answered 503: see the log" } }
             }
             div.{ (if status.paused_since.is_some() { "warn" } else { "good" }) } {
                 dt { "Syncs" }
@@ -186,7 +186,7 @@ fn api_state(api: &ApiState, status: &Status) -> Markup {
             "ok" => "answers",
             "probing" => { "is tried with one user: " (why) }
             _ => {
-                "rests"
+                "circuit open"
                 @if let Some(until) = api.until {
                     " until " (format::clock(until)) ", " (format::when(until, status.now))
                 }
@@ -210,17 +210,24 @@ fn backfill_state(backfill: &BackfillStatus, status: &Status) -> Markup {
 }
 
 fn tiles(status: &Status, counts: &[MinuteCount]) -> Markup {
-    let rows = status.rows;
-    let of = |count: Option<u64>| count.map_or("?".to_owned(), format::counted);
-    let oldest =
-        rows.filter(|rows| rows.due > 0).map(|rows| format::span(Duration::from_millis(rows.oldest_due_ms)));
+    let rows = status.rows.as_ref();
+    let counted =
+        |count: fn(&Census) -> u64| rows.map_or("?".to_owned(), |rows| format::counted(count(rows)));
+    let tiles = [
+        ("due", counted(|rows| rows.due)),
+        ("leased", counted(|rows| rows.leased)),
+        ("scheduled", counted(|rows| rows.scheduled)),
+    ];
+    let has_parked = rows.is_some_and(|rows| rows.parked > 0);
+    let oldest = rows.filter(|rows| rows.due > 0);
+    let oldest = oldest.map(|rows| format::span(Duration::from_millis(rows.oldest_due_ms)));
     html! {
         ul.tiles {
-            li { a href="/admin/users?state=due" { b { (of(rows.map(|rows| rows.due))) } span { "due" } } }
-            li { a href="/admin/users?state=leased" { b { (of(rows.map(|rows| rows.leased))) } span { "leased" } } }
-            li { a href="/admin/users?state=scheduled" { b { (of(rows.map(|rows| rows.scheduled))) } span { "scheduled" } } }
-            li.{ (if rows.is_some_and(|rows| rows.parked > 0) { "warn" } else { "" }) } {
-                a href="/admin/parked" { b { (of(rows.map(|rows| rows.parked))) } span { "parked" } }
+            @for (state, count) in tiles {
+                li { a href={ "/admin/users?state=" (state) } { b { (count) } span { (state) } } }
+            }
+            li.{ (if has_parked { "warn" } else { "" }) } {
+                a href="/admin/parked" { b { (counted(|rows| rows.parked)) } span { "parked" } }
             }
             li { div { b { (oldest.as_deref().unwrap_or("–")) } span { "oldest due" } } }
             li { div { b { (format::number(chart::a_minute(status.now, counts))) } span { "syncs a minute" } } }

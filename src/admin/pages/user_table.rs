@@ -60,7 +60,7 @@ pub(super) fn table(caption: &str, rows: &[UserRow], session: &Session, back: &s
 
 /// Whether "retry" would change anything.
 pub(super) fn can_be_retried(row: &UserRow) -> bool {
-    row.state == State::Parked || row.state == State::Scheduled && row.attempts > 0
+    matches!(row.state, State::Parked | State::Failing)
 }
 
 pub(super) fn retry(row: &UserRow, session: &Session, back: &str) -> Markup {

@@ -20,7 +20,7 @@ pub(super) struct ListArgs {
     /// Only users whose id comes after this one: the next page.
     #[arg(long, value_name = "USER")]
     after: Option<String>,
-    /// So many at the most.
+    /// The most users to list.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     limit: u16,
     #[command(flatten)]
