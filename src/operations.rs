@@ -8,6 +8,7 @@ mod check;
 mod error;
 mod forget;
 mod lease;
+mod log;
 mod preview;
 mod previewer;
 mod status;
@@ -21,7 +22,7 @@ use serde::Serialize;
 
 use crate::clock::Millis;
 use crate::memory::Memory;
-use crate::queue::{Filter, MinuteCount, ParkedGroup, Queue, QueueError, Retry, UserRow};
+use crate::queue::{Filter, LogFilter, MinuteCount, ParkedGroup, Queue, QueueError, Retry, UserRow};
 use crate::sync::{Manner, Syncer};
 use crate::upstream::{Api, PerApi};
 use crate::user::UserId;
@@ -31,6 +32,7 @@ pub(crate) use check::{Check, check};
 pub(crate) use error::AppError;
 pub(crate) use forget::{Forgot, Forgotten};
 pub(crate) use lease::WaitLimit;
+pub(crate) use log::Log;
 pub(crate) use preview::{About, ContactNow, Facts, Mark, Preview, PreviewRow, Request};
 pub(crate) use previewer::Previewer;
 pub(crate) use status::{BackfillStatus, Resync, ServiceStatus, Status};
@@ -119,6 +121,11 @@ impl Operator {
             }
             None => Err(AppError::Forgotten),
         }
+    }
+
+    /// The latest syncs of all users that `filter` lets pass.
+    pub(crate) async fn log(&self, filter: LogFilter) -> Result<Log, QueueError> {
+        Log::load(self.queue(), filter).await
     }
 
     /// Which of `users` were forgotten.

@@ -1,6 +1,7 @@
 //! `queue`: its state, the users in it, and what to do about them.
 
 mod list;
+mod log;
 mod show;
 
 use std::time::Duration;
@@ -14,7 +15,7 @@ use super::output::{self, BAD, GOOD, Output, QUIET, STRONG, TAGS_KEPT};
 use crate::config::{self, Settings};
 use crate::operations::{BackfillStatus, FORGOTTEN, Operator, Status};
 use crate::queue::{Census, Retry};
-use crate::upstream::circuit_breaker::Snapshot as ApiState;
+use crate::upstream::circuit_breaker::ApiStatus;
 use crate::user::UserId;
 
 #[derive(Debug, Clone, Args)]
@@ -31,6 +32,10 @@ enum QueueCommand {
     /// List users by their ids.
     #[command(after_help = "Example:\n  sesamy-mailmojo queue list --state parked --reason 422")]
     List(list::ListArgs),
+    /// List the latest syncs of all users, the latest first.
+    #[command(after_help = "Examples:\n  sesamy-mailmojo queue log --lost-tags --since 24h\n  \
+                            sesamy-mailmojo queue log --outcome parked --json")]
+    Log(log::LogArgs),
     /// Show one user: the row, and the history of syncs.
     #[command(after_help = "Example:\n  sesamy-mailmojo queue show 'email|84cccf985de28a2a84824786'")]
     Show(show::ShowArgs),
@@ -94,6 +99,7 @@ pub(super) async fn run(settings: Settings, args: QueueArgs) -> Result<(), Comma
     let done = match args.command {
         None => status(&app, args.output).await,
         Some(QueueCommand::List(args)) => list::run(&app, args).await,
+        Some(QueueCommand::Log(args)) => log::run(&app, args).await,
         Some(QueueCommand::Show(args)) => show::run(&app, args).await,
         Some(QueueCommand::Retry(args)) => retry(&app, args).await,
         Some(QueueCommand::Pause(output)) => match app.pause().await {
@@ -228,7 +234,7 @@ fn backfill_line(status: &Status, backfill: &BackfillStatus) -> String {
     format!("{:<10}{GOOD}on{GOOD:#}  {listed} {users} listed, {due} made due, begun {began}", "backfill")
 }
 
-fn api_line(status: &Status, api: &ApiState) -> String {
+fn api_line(status: &Status, api: &ApiStatus) -> String {
     let style = if api.state == "ok" { GOOD } else { BAD };
     let mut line = format!("{:<10}{style}{}{style:#}", api.api, api.state);
     if let Some(why) = api.why {

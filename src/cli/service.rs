@@ -18,7 +18,7 @@ use crate::clock::Clock;
 use crate::config::{self, Settings};
 use crate::operations::Operator;
 use crate::queue::{Lane, Queue, Role};
-use crate::server::{self, App, Authenticator, Limits, listen, router, serve};
+use crate::server::{self, Authenticator, Limits, listen, router, serve};
 use crate::telemetry;
 use crate::upstream::Meter;
 use crate::worker::{Heartbeat, Pause, Scheduler, Stop, TICK};
@@ -76,7 +76,7 @@ impl Service {
 
         let (heartbeat, pause) = (Heartbeat::default(), Pause::default());
         let draining = CancellationToken::new();
-        let server_app = App {
+        let server_app = server::App {
             queue: queue.clone(),
             auth: Arc::new(authenticator(&settings.webhook)?),
             vendor_id: settings.sesamy.vendor_id.as_deref().map(Arc::from),

@@ -6,7 +6,7 @@ use super::backfill::progress::Progress;
 use crate::clock::Millis;
 use crate::queue::{Census, GuardState, QueueError};
 use crate::upstream::Api;
-use crate::upstream::circuit_breaker::Snapshot as ApiState;
+use crate::upstream::circuit_breaker::ApiStatus;
 use crate::worker::SyncRunner;
 
 /// The state of the queue and of both APIs at one moment.
@@ -25,7 +25,7 @@ pub(crate) struct Status {
     /// How many rows are in which state, up to 15 s old; null if they cannot be counted.
     pub rows: Option<Census>,
     /// Sesamy and Mailmojo.
-    pub apis: [ApiState; 2],
+    pub apis: [ApiStatus; 2],
     /// The background lane; null if the queue cannot be read.
     pub resync: Option<Resync>,
     /// The backfill that has not ended; null if there is none, or it cannot be read.
@@ -69,7 +69,7 @@ impl Status {
     pub(super) async fn load(hand: &SyncRunner, dry_run: bool) -> Result<Self, QueueError> {
         let known = hand.queue.known().await?;
         let now = hand.clock.now();
-        let apis = Api::ALL.map(|api| known.breakers.of(api).snapshot(api, now));
+        let apis = Api::ALL.map(|api| known.breakers.of(api).status(api, now));
         let rows = hand.queue.census().await?;
         let oldest_overdue_seconds = rows.oldest_background_ms / 1_000;
         Ok(Self {
@@ -83,11 +83,11 @@ impl Status {
 
     /// As far as this process knows by itself, when the store cannot be read.
     fn of_this_process(hand: &SyncRunner, dry_run: bool) -> Self {
-        let apis = Api::ALL.map(|api| hand.gates.of(api).snapshot());
+        let apis = Api::ALL.map(|api| hand.gates.of(api).status());
         Self::new(hand, dry_run, hand.queue.guard(), apis)
     }
 
-    fn new(hand: &SyncRunner, dry_run: bool, guard: GuardState, apis: [ApiState; 2]) -> Self {
+    fn new(hand: &SyncRunner, dry_run: bool, guard: GuardState, apis: [ApiStatus; 2]) -> Self {
         Self {
             now: hand.clock.now(),
             paused_since: None,

@@ -17,7 +17,7 @@ use crate::clock::Millis;
 use crate::queue::Census;
 use crate::telemetry;
 use crate::upstream::Api;
-use crate::upstream::circuit_breaker::Snapshot;
+use crate::upstream::circuit_breaker::ApiStatus;
 
 /// The worker's loop turns at least every few seconds; after this long it hangs and a restart is the cure.
 const STALLED_AFTER: Duration = Duration::from_secs(30);
@@ -44,7 +44,7 @@ struct Readiness {
     /// By the service's own clock, in which `until` is told too.
     now: Millis,
     queue: QueueState,
-    apis: Vec<ApiState>,
+    apis: [ApiStatus; 2],
 }
 
 #[derive(Debug, Serialize)]
@@ -56,20 +56,6 @@ struct QueueState {
     tags_kept_since: Option<Millis>,
     /// Null where the queue cannot be counted.
     rows: Option<Census>,
-}
-
-#[derive(Debug, Serialize)]
-struct ApiState {
-    api: &'static str,
-    state: &'static str,
-    why: Option<&'static str>,
-    until: Option<Millis>,
-}
-
-impl From<Snapshot> for ApiState {
-    fn from(Snapshot { api, state, why, until }: Snapshot) -> Self {
-        Self { api, state, why, until }
-    }
 }
 
 /// The state of the queue and of each API: 200, or 503 where events cannot be kept or the service is stopping. An
@@ -94,7 +80,7 @@ pub(super) async fn readyz(State(app): State<Arc<App>>, method: Method) -> Respo
             tags_kept_since: app.queue.guard().tripped_at,
             rows,
         },
-        apis: Api::ALL.into_iter().map(|api| app.gates.of(api).snapshot().into()).collect(),
+        apis: Api::ALL.map(|api| app.gates.of(api).status()),
     };
     line.end(code, status);
     (code, Json(readiness)).into_response()

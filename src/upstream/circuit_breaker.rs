@@ -249,7 +249,7 @@ pub enum Admission {
 
 /// The state of one API, as the commands, `/readyz` and the operations page show it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Snapshot {
+pub struct ApiStatus {
     /// `sesamy` or `mailmojo`.
     pub api: &'static str,
     /// `ok`, `resting` (the circuit is open) or `probing` (it is half-open).
@@ -371,7 +371,7 @@ impl Breaker {
 
     /// What people see of it at `now`: the circuit of reads, which holds up everybody, and else that of writes.
     #[must_use]
-    pub fn snapshot(&self, api: super::Api, now: Millis) -> Snapshot {
+    pub fn status(&self, api: super::Api, now: Millis) -> ApiStatus {
         let open = [CallKind::Read, CallKind::Write].into_iter().find_map(|kind| self.open(kind));
         let (state, open) = match open {
             Some((_, until)) if now < until => ("resting", open),
@@ -379,7 +379,7 @@ impl Breaker {
             Some(_) => ("probing", open),
         };
         let (why, until) = open.map(|(reason, until)| (reason.as_str(), until)).unzip();
-        Snapshot { api: api.as_str(), state, why, until }
+        ApiStatus { api: api.as_str(), state, why, until }
     }
 
     fn of(&self, kind: CallKind) -> &Circuit {

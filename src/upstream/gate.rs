@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::circuit_breaker::{Breaker, CallKind, LONGEST_ASKED, OpenReason, SHORTEST_ASKED, Snapshot};
+use super::circuit_breaker::{ApiStatus, Breaker, CallKind, LONGEST_ASKED, OpenReason, SHORTEST_ASKED};
 use super::{Api, Class, Failure};
 use crate::clock::{Clock, Millis};
 use crate::telemetry;
@@ -68,8 +68,8 @@ impl Gate {
 
     /// The state of the API as it was last read.
     #[must_use]
-    pub fn snapshot(&self) -> Snapshot {
-        self.lock().breaker.snapshot(self.api, self.clock.now())
+    pub fn status(&self) -> ApiStatus {
+        self.lock().breaker.status(self.api, self.clock.now())
     }
 
     /// The answer that held up calls has been settled: what follows from it is in the document.
@@ -269,14 +269,14 @@ mod tests {
         gate.update(&open, clock.now());
         let admitted = || gate.admit().now_or_never().unwrap();
         assert_eq!(admitted().unwrap_err().class, Class::NotCalled);
-        assert_eq!(gate.snapshot().state, "resting");
+        assert_eq!(gate.status().state, "resting");
         gate.update(&Breaker::default(), clock.now());
         assert!(admitted().is_err());
         let mut closed = open;
         closed.close();
         gate.update(&closed, clock.now());
         assert!(admitted().is_ok());
-        assert_eq!(gate.snapshot().state, "ok");
+        assert_eq!(gate.status().state, "ok");
     }
 
     #[test]

@@ -6,9 +6,7 @@ use std::borrow::Cow;
 use super::format::{Tone, tone_of};
 use crate::admin::fields::{Fields, with_query};
 use crate::operations::Forgot;
-
-const OUTCOMES: [&str; 8] =
-    ["created", "subscribed", "updated", "unchanged", "skipped", "failed", "postponed", "parked"];
+use crate::telemetry::OUTCOMES;
 
 /// What was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -16,7 +16,7 @@ use crate::admin::session::Session;
 use crate::admin::state::Shared;
 use crate::operations::{BackfillStatus, Resync, ServiceStatus, Status};
 use crate::queue::{Census, MinuteCount};
-use crate::upstream::circuit_breaker::Snapshot as ApiState;
+use crate::upstream::circuit_breaker::ApiStatus;
 
 pub(crate) async fn show(
     LoggedIn(session): LoggedIn,
@@ -173,7 +173,7 @@ fn api_name(api: &str) -> &str {
     }
 }
 
-fn api_state(api: &ApiState, status: &Status) -> Markup {
+fn api_state(api: &ApiStatus, status: &Status) -> Markup {
     let why = match api.why {
         Some("rate_limit") => "it asked us to slow down (429)",
         Some("credentials") => "it refuses our credentials",

@@ -28,8 +28,7 @@ pub(super) async fn run(app: &Operator, args: ShowArgs) -> Result<(), CommandErr
     if user.history.is_empty() {
         output::line("no sync is remembered")?;
     }
-    user.history.iter().try_for_each(|entry| print_entry(entry, now))?;
-    Ok(())
+    Ok(user.history.iter().try_for_each(|entry| output::line(&format!("\n{}", entry_text(entry, now))))?)
 }
 
 fn print_row(user: &User, now: Millis) -> std::io::Result<()> {
@@ -72,10 +71,10 @@ fn print_row(user: &User, now: Millis) -> std::io::Result<()> {
     facts.iter().try_for_each(|(name, fact)| output::line(&format!("  {QUIET}{name:<14}{QUIET:#}{fact}")))
 }
 
-fn print_entry(entry: &HistoryRow, now: Millis) -> std::io::Result<()> {
-    let is_bad = entry.error.is_some();
-    let style = if is_bad { BAD } else { GOOD };
-    let mut line = format!("\n{}  {style}{}{style:#}", entry.first_at, entry.outcome);
+/// An entry of the history, and what it changed in lines below.
+pub(super) fn entry_text(entry: &HistoryRow, now: Millis) -> String {
+    let style = if entry.error.is_some() { BAD } else { GOOD };
+    let mut line = format!("{}  {style}{}{style:#}", entry.first_at, entry.outcome);
     if !entry.reason.is_empty() {
         line += &format!(" ({})", entry.reason);
     }
@@ -96,5 +95,5 @@ fn print_entry(entry: &HistoryRow, now: Millis) -> std::io::Result<()> {
     if let Some(error) = &entry.error {
         line += &format!("\n    {error}");
     }
-    output::line(&line)
+    line
 }

@@ -166,7 +166,7 @@ impl Backfill {
     /// Whether a call of this `class` failed because an API refuses our credentials or our address: waiting does not help.
     pub(super) fn is_refused(&self, class: Class) -> bool {
         let is_refused = |api| {
-            let why = self.operator.hand.gates.of(api).snapshot().why;
+            let why = self.operator.hand.gates.of(api).status().why;
             [OpenReason::Credentials, OpenReason::Configuration]
                 .into_iter()
                 .any(|it| why == Some(it.as_str()))

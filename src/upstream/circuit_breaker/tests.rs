@@ -59,7 +59,7 @@ impl Story {
     }
 
     fn why(&self) -> Option<&'static str> {
-        self.breaker.snapshot(Api::Mailmojo, self.now).why
+        self.breaker.status(Api::Mailmojo, self.now).why
     }
 
     fn admission(&self) -> Admission {
