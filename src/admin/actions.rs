@@ -9,7 +9,7 @@ use super::extract::{LoginForm, PageUser, SignedForm, set_cookie};
 use super::fields::local;
 use super::pages::{flash::Flash, layout, login, user_table, users};
 use super::state::{LoginError, Shared};
-use crate::operations::{Again, AppError};
+use crate::app::{Again, AppError};
 use crate::queue::Retry;
 use crate::user::UserId;
 

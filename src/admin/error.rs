@@ -1,8 +1,8 @@
-//! How an error of [`crate::operations`] is answered: as a problem document by the API, as a page of its own by the page.
+//! How an error of [`crate::app`] is answered: as a problem document by the API, as a page of its own by the page.
 
 use axum::http::StatusCode;
 
-use crate::operations::AppError;
+use crate::app::AppError;
 use crate::server::problem::Kind;
 
 /// The kind of problem document.

@@ -8,7 +8,7 @@
 //! not the API; no other site's form is taken; a change is always a POST, and is logged; nothing is loaded from elsewhere;
 //! whatever a user, an API or an event is called, it is shown as text.
 //!
-//! [`crate::operations`] does what is asked for. The stories that hold the promises are in
+//! [`crate::app`] does what is asked for. The stories that hold the promises are in
 //! `tests/stories/admin_*.rs` and `tests/stories/browser.rs`.
 
 mod actions;

@@ -11,9 +11,9 @@ use tokio_util::task::TaskTracker;
 
 use super::login_throttle::LoginThrottle;
 use super::session::Keys;
+use crate::app::{Again, App, AppError, Forgotten, Synced, WaitLimit};
 use crate::clock::Millis;
 use crate::config::InForce;
-use crate::operations::{Again, AppError, Forgotten, Operator, Synced, WaitLimit};
 use crate::user::UserId;
 
 /// How long a sync by hand waits for its turn: a person is waiting too.
@@ -22,7 +22,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// What the page and the API need of the service.
 #[derive(Debug)]
 pub(crate) struct AdminOptions {
-    pub(crate) app: Operator,
+    pub(crate) app: App,
     /// The tokens that open the page and the API (`admin.tokens`).
     pub(crate) tokens: Vec<SecretString>,
     /// Whether it listens to more than this machine, so that the cookie has to travel encrypted.
@@ -36,7 +36,7 @@ pub(crate) struct AdminOptions {
 }
 
 pub(super) struct AdminState {
-    pub(super) app: Operator,
+    pub(super) app: App,
     pub(super) keys: Keys,
     pub(super) cookie_is_secure: bool,
     pub(super) began: Millis,

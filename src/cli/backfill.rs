@@ -14,10 +14,10 @@ use super::bootstrap::{app_on, clients, open_queue};
 use super::error::CommandError;
 use super::output::{self as answer, Output};
 use super::shutdown::Signals;
+use crate::app::backfill::progress::Spec;
+use crate::app::backfill::{self, Backfill, BackfillError, ReportFile};
 use crate::clock::Clock;
 use crate::config::{QueueUrl, Settings};
-use crate::operations::backfill::progress::Spec;
-use crate::operations::backfill::{self, Backfill, BackfillError, ReportFile};
 use crate::personal::Mask;
 use crate::queue::{Lane, Queue, Role};
 use crate::upstream::{Attempt, Meter};
@@ -87,12 +87,12 @@ async fn list_and_sync(
     let list = clients.mailmojo.list(&Attempt::within(settings.sync.deadline, &clock)).await;
     let list =
         list.map_err(|failure| BackfillError::List("the Mailmojo list", failure.message(&Mask::default())))?;
-    let mut operator = app_on(settings, queue.clone(), clock.clone(), clients);
+    let mut app = app_on(settings, queue.clone(), clock.clone(), clients);
     if options.dry_run && options.existing_only {
-        operator = operator.existing_only();
+        app = app.existing_only();
     }
     let begins_anew = options.dry_run || options.restart;
-    let last = if begins_anew { None } else { operator.last_backfill().await? };
+    let last = if begins_anew { None } else { app.last_backfill().await? };
     let spec = Spec {
         list_id: settings.mailmojo.list_id,
         existing_only: options.existing_only,
@@ -105,7 +105,7 @@ async fn list_and_sync(
         concurrency: settings.sync.concurrency.get(),
         derive_tags: settings.sesamy.derive_tags,
     };
-    let backfill = Backfill::new(operator, how, last, stop);
+    let backfill = Backfill::new(app, how, last, stop);
     let users = backfill.count_users().await;
     let began_before = backfill.goes_on_from();
     output::plan(&spec, options.dry_run, list.name.as_deref(), users, began_before, clock.now())?;

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::error::ServiceError;
+use crate::app::{App, Previewer};
 use crate::clock::Clock;
 use crate::config::{self, QueueUrl, Settings};
 use crate::merge::{KeepTags, Rules};
-use crate::operations::{Operator, Previewer};
 use crate::queue::{Lane, Options as QueueOptions, Queue, Rates, RetryPolicy, Role};
 use crate::sync::{AddressIndex, NoOtherUsers, Syncer};
 use crate::upstream::circuit_breaker::Backoff;
@@ -17,7 +17,7 @@ use crate::worker::{Gates, Limits, SyncRunner};
 use crate::{mailmojo, sesamy, sync};
 
 /// What a command works with, beside a service that may be running. A missing queue is made or an error.
-pub(super) async fn app(settings: &Settings, may_create: bool) -> Result<Operator, ServiceError> {
+pub(super) async fn app(settings: &Settings, may_create: bool) -> Result<App, ServiceError> {
     let clock = Clock::system();
     let queue = open_queue(settings, &clock, Role::Command { may_create }).await?;
     let meter: Arc<dyn Meter> = Arc::new(queue.meter(Lane::Events));
@@ -26,13 +26,13 @@ pub(super) async fn app(settings: &Settings, may_create: bool) -> Result<Operato
 }
 
 /// All that an operator can ask for, on this queue and with these clients.
-pub(super) fn app_on(settings: &Settings, queue: Queue, clock: Clock, clients: Clients) -> Operator {
+pub(super) fn app_on(settings: &Settings, queue: Queue, clock: Clock, clients: Clients) -> App {
     let addresses = Arc::new(queue.clone());
     let options = sync_options(settings);
     let syncer = Arc::new(Syncer::new(clients.sesamy, clients.mailmojo, addresses, clock.clone(), options));
     let limits = limits(&settings.sync);
     let hand = SyncRunner { queue, gates: clients.gates, syncer: Arc::clone(&syncer), clock, limits };
-    Operator::new(hand, syncer, sync::usual_calls(settings.sesamy.derive_tags))
+    App::new(hand, syncer, sync::usual_calls(settings.sesamy.derive_tags))
 }
 
 /// Previews syncs. A queue is opened if there is one: it has what is remembered of a user, and the account of calls, so

@@ -6,9 +6,9 @@ use serde::Serialize;
 use super::bootstrap::{Clients, clients, own_meter};
 use super::error::CommandError;
 use super::output::{self, Output};
+use crate::app::{Check, check};
 use crate::clock::Clock;
 use crate::config::Settings;
-use crate::operations::{Check, check};
 use crate::upstream::Attempt;
 
 /// Checks the settings and both APIs; writes nothing.

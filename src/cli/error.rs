@@ -6,9 +6,9 @@ use std::net::SocketAddr;
 use metrics_exporter_prometheus::BuildError;
 use tokio::task::JoinError;
 
+use crate::app::AppError;
+use crate::app::backfill::BackfillError;
 use crate::config::SettingsError;
-use crate::operations::AppError;
-use crate::operations::backfill::BackfillError;
 use crate::queue::{OpenError, QueueError};
 use crate::telemetry::LoggingError;
 use crate::upstream::ClientError;

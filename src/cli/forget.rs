@@ -6,8 +6,8 @@ use serde::Serialize;
 use super::error::CommandError;
 use super::output::{self, Answers, BAD, GOOD, Output, QUIET, add_marked};
 use super::{bootstrap, shutdown};
+use crate::app::{App, AppError, Forgot, Forgotten, WaitLimit};
 use crate::config::Settings;
-use crate::operations::{AppError, Forgot, Forgotten, Operator, WaitLimit};
 use crate::user::UserId;
 
 /// How far the lines below a user are indented.
@@ -64,7 +64,7 @@ fn is_confirmed(args: &ForgetArgs) -> std::io::Result<bool> {
     Ok(!args.output.json && output::confirmed(&question)?)
 }
 
-async fn only_show(app: &Operator, args: &ForgetArgs) -> Result<(), CommandError> {
+async fn only_show(app: &App, args: &ForgetArgs) -> Result<(), CommandError> {
     let mut answers = Answers::new(args.output, Some(false));
     for user in &args.users {
         let answer = ForgetAnswer::new(user, app.would_forget(user).await);
@@ -76,7 +76,7 @@ async fn only_show(app: &Operator, args: &ForgetArgs) -> Result<(), CommandError
     answers.end()
 }
 
-async fn forget(app: &Operator, args: &ForgetArgs) -> Result<(), CommandError> {
+async fn forget(app: &App, args: &ForgetArgs) -> Result<(), CommandError> {
     let wait = WaitLimit { longest: app.longest_lease(), stop: shutdown::stop_on_signal()? };
     let mut answers = Answers::new(args.output, Some(true));
     for user in &args.users {

@@ -8,8 +8,8 @@ use serde::Serialize;
 use super::bootstrap;
 use super::error::CommandError;
 use super::output::{Answers, Output};
+use crate::app::{AppError, Preview};
 use crate::config::Settings;
-use crate::operations::{AppError, Preview};
 use crate::user::UserId;
 
 /// Whose sync to preview.

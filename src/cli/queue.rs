@@ -12,8 +12,8 @@ use serde::Serialize;
 use super::bootstrap;
 use super::error::CommandError;
 use super::output::{self, BAD, GOOD, Output, QUIET, STRONG, TAGS_KEPT};
+use crate::app::{App, BackfillStatus, FORGOTTEN, Status};
 use crate::config::{self, Settings};
-use crate::operations::{BackfillStatus, FORGOTTEN, Operator, Status};
 use crate::queue::{Census, Retry};
 use crate::upstream::circuit_breaker::ApiStatus;
 use crate::user::UserId;
@@ -115,7 +115,7 @@ pub(super) async fn run(settings: Settings, args: QueueArgs) -> Result<(), Comma
     done
 }
 
-async fn retry(app: &Operator, args: RetryArgs) -> Result<(), CommandError> {
+async fn retry(app: &App, args: RetryArgs) -> Result<(), CommandError> {
     let named = args.users.clone();
     let retry = match args.reason {
         Some(reason) => Retry::Reason(reason),
@@ -163,7 +163,7 @@ fn in_words(users: u64) -> String {
     }
 }
 
-async fn status(app: &Operator, output: Output) -> Result<(), CommandError> {
+async fn status(app: &App, output: Output) -> Result<(), CommandError> {
     let status = app.status().await?;
     if output.json {
         output::json(&status)?;

@@ -14,9 +14,9 @@ use super::bootstrap::{app_on, clients, open_queue};
 use super::error::ServiceError;
 use super::shutdown::Timetable;
 use crate::admin::{self, AdminOptions};
+use crate::app::App;
 use crate::clock::Clock;
 use crate::config::{self, Settings};
-use crate::operations::Operator;
 use crate::queue::{Lane, Queue, Role};
 use crate::server::{self, Authenticator, Limits, listen, router, serve};
 use crate::telemetry;
@@ -76,7 +76,7 @@ impl Service {
 
         let (heartbeat, pause) = (Heartbeat::default(), Pause::default());
         let draining = CancellationToken::new();
-        let server_app = server::App {
+        let server_app = server::ServerState {
             queue: queue.clone(),
             auth: Arc::new(authenticator(&settings.webhook)?),
             vendor_id: settings.sesamy.vendor_id.as_deref().map(Arc::from),
@@ -198,7 +198,7 @@ fn listen_on(address: SocketAddr, setting: &'static str) -> Result<(TcpListener,
     listening.map_err(|error| ServiceError::Listen { address, error, setting })
 }
 
-fn admin_options(settings: &Settings, app: Operator, stop: &Stop, syncs: TaskTracker) -> AdminOptions {
+fn admin_options(settings: &Settings, app: App, stop: &Stop, syncs: TaskTracker) -> AdminOptions {
     AdminOptions {
         app,
         tokens: settings.admin.tokens.clone(),

@@ -6,8 +6,8 @@ use serde::Serialize;
 use super::error::CommandError;
 use super::output::{self, Answers, BAD, GOOD, Output, QUIET, TAGS_KEPT, add_marked};
 use super::{bootstrap, shutdown};
+use crate::app::{Again, AppError, Synced, WaitLimit};
 use crate::config::Settings;
-use crate::operations::{Again, AppError, Synced, WaitLimit};
 use crate::upstream::OwnWords;
 use crate::user::UserId;
 

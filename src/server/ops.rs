@@ -10,7 +10,7 @@ use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use super::App;
+use super::ServerState;
 use super::problem::{Kind, problem};
 use super::request_log::{Line, Path};
 use crate::clock::Millis;
@@ -23,7 +23,7 @@ use crate::upstream::circuit_breaker::ApiStatus;
 const STALLED_AFTER: Duration = Duration::from_secs(30);
 
 /// 200 `{"status":"ok"}`; 503 where the worker's loop has not turned for 30 s.
-pub(super) async fn healthz(State(app): State<Arc<App>>, method: Method) -> Response {
+pub(super) async fn healthz(State(app): State<Arc<ServerState>>, method: Method) -> Response {
     let line = Line::begin(&method, Path::Healthz);
     if app.heartbeat.age() > STALLED_AFTER {
         line.end(StatusCode::SERVICE_UNAVAILABLE, "stalled");
@@ -60,7 +60,7 @@ struct QueueState {
 
 /// The state of the queue and of each API: 200, or 503 where events cannot be kept or the service is stopping. An
 /// open circuit is shown but is no reason for 503: events are kept all the same.
-pub(super) async fn readyz(State(app): State<Arc<App>>, method: Method) -> Response {
+pub(super) async fn readyz(State(app): State<Arc<ServerState>>, method: Method) -> Response {
     let line = Line::begin(&method, Path::Readyz);
     let accepting = app.queue.accepting();
     let (code, status) = if app.draining.is_cancelled() {
@@ -87,7 +87,7 @@ pub(super) async fn readyz(State(app): State<Arc<App>>, method: Method) -> Respo
 }
 
 /// Everything counted, as Prometheus text.
-pub(super) async fn metrics(State(app): State<Arc<App>>, method: Method) -> Response {
+pub(super) async fn metrics(State(app): State<Arc<ServerState>>, method: Method) -> Response {
     let line = Line::begin(&method, Path::Metrics);
     if let Some(rows) = counted(&app).await {
         telemetry::queue_counted(
@@ -110,6 +110,6 @@ pub(super) async fn metrics(State(app): State<Arc<App>>, method: Method) -> Resp
 }
 
 /// The queue's rows by state, not older than [`Census::EVERY`]; none where they cannot be counted.
-async fn counted(app: &App) -> Option<Census> {
+async fn counted(app: &ServerState) -> Option<Census> {
     app.queue.census().await.inspect_err(|error| tracing::warn!(%error, "cannot count the queue")).ok()
 }

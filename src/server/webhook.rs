@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use tokio::time::timeout;
 
 use self::body::BodyError;
-use super::App;
+use super::ServerState;
 use super::auth::AuthError;
 use super::problem::{Kind, problem};
 use super::request_log::{Line, Path};
@@ -49,7 +49,7 @@ enum Refusal {
 }
 
 /// 202 means "safely kept", not "done".
-pub(super) async fn receive(State(app): State<Arc<App>>, request: Request) -> Response {
+pub(super) async fn receive(State(app): State<Arc<ServerState>>, request: Request) -> Response {
     let line = Line::begin(request.method(), Path::Webhook);
     match take(&app, request).await {
         Ok(taken) => {
@@ -65,7 +65,7 @@ pub(super) async fn receive(State(app): State<Arc<App>>, request: Request) -> Re
     }
 }
 
-async fn take(app: &App, request: Request) -> Result<Taken, Refusal> {
+async fn take(app: &ServerState, request: Request) -> Result<Taken, Refusal> {
     let (head, body) = request.into_parts();
     let body = body::whole(body, &head.headers, app.body_limit_bytes).await?;
     app.auth.check(&head.headers, &body)?;

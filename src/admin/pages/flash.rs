@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use super::format::{Tone, tone_of};
 use crate::admin::fields::{Fields, with_query};
-use crate::operations::Forgot;
+use crate::app::Forgot;
 use crate::telemetry::OUTCOMES;
 
 /// What was done.

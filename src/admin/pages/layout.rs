@@ -7,7 +7,7 @@ use maud::{DOCTYPE, Markup, html};
 use super::flash::Flash;
 use crate::admin::error::headline;
 use crate::admin::session::Session;
-use crate::operations::AppError;
+use crate::app::AppError;
 
 /// The page of the menu that is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

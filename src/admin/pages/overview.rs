@@ -14,7 +14,7 @@ use crate::admin::extract::LoggedIn;
 use crate::admin::fields::Fields;
 use crate::admin::session::Session;
 use crate::admin::state::Shared;
-use crate::operations::{BackfillStatus, Resync, ServiceStatus, Status};
+use crate::app::{BackfillStatus, Resync, ServiceStatus, Status};
 use crate::queue::{Census, MinuteCount};
 use crate::upstream::circuit_breaker::ApiStatus;
 

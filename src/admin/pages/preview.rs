@@ -3,7 +3,7 @@
 
 use maud::{Markup, html};
 
-use crate::operations::{About, Facts, Mark, Preview, PreviewRow, Request};
+use crate::app::{About, Facts, Mark, Preview, PreviewRow, Request};
 use crate::personal::Personal;
 
 pub(super) fn shown(preview: &Preview) -> Markup {

@@ -12,8 +12,8 @@ use crate::admin::extract::{LoggedIn, PageUser};
 use crate::admin::fields::Fields;
 use crate::admin::session::Session;
 use crate::admin::state::Shared;
+use crate::app::{AppError, FORGOTTEN, Preview, User};
 use crate::clock::Millis;
-use crate::operations::{AppError, FORGOTTEN, Preview, User};
 use crate::queue::HistoryRow;
 
 pub(crate) async fn show(

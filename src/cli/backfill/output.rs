@@ -5,10 +5,10 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::app::backfill::progress::Spec;
+use crate::app::backfill::summary::{Summary, Tally};
 use crate::cli::output::{BAD, GOOD, QUIET, STRONG, TAGS_KEPT, length, line, seen_from};
 use crate::clock::Millis;
-use crate::operations::backfill::progress::Spec;
-use crate::operations::backfill::summary::{Summary, Tally};
 
 /// What it is about to do: `users` if they are known, and when the one began that it goes on with.
 pub(super) fn plan(

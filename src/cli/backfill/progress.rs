@@ -5,8 +5,8 @@
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
+use crate::app::backfill::Snapshot;
 use crate::cli::output::length;
-use crate::operations::backfill::Snapshot;
 
 /// A line comes no more often than this, unless what it waits for, or who does the syncs, has changed.
 const EVERY: Duration = Duration::from_secs(10);

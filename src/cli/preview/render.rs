@@ -2,8 +2,8 @@
 
 use anstyle::Style;
 
+use crate::app::{About, ContactNow, Facts, Mark, Preview, PreviewRow, Request};
 use crate::cli::output::{BAD, GOOD, QUIET, STRONG, clean, quoted};
-use crate::operations::{About, ContactNow, Facts, Mark, Preview, PreviewRow, Request};
 
 /// The widest that the middle column gets; a longer value pushes its reason to the right.
 const WIDEST: usize = 48;

@@ -3,10 +3,10 @@
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
+use crate::app::{App, Page};
 use crate::cli::error::CommandError;
 use crate::cli::output::{self, BAD, Output, QUIET};
 use crate::clock::Millis;
-use crate::operations::{Operator, Page};
 use crate::queue::{Filter, State, UserRow};
 
 #[derive(Debug, Clone, Args)]
@@ -32,7 +32,7 @@ fn states() -> impl TypedValueParser<Value = State> {
         .try_map(|word| State::named(&word).ok_or("there is no such state"))
 }
 
-pub(super) async fn run(app: &Operator, args: ListArgs) -> Result<(), CommandError> {
+pub(super) async fn run(app: &App, args: ListArgs) -> Result<(), CommandError> {
     let limit = usize::from(args.limit);
     let filter = Filter { state: args.state, reason: args.reason, after: args.after, limit };
     let page = app.users(filter).await?;

@@ -6,11 +6,11 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 
 use super::show::entry_text;
+use crate::app::{App, Log};
 use crate::cli::error::CommandError;
 use crate::cli::output::{self, Output, QUIET, STRONG};
 use crate::clock::Millis;
 use crate::config;
-use crate::operations::{Log, Operator};
 use crate::queue::LogFilter;
 use crate::telemetry::OUTCOMES;
 
@@ -35,7 +35,7 @@ pub(super) struct LogArgs {
     output: Output,
 }
 
-pub(super) async fn run(app: &Operator, args: LogArgs) -> Result<(), CommandError> {
+pub(super) async fn run(app: &App, args: LogArgs) -> Result<(), CommandError> {
     let now = app.now();
     let since = args
         .since

@@ -2,10 +2,10 @@
 
 use clap::Args;
 
+use crate::app::{App, User};
 use crate::cli::error::CommandError;
 use crate::cli::output::{self, BAD, GOOD, Output, QUIET, STRONG, add_marked};
 use crate::clock::Millis;
-use crate::operations::{Operator, User};
 use crate::queue::{HistoryRow, State};
 use crate::user::UserId;
 
@@ -18,7 +18,7 @@ pub(super) struct ShowArgs {
     output: Output,
 }
 
-pub(super) async fn run(app: &Operator, args: ShowArgs) -> Result<(), CommandError> {
+pub(super) async fn run(app: &App, args: ShowArgs) -> Result<(), CommandError> {
     let user = app.user(&args.user).await?;
     if args.output.json {
         return Ok(output::json(&user)?);

@@ -1,4 +1,4 @@
-//! What an operator can ask for, once: the commands, the admin API and the page ask [`Operator`] and reach nothing behind it.
+//! What an operator can ask for, once: the commands, the admin API and the page ask [`App`] and reach nothing behind it.
 //!
 //! Promises, each a story: nobody is synced by hand beside a running sync of the same user; what an operator asks for is
 //! logged, and never with an address.
@@ -45,8 +45,8 @@ pub(crate) const FORGOTTEN: &str =
 
 /// All that an operator can ask for. Clones share the queue and the clients.
 #[derive(Debug, Clone)]
-pub(crate) struct Operator {
-    hand: SyncRunner,
+pub(crate) struct App {
+    runner: SyncRunner,
     syncer: Arc<Syncer>,
     /// How many calls a sync usually makes: its lease takes them from the rates.
     calls: PerApi<u32>,
@@ -59,9 +59,9 @@ pub(crate) struct Page<T> {
     pub next: Option<String>,
 }
 
-impl Operator {
-    pub(crate) fn new(hand: SyncRunner, syncer: Arc<Syncer>, calls: PerApi<u32>) -> Self {
-        Self { hand, syncer, calls }
+impl App {
+    pub(crate) fn new(runner: SyncRunner, syncer: Arc<Syncer>, calls: PerApi<u32>) -> Self {
+        Self { runner, syncer, calls }
     }
 
     /// The same, with syncs that create and subscribe nobody.
@@ -70,33 +70,33 @@ impl Operator {
     }
 
     fn queue(&self) -> &Queue {
-        &self.hand.queue
+        &self.runner.queue
     }
 
     /// Now, by the queue's clock.
     pub(crate) fn now(&self) -> Millis {
-        self.hand.clock.now()
+        self.runner.clock.now()
     }
 
     /// The longest that a lease of another process lasts, and a write that it did not see answered.
     pub(crate) fn longest_lease(&self) -> Duration {
-        self.hand.limits.deadline + 3 * self.hand.limits.request_timeout
+        self.runner.limits.deadline + 3 * self.runner.limits.request_timeout
     }
 
     /// What syncs due users, at most `concurrency` at a time.
     pub(crate) fn worker(&self, concurrency: usize, heartbeat: Heartbeat, pause: Pause) -> Worker {
-        let Self { hand, syncer, .. } = self.clone();
-        Worker { hand, syncer, concurrency, heartbeat, pause }
+        let Self { runner, syncer, .. } = self.clone();
+        Worker { hand: runner, syncer, concurrency, heartbeat, pause }
     }
 
     /// The state of the queue and of both APIs, as all processes on the store know it.
     pub(crate) async fn status(&self) -> Result<Status, QueueError> {
-        Status::load(&self.hand, self.syncer.is_dry_run()).await
+        Status::load(&self.runner, self.syncer.is_dry_run()).await
     }
 
     /// The same for a running service, which answers even if its store cannot be read.
     pub(crate) async fn service_status(&self) -> ServiceStatus {
-        ServiceStatus::load(&self.hand, self.syncer.is_dry_run()).await
+        ServiceStatus::load(&self.runner, self.syncer.is_dry_run()).await
     }
 
     /// The users that `filter` lets pass, in the order of their ids.
@@ -153,8 +153,8 @@ impl Operator {
         Previewer {
             syncer: Arc::clone(&self.syncer),
             queue: Some(self.queue().clone()),
-            clock: self.hand.clock.clone(),
-            deadline: self.hand.limits.deadline,
+            clock: self.runner.clock.clone(),
+            deadline: self.runner.limits.deadline,
         }
     }
 
@@ -166,7 +166,7 @@ impl Operator {
         again: Again,
         wait: &WaitLimit,
     ) -> Result<Synced, AppError> {
-        sync::sync(&self.hand, &self.syncer, self.calls, user, again, wait).await
+        sync::sync(&self.runner, &self.syncer, self.calls, user, again, wait).await
     }
 
     /// What there is to erase of `user`; asks neither API.
@@ -181,7 +181,7 @@ impl Operator {
         mailmojo: bool,
         wait: &WaitLimit,
     ) -> Result<Forgotten, AppError> {
-        forget::forget(&self.hand, &self.syncer, user, mailmojo, wait).await
+        forget::forget(&self.runner, &self.syncer, user, mailmojo, wait).await
     }
 
     /// Makes users due at once, with no attempts counted; how many.
@@ -197,7 +197,7 @@ impl Operator {
         self.retry(Retry::Users(vec![user])).await
     }
 
-    /// How many users [`Operator::retry`] would make due.
+    /// How many users [`App::retry`] would make due.
     pub(crate) async fn count_retry(&self, retry: &Retry) -> Result<u64, QueueError> {
         self.queue().count_retry(retry).await
     }
@@ -208,7 +208,7 @@ impl Operator {
         self.queue().parked(GROUPS).await
     }
 
-    /// Pauses all syncs until [`Operator::resume`]; events are kept.
+    /// Pauses all syncs until [`App::resume`]; events are kept.
     pub(crate) async fn pause(&self) -> Result<(), QueueError> {
         self.queue().pause().await?;
         tracing::info!("an operator has paused syncs");
@@ -219,8 +219,8 @@ impl Operator {
     /// stays off for that long.
     pub(crate) async fn resume(&self, allow_removals: Option<Duration>) -> Result<(), QueueError> {
         let known = self.queue().resume(allow_removals).await?;
-        Api::ALL.into_iter().for_each(|api| self.hand.gates.of(api).release());
-        self.hand.adopt(&known);
+        Api::ALL.into_iter().for_each(|api| self.runner.gates.of(api).release());
+        self.runner.adopt(&known);
         tracing::info!("an operator has resumed syncs");
         Ok(())
     }

@@ -26,7 +26,7 @@ use std::cell::RefCell;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use super::{Operator, Status};
+use super::{App, Status};
 use crate::clock::Millis;
 use crate::queue::{Backlog, EXISTING_ONLY, QueueError};
 use crate::worker::Stop;
@@ -88,7 +88,7 @@ pub struct Options {
 /// A backfill that is about to begin, or to go on.
 #[derive(Debug)]
 pub struct Backfill {
-    operator: Operator,
+    app: App,
     options: Options,
     stop: Stop,
     continued: bool,
@@ -102,11 +102,11 @@ pub struct Backfill {
 impl Backfill {
     /// A backfill that goes on with `last`, if that was asked for the same and did not end.
     #[must_use]
-    pub fn new(operator: Operator, options: Options, last: Option<Progress>, stop: Stop) -> Self {
-        let (progress, continued) = Progress::begin(last, options.spec, operator.hand.clock.now());
+    pub fn new(app: App, options: Options, last: Option<Progress>, stop: Stop) -> Self {
+        let (progress, continued) = Progress::begin(last, options.spec, app.runner.clock.now());
         let progress = RefCell::new(progress);
         Self {
-            operator,
+            app,
             options,
             stop,
             continued,
@@ -133,11 +133,11 @@ impl Backfill {
         report: Option<ReportFile>,
         show: impl FnMut(&Snapshot),
     ) -> Result<Summary, BackfillError> {
-        let mut own = OwnWorker::new(&self.operator, self.options.concurrency, &self.stop);
+        let mut own = OwnWorker::new(&self.app, self.options.concurrency, &self.stop);
         let ended = self.go_through(report, &mut own, show).await;
         own.stop().await;
         let finished = ended?;
-        let (now, queue) = (self.operator.hand.clock.now(), self.operator.queue());
+        let (now, queue) = (self.app.runner.clock.now(), self.app.queue());
         let mut progress = self.progress.borrow().clone();
         if finished && !self.options.dry_run {
             progress.ended_at = Some(now);
@@ -172,7 +172,7 @@ impl Backfill {
                 _ = ticks.tick() => {}
                 () = self.stop.leasing.cancelled() => return Ok(false),
             }
-            let (status, backlog) = (self.operator.status().await?, self.backlog().await?);
+            let (status, backlog) = (self.app.status().await?, self.backlog().await?);
             let (done, retrying) = (self.tally(&backlog).done(), backlog.failing);
             let held_up = self.held_up_by(&status);
             own.start_if_nobody_works(&backlog, done, held_up.is_some()).await?;
@@ -195,7 +195,7 @@ impl Backfill {
     /// Makes every user due, page by page and pass by pass. To drop it costs the page that is being read.
     async fn list(&self) -> Result<(), BackfillError> {
         let mut progress = self.progress.borrow().clone();
-        let queue = self.operator.queue();
+        let queue = self.app.queue();
         progress.keep(queue).await?;
         if progress.is_listed {
             return Ok(());
@@ -223,7 +223,7 @@ impl Backfill {
             return Ok(Backlog::default());
         }
         let began = self.progress.borrow().began_at;
-        self.operator.queue().backlog(began).await
+        self.app.queue().backlog(began).await
     }
 
     fn tally(&self, backlog: &Backlog) -> Tally {

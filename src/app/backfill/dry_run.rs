@@ -54,33 +54,34 @@ impl Backfill {
 
     /// What a sync of `user` would do. An open circuit is waited for.
     async fn decide(&self, user: UserId) -> (UserId, Result<Report, SyncError>) {
-        let hand = &self.operator.hand;
-        let memory = self.operator.memory_of(&user).await.unwrap_or_else(|error| {
+        let runner = &self.app.runner;
+        let memory = self.app.memory_of(&user).await.unwrap_or_else(|error| {
             tracing::warn!(user_id = %user, %error, "cannot read what is remembered of the user; deciding without it");
             Memory::default()
         });
         let mut tries = 0;
         loop {
             self.until_open().await;
-            let context = Context::new(Attempt::within(hand.limits.deadline, &hand.clock), memory.clone());
-            let error = match self.operator.syncer.decide(&user, &context).await {
+            let context =
+                Context::new(Attempt::within(runner.limits.deadline, &runner.clock), memory.clone());
+            let error = match self.app.syncer.decide(&user, &context).await {
                 Ok(decision) => {
-                    let decision = self.operator.syncer.under_guard(decision, &context);
+                    let decision = self.app.syncer.under_guard(decision, &context);
                     let report = decision.report().clone();
                     let answered: Vec<_> = report.reached.iter().map(|api| (*api, CallKind::Read)).collect();
-                    hand.record(user.as_str(), &answered, None).await;
+                    runner.record(user.as_str(), &answered, None).await;
                     return (user, Ok(report));
                 }
                 Err(error) => error,
             };
             tries += 1;
-            let blame = hand.record(user.as_str(), &[], Some(&hand.failed(&error, None))).await;
+            let blame = runner.record(user.as_str(), &[], Some(&runner.failed(&error, None))).await;
             let is_final = error.class == Class::Permanent || tries >= TRIES;
             let is_of_api = matches!(blame, Some(Blame::Api { .. }));
             if (!is_of_api && is_final) || self.is_refused(error.class) {
                 return (user, Err(error));
             }
-            sleep(hand.limits.retry.backoff.doubled(tries - 1)).await;
+            sleep(runner.limits.retry.backoff.doubled(tries - 1)).await;
         }
     }
 }

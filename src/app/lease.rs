@@ -24,25 +24,25 @@ pub(crate) struct WaitLimit {
 
 /// Waits for the lease that `request` asks for; `not_done` completes the error if `wait` is cancelled before.
 pub(super) async fn lease(
-    hand: &SyncRunner,
+    runner: &SyncRunner,
     request: &LeaseRequest,
     wait: &WaitLimit,
     not_done: &'static str,
 ) -> Result<Job, AppError> {
-    let gives_up = hand.clock.now().plus(wait.longest);
+    let gives_up = runner.clock.now().plus(wait.longest);
     let mut is_waiting = false;
     loop {
-        let refused = match hand.queue.lease_user(request.clone()).await? {
+        let refused = match runner.queue.lease_user(request.clone()).await? {
             UserLease::Leased(job) => return Ok(*job),
             UserLease::Paused => return Err(AppError::Paused),
             UserLease::Forgotten => return Err(AppError::Forgotten),
             UserLease::Held(until) => AppError::Busy { until },
-            UserLease::NotBefore(until) => match open_circuit(hand).await {
+            UserLease::NotBefore(until) => match open_circuit(runner).await {
                 Some(open) => return Err(open),
                 None => AppError::NoCalls { until },
             },
         };
-        if hand.clock.now() >= gives_up {
+        if runner.clock.now() >= gives_up {
             return Err(refused);
         }
         if !std::mem::replace(&mut is_waiting, true) {
@@ -56,9 +56,9 @@ pub(super) async fn lease(
 }
 
 /// The API whose circuit is open, as all processes know it.
-async fn open_circuit(hand: &SyncRunner) -> Option<AppError> {
-    let known = hand.learn().await?;
-    let now = hand.clock.now();
+async fn open_circuit(runner: &SyncRunner) -> Option<AppError> {
+    let known = runner.learn().await?;
+    let now = runner.clock.now();
     Api::ALL.into_iter().find_map(|api| {
         let breaker = known.breakers.of(api);
         let (reason, until) = breaker.open(CallKind::Read)?;

@@ -77,7 +77,7 @@ impl Synced {
 /// # Errors
 /// Why it did not begin, or was cut off. A sync that began and failed is not an error: [`Synced`] says so.
 pub(super) async fn sync(
-    hand: &SyncRunner,
+    runner: &SyncRunner,
     syncer: &Syncer,
     calls: PerApi<u32>,
     user: &UserId,
@@ -90,15 +90,15 @@ pub(super) async fn sync(
     };
     let again = again == Again::Yes;
     let request = LeaseRequest { user: user.clone(), cause, lane: Lane::Events, calls, again };
-    let job = lease(hand, &request, wait, NOT_DONE).await?;
+    let job = lease(runner, &request, wait, NOT_DONE).await?;
     tracing::info!(user_id = %user, "an operator has asked for a sync");
-    let context = hand.context(&job);
+    let context = runner.context(&job);
     let syncer = syncer.in_manner(manner);
     let work = syncer.sync(user, &context);
     tokio::select! {
-        ended = hand.run(job.clone(), context.clone(), work) => Ok(Synced::new(user, ended)),
+        ended = runner.run(job.clone(), context.clone(), work) => Ok(Synced::new(user, ended)),
         () = wait.stop.cancelled() => {
-            hand.cut_off(job, &context).await;
+            runner.cut_off(job, &context).await;
             Err(AppError::Stopped(NOT_DONE))
         }
     }

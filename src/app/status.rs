@@ -66,33 +66,33 @@ pub(crate) struct BackfillStatus {
 
 impl Status {
     /// As all processes on the store know it.
-    pub(super) async fn load(hand: &SyncRunner, dry_run: bool) -> Result<Self, QueueError> {
-        let known = hand.queue.known().await?;
-        let now = hand.clock.now();
+    pub(super) async fn load(runner: &SyncRunner, dry_run: bool) -> Result<Self, QueueError> {
+        let known = runner.queue.known().await?;
+        let now = runner.clock.now();
         let apis = Api::ALL.map(|api| known.breakers.of(api).status(api, now));
-        let rows = hand.queue.census().await?;
+        let rows = runner.queue.census().await?;
         let oldest_overdue_seconds = rows.oldest_background_ms / 1_000;
         Ok(Self {
             paused_since: known.paused_at,
             rows: Some(rows),
             resync: Some(Resync { due: rows.background_due, oldest_overdue_seconds }),
-            backfill: Progress::load(&hand.queue).await?.and_then(BackfillStatus::new),
-            ..Self::new(hand, dry_run, known.guard, apis)
+            backfill: Progress::load(&runner.queue).await?.and_then(BackfillStatus::new),
+            ..Self::new(runner, dry_run, known.guard, apis)
         })
     }
 
     /// As far as this process knows by itself, when the store cannot be read.
-    fn of_this_process(hand: &SyncRunner, dry_run: bool) -> Self {
-        let apis = Api::ALL.map(|api| hand.gates.of(api).status());
-        Self::new(hand, dry_run, hand.queue.guard(), apis)
+    fn of_this_process(runner: &SyncRunner, dry_run: bool) -> Self {
+        let apis = Api::ALL.map(|api| runner.gates.of(api).status());
+        Self::new(runner, dry_run, runner.queue.guard(), apis)
     }
 
-    fn new(hand: &SyncRunner, dry_run: bool, guard: GuardState, apis: [ApiStatus; 2]) -> Self {
+    fn new(runner: &SyncRunner, dry_run: bool, guard: GuardState, apis: [ApiStatus; 2]) -> Self {
         Self {
-            now: hand.clock.now(),
+            now: runner.clock.now(),
             paused_since: None,
             tags_kept_since: guard.tripped_at,
-            removals_allowed_until: guard.allowed_after(hand.clock.wall()),
+            removals_allowed_until: guard.allowed_after(runner.clock.wall()),
             dry_run,
             rows: None,
             apis,
@@ -103,12 +103,12 @@ impl Status {
 }
 
 impl ServiceStatus {
-    pub(super) async fn load(hand: &SyncRunner, dry_run: bool) -> Self {
-        let accepting = hand.queue.accepting();
-        match Status::load(hand, dry_run).await {
+    pub(super) async fn load(runner: &SyncRunner, dry_run: bool) -> Self {
+        let accepting = runner.queue.accepting();
+        match Status::load(runner, dry_run).await {
             Ok(status) => Self { status, accepting, trouble: None },
             Err(error) => {
-                let status = Status::of_this_process(hand, dry_run);
+                let status = Status::of_this_process(runner, dry_run);
                 Self { status, accepting, trouble: Some(error.to_string()) }
             }
         }

@@ -85,33 +85,33 @@ pub(super) async fn would_forget(
 /// # Errors
 /// The user is as before, but for tags that were taken off.
 pub(super) async fn forget(
-    hand: &SyncRunner,
+    runner: &SyncRunner,
     syncer: &Syncer,
     user: &UserId,
     mailmojo: bool,
     wait: &WaitLimit,
 ) -> Result<Forgotten, AppError> {
-    let (found, row) = would_forget(&hand.queue, user).await?;
+    let (found, row) = would_forget(&runner.queue, user).await?;
     if found.outcome == Forgot::AlreadyForgotten || syncer.is_dry_run() {
         let memory = row.map(|row| row.memory).unwrap_or_default();
         let taken_off = match mailmojo {
-            true => Some(take_off_unleased(hand, syncer, &found, user, memory, wait).await?),
+            true => Some(take_off_unleased(runner, syncer, &found, user, memory, wait).await?),
             false => None,
         };
         return Ok(Forgotten { mailmojo: taken_off, ..found });
     }
     let calls = if mailmojo { Syncer::calls_to_take_off() } else { PerApi::default() };
     let request = LeaseRequest { user: user.clone(), cause: FORGET, lane: Lane::Events, calls, again: false };
-    let job = lease(hand, &request, wait, NOT_DONE).await?;
+    let job = lease(runner, &request, wait, NOT_DONE).await?;
     tracing::info!(user_id = %user, mailmojo, "an operator wants a user forgotten");
     let (job, taken_off) = match mailmojo {
-        true => take_off_leased(hand, syncer, job, row.as_ref(), wait).await?,
+        true => take_off_leased(runner, syncer, job, row.as_ref(), wait).await?,
         false => (job, None),
     };
-    let history_rows = hand.queue.history(user, COUNTED).await?.len();
-    if !hand.queue.forget(&job).await? {
+    let history_rows = runner.queue.history(user, COUNTED).await?.len();
+    if !runner.queue.forget(&job).await? {
         // The lease is lost. A settlement reports it if something was written.
-        hand.settle(&job, Settlement::Release, None).await;
+        runner.settle(&job, Settlement::Release, None).await;
         return Err(AppError::LeaseLost);
     }
     tracing::info!(user_id = %user, mailmojo, history_rows, "a user was forgotten");
@@ -121,14 +121,14 @@ pub(super) async fn forget(
 
 /// Nobody syncs a forgotten user, and a dry run writes nothing, so neither needs a lease.
 async fn take_off_unleased(
-    hand: &SyncRunner,
+    runner: &SyncRunner,
     syncer: &Syncer,
     found: &Forgotten,
     user: &UserId,
     memory: Memory,
     wait: &WaitLimit,
 ) -> Result<Vec<TakenOff>, AppError> {
-    let context = Context::new(Attempt::within(hand.limits.deadline, &hand.clock), memory);
+    let context = Context::new(Attempt::within(runner.limits.deadline, &runner.clock), memory);
     let taken = tokio::select! {
         taken = syncer.take_off(user, &context) => taken,
         () = wait.stop.cancelled() => return Err(AppError::Stopped(NOT_DONE)),
@@ -138,30 +138,30 @@ async fn take_off_unleased(
 
 /// The job with the calls that are left of it, and what was taken off.
 async fn take_off_leased(
-    hand: &SyncRunner,
+    runner: &SyncRunner,
     syncer: &Syncer,
     job: Job,
     row: Option<&UserRow>,
     wait: &WaitLimit,
 ) -> Result<(Job, Option<Vec<TakenOff>>), AppError> {
-    let context = hand.context(&job);
+    let context = runner.context(&job);
     let taken = tokio::select! {
         taken = syncer.take_off(&job.user, &context) => taken,
         () = wait.stop.cancelled() => {
-            give_back(hand, job, row, &context).await;
+            give_back(runner, job, row, &context).await;
             return Err(AppError::Stopped(NOT_DONE));
         }
     };
     match taken {
         Ok(taken) => {
             let answered = Api::ALL.map(|api| (api, CallKind::Read));
-            hand.record_calls(&job, Ok(if taken.is_empty() { &[] } else { &answered })).await;
+            runner.record_calls(&job, Ok(if taken.is_empty() { &[] } else { &answered })).await;
             Ok((SyncRunner::after(job, &context), Some(taken)))
         }
         Err(error) => {
-            hand.record_calls(&job, Err(&error)).await;
+            runner.record_calls(&job, Err(&error)).await;
             tracing::warn!(user_id = %job.user, error = error.message, "a user was not forgotten");
-            give_back(hand, job, row, &context).await;
+            give_back(runner, job, row, &context).await;
             Err(tags_remain(Forgot::WouldBeForgotten, &error.message))
         }
     }
@@ -181,10 +181,10 @@ fn tags_remain(found: Forgot, message: &str) -> AppError {
 
 /// Ends the lease with the row as it was: a parked user stays parked, one that waited for its next try waits again. Any
 /// other user is due, as after a sync that was cut off.
-async fn give_back(hand: &SyncRunner, job: Job, row: Option<&UserRow>, context: &Context) {
+async fn give_back(runner: &SyncRunner, job: Job, row: Option<&UserRow>, context: &Context) {
     match row.filter(|_| !context.attempt.is_writing()).and_then(as_before) {
-        Some(settlement) => hand.settle(&SyncRunner::after(job, context), settlement, None).await,
-        None => hand.cut_off(job, context).await,
+        Some(settlement) => runner.settle(&SyncRunner::after(job, context), settlement, None).await,
+        None => runner.cut_off(job, context).await,
     }
 }
 

@@ -45,9 +45,9 @@ pub(super) struct Taken {
 impl Backfill {
     /// How many users Sesamy lists, if the first page of them says so. It waits for nothing, a pause included.
     pub async fn count_users(&self) -> Option<u64> {
-        let hand = &self.operator.hand;
-        let attempt = Attempt::within(hand.limits.deadline, &hand.clock);
-        let page = self.operator.syncer.sesamy().users_page(0, None, &attempt).await.ok()?;
+        let runner = &self.app.runner;
+        let attempt = Attempt::within(runner.limits.deadline, &runner.clock);
+        let page = self.app.syncer.sesamy().users_page(0, None, &attempt).await.ok()?;
         page.total.or(page.next.is_none().then_some(page.length())).map(count)
     }
 
@@ -57,7 +57,7 @@ impl Backfill {
         offset: usize,
         before: Option<u64>,
     ) -> Result<Page<UserRow>, BackfillError> {
-        let sesamy = self.operator.syncer.sesamy();
+        let sesamy = self.app.syncer.sesamy();
         let page =
             self.patiently(USERS, async |attempt| sesamy.users_page(offset, None, &attempt).await).await?;
         if before == Some(page.mark) {
@@ -80,7 +80,7 @@ impl Backfill {
         let (rows, left_out) = (page.length(), page.left_out);
         let mut users: Vec<UserId> = page.rows.into_iter().filter(is_selected).map(|row| row.user).collect();
         let not_recent = rows - left_out - users.len();
-        let forgotten = self.operator.queue().forgotten(&users).await?;
+        let forgotten = self.app.queue().forgotten(&users).await?;
         users.retain(|user| !forgotten.contains(user));
         let [rows, left_out, not_recent, of_forgotten] =
             [rows, left_out, not_recent, forgotten.len()].map(count);
@@ -93,7 +93,7 @@ impl Backfill {
     pub(super) async fn selection(&self) -> Result<Selection, BackfillError> {
         let (spec, began) = (self.options.spec, self.progress.borrow().began_at);
         let Some(since) = spec.since(began) else { return Ok(Selection::default()) };
-        let sesamy = self.operator.syncer.sesamy();
+        let sesamy = self.app.syncer.sesamy();
         let (mut owners, mut before) = (HashSet::new(), None);
         let mut next = self.options.derive_tags.then_some(0);
         while let Some(offset) = next {
@@ -126,8 +126,8 @@ impl Backfill {
 
     /// Waits until calls may be made. A store that cannot be read holds nothing up: whatever comes next reports it.
     pub(super) async fn until_open(&self) {
-        while self.operator.hand.learn().await.is_some()
-            && let Ok(status) = self.operator.status().await
+        while self.app.runner.learn().await.is_some()
+            && let Ok(status) = self.app.status().await
             && self.held_up_by(&status).is_some()
         {
             let ends = status.apis.iter().filter_map(|api| api.until).map(|until| until.since(status.now));
@@ -141,11 +141,11 @@ impl Backfill {
         what: &'static str,
         ask: impl AsyncFn(Attempt) -> Result<T, Failure>,
     ) -> Result<T, BackfillError> {
-        let hand = &self.operator.hand;
+        let runner = &self.app.runner;
         let mut failures = 0;
         loop {
             self.until_open().await;
-            let failure = match ask(Attempt::within(hand.limits.deadline, &hand.clock)).await {
+            let failure = match ask(Attempt::within(runner.limits.deadline, &runner.clock)).await {
                 Ok(answer) => {
                     self.trouble.replace(None);
                     return Ok(answer);
@@ -153,20 +153,20 @@ impl Backfill {
                 Err(failure) => failure,
             };
             let message = failure.message(&Mask::default());
-            hand.record_failure(&failure).await;
+            runner.record_failure(&failure).await;
             failures += u32::from(failure.class == Class::Transient);
             if failure.class == Class::Permanent || failures == TRIES || self.is_refused(failure.class) {
                 return Err(BackfillError::List(what, message));
             }
             self.trouble.replace(Some(format!("{what} cannot be read ({message}); trying again")));
-            sleep(hand.limits.retry.backoff.doubled(failures.saturating_sub(1))).await;
+            sleep(runner.limits.retry.backoff.doubled(failures.saturating_sub(1))).await;
         }
     }
 
     /// Whether a call of this `class` failed because an API refuses our credentials or our address: waiting does not help.
     pub(super) fn is_refused(&self, class: Class) -> bool {
         let is_refused = |api| {
-            let why = self.operator.hand.gates.of(api).status().why;
+            let why = self.app.runner.gates.of(api).status().why;
             [OpenReason::Credentials, OpenReason::Configuration]
                 .into_iter()
                 .any(|it| why == Some(it.as_str()))
