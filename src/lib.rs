@@ -19,12 +19,12 @@
 //!
 //! | room | knows | does not know |
 //! |---|---|---|
-//! | [`cli`] | one file per command; wires the rest together | how anything works inside |
-//! | [`admin`] | the operations page, its JSON API, who may open them | how anything is done |
+//! | [`cli`] | one file per command: parses, asks `app`, prints | how anything works inside |
+//! | `admin` | the operations page, its JSON API, who may open them | how anything is done |
 //! | `config` | every setting, its default, its check | who uses it |
 //! | [`server`] | routes, authentication, limits, problem responses, health | Mailmojo, the merge |
 //! | [`event`] | the shape of an event, the eight types | HTTP |
-//! | [`operations`] | what an operator asks for: preview, sync now, retry, pause, backfill | who asks, and how it is shown |
+//! | `app` | what an operator can ask for, once: status, users, preview, sync, retry, pause, forget, backfill | who asks, and how it is shown |
 //! | [`worker`] | the loop, concurrency, backoff, shutdown | HTTP details |
 //! | [`queue`] | due, lease, settle, park | what a sync is |
 //! | [`sync`] | the five steps above for one user | SQL, retries |
@@ -36,7 +36,8 @@
 //! | [`telemetry`], [`personal`], [`address`], [`user`], [`clock`], `fingerprint`, `surrogates` | the ground: logs and metrics, personal data, addresses, ids, time, comparing secrets, half emojis | everything above |
 
 pub mod address;
-pub mod admin;
+pub(crate) mod admin;
+pub(crate) mod app;
 pub mod cli;
 pub mod clock;
 pub(crate) mod config;
@@ -46,7 +47,6 @@ mod fingerprint;
 pub mod mailmojo;
 pub mod memory;
 pub mod merge;
-pub mod operations;
 pub mod personal;
 #[cfg(any(test, fuzzing))]
 pub mod properties;

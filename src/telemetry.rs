@@ -18,6 +18,7 @@ use metrics_exporter_prometheus::{
 use strum::IntoEnumIterator;
 
 use crate::clock::Millis;
+pub(crate) use catalogue::OUTCOMES;
 use catalogue::*;
 pub use catalogue::{Kind, Label, METRICS, Metric, WebhookResult};
 pub use logging::{Format, LogTarget, LoggingError, filter, start_logging};

@@ -1,40 +1,40 @@
 //! The JSON API, for programs: `Authorization: Bearer` with one of `admin.tokens`. A session's cookie does not open it, so
-//! that no page of another site can use it through an operator's browser.
+//! no page of another site can use it through an operator's browser.
 //!
-//! Errors are problem documents. The names in here are stable; the README has them.
+//! Errors are problem documents. The names in here are a contract; the README has them.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{FromRequestParts, RawPathParams, RawQuery, Request, State};
+use axum::body::Bytes;
+use axum::extract::{FromRequest, FromRequestParts, RawQuery, Request, State};
 use axum::http::request::Parts;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
 
-use super::failure::Failure;
+use super::error;
+use super::extract::user_of_path;
 use super::fields::Fields;
-use super::guard::Here;
-use super::office::{Glance, Office};
 use super::pages::chart::Span;
-use crate::config::{Value, duration};
-use crate::operations::preview::Preview;
-use crate::operations::{Again, Forgotten, Remembered, Synced};
-use crate::queue::{Filter, HistoryRow, Retry, RowState, UserRow};
+use super::state::{AdminState, Shared};
+use crate::app::{Again, AppError, Forgotten, Page, Preview, ServiceStatus, Synced, User};
+use crate::config::{self, duration};
+use crate::queue::{Filter, Retry, RowState, UserRow};
 use crate::server::problem::{Kind, problem};
 use crate::server::{BodyError, bearer, whole};
 use crate::user::UserId;
 
-/// The most rows of one answer, and as many as come unasked.
+/// The most rows of one answer, and the default.
 const MOST_ROWS: usize = 500;
 const ROWS: usize = 100;
 /// The longest body, in bytes.
 const BODY_LIMIT: usize = 16 * 1024;
 
-pub(super) fn router(office: Arc<Office>) -> Router {
+pub(super) fn router(state: Arc<AdminState>) -> Router {
     Router::new()
         .route("/status", get(status))
         .route("/users", get(users))
@@ -51,18 +51,16 @@ pub(super) fn router(office: Arc<Office>) -> Router {
         .route("/settings", get(settings))
         .fallback(no_such_path)
         .method_not_allowed_fallback(wrong_method)
-        .layer(middleware::from_fn_with_state(office.clone(), only_with_a_token))
-        .with_state(office)
+        .layer(middleware::from_fn_with_state(state.clone(), only_with_a_token))
+        .with_state(state)
 }
 
-/// Before anything else is looked at, so that without a token not even a path can be told from another.
-async fn only_with_a_token(State(office): Here, request: Request, next: Next) -> Response {
+/// The first check, so that without a token not even the existence of a path shows.
+async fn only_with_a_token(State(state): Shared, request: Request, next: Next) -> Response {
     let lines = request.headers().get_all(axum::http::header::AUTHORIZATION);
-    let admitted = lines
-        .iter()
-        .filter_map(|line| bearer(line.as_bytes()))
-        .any(|token| office.keys.admit(token).is_some());
-    if admitted {
+    let is_admitted =
+        lines.iter().filter_map(|line| bearer(line.as_bytes())).any(|token| state.keys.admit(token));
+    if is_admitted {
         next.run(request).await
     } else {
         problem(Kind::Unauthorized, "send the header Authorization: Bearer with one of admin.tokens")
@@ -73,12 +71,12 @@ async fn only_with_a_token(State(office): Here, request: Request, next: Next) ->
 enum Refusal {
     Wrong(&'static str),
     Body(BodyError),
-    Failed(Failure),
+    Failed(AppError),
 }
 
-type Answer<T> = Result<Json<T>, Refusal>;
+type JsonResult<T> = Result<Json<T>, Refusal>;
 
-impl<E: Into<Failure>> From<E> for Refusal {
+impl<E: Into<AppError>> From<E> for Refusal {
     fn from(error: E) -> Self {
         Self::Failed(error.into())
     }
@@ -91,15 +89,15 @@ impl IntoResponse for Refusal {
             Self::Body(BodyError::TooLarge { .. }) => problem(Kind::BodyTooLarge, "the body is over 16 KiB"),
             Self::Body(error @ BodyError::Late) => problem(Kind::BodyTimeout, &error.to_string()),
             Self::Body(error @ BodyError::CutShort) => problem(Kind::InvalidRequest, &error.to_string()),
-            Self::Failed(failure) => problem(failure.kind(), &failure.to_string()),
+            Self::Failed(error) => problem(error::kind(&error), &error.to_string()),
         }
     }
 }
 
 /// The user id of a path.
-struct Whom(UserId);
+struct PathUser(UserId);
 
-impl<S: Send + Sync> FromRequestParts<S> for Whom {
+impl<S: Send + Sync> FromRequestParts<S> for PathUser {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
@@ -107,48 +105,53 @@ impl<S: Send + Sync> FromRequestParts<S> for Whom {
     }
 }
 
-/// The user id of a path, or what is wrong with it.
-pub(super) async fn user_of_path<S: Send + Sync>(
-    parts: &mut Parts,
-    state: &S,
-) -> Result<UserId, &'static str> {
-    const NOT_TEXT: &str = "the user id in the path is not UTF-8 when it is percent-decoded";
-    let params = RawPathParams::from_request_parts(parts, state).await.map_err(|_| NOT_TEXT)?;
-    let id = params.iter().find(|(name, _)| *name == "id").map(|(_, id)| id.to_owned()).unwrap_or_default();
-    UserId::new(id).map_err(|error| match error {
-        crate::user::UserIdError::Empty => "the user id in the path is empty",
-        crate::user::UserIdError::TooLong => "the user id in the path is longer than 256 bytes",
-        crate::user::UserIdError::ControlCharacters => "the user id in the path has control characters",
-        crate::user::UserIdError::RelativePath => "the user id in the path is a relative path",
-    })
-}
+/// A body within the limit.
+struct Body(Bytes);
 
-async fn status(State(office): Here) -> Json<Glance> {
-    Json(office.glance().await)
-}
+impl<S: Send + Sync> FromRequest<S> for Body {
+    type Rejection = Refusal;
 
-#[derive(Serialize)]
-struct Users {
-    users: Vec<UserRow>,
-    /// What `after` has to be for the next page; null on the last.
-    next: Option<String>,
-}
-
-async fn users(State(office): Here, RawQuery(query): RawQuery) -> Answer<Users> {
-    let filter = filter(query.as_deref().unwrap_or_default())?;
-    let (limit, filter) = (filter.limit, Filter { limit: filter.limit + 1, ..filter });
-    let mut users = office.operator.hand.queue.rows(&filter).await?;
-    let is_more = users.len() > limit;
-    users.truncate(limit);
-    let next = users.last().filter(|_| is_more).map(|last| last.user.clone());
-    Ok(Json(Users { users, next }))
-}
-
-fn filter(query: &str) -> Result<Filter, Refusal> {
-    let fields = Fields::parse(query.as_bytes());
-    if fields.unknown(&["state", "reason", "after", "limit"]) {
-        return Err(Refusal::Wrong("the query has a name that is none of state, reason, after and limit"));
+    async fn from_request(request: Request, _: &S) -> Result<Self, Refusal> {
+        let (parts, body) = request.into_parts();
+        whole(body, &parts.headers, BODY_LIMIT).await.map(Self).map_err(Refusal::Body)
     }
+}
+
+impl Body {
+    /// The value of `name`, which has to be the only field; `None` for an empty body. Read by hand: a derived reader would
+    /// take `[true]` for an object.
+    fn only_field<T>(
+        &self,
+        name: &str,
+        read: impl FnOnce(&Value) -> Option<T>,
+        wanted: &'static str,
+    ) -> Result<Option<T>, Refusal> {
+        if self.0.is_empty() {
+            return Ok(None);
+        }
+        let fields: Option<Map<String, Value>> = serde_json::from_slice(&self.0).ok();
+        let value = fields.filter(|fields| fields.len() == 1).and_then(|mut fields| fields.remove(name));
+        value.as_ref().and_then(read).map(Some).ok_or(Refusal::Wrong(wanted))
+    }
+}
+
+/// The fields of a query that has no other names than `known`; `wrong` says so if it has.
+fn query(query: Option<&str>, known: &[&str], wrong: &'static str) -> Result<Fields, Refusal> {
+    let fields = Fields::parse(query.unwrap_or_default().as_bytes());
+    if fields.unknown(known) { Err(Refusal::Wrong(wrong)) } else { Ok(fields) }
+}
+
+async fn status(State(state): Shared) -> Json<ServiceStatus> {
+    Json(state.app.service_status().await)
+}
+
+async fn users(State(state): Shared, RawQuery(query): RawQuery) -> JsonResult<Page<UserRow>> {
+    Ok(Json(state.app.users(filter(query.as_deref())?).await?))
+}
+
+fn filter(sent: Option<&str>) -> Result<Filter, Refusal> {
+    let wrong = "the query has a name that is none of state, reason, after and limit";
+    let fields = query(sent, &["state", "reason", "after", "limit"], wrong)?;
     let state = fields.get("state").map(|word| {
         RowState::named(word)
             .ok_or(Refusal::Wrong("state is none of due, leased, scheduled, failing, held, parked and idle"))
@@ -165,151 +168,107 @@ fn filter(query: &str) -> Result<Filter, Refusal> {
     })
 }
 
-#[derive(Serialize)]
-struct User {
-    #[serde(flatten)]
-    row: UserRow,
-    memory: Remembered,
-    history: Vec<HistoryRow>,
+async fn user(State(state): Shared, PathUser(user): PathUser) -> JsonResult<User> {
+    Ok(Json(state.app.user(&user).await?))
 }
 
-async fn user(State(office): Here, Whom(user): Whom) -> Answer<User> {
-    let (row, history) = office.user(&user).await?;
-    let Some(row) = row else { return Err(office.stranger(&user).await.into()) };
-    Ok(Json(User { memory: Remembered::from(&row.memory), row, history }))
+async fn preview(State(state): Shared, PathUser(user): PathUser) -> JsonResult<Preview> {
+    Ok(Json(state.app.preview(&user).await?))
 }
 
-async fn preview(State(office): Here, Whom(user): Whom) -> Answer<Preview> {
-    Ok(Json(office.preview(&user).await?))
-}
-
-async fn sync(State(office): Here, Whom(user): Whom, RawQuery(query): RawQuery) -> Answer<Synced> {
-    let fields = Fields::parse(query.as_deref().unwrap_or_default().as_bytes());
-    if fields.unknown(&["again"]) {
-        return Err(Refusal::Wrong("the query has a name that is not again"));
-    }
+async fn sync(
+    State(state): Shared,
+    PathUser(user): PathUser,
+    RawQuery(sent): RawQuery,
+) -> JsonResult<Synced> {
+    let fields = query(sent.as_deref(), &["again"], "the query has a name that is not again")?;
     let again = match fields.get("again") {
         None | Some("false") => Again::No,
         Some("true") => Again::Yes,
         Some(_) => return Err(Refusal::Wrong("again is neither true nor false")),
     };
-    Ok(Json(office.sync(&user, again).await?))
+    Ok(Json(state.sync(user, again).await?))
 }
 
-async fn retry_one(State(office): Here, Whom(user): Whom) -> Answer<serde_json::Value> {
-    let (row, _) = office.user(&user).await?;
-    if row.is_none() {
-        return Err(office.stranger(&user).await.into());
-    }
-    tracing::info!(user_id = %user, "an operator asks for a retry");
-    let retried = office.operator.retry(Retry::Users(vec![user])).await?;
-    Ok(Json(json!({ "retried": retried })))
+async fn retry_one(State(state): Shared, PathUser(user): PathUser) -> JsonResult<Value> {
+    state.app.user(&user).await?;
+    Ok(retried(state.app.retry_one(user).await?))
 }
 
-async fn forget(State(office): Here, Whom(user): Whom, request: Request) -> Answer<Forgotten> {
-    const WANTED: &str = r#"the body is neither empty nor {"mailmojo": true} or {"mailmojo": false}"#;
-    let (parts, body) = request.into_parts();
-    let body = whole(body, &parts.headers, BODY_LIMIT).await.map_err(Refusal::Body)?;
-    let mailmojo = match body.is_empty() {
-        true => Some(false),
-        false => with_mailmojo(&body),
-    };
-    let mailmojo = mailmojo.ok_or(Refusal::Wrong(WANTED))?;
-    Ok(Json(office.forget(&user, mailmojo).await?))
+async fn forget(State(state): Shared, PathUser(user): PathUser, body: Body) -> JsonResult<Forgotten> {
+    let wanted = r#"the body is neither empty nor {"mailmojo": true} or {"mailmojo": false}"#;
+    let mailmojo = body.only_field("mailmojo", Value::as_bool, wanted)?.unwrap_or(false);
+    Ok(Json(state.forget(user, mailmojo).await?))
 }
 
-/// Read by hand: a derived reader would take `[true]` for it.
-fn with_mailmojo(body: &[u8]) -> Option<bool> {
-    let fields: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(body).ok()?;
-    fields.get("mailmojo").filter(|_| fields.len() == 1)?.as_bool()
-}
-
-async fn parked(State(office): Here) -> Answer<serde_json::Value> {
-    Ok(Json(json!({ "reasons": office.operator.parked().await? })))
+async fn parked(State(state): Shared) -> JsonResult<Value> {
+    Ok(Json(json!({ "reasons": state.app.parked().await? })))
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RetryBody {
-    /// Words of the error or the answer.
+    /// A part of the error or the answer.
     reason: Option<String>,
-    /// Exactly this answer.
+    /// The whole answer.
     answer: Option<String>,
     all_parked: Option<bool>,
 }
 
-async fn retry_many(State(office): Here, request: Request) -> Answer<serde_json::Value> {
+async fn retry_many(State(state): Shared, Body(body): Body) -> JsonResult<Value> {
     const WANTED: &str = r#"the body is none of {"reason":"…"}, {"answer":"…"} and {"all_parked":true}"#;
-    let (parts, body) = request.into_parts();
-    let body = whole(body, &parts.headers, BODY_LIMIT).await.map_err(Refusal::Body)?;
     let asked: RetryBody = serde_json::from_slice(&body).map_err(|_| Refusal::Wrong(WANTED))?;
-    let given = |text: &String| !text.trim().is_empty();
-    let whom = match (asked.reason, asked.answer, asked.all_parked) {
-        (Some(reason), None, None) if given(&reason) => Retry::Reason(reason),
-        (None, Some(answer), None) if given(&answer) => Retry::Answer(answer),
+    let is_given = |text: &String| !text.trim().is_empty();
+    let retry = match (asked.reason, asked.answer, asked.all_parked) {
+        (Some(reason), None, None) if is_given(&reason) => Retry::Reason(reason),
+        (None, Some(answer), None) if is_given(&answer) => Retry::Answer(answer),
         (None, None, Some(true)) => Retry::AllParked,
         _ => return Err(Refusal::Wrong(WANTED)),
     };
-    let retried = office.operator.retry(whom).await?;
-    Ok(Json(json!({ "retried": retried })))
+    Ok(retried(state.app.retry(retry).await?))
 }
 
-async fn pause(State(office): Here) -> Answer<Glance> {
-    office.operator.pause().await?;
-    Ok(Json(office.glance().await))
+fn retried(users: u64) -> Json<Value> {
+    Json(json!({ "retried": users }))
 }
 
-async fn resume(State(office): Here, request: Request) -> Answer<Glance> {
-    const WANTED: &str = r#"the body is neither empty nor {"allow_removals": "24h"}"#;
-    let (parts, body) = request.into_parts();
-    let body = whole(body, &parts.headers, BODY_LIMIT).await.map_err(Refusal::Body)?;
-    let allow = match body.is_empty() {
-        true => None,
-        false => Some(allowance(&body).ok_or(Refusal::Wrong(WANTED))?),
-    };
-    office.operator.resume(allow).await?;
-    Ok(Json(office.glance().await))
+async fn pause(State(state): Shared) -> JsonResult<ServiceStatus> {
+    state.app.pause().await?;
+    Ok(Json(state.app.service_status().await))
 }
 
-fn allowance(body: &[u8]) -> Option<Duration> {
-    let fields: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(body).ok()?;
-    let text = fields.get("allow_removals").filter(|_| fields.len() == 1)?.as_str()?;
-    duration(text).ok()
+async fn resume(State(state): Shared, body: Body) -> JsonResult<ServiceStatus> {
+    let wanted = r#"the body is neither empty nor {"allow_removals": "24h"}"#;
+    let time = |value: &Value| -> Option<Duration> { duration(value.as_str()?).ok() };
+    state.app.resume(body.only_field("allow_removals", time, wanted)?).await?;
+    Ok(Json(state.app.service_status().await))
 }
 
-async fn counts(State(office): Here, RawQuery(query): RawQuery) -> Answer<serde_json::Value> {
-    const WANTED: &str = "span is neither hour nor day";
-    let fields = Fields::parse(query.as_deref().unwrap_or_default().as_bytes());
-    if fields.unknown(&["span"]) {
-        return Err(Refusal::Wrong("the query has a name that is not span"));
-    }
+async fn counts(State(state): Shared, RawQuery(sent): RawQuery) -> JsonResult<Value> {
+    let fields = query(sent.as_deref(), &["span"], "the query has a name that is not span")?;
     let (word, span) = match fields.get("span") {
         None | Some("hour") => ("hour", Span::Hour),
         Some("day") => ("day", Span::Day),
-        Some(_) => return Err(Refusal::Wrong(WANTED)),
+        Some(_) => return Err(Refusal::Wrong("span is neither hour nor day")),
     };
-    let since = span.since(office.now());
-    let minutes = office.operator.hand.queue.counts_since(since).await?;
+    let since = span.since(state.app.now());
+    let minutes = state.app.counts_since(since).await?;
     Ok(Json(json!({ "span": word, "since": since, "minutes": minutes })))
 }
 
-async fn settings(State(office): Here) -> Json<serde_json::Value> {
-    let settings: Vec<_> = office
-        .in_force
-        .iter()
-        .map(|one| {
-            let (value, hidden) = match &one.value {
-                Value::Shown(value) => (Some(value), 0),
-                Value::Hidden(count) => (None, *count),
-                Value::Unset => (None, 0),
-            };
-            json!({ "name": one.name, "value": value, "hidden": hidden, "origin": one.origin })
-        })
-        .collect();
+async fn settings(State(state): Shared) -> Json<Value> {
+    let in_force = state.in_force.iter().map(|one| {
+        let (value, hidden) = match &one.value {
+            config::Value::Shown(value) => (Some(value), 0),
+            config::Value::Hidden(count) => (None, *count),
+            config::Value::Unset => (None, 0),
+        };
+        json!({ "name": one.name, "value": value, "hidden": hidden, "origin": one.origin })
+    });
     Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
-        "uptime_seconds": office.now().since(office.began).as_secs(),
-        "settings": settings,
+        "uptime_seconds": state.app.now().since(state.began).as_secs(),
+        "settings": in_force.collect::<Vec<_>>(),
     }))
 }
 

@@ -16,13 +16,13 @@ impl Fields {
         )
     }
 
-    /// The first value of that name as it is; none where it is absent or empty.
+    /// The first value of that name as it is; `None` if it is absent or empty.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         let value = self.0.iter().find(|(one, _)| one == name).map(|(_, value)| value.as_str())?;
         (!value.is_empty()).then_some(value)
     }
 
-    /// The same of what a person has typed, without white space around it.
+    /// The same as a person has typed it, without white space around it.
     pub(super) fn typed(&self, name: &str) -> Option<&str> {
         self.get(name).map(str::trim).filter(|value| !value.is_empty())
     }
@@ -33,7 +33,7 @@ impl Fields {
     }
 }
 
-/// `path` with these values as its query; those that are none are left out.
+/// `path` with these values as its query; a value of `None` is left out.
 pub(super) fn with_query<const N: usize>(path: &str, values: [(&str, Option<Cow<'_, str>>); N]) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
     for (name, value) in values {
@@ -45,7 +45,7 @@ pub(super) fn with_query<const N: usize>(path: &str, values: [(&str, Option<Cow<
     if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") }
 }
 
-/// `back` where it is a page of ours, else the first one: a form must not lead to another site.
+/// `back` if it is a page of ours, else the first one: a form must not lead to another site.
 pub(super) fn local(back: Option<&str>) -> &str {
     const FIRST: &str = "/admin";
     let is_ours = |path: &&str| {

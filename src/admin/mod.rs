@@ -1,26 +1,25 @@
-//! The operations page: how the service is, who waits, what failed and why, and what to do about it; for people as
-//! pages, for programs as a JSON API (`/admin/api/…`).
+//! The operations page: the state of the service, which users wait, what failed and why, and what to do about it; as pages
+//! for people, and as a JSON API for programs (`/admin/api/…`).
 //!
-//! On a listener of its own, never on the webhook's port, and only where `admin.tokens` is set. All works without a
+//! On a listener of its own, never on the webhook's port, and only if `admin.tokens` is set. Everything works without a
 //! script; the one there is only refreshes the first page.
 //!
 //! Promises, each a test: nobody without a token or a session sees or changes anything, and the session opens the pages but
 //! not the API; no other site's form is taken; a change is always a POST, and is logged; nothing is loaded from elsewhere;
 //! whatever a user, an API or an event is called, it is shown as text.
 //!
-//! What is done, and how, is the business of [`crate::operations`]. The stories that hold the promises are in
-//! `tests/stories/admin`.
+//! [`crate::app`] does what is asked for. The stories that hold the promises are in `tests/stories/admin`.
 
 mod actions;
 mod api;
 mod assets;
-mod failure;
+mod error;
+mod extract;
 mod fields;
-mod guard;
-mod login_rest;
-mod office;
+mod login_throttle;
 mod pages;
 mod session;
+mod state;
 
 use axum::Router;
 use axum::middleware;
@@ -28,15 +27,15 @@ use axum::response::Redirect;
 use axum::routing::{get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 
-pub use office::Options;
+pub(crate) use state::AdminOptions;
 
-use self::office::Office;
+use self::state::AdminState;
 use crate::server::access_log::log;
 use crate::server::problem::panicked;
 
 /// The routes, complete with error answers. `metrics` is the router of `/metrics`.
-pub fn router(options: Options, metrics: Router) -> Router {
-    let office = Office::new(options);
+pub(crate) fn router(options: AdminOptions, metrics: Router) -> Router {
+    let state = AdminState::new(options);
     let pages = Router::new()
         .route("/", get(|| async { Redirect::to("/admin") }))
         .route("/admin", get(pages::overview::show))
@@ -54,13 +53,13 @@ pub fn router(options: Options, metrics: Router) -> Router {
         .route("/admin/find", post(actions::find))
         .route("/admin/settings", get(pages::settings::show))
         .route("/admin/assets/{name}", get(assets::serve))
-        .method_not_allowed_fallback(pages::wrong_method)
-        .fallback(pages::no_such_page)
-        .with_state(office.clone());
+        .method_not_allowed_fallback(pages::layout::wrong_method)
+        .fallback(pages::layout::no_such_page)
+        .with_state(state.clone());
     pages
-        .nest("/admin/api", api::router(office))
+        .nest("/admin/api", api::router(state))
         .merge(metrics)
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(middleware::from_fn(guard::every_answer))
+        .layer(middleware::from_fn(extract::every_answer))
         .layer(middleware::from_fn_with_state("operations request", log))
 }

@@ -1,9 +1,9 @@
-//! Who is let in: the tokens, the sessions that are opened with them, and the forms of a session.
+//! Access to the page and the API: the tokens, the sessions that are opened with them, and the forms of a session.
 //!
 //! Pure: time and randomness are passed in. A session is a signed cookie and nothing else: `1.EXPIRY.NONCE.SIGNATURE`,
-//! where the signature is the HMAC-SHA256 of what stands before it under a key that is made of the token. So every replica
-//! with the same tokens verifies it, nothing is kept, the token itself is nowhere in it, and taking a token out of
-//! `admin.tokens` ends the sessions that were opened with it.
+//! with the HMAC-SHA256 of everything before the signature, under a key derived from the token. So every replica with the
+//! same tokens verifies it, nothing is stored, the token itself is nowhere in it, and removing a token from `admin.tokens`
+//! ends the sessions that were opened with it.
 //!
 //! A form's token is the HMAC of the session's nonce under another key made of the same token: another site cannot know it,
 //! and one session's form is no good in another.
@@ -22,7 +22,7 @@ use crate::fingerprint::Fingerprint;
 pub(super) const LASTS: Duration = Duration::from_secs(12 * 60 * 60);
 
 const VERSION: &str = "1";
-/// What each key is for, so that a signature made for one thing is none for another.
+/// What each key is for, so that a signature for one purpose is not valid for another.
 const OF_SESSIONS: &[u8] = b"sesamy-mailmojo admin session 1";
 const OF_FORMS: &[u8] = b"sesamy-mailmojo admin form 1";
 
@@ -35,10 +35,6 @@ struct Key {
     forms: Hmac<Sha256>,
 }
 
-/// Which of the tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Admitted(usize);
-
 /// A session that is open.
 #[derive(Clone)]
 pub(super) struct Session {
@@ -46,23 +42,28 @@ pub(super) struct Session {
 }
 
 impl Keys {
-    /// Makes a key of each token; an empty one lets nobody in.
+    /// Derives the keys of each token. An empty token opens nothing.
     pub(super) fn new(tokens: &[SecretString]) -> Self {
         let tokens = tokens.iter().map(|token| token.expose_secret().as_bytes());
         Self(tokens.filter(|token| !token.is_empty()).filter_map(Key::new).collect())
     }
 
-    /// Which of the tokens `sent` is; how long the answer takes says nothing about how close a guess was.
-    pub(super) fn admit(&self, sent: &[u8]) -> Option<Admitted> {
-        Fingerprint::of(sent).find_in(self.0.iter().map(|key| &key.token)).map(Admitted)
+    /// Whether `sent` is one of the tokens. The time that it takes says nothing about how close a guess was.
+    pub(super) fn admit(&self, sent: &[u8]) -> bool {
+        self.key_of(sent).is_some()
     }
 
-    /// The cookie's value of a new session. `nonce` is random.
-    pub(super) fn open(&self, admitted: Admitted, now: Millis, nonce: [u8; 16]) -> Option<String> {
+    /// The cookie's value of a new session, if `sent` is one of the tokens. `nonce` is random.
+    pub(super) fn open(&self, sent: &[u8], now: Millis, nonce: [u8; 16]) -> Option<String> {
         let expiry = now.plus(LASTS).0 / 1_000;
         let signed = format!("{VERSION}.{expiry}.{}", hex::encode(nonce));
-        let signature = self.0.get(admitted.0)?.sign(&signed);
+        let signature = self.key_of(sent)?.sign(&signed);
         Some(format!("{signed}.{}", signature.to_hex()))
+    }
+
+    fn key_of(&self, sent: &[u8]) -> Option<&Key> {
+        let at = Fingerprint::of(sent).find_in(self.0.iter().map(|key| &key.token))?;
+        self.0.get(at)
     }
 
     /// The session that a cookie's value names, if we have made it and its time is not over.
@@ -141,18 +142,18 @@ mod tests {
     }
 
     fn cookie(keys: &Keys, token: &str) -> String {
-        keys.open(keys.admit(token.as_bytes()).unwrap(), NOON, [7; 16]).unwrap()
+        keys.open(token.as_bytes(), NOON, [7; 16]).unwrap()
     }
 
     #[test]
     fn only_a_token_of_the_list_is_admitted() {
         let keys = keys(&[OLD, NEW, ""]);
-        assert_eq!(keys.admit(OLD.as_bytes()), Some(Admitted(0)));
-        assert_eq!(keys.admit(NEW.as_bytes()), Some(Admitted(1)));
+        assert!(keys.admit(OLD.as_bytes()) && keys.admit(NEW.as_bytes()));
         for wrong in ["", "an-admin-token-of-ol", "an-admin-token-of-old ", "AN-ADMIN-TOKEN-OF-OLD"] {
-            assert_eq!(keys.admit(wrong.as_bytes()), None, "{wrong:?}");
+            assert!(!keys.admit(wrong.as_bytes()), "{wrong:?}");
+            assert_eq!(keys.open(wrong.as_bytes(), NOON, [7; 16]), None, "{wrong:?}");
         }
-        assert_eq!(super::Keys::new(&[]).admit(b""), None);
+        assert!(!super::Keys::new(&[]).admit(b""));
     }
 
     #[test]
@@ -195,7 +196,7 @@ mod tests {
     fn a_form_is_good_in_its_own_session_only() {
         let keys = keys(&[OLD]);
         let open = |nonce| {
-            let value = keys.open(Admitted(0), NOON, [nonce; 16]).unwrap();
+            let value = keys.open(OLD.as_bytes(), NOON, [nonce; 16]).unwrap();
             keys.session(&value, NOON).unwrap()
         };
         let (one, other) = (open(1), open(2));

@@ -10,17 +10,15 @@ use std::time::Duration;
 use clap::Args;
 use jiff::{Span, SpanRelativeTo};
 
+use super::bootstrap::{app_on, clients, open_queue};
+use super::error::CommandError;
+use super::output::{self as answer, Output};
 use super::shutdown::Signals;
-use super::wiring::{clients, open_queue, operator_with};
-use super::{CommandError, Output, answer};
+use crate::app::backfill::progress::{Progress, Spec};
+use crate::app::backfill::{Backfill, BackfillError, BackfillOptions, ListError, ReportFile, count_users};
 use crate::clock::Clock;
 use crate::config::{QueueUrl, Settings};
-use crate::operations::backfill::progress::{Progress, Spec};
-use crate::operations::backfill::{
-    Backfill, BackfillError, BackfillOptions, ListError, ReportFile, count_users,
-};
 use crate::queue::{Lane, Queue, Role};
-use crate::sync::Manner;
 use crate::upstream::{Attempt, Meter};
 use crate::worker::Stop;
 use progress::ProgressLine;
@@ -83,13 +81,13 @@ async fn list_and_sync(
     let list = clients.mailmojo.list(&Attempt::within(settings.sync.deadline, &clock)).await;
     let list =
         list.map_err(|failure| BackfillError::from(ListError("the Mailmojo list", failure.to_string())))?;
-    let mut operator = operator_with(settings, queue.clone(), clock.clone(), clients);
+    let mut app = app_on(settings, queue.clone(), clock.clone(), clients);
     if options.dry_run && options.existing_only {
-        operator.syncer = operator.syncer.in_manner(Manner::ExistingOnly).into();
+        app = app.existing_only();
     }
-    let users = count_users(&operator).await;
+    let users = count_users(&app).await;
     let begins_anew = options.dry_run || options.restart;
-    let last = if begins_anew { None } else { Progress::load(&queue).await? };
+    let last = if begins_anew { None } else { app.last_backfill().await? };
     let spec = Spec {
         list_id: settings.mailmojo.list_id,
         existing_only: options.existing_only,
@@ -103,13 +101,13 @@ async fn list_and_sync(
         anstream::eprintln!(
             "Nothing was done. Add --yes to go on without being asked, or --dry-run to see what would be done."
         );
-        return Err(CommandError::Told);
+        return Err(CommandError::Reported);
     }
     let report = if options.dry_run { Some(report(settings, options)?) } else { None };
     let path = report.as_ref().map(|report| report.path().to_owned());
     let (concurrency, derive_tags) = (settings.sync.concurrency.get(), settings.sesamy.derive_tags);
     let backfill_options = BackfillOptions { progress, report, concurrency, derive_tags };
-    let backfill = Backfill::new(operator, backfill_options, stop);
+    let backfill = Backfill::new(app, backfill_options, stop);
     let mut line = ProgressLine::new();
     let ended = backfill.run(|progress| line.show(progress)).await;
     drop(line);
@@ -122,7 +120,7 @@ async fn list_and_sync(
     } else {
         output::summary(&summary, path.as_deref())?;
     }
-    if summary.ok { Ok(()) } else { Err(CommandError::Told) }
+    if summary.ok { Ok(()) } else { Err(CommandError::Reported) }
 }
 
 /// Creates the report of a dry run: in the working directory or, if nothing can be written there (as in the image), beside

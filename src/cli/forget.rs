@@ -1,28 +1,25 @@
-//! `forget`: users erased from the queue, and, where asked for, our tags taken off their contacts first.
+//! `forget`: users erased from the queue and, if asked for, our tags taken off their contacts first.
 
 use clap::Args;
 use serde::Serialize;
 
-use super::answer::{self, BAD, GOOD, QUIET};
-use super::sync::stop_on_signal;
-use super::wiring::{open_queue, operator};
-use super::{CommandError, Output};
-use crate::clock::Clock;
+use super::error::CommandError;
+use super::output::{self, Answers, BAD, GOOD, Output, QUIET, add_marked};
+use super::{bootstrap, shutdown};
+use crate::app::{App, AppError, Forgot, Forgotten, WaitLimit};
 use crate::config::Settings;
-use crate::operations::{Forgot, Forgotten, NotForgotten, Operator, Patience};
-use crate::queue::{Lane, Role};
 use crate::user::UserId;
 
-/// How far the lines below a user are set in.
+/// How far the lines below a user are indented.
 const INDENT: &str = "                   ";
 
 #[derive(Debug, Clone, Args)]
-pub(super) struct Options {
+pub(super) struct ForgetArgs {
     /// The users' ids, as Sesamy has them.
-    #[arg(required = true, value_name = "USER", value_parser = answer::user)]
+    #[arg(required = true, value_name = "USER", value_parser = |id: &str| UserId::new(id))]
     users: Vec<UserId>,
-    /// Take our tags off the user's contact in Mailmojo first; the contact itself, and everything else of it, stays. Where that
-    /// fails the user is not forgotten.
+    /// Take our tags off the user's contact in Mailmojo first; the contact itself, and everything else of it, stays. If that
+    /// fails, the user is not forgotten.
     #[arg(long)]
     mailmojo: bool,
     /// Go on without asking.
@@ -32,20 +29,10 @@ pub(super) struct Options {
     output: Output,
 }
 
-/// The answer of `forget --json`.
-#[derive(Debug, Serialize)]
-struct Answer {
-    /// Whether everybody is forgotten.
-    ok: bool,
-    /// Whether it was begun: without `--yes` it only tells what would be erased.
-    done: bool,
-    users: Vec<One>,
-}
-
 /// What came of one user.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
-enum One {
+enum ForgetAnswer {
     Forgotten(Forgotten),
     /// `outcome` is `not_forgotten`; the row and the history are there as before.
     Failed {
@@ -55,77 +42,59 @@ enum One {
     },
 }
 
-/// Forgets one user after the other; fails if anybody is not forgotten then.
-pub(super) async fn run(settings: Settings, options: Options) -> Result<(), CommandError> {
-    let clock = Clock::system();
-    let queue = open_queue(&settings, &clock, Role::Command { may_create: false }).await?;
-    let operator = operator(&settings, queue.clone(), clock, Lane::Events)?;
-    let done = if options.yes || settings.sync.dry_run || asked(&options)? {
-        // As long as a lease of the service may last.
-        let wait = settings.sync.deadline + 3 * settings.sync.request_timeout;
-        forget(&operator, &options, wait).await
+/// Forgets one user after the other; fails if one of them is not forgotten then.
+pub(super) async fn run(settings: Settings, args: ForgetArgs) -> Result<(), CommandError> {
+    let app = bootstrap::app(&settings, false).await?;
+    let done = if args.yes || settings.sync.dry_run || is_confirmed(&args)? {
+        forget(&app, &args).await
     } else {
-        tell_only(&operator, &options).await
+        only_show(&app, &args).await
     };
-    queue.close().await;
+    app.close().await;
     done
 }
 
-fn asked(options: &Options) -> Result<bool, CommandError> {
-    let who = match options.users.as_slice() {
+fn is_confirmed(args: &ForgetArgs) -> std::io::Result<bool> {
+    let users = match args.users.as_slice() {
         [_] => "1 user".to_owned(),
         several => format!("{} users", several.len()),
     };
-    let with = if options.mailmojo { ", with our tags taken off in Mailmojo" } else { "" };
-    Ok(!options.output.json && answer::confirmed(&format!("{who} will be erased for good{with}. Go on?"))?)
+    let with = if args.mailmojo { ", with our tags taken off in Mailmojo" } else { "" };
+    let question = format!("{users} will be erased for good{with}. Go on?");
+    Ok(!args.output.json && output::confirmed(&question)?)
 }
 
-async fn tell_only(operator: &Operator, options: &Options) -> Result<(), CommandError> {
-    let mut users = Vec::with_capacity(options.users.len());
-    for user in &options.users {
-        let one = One::of(user, operator.look_at_forgetting(user).await);
-        if !options.output.json {
-            print(&one, "")?;
-        }
-        users.push(one);
+async fn only_show(app: &App, args: &ForgetArgs) -> Result<(), CommandError> {
+    let mut answers = Answers::new(args.output, Some(false));
+    for user in &args.users {
+        let answer = ForgetAnswer::new(user, app.would_forget(user).await);
+        answers.add(answer, false, |answer| text(answer, ""))?;
     }
-    if options.output.json {
-        answer::json(&Answer { ok: false, done: false, users })?;
-    } else {
-        answer::line("nothing was changed. Add --yes to go on.")?;
+    if !args.output.json {
+        output::line("nothing was changed. Add --yes to go on.")?;
     }
-    Err(CommandError::Told)
+    answers.end()
 }
 
-async fn forget(
-    operator: &Operator,
-    options: &Options,
-    wait: std::time::Duration,
-) -> Result<(), CommandError> {
-    let patience = Patience { wait, stop: stop_on_signal()? };
-    let mut users = Vec::with_capacity(options.users.len());
-    for user in &options.users {
-        let one = One::of(user, operator.forget(user, options.mailmojo, &patience).await);
-        if !options.output.json {
-            print(&one, " (nothing was changed: sync.dry_run is on)")?;
-        }
-        users.push(one);
+async fn forget(app: &App, args: &ForgetArgs) -> Result<(), CommandError> {
+    let wait = WaitLimit { longest: app.longest_lease(), stop: shutdown::stop_on_signal()? };
+    let mut answers = Answers::new(args.output, Some(true));
+    for user in &args.users {
+        let answer = ForgetAnswer::new(user, app.forget(user, args.mailmojo, &wait).await);
+        let is_gone = answer.is_gone();
+        answers.add(answer, is_gone, |answer| text(answer, " (nothing was changed: sync.dry_run is on)"))?;
     }
-    let ok = users.iter().all(One::is_gone);
-    if options.output.json {
-        answer::json(&Answer { ok, done: true, users })?;
-    }
-    if ok { Ok(()) } else { Err(CommandError::Told) }
+    answers.end()
 }
 
-impl One {
-    fn of(user: &UserId, came: Result<Forgotten, NotForgotten>) -> Self {
-        match came {
+impl ForgetAnswer {
+    fn new(user: &UserId, forgotten: Result<Forgotten, AppError>) -> Self {
+        match forgotten {
             Ok(forgotten) => Self::Forgotten(forgotten),
-            Err(why) => Self::Failed {
+            Err(error) => Self::Failed {
                 user_id: user.as_str().to_owned(),
                 outcome: "not_forgotten",
-                error: why.to_string(),
+                error: error.to_string(),
             },
         }
     }
@@ -135,11 +104,11 @@ impl One {
     }
 }
 
-fn print(one: &One, why_not: &str) -> std::io::Result<()> {
-    let one = match one {
-        One::Forgotten(one) => one,
-        One::Failed { user_id, error, .. } => {
-            return answer::line(&format!("{BAD}{:<18}{BAD:#} {user_id}\n{INDENT}{error}", "not forgotten"));
+fn text(answer: &ForgetAnswer, why_not: &str) -> String {
+    let one = match answer {
+        ForgetAnswer::Forgotten(one) => one,
+        ForgetAnswer::Failed { user_id, error, .. } => {
+            return format!("{BAD}{:<18}{BAD:#} {user_id}\n{INDENT}{error}", "not forgotten");
         }
     };
     let (word, style, note) = match one.outcome {
@@ -147,23 +116,21 @@ fn print(one: &One, why_not: &str) -> std::io::Result<()> {
         Forgot::AlreadyForgotten => ("already forgotten", GOOD, ""),
         Forgot::WouldBeForgotten => ("would be forgotten", QUIET, why_not),
     };
-    let mut line = format!("{style}{word:<18}{style:#} {}{note}", one.user);
+    let mut text = format!("{style}{word:<18}{style:#} {}{note}", one.user);
     if one.outcome != Forgot::AlreadyForgotten {
-        line += &format!("\n{INDENT}{}", of_queue(one));
+        text += &format!("\n{INDENT}{}", in_queue(one));
     }
     for contact in one.mailmojo.iter().flatten() {
-        line += &format!("\n{INDENT}the contact in Mailmojo: {}", contact.contact);
-        for tag in &contact.tags_removed {
-            line += &format!("\n{INDENT}  {BAD}-{BAD:#} {tag}");
-        }
+        text += &format!("\n{INDENT}the contact in Mailmojo: {}", contact.contact);
+        add_marked(&mut text, INDENT.len() + 2, (BAD, "-"), &contact.tags_removed);
     }
     if one.mailmojo.as_ref().is_some_and(Vec::is_empty) {
-        line += &format!("\n{INDENT}no contact in Mailmojo: no address of this user is known");
+        text += &format!("\n{INDENT}no contact in Mailmojo: no address of this user is known");
     }
-    answer::line(&line)
+    text
 }
 
-fn of_queue(one: &Forgotten) -> String {
+fn in_queue(one: &Forgotten) -> String {
     let history = match one.history_rows {
         0 => "no history".to_owned(),
         1 => "1 row of history".to_owned(),

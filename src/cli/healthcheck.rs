@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
-use super::CommandError;
+use super::error::CommandError;
 use crate::config;
 use crate::upstream::http_client;
 

@@ -1,29 +1,31 @@
-//! The commands: one file each. Here they are parsed and run; `service` wires the rooms together.
+//! The commands, a file each: they parse, ask [`crate::app`], and print. `bootstrap` and `service` put the rooms together.
 
-mod answer;
 mod backfill;
+mod bootstrap;
 mod check;
 mod demo;
+mod error;
 mod forget;
 mod healthcheck;
+mod output;
 mod preview;
 mod queue;
 mod serve;
 mod service;
 mod shutdown;
 mod sync;
-mod wiring;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
-use crate::config::{self, Loaded, Settings, SettingsError};
-use crate::operations::FORGOTTEN;
-use crate::telemetry::{LogTarget, LoggingError, start_logging};
+use self::error::CommandError;
+use self::output::Output;
+use crate::config::{self, Loaded, Settings};
+use crate::telemetry::{LogTarget, start_logging};
 
-/// The exit code where the settings cannot be used, as for a wrong command line.
+/// The exit code for settings that cannot be used, as for a wrong command line.
 const WRONG_SETTINGS: u8 = 2;
 
 /// Keeps a Mailmojo list in step with Sesamy.
@@ -45,26 +47,26 @@ enum Command {
     /// Show the whole service at work against a pretended Sesamy and Mailmojo on this machine: needs no account, no
     /// network and no settings.
     #[command(after_help = "Example:\n  sesamy-mailmojo demo --keep")]
-    Demo(demo::Options),
+    Demo(demo::DemoArgs),
     /// Check the settings, then make one harmless call to each API: credentials, scopes, the list's name.
     #[command(after_help = "Example:\n  sesamy-mailmojo --config publisher.toml check --json")]
     Check(Output),
-    /// Sync users now, and tell what came of it: through the queue, so never beside a running service's sync of the same
+    /// Sync users now, and report the outcome: through the queue, so never beside a running service's sync of the same
     /// user.
     #[command(after_help = "Example:\n  sesamy-mailmojo sync 'email|84cccf985de28a2a84824786'")]
-    Sync(sync::Options),
-    /// Tell how the queue stands; list, show and retry users; pause and resume syncs.
+    Sync(sync::SyncArgs),
+    /// Show the state of the queue; list, show and retry users; pause and resume syncs.
     #[command(
         after_help = "Examples:\n  sesamy-mailmojo queue\n  sesamy-mailmojo queue list --state parked\n  \
                             sesamy-mailmojo queue pause"
     )]
-    Queue(queue::Options),
-    /// Tell what a sync of these users would change, field by field and tag by tag, and why; writes nothing.
+    Queue(queue::QueueArgs),
+    /// Show what a sync of these users would change, field by field and tag by tag, and why; writes nothing.
     #[command(
         after_help = "Examples:\n  sesamy-mailmojo --config publisher.toml preview 'email|84cccf985de28a2a84824786'\n  \
         sesamy-mailmojo --config publisher.toml preview --email kari@example.com --json"
     )]
-    Preview(preview::Options),
+    Preview(preview::PreviewArgs),
     /// Make every Sesamy user due, and wait until all are synced: by the service that runs beside it or, without one, by this
     /// command. It can be stopped at any moment, and goes on where it was.
     #[command(after_help = "Examples:\n  sesamy-mailmojo --config publisher.toml backfill --dry-run\n  \
@@ -73,55 +75,17 @@ enum Command {
     /// Erase users from the queue, history included, for good: later events of theirs are dropped, and no backfill touches them.
     ///
     /// What is left is a keyed hash of the id. The lines that the log has of them already are not erased: how long those are
-    /// kept is up to where you keep the log. `sync --again USER` takes somebody up again.
+    /// kept is up to where you keep the log. `sync --again USER` takes a user up again.
     #[command(after_help = "Examples:\n  sesamy-mailmojo forget 'email|84cccf985de28a2a84824786'\n  \
         sesamy-mailmojo --config publisher.toml forget --mailmojo --yes 'email|84cccf985de28a2a84824786'")]
-    Forget(forget::Options),
+    Forget(forget::ForgetArgs),
     /// Ask a running service on this machine whether it is healthy: for Docker's HEALTHCHECK.
     #[command(after_help = "Example:\n  PORT=8080 sesamy-mailmojo healthcheck")]
     Healthcheck,
 }
 
-/// How a command tells what it found.
-#[derive(Debug, Clone, Copy, Args)]
-struct Output {
-    /// Print JSON, for programs.
-    #[arg(long)]
-    json: bool,
-}
-
-/// Why a command ended without doing what it is for.
-#[derive(Debug, thiserror::Error)]
-enum CommandError {
-    #[error(transparent)]
-    Settings(#[from] SettingsError),
-    #[error(transparent)]
-    Logging(#[from] LoggingError),
-    #[error(transparent)]
-    Service(#[from] service::ServiceError),
-    #[error(transparent)]
-    Demo(#[from] demo::DemoError),
-    #[error("{0}")]
-    Unhealthy(String),
-    #[error("{0} is not known: no event of this user has come, and nobody has asked for a sync")]
-    Unknown(String),
-    #[error("{0} {FORGOTTEN}")]
-    Forgotten(String),
-    #[error(transparent)]
-    Queue(#[from] crate::queue::QueueError),
-    #[error(transparent)]
-    Backfill(#[from] crate::operations::backfill::BackfillError),
-    #[error("cannot listen for signals: {0}")]
-    Signals(std::io::Error),
-    #[error("cannot write the answer: {0}")]
-    Output(#[from] std::io::Error),
-    /// The answer on standard output has told of it.
-    #[error("")]
-    Told,
-}
-
-/// Parses the command line, runs the command, and tells how it went: 0 if all is well, 2 for wrong settings or a wrong
-/// command line, else 1.
+/// Parses the command line and runs the command. Exit codes: 0 if all is well, 2 for wrong settings or a wrong command
+/// line, else 1.
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -133,11 +97,11 @@ pub fn main() -> ExitCode {
         }
     };
     let result = runtime.block_on(run(cli));
-    // A name look-up that hangs must not keep the process from ending.
+    // A name resolution that hangs must not keep the process from ending.
     runtime.shutdown_background();
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(CommandError::Told) => ExitCode::FAILURE,
+        Err(CommandError::Reported) => ExitCode::FAILURE,
         Err(error) => {
             anstream::eprintln!("{error}");
             ExitCode::from(if matches!(error, CommandError::Settings(_)) { WRONG_SETTINGS } else { 1 })
@@ -163,7 +127,7 @@ async fn run(cli: Cli) -> Result<(), CommandError> {
     }
 }
 
-/// The same for a command whose answer tells it all: where `log.level` is left at its default, only warnings are logged.
+/// The same for a command whose answer says it all: at the default `log.level`, only warnings are logged.
 fn load_quietly(config: Option<&Path>) -> Result<Settings, CommandError> {
     let Loaded { mut settings, warnings } = config::load(config, environment())?;
     if settings.log.level == "info" {

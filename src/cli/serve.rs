@@ -2,14 +2,14 @@
 
 use std::panic::PanicHookInfo;
 
-use super::CommandError;
+use super::error::CommandError;
 use super::service::Service;
 use super::shutdown::{Signals, Timetable};
 use crate::config::Settings;
 
 /// Runs the service until SIGTERM or SIGINT; a second signal ends the process at once.
 pub(super) async fn run(settings: Settings) -> Result<(), CommandError> {
-    std::panic::set_hook(Box::new(tell_where));
+    std::panic::set_hook(Box::new(log_place));
     let mut signals = Signals::listen().map_err(CommandError::Signals)?;
     let (list_id, dry_run) = (settings.mailmojo.list_id, settings.sync.dry_run);
     let started = tokio::select! {
@@ -46,8 +46,8 @@ pub(super) async fn run(settings: Settings) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// Tells where something panicked, and not with what: that may hold what somebody sent.
-fn tell_where(panic: &PanicHookInfo<'_>) {
+/// Logs the place of a panic and not its message, which may have somebody's data in it.
+fn log_place(panic: &PanicHookInfo<'_>) {
     let place = panic.location().map(ToString::to_string).unwrap_or_default();
     tracing::error!(place, "a panic: a fault of this service; please report it");
 }
@@ -59,9 +59,9 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     #[derive(Clone, Default)]
-    struct Page(Arc<Mutex<Vec<u8>>>);
+    struct Log(Arc<Mutex<Vec<u8>>>);
 
-    impl Write for Page {
+    impl Write for Log {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
             self.0.lock().unwrap().write(bytes)
         }
@@ -72,19 +72,19 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_is_told_with_its_place_and_without_its_words() {
-        let page = Page::default();
-        let writer = page.clone();
+    fn a_panic_is_logged_with_its_place_and_without_its_message() {
+        let lines = Log::default();
+        let writer = lines.clone();
         let log = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
         let before = std::panic::take_hook();
-        std::panic::set_hook(Box::new(tell_where));
+        std::panic::set_hook(Box::new(log_place));
         let panicked = tracing::subscriber::with_default(log, || {
             // As the standard library does, with the text in its message.
             std::panic::catch_unwind(|| "kåri@example.com"[..2].len())
         });
         std::panic::set_hook(before);
         assert!(panicked.is_err());
-        let told = String::from_utf8(page.0.lock().unwrap().clone()).unwrap();
-        assert!(told.contains("serve.rs:") && !told.contains("example"), "{told}");
+        let logged = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        assert!(logged.contains("serve.rs:") && !logged.contains("example"), "{logged}");
     }
 }

@@ -1,54 +1,33 @@
 //! The whole service, wired together from its settings: the one place that knows every room.
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use metrics_exporter_prometheus::{BuildError, PrometheusHandle};
+use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::bootstrap::{app_on, clients, open_queue};
+use super::error::ServiceError;
 use super::shutdown::Timetable;
-use super::wiring::{open_queue, operator};
-use crate::admin;
+use crate::admin::{self, AdminOptions};
+use crate::app::App;
 use crate::clock::Clock;
 use crate::config::{self, Settings};
-use crate::operations::Operator;
-use crate::queue::{Lane, OpenError, Queue, Role};
-use crate::server::{self, App, Authenticator, Limits, listen, router, serve};
+use crate::queue::{Lane, Queue, Role};
+use crate::server::{self, Authenticator, Limits, listen, router, serve};
 use crate::telemetry;
-use crate::upstream::ClientError;
-use crate::worker::{Heartbeat, Pause, Scheduler, Stop, TICK, Worker};
+use crate::upstream::Meter;
+use crate::worker::{Heartbeat, Pause, Scheduler, Stop, TICK};
 
 /// How often the metrics' histograms are kept in order.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 
 /// How long to wait for a database in which the start is to be noted. It is tried again beside the service.
 const STARTING: Duration = Duration::from_secs(5);
-
-/// Why the service cannot start.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum ServiceError {
-    #[error(transparent)]
-    Queue(#[from] OpenError),
-    #[error(transparent)]
-    Client(#[from] ClientError),
-    #[error("cannot listen on {address}: {error}; is another service there? Set {setting}")]
-    Listen { address: SocketAddr, error: io::Error, setting: &'static str },
-    #[error("cannot collect metrics: {0}")]
-    Metrics(#[from] BuildError),
-    #[error("webhook.signature_header is not the name of a header")]
-    SignatureHeader,
-    #[error(
-        "the queue, the worker, the server or the upkeep has ended by itself; the log tells why. Start the service again"
-    )]
-    Ended,
-    #[error("a part of the service ended with a fault: {0}")]
-    Part(#[from] tokio::task::JoinError),
-}
 
 /// A running service.
 #[derive(Debug)]
@@ -60,15 +39,15 @@ pub(super) struct Service {
     stop_server: CancellationToken,
     worker: JoinHandle<()>,
     server: JoinHandle<()>,
-    /// The operations page, where there is a token for it.
-    page: Option<Page>,
+    /// The operations page, if there is a token for it.
+    page: Option<AdminServer>,
     /// What runs beside the worker until the service stops.
     upkeep: JoinSet<()>,
 }
 
 /// The operations page, listening.
 #[derive(Debug)]
-struct Page {
+struct AdminServer {
     address: SocketAddr,
     running: JoinHandle<()>,
     /// Syncs by hand that are under way.
@@ -85,7 +64,10 @@ impl Service {
         let clock = Clock::system();
         let metrics = telemetry::start_metrics()?;
         let queue = open_queue(&settings, &clock, Role::Service).await?;
-        let operator = operator(&settings, queue.clone(), clock.clone(), Lane::Events)?;
+        let meter: Arc<dyn Meter> = Arc::new(queue.meter(Lane::Events));
+        let clients = clients(&settings, &meter, &clock)?;
+        let gates = clients.gates.clone();
+        let app = app_on(&settings, queue.clone(), clock.clone(), clients);
         let (listener, address) = listen_on(settings.server.listen, "server.listen or PORT")?;
         let page = match settings.admin.tokens.is_empty() {
             true => None,
@@ -94,14 +76,14 @@ impl Service {
 
         let (heartbeat, pause) = (Heartbeat::default(), Pause::default());
         let draining = CancellationToken::new();
-        let app = App {
+        let server_app = server::ServerState {
             queue: queue.clone(),
             auth: Arc::new(authenticator(&settings.webhook)?),
             vendor_id: settings.sesamy.vendor_id.as_deref().map(Arc::from),
             body_limit_bytes: settings.server.body_limit_bytes,
             heartbeat: heartbeat.clone(),
             pause: pause.clone(),
-            gates: operator.hand.gates.clone(),
+            gates,
             metrics: render(metrics.clone()),
             draining: draining.clone(),
             clock: clock.clone(),
@@ -109,22 +91,17 @@ impl Service {
         let (stop_server, stop_worker) = (CancellationToken::new(), Stop::default());
         let page = page.map(|(listener, address)| {
             let syncs = TaskTracker::new();
-            let options = page_options(&settings, operator.clone(), &stop_worker, syncs.clone());
-            let router = admin::router(options, server::metrics(app.clone()));
+            let options = admin_options(&settings, app.clone(), &stop_worker, syncs.clone());
+            let router = admin::router(options, server::metrics(server_app.clone()));
             let running = tokio::spawn(serve(listener, router, Limits::default(), stop_server.clone()));
-            Page { address, running, syncs }
+            AdminServer { address, running, syncs }
         });
-        let server = tokio::spawn(serve(listener, router(app), Limits::default(), stop_server.clone()));
+        let server =
+            tokio::spawn(serve(listener, router(server_app), Limits::default(), stop_server.clone()));
 
         let keep = Duration::from_secs(u64::from(settings.history.days) * 86_400);
         let scheduler = Scheduler { queue: queue.clone(), clock, keep, tick: TICK };
-        let worker = Worker {
-            hand: operator.hand,
-            syncer: operator.syncer,
-            concurrency: settings.sync.concurrency.get(),
-            heartbeat,
-            pause,
-        };
+        let worker = app.worker(settings.sync.concurrency.get(), heartbeat, pause);
         let worker = tokio::spawn(worker.run(stop_worker.clone()));
         let mut upkeep = JoinSet::new();
         upkeep.spawn(async move {
@@ -154,7 +131,7 @@ impl Service {
         self.address
     }
 
-    /// Where the operations page listens; none where there is none.
+    /// Where the operations page listens, if there is one.
     pub(super) fn page_address(&self) -> Option<SocketAddr> {
         self.page.as_ref().map(|page| page.address)
     }
@@ -173,12 +150,12 @@ impl Service {
         }
     }
 
-    /// `/readyz` tells of the stop from now on.
+    /// `/readyz` answers 503 from now on.
     pub(super) fn announce_stop(&self) {
         self.draining.cancel();
     }
 
-    /// Stops by `timetable`: `/readyz` tells of it at once, then no new connections, then running syncs are cut off and
+    /// Stops by `timetable`: `/readyz` answers 503 at once, then no new connections, then running syncs are cut off and
     /// given back to the queue. A store that does not answer is not waited for: leases end by themselves.
     pub(super) async fn stop(self, timetable: Timetable) {
         tokio::select! {
@@ -214,27 +191,26 @@ impl Service {
     }
 }
 
-/// A socket on `address`, and where that came to be.
+/// A socket on `address`, and its address: port 0 means any that is free.
 fn listen_on(address: SocketAddr, setting: &'static str) -> Result<(TcpListener, SocketAddr), ServiceError> {
     let listening =
         listen(address).and_then(|listener| listener.local_addr().map(|address| (listener, address)));
     listening.map_err(|error| ServiceError::Listen { address, error, setting })
 }
 
-fn page_options(settings: &Settings, operator: Operator, stop: &Stop, syncs: TaskTracker) -> admin::Options {
-    admin::Options {
-        operator,
+fn admin_options(settings: &Settings, app: App, stop: &Stop, syncs: TaskTracker) -> AdminOptions {
+    AdminOptions {
+        app,
         tokens: settings.admin.tokens.clone(),
         beyond_loopback: !settings.admin.listen.ip().is_loopback(),
-        dry_run: settings.sync.dry_run,
         in_force: settings.in_force.clone(),
         stop: stop.running.clone(),
         syncs,
     }
 }
 
-/// Resolves when the page has ended by itself; never where there is none.
-async fn of_page(page: &mut Option<Page>) -> Result<(), JoinError> {
+/// Resolves when the page has ended by itself; never if there is none.
+async fn of_page(page: &mut Option<AdminServer>) -> Result<(), JoinError> {
     match page {
         Some(page) => (&mut page.running).await,
         None => std::future::pending().await,
@@ -242,8 +218,8 @@ async fn of_page(page: &mut Option<Page>) -> Result<(), JoinError> {
 }
 
 /// Waits until the page and the syncs that were asked for by hand have ended; the fault that it ended with, if it did.
-async fn end_of_page(page: Option<Page>) -> Option<JoinError> {
-    let Page { running, syncs, .. } = page?;
+async fn end_of_page(page: Option<AdminServer>) -> Option<JoinError> {
+    let AdminServer { running, syncs, .. } = page?;
     let ended = running.await;
     syncs.close();
     syncs.wait().await;

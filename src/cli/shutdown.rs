@@ -1,10 +1,13 @@
-//! Signals, and what happens when after one of them.
+//! Signals, and the steps of a stop.
 
 use std::io;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::error::CommandError;
 
 /// SIGTERM and SIGINT, listened for from the moment this is made.
 #[derive(Debug)]
@@ -31,6 +34,20 @@ impl Signals {
     }
 }
 
+/// A token that the first signal cancels; the second ends the process as usual.
+pub(super) fn stop_on_signal() -> Result<CancellationToken, CommandError> {
+    let mut signals = Signals::listen().map_err(CommandError::Signals)?;
+    let stop = CancellationToken::new();
+    let token = stop.clone();
+    tokio::spawn(async move {
+        signals.next().await;
+        token.cancel();
+        signals.next().await;
+        std::process::exit(130);
+    });
+    Ok(stop)
+}
+
 /// When the steps of a stop are, counted from its beginning.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Timetable {
@@ -41,15 +58,14 @@ pub(super) struct Timetable {
 }
 
 impl Timetable {
-    /// For a service that others talk to: two seconds in which load balancers notice, and all is over before Docker
-    /// kills after ten.
+    /// For the service: load balancers have two seconds to notice, and everything ends before Docker kills after ten.
     pub(super) fn graceful() -> Self {
         let seconds = Duration::from_secs;
         let end = Duration::from_millis(9_500);
         Self { began: Instant::now(), linger: seconds(2), cut_off: seconds(8), end }
     }
 
-    /// For one that nobody else talks to.
+    /// For the demo, whose only client is itself.
     pub(super) fn prompt() -> Self {
         let seconds = Duration::from_secs;
         Self { began: Instant::now(), linger: Duration::ZERO, cut_off: seconds(2), end: seconds(10) }
@@ -60,7 +76,7 @@ impl Timetable {
         tokio::time::sleep_until(self.began + self.linger).await;
     }
 
-    /// The time that all has, a store that does not answer included.
+    /// The time for everything, including a store that does not answer.
     pub(super) async fn end(&self) {
         tokio::time::sleep_until(self.began + self.end).await;
     }

@@ -2,43 +2,32 @@
 
 use clap::Args;
 use serde::Serialize;
-use tokio_util::sync::CancellationToken;
 
-use super::answer::{self, BAD, GOOD, QUIET, TAGS_KEPT};
-use super::shutdown::Signals;
-use super::wiring::{open_queue, operator};
-use super::{CommandError, Output};
-use crate::clock::Clock;
+use super::error::CommandError;
+use super::output::{self, Answers, BAD, GOOD, Output, QUIET, TAGS_KEPT, add_marked};
+use super::{bootstrap, shutdown};
+use crate::app::{Again, AppError, Synced, WaitLimit};
 use crate::config::Settings;
-use crate::operations::{Again, NotSynced, Operator, Patience, Synced};
-use crate::queue::{Lane, Role};
+use crate::upstream::OwnWords;
 use crate::user::UserId;
 
 #[derive(Debug, Clone, Args)]
-pub(super) struct Options {
+pub(super) struct SyncArgs {
     /// The users' ids, as Sesamy has them.
-    #[arg(required = true, value_name = "USER", value_parser = answer::user)]
+    #[arg(required = true, value_name = "USER", value_parser = |id: &str| UserId::new(id))]
     users: Vec<UserId>,
-    /// Take up again whom somebody has removed in Mailmojo, who had left under an older address, or who was forgotten. Nobody
-    /// is subscribed against the contact's status.
+    /// Take up again users whose contact was removed in Mailmojo, who had left under an older address, or who were forgotten.
+    /// Nobody is subscribed against the contact's status.
     #[arg(long)]
     again: bool,
     #[command(flatten)]
     output: Output,
 }
 
-/// The answer of `sync --json`.
-#[derive(Debug, Serialize)]
-struct Answer {
-    /// Whether everybody is in step.
-    ok: bool,
-    users: Vec<One>,
-}
-
 /// What came of one user.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
-enum One {
+enum SyncAnswer {
     Synced {
         #[serde(flatten)]
         synced: Synced,
@@ -49,103 +38,65 @@ enum One {
     Refused { user_id: String, outcome: &'static str, error: String },
 }
 
-/// Syncs one user after the other; fails if anybody is not in step then.
-pub(super) async fn run(settings: Settings, options: Options) -> Result<(), CommandError> {
-    let clock = Clock::system();
-    let queue = open_queue(&settings, &clock, Role::Command { may_create: true }).await?;
-    let operator = operator(&settings, queue.clone(), clock, Lane::Events)?;
-    let stop = stop_on_signal()?;
-    // As long as a lease of the service may last.
-    let wait = settings.sync.deadline + 3 * settings.sync.request_timeout;
-    let patience = Patience { wait, stop };
+/// Syncs one user after the other; fails if one of them is not in step then.
+pub(super) async fn run(settings: Settings, args: SyncArgs) -> Result<(), CommandError> {
+    let app = bootstrap::app(&settings, true).await?;
+    let wait = WaitLimit { longest: app.longest_lease(), stop: shutdown::stop_on_signal()? };
+    let again = if args.again { Again::Yes } else { Again::No };
+    let mut answers = Answers::new(args.output, None);
+    for user in args.users {
+        let answer = SyncAnswer::new(&user, app.sync(&user, again, &wait).await);
+        let is_good = matches!(&answer, SyncAnswer::Synced { synced, .. } if synced.is_good());
+        answers.add(answer, is_good, text)?;
+    }
+    app.close().await;
+    answers.end()
+}
 
-    let mut answers = Vec::with_capacity(options.users.len());
-    let again = if options.again { Again::Yes } else { Again::No };
-    for user in options.users {
-        let one = one(&operator, &user, again, &patience).await;
-        if !options.output.json {
-            print(&one)?;
+impl SyncAnswer {
+    fn new(user: &UserId, synced: Result<Synced, AppError>) -> Self {
+        match synced {
+            Ok(synced) => {
+                let api_said = synced.own_words.as_ref().map(OwnWords::for_the_operator).map(str::to_owned);
+                Self::Synced { synced, api_said }
+            }
+            Err(error) => Self::Refused {
+                user_id: user.as_str().to_owned(),
+                outcome: "not_synced",
+                error: error.to_string(),
+            },
         }
-        answers.push(one);
-    }
-    queue.close().await;
-    let ok = answers.iter().all(One::is_good);
-    if options.output.json {
-        answer::json(&Answer { ok, users: answers })?;
-    }
-    if ok { Ok(()) } else { Err(CommandError::Told) }
-}
-
-/// A token that the first signal cancels; the second ends the process as usual.
-pub(super) fn stop_on_signal() -> Result<CancellationToken, CommandError> {
-    let mut signals = Signals::listen().map_err(CommandError::Signals)?;
-    let stop = CancellationToken::new();
-    let token = stop.clone();
-    tokio::spawn(async move {
-        signals.next().await;
-        token.cancel();
-        signals.next().await;
-        std::process::exit(130);
-    });
-    Ok(stop)
-}
-
-async fn one(operator: &Operator, user: &UserId, again: Again, patience: &Patience) -> One {
-    match operator.sync(user, again, patience).await {
-        Ok(synced) => One::Synced { api_said: answer::said(synced.own_words.as_ref()), synced },
-        Err(why) => One::refused(user, &why),
     }
 }
 
-impl One {
-    fn refused(user: &UserId, why: &NotSynced) -> Self {
-        Self::Refused { user_id: user.as_str().to_owned(), outcome: "not_synced", error: why.to_string() }
-    }
-
-    fn is_good(&self) -> bool {
-        matches!(self, Self::Synced { synced, .. } if synced.is_good())
-    }
-}
-
-fn print(one: &One) -> std::io::Result<()> {
-    let (synced, api_said) = match one {
-        One::Synced { synced, api_said } => (synced, api_said),
-        One::Refused { user_id: user, error, .. } => {
-            return answer::line(&format!("{BAD}{:<11}{BAD:#} {user}\n            {error}", "not synced"));
+fn text(answer: &SyncAnswer) -> String {
+    let (synced, api_said) = match answer {
+        SyncAnswer::Synced { synced, api_said } => (synced, api_said),
+        SyncAnswer::Refused { user_id, error, .. } => {
+            return format!("{BAD}{:<11}{BAD:#} {user_id}\n            {error}", "not synced");
         }
     };
     let style = if synced.is_good() { GOOD } else { BAD };
-    let mut line = format!("{style}{:<11}{style:#} {}", synced.outcome, synced.user);
+    let mut text = format!("{style}{:<11}{style:#} {}", synced.outcome, synced.user);
     if synced.dry_run {
-        line += " (nothing was written: sync.dry_run is on)";
+        text += " (nothing was written: sync.dry_run is on)";
     } else if !synced.reason.is_empty() {
-        line += &format!(" ({})", synced.reason);
+        text += &format!(" ({})", synced.reason);
     }
     if synced.braked {
-        line += &format!("\n            {TAGS_KEPT}");
+        text += &format!("\n            {TAGS_KEPT}");
     }
-    for tag in &synced.tags_held {
-        line += &format!("\n          {QUIET}held{QUIET:#} {tag}");
-    }
-    for field in synced.changed.iter().filter(|field| **field != "tags") {
-        line += &format!("\n            {QUIET}set{QUIET:#} {field}");
-    }
-    for tag in &synced.tags_added {
-        line += &format!("\n          {GOOD}+{GOOD:#} {tag}");
-    }
-    for tag in &synced.tags_removed {
-        line += &format!("\n          {BAD}-{BAD:#} {tag}");
-    }
-    for tag in &synced.old_tags_removed {
-        line += &format!(
-            "\n          {BAD}-{BAD:#} {tag} {QUIET}(from the contact of the address of before){QUIET:#}"
-        );
-    }
+    add_marked(&mut text, 10, (QUIET, "held"), &synced.tags_held);
+    add_marked(&mut text, 12, (QUIET, "set"), synced.changed.iter().filter(|field| **field != "tags"));
+    add_marked(&mut text, 10, (GOOD, "+"), &synced.tags_added);
+    add_marked(&mut text, 10, (BAD, "-"), &synced.tags_removed);
+    let of_old = |tag| format!("{tag} {QUIET}(from the contact of the address of before){QUIET:#}");
+    add_marked(&mut text, 10, (BAD, "-"), synced.old_tags_removed.iter().map(of_old));
     if let Some(error) = &synced.error {
-        line += &format!("\n            {error}");
+        text += &format!("\n            {error}");
     }
     if let Some(words) = api_said {
-        line += &format!("\n            {}", answer::quoted(words));
+        text += &format!("\n            {}", output::quoted(words));
     }
-    answer::line(&line)
+    text
 }

@@ -35,7 +35,7 @@ pub type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
 
 /// What the handlers work with.
 #[derive(Clone)]
-pub struct App {
+pub struct ServerState {
     /// Where events are stored.
     pub queue: Queue,
     /// Checks the credentials of webhooks.
@@ -59,12 +59,12 @@ pub struct App {
 }
 
 /// `/metrics` alone: for another listener of the same service.
-pub fn metrics(app: App) -> Router {
+pub fn metrics(app: ServerState) -> Router {
     Router::new().route("/metrics", get(ops::metrics)).with_state(Arc::new(app))
 }
 
 /// The routes, complete with limits and error answers; [`serve`] puts them on a socket.
-pub fn router(app: App) -> Router {
+pub fn router(app: ServerState) -> Router {
     Router::new()
         .route("/webhooks/sesamy", post(webhook::receive))
         .route("/healthz", get(ops::healthz))

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::Serialize;
 
-use super::App;
+use super::ServerState;
 use super::access_log::LogFields;
 use super::problem::{Kind, problem};
 use crate::clock::Millis;
@@ -23,7 +23,7 @@ use crate::upstream::circuit_breaker::ApiStatus;
 const STALLED_AFTER: Duration = Duration::from_secs(30);
 
 /// 200 `{"status":"ok"}`; 503 if the worker's loop has not turned for 30 s.
-pub(super) async fn healthz(State(app): State<Arc<App>>) -> Response {
+pub(super) async fn healthz(State(app): State<Arc<ServerState>>) -> Response {
     if app.heartbeat.age() > STALLED_AFTER {
         let detail = "the worker's loop has not turned for 30 s; restart the service";
         let answer = problem(Kind::WorkerStalled, detail);
@@ -41,7 +41,7 @@ struct Readiness {
     /// By the service's own clock, as `until` is.
     now: Millis,
     queue: QueueState,
-    apis: Vec<ApiStatus>,
+    apis: [ApiStatus; 2],
 }
 
 #[derive(Debug, Serialize)]
@@ -57,7 +57,7 @@ struct QueueState {
 
 /// The state of the queue and of each API: 200, or 503 if events cannot be kept or the service is stopping. An open
 /// circuit is shown but is no reason for 503: events are kept all the same.
-pub(super) async fn readyz(State(app): State<Arc<App>>) -> impl IntoResponse {
+pub(super) async fn readyz(State(app): State<Arc<ServerState>>) -> impl IntoResponse {
     let accepting = app.queue.accepting();
     let (code, status) = if app.draining.is_cancelled() {
         (StatusCode::SERVICE_UNAVAILABLE, "draining")
@@ -76,13 +76,13 @@ pub(super) async fn readyz(State(app): State<Arc<App>>) -> impl IntoResponse {
             tags_kept_since: app.queue.guard().tripped_at,
             rows,
         },
-        apis: Api::ALL.into_iter().map(|api| app.gates.of(api).status()).collect(),
+        apis: Api::ALL.map(|api| app.gates.of(api).status()),
     };
     (code, Extension(LogFields::debug(status)), Json(readiness))
 }
 
 /// Everything counted, as Prometheus text.
-pub(super) async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
+pub(super) async fn metrics(State(app): State<Arc<ServerState>>) -> impl IntoResponse {
     if let Some(rows) = counted(&app).await {
         telemetry::queue_counted(
             [
@@ -103,6 +103,6 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
 }
 
 /// The queue's rows by state, not older than [`Census::EVERY`]; `None` if they cannot be counted.
-async fn counted(app: &App) -> Option<Census> {
+async fn counted(app: &ServerState) -> Option<Census> {
     app.queue.census().await.inspect_err(|error| tracing::warn!(%error, "cannot count the queue")).ok()
 }

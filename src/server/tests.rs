@@ -43,11 +43,11 @@ async fn closed_queue() -> Queue {
     queue
 }
 
-async fn app() -> App {
+async fn app() -> ServerState {
     let header = HeaderName::from_static("x-sesamy-signature");
     let auth =
         Authenticator::new(vec![SecretString::from(TOKEN)], vec![SecretString::from("s")], header, false);
-    App {
+    ServerState {
         queue: closed_queue().await,
         auth: Arc::new(auth),
         vendor_id: Some(Arc::from("vendor_1")),

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use tokio::time::timeout;
 use tracing::Level;
 
-use super::App;
+use super::ServerState;
 use super::access_log::LogFields;
 use super::auth::AuthError;
 use super::body::{self, BodyError};
@@ -49,7 +49,7 @@ enum Refusal {
 }
 
 /// 202 means "safely stored", not "done".
-pub(super) async fn receive(State(app): State<Arc<App>>, request: Request) -> Response {
+pub(super) async fn receive(State(app): State<Arc<ServerState>>, request: Request) -> Response {
     match take(&app, request).await {
         Ok(taken) => {
             if let Taken::Accepted { .. } = taken {
@@ -64,7 +64,7 @@ pub(super) async fn receive(State(app): State<Arc<App>>, request: Request) -> Re
     }
 }
 
-async fn take(app: &App, request: Request) -> Result<Taken, Refusal> {
+async fn take(app: &ServerState, request: Request) -> Result<Taken, Refusal> {
     let (head, body) = request.into_parts();
     let body = body::whole(body, &head.headers, app.body_limit_bytes).await?;
     app.auth.check(&head.headers, &body)?;

@@ -174,7 +174,8 @@ pub(super) const ENDS: [(&str, &str); 19] = [
     ("postponed", "transient"),
     ("postponed", "permanent"),
 ];
-pub(super) const OUTCOMES: [&str; 8] =
+/// How a sync can end.
+pub(crate) const OUTCOMES: [&str; 8] =
     ["created", "subscribed", "updated", "unchanged", "skipped", "failed", "postponed", "parked"];
 pub(super) const REASONS: [&str; 13] = [
     "",

@@ -1,11 +1,11 @@
-//! Syncs over the last hour or day as bars: what got through stands on the line, what did not hangs below it, so that the
-//! two are told apart by place and not by colour alone. Pure, drawn on the server.
+//! Syncs over the last hour or day as bars: those that got through stand on the line, those that did not hang below it, so
+//! that place shows the difference and not colour alone. Pure, drawn on the server.
 
 use std::time::Duration;
 
 use maud::{Markup, html};
 
-use super::words;
+use super::format::{self, Tone, tone_of};
 use crate::clock::Millis;
 use crate::queue::MinuteCount;
 
@@ -27,24 +27,6 @@ struct Bar {
     changed: u64,
     unchanged: u64,
     failed: u64,
-}
-
-/// What became of a sync, as far as the chart tells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Group {
-    Changed,
-    Unchanged,
-    Failed,
-}
-
-impl Group {
-    fn of(outcome: &str) -> Self {
-        match outcome {
-            "created" | "subscribed" | "updated" => Self::Changed,
-            "failed" | "postponed" | "parked" => Self::Failed,
-            _ => Self::Unchanged,
-        }
-    }
 }
 
 impl Span {
@@ -82,10 +64,10 @@ impl Span {
         for count in counts {
             let at = (count.minute.0 - since.0).div_euclid(self.minutes_a_bar() * MINUTE);
             let Some(bar) = usize::try_from(at).ok().and_then(|at| bars.get_mut(at)) else { continue };
-            *match Group::of(&count.outcome) {
-                Group::Changed => &mut bar.changed,
-                Group::Unchanged => &mut bar.unchanged,
-                Group::Failed => &mut bar.failed,
+            *match tone_of(&count.outcome) {
+                Tone::Good => &mut bar.changed,
+                Tone::Plain => &mut bar.unchanged,
+                Tone::Warn | Tone::Bad => &mut bar.failed,
             } += count.count;
         }
         bars
@@ -104,28 +86,28 @@ pub(super) fn figure(span: Span, now: Millis, counts: &[MinuteCount]) -> Markup 
     let (since, middle) = (span.since(now), Millis((span.since(now).0 + now.0) / 2));
     let peak = bars.iter().map(|bar| bar.changed + bar.unchanged + bar.failed).max().unwrap_or(0);
     let of_peak = match span {
-        Span::Hour => format!("at most {} a minute", words::number(peak)),
-        Span::Day => format!("at most {} in 15 minutes", words::number(peak)),
+        Span::Hour => format!("at most {} a minute", format::number(peak)),
+        Span::Day => format!("at most {} in 15 minutes", format::number(peak)),
     };
     let in_words = format!(
         "{}: {}, {of_peak}; {} changed a contact, {} had nothing to change, {} did not get through.",
         span.name(),
-        words::plural(all, "sync", "syncs"),
-        words::number(total.changed),
-        words::number(total.unchanged),
-        words::number(total.failed),
+        format::plural(all, "sync", "syncs"),
+        format::number(total.changed),
+        format::number(total.unchanged),
+        format::number(total.failed),
     );
     html! {
         figure.chart {
-            figcaption { strong { (span.name()) } " " span.muted { (words::plural(all, "sync", "syncs")) ", " (of_peak) } }
+            figcaption { strong { (span.name()) } " " span.muted { (format::plural(all, "sync", "syncs")) ", " (of_peak) } }
             (drawing(&bars, &in_words))
             div.axis aria-hidden="true" {
-                span { (words::hour_and_minute(since)) } span { (words::hour_and_minute(middle)) } span { "now" }
+                span { (format::hour_and_minute(since)) } span { (format::hour_and_minute(middle)) } span { "now" }
             }
             ul.legend {
-                li.changed { span.key {} "changed a contact " b { (words::number(total.changed)) } }
-                li.unchanged { span.key {} "nothing to change " b { (words::number(total.unchanged)) } }
-                li.failed { span.key {} "did not get through " b { (words::number(total.failed)) } }
+                li.changed { span.key {} "changed a contact " b { (format::number(total.changed)) } }
+                li.unchanged { span.key {} "nothing to change " b { (format::number(total.unchanged)) } }
+                li.failed { span.key {} "did not get through " b { (format::number(total.failed)) } }
             }
         }
     }
@@ -134,7 +116,7 @@ pub(super) fn figure(span: Span, now: Millis, counts: &[MinuteCount]) -> Markup 
 fn drawing(bars: &[Bar], in_words: &str) -> Markup {
     let highest = bars.iter().map(|bar| bar.changed + bar.unchanged).max().unwrap_or(0).max(1);
     let deepest = bars.iter().map(|bar| bar.failed).max().unwrap_or(0);
-    // Whatever there is at all can be seen: a bar is at least two units high.
+    // A bar is at least two units high, so that a single sync can be seen.
     let scale = |count: u64| if count == 0 { 0 } else { (count * (HEIGHT - 8) / (highest + deepest)).max(2) };
     let line = 4 + scale(highest);
     let place = |at: usize| u64::try_from(at).unwrap_or(0) * STEP;

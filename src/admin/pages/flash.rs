@@ -1,13 +1,12 @@
-//! The one line that tells what a form has done: a word in the query of the page that follows, from a fixed list, so that
-//! nobody can put a text of theirs on the page by a link.
+//! The line that says what a form has done: a word in the query of the next page, from a fixed list, so that no link can
+//! put a text on the page.
 
 use std::borrow::Cow;
 
+use super::format::{Tone, tone_of};
 use crate::admin::fields::{Fields, with_query};
-use crate::operations::Forgot;
-
-const OUTCOMES: [&str; 8] =
-    ["created", "subscribed", "updated", "unchanged", "skipped", "failed", "postponed", "parked"];
+use crate::app::Forgot;
+use crate::telemetry::OUTCOMES;
 
 /// What was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +49,7 @@ impl Flash {
         )
     }
 
-    /// The one that a query asks for.
+    /// From the query that [`Flash::on`] made.
     pub(crate) fn of(fields: &Fields) -> Option<Self> {
         let word = fields.get("flash")?;
         match word.split_once('-') {
@@ -80,14 +79,11 @@ impl Flash {
         }
     }
 
-    /// `good` or `bad`, which colours it; the text says the same.
-    pub(super) fn tone(self) -> &'static str {
+    pub(super) fn tone(self) -> Tone {
         match self {
-            Self::NotFound
-            | Self::Forgot(Forgot::WouldBeForgotten)
-            | Self::Synced("failed" | "postponed" | "parked")
-            | Self::Retried(0) => "warn",
-            _ => "good",
+            Self::NotFound | Self::Forgot(Forgot::WouldBeForgotten) | Self::Retried(0) => Tone::Warn,
+            Self::Synced(outcome) if matches!(tone_of(outcome), Tone::Warn | Tone::Bad) => Tone::Warn,
+            _ => Tone::Good,
         }
     }
 }

@@ -1,25 +1,25 @@
 //! The login: one field for one of the tokens.
 
 use axum::extract::RawQuery;
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::response::{Html, IntoResponse, Redirect, Response};
 use maud::html;
 
-use super::{At, Page};
+use super::layout::{self, At};
 use crate::admin::fields::{Fields, local, with_query};
 
-pub(crate) async fn show(RawQuery(query): RawQuery) -> Page {
+pub(crate) async fn show(RawQuery(query): RawQuery) -> Html<String> {
     let fields = Fields::parse(query.unwrap_or_default().as_bytes());
     page(None, fields.get("back"))
 }
 
 /// Leads to the login, and from there to the page that was `wanted`.
-pub(crate) fn first(wanted: Option<&str>) -> Response {
+pub(crate) fn redirect(wanted: Option<&str>) -> Response {
     let back = wanted.filter(|wanted| *wanted != "/admin").map(Into::into);
     Redirect::to(&with_query("/admin/login", [("back", back)])).into_response()
 }
 
-/// The page, with why the last try was in vain.
-pub(crate) fn page(why: Option<&str>, back: Option<&str>) -> Page {
+/// The page, with the reason why the last try failed.
+pub(crate) fn page(why: Option<&str>, back: Option<&str>) -> Html<String> {
     let body = html! {
         section.card.login {
             h1 { "Log in" }
@@ -35,5 +35,5 @@ pub(crate) fn page(why: Option<&str>, back: Option<&str>) -> Page {
             }
         }
     };
-    super::page("Log in", At::Nowhere, None, None, body)
+    layout::page("Log in", At::Nowhere, None, None, body)
 }

@@ -1,4 +1,4 @@
-//! The first page: how the service is, at a glance.
+//! The first page: the state of the service.
 
 use std::time::Duration;
 
@@ -8,35 +8,38 @@ use maud::{Markup, html};
 
 use super::chart::{self, Span};
 use super::flash::Flash;
-use super::{At, button, form_token, words};
+use super::format::{self, Tone};
+use super::layout::{self, At, button, form_token};
+use crate::admin::extract::LoggedIn;
 use crate::admin::fields::Fields;
-use crate::admin::guard::{Here, Visitor};
-use crate::admin::office::Glance;
 use crate::admin::session::Session;
-use crate::operations::{ApiStatus, BackfillStatus, Resync};
-use crate::queue::MinuteCount;
+use crate::admin::state::Shared;
+use crate::app::{BackfillStatus, Resync, ServiceStatus, Status};
+use crate::queue::{Census, MinuteCount};
+use crate::upstream::circuit_breaker::ApiStatus;
 
 pub(crate) async fn show(
-    Visitor(session): Visitor,
-    State(office): Here,
+    LoggedIn(session): LoggedIn,
+    State(state): Shared,
     RawQuery(query): RawQuery,
 ) -> Response {
     let flash = Flash::of(&Fields::parse(query.unwrap_or_default().as_bytes()));
-    let glance = office.glance().await;
-    // A chart that cannot be drawn is no reason to say nothing at all.
-    let counts =
-        office.operator.hand.queue.counts_since(chart::LONGEST.since(glance.now)).await.unwrap_or_default();
-    let body = overview(&session, &glance, &counts);
-    super::page("Overview", At::Overview, Some(&session), flash, body).into_response()
+    let service = state.app.service_status().await;
+    // Without counts the page still shows everything else.
+    let since = chart::LONGEST.since(service.status.now);
+    let counts = state.app.counts_since(since).await.unwrap_or_default();
+    let body = overview(&session, &service, &counts);
+    layout::page("Overview", At::Overview, Some(&session), flash, body).into_response()
 }
 
-fn overview(session: &Session, status: &Glance, counts: &[MinuteCount]) -> Markup {
+fn overview(session: &Session, service: &ServiceStatus, counts: &[MinuteCount]) -> Markup {
+    let status = &service.status;
     html! {
         h1.unseen { "Overview" }
-        section #status.card.{ (tone(status)) } data-live aria-label="Status" {
+        section #status.card.{ (tone(service).class()) } data-live aria-label="Status" {
             div.verdict {
-                h2 { (verdict(status)) }
-                p.muted { "As of " time datetime=(status.now) { (words::clock(status.now)) } }
+                h2 { (verdict(service)) }
+                p.muted { "As of " time datetime=(status.now) { (format::clock(status.now)) } }
                 @if status.tags_kept_since.is_some() && status.paused_since.is_none() {
                     (button(session, "/admin/queue/resume", "/admin", &[], "primary", html! { "Let removals through" }))
                 }
@@ -46,8 +49,8 @@ fn overview(session: &Session, status: &Glance, counts: &[MinuteCount]) -> Marku
                     (button(session, "/admin/queue/pause", "/admin", &[], "", html! { "Pause syncs" }))
                 }
             }
-            (parts(status))
-            @if let Some(trouble) = &status.trouble { p.bad { (trouble) } }
+            (parts(service))
+            @if let Some(trouble) = &service.trouble { p.bad { (trouble) } }
         }
         section #rows data-live aria-label="Queue" { (tiles(status, counts)) }
         section #charts.charts data-live aria-label="Syncs" {
@@ -70,12 +73,13 @@ fn overview(session: &Session, status: &Glance, counts: &[MinuteCount]) -> Marku
 }
 
 /// The service in one line: the worst first.
-fn verdict(status: &Glance) -> String {
+fn verdict(service: &ServiceStatus) -> String {
+    let status = &service.status;
     let resting: Vec<&str> =
         status.apis.iter().filter(|api| api.state != "ok").map(|api| api_name(api.api)).collect();
-    if !status.accepting {
+    if !service.accepting {
         "Events are turned away".to_owned()
-    } else if status.trouble.is_some() {
+    } else if service.trouble.is_some() {
         "The queue cannot be asked".to_owned()
     } else if status.paused_since.is_some() {
         "Syncs are paused".to_owned()
@@ -84,7 +88,7 @@ fn verdict(status: &Glance) -> String {
     } else if !resting.is_empty() {
         format!("Waiting for {}", resting.join(" and "))
     } else if status.rows.is_some_and(|rows| rows.parked > 0) {
-        "In step, but for those who are parked".to_owned()
+        "In step, but for parked users".to_owned()
     } else if status.rows.is_some_and(|rows| rows.due + rows.leased > 0) {
         "Syncing".to_owned()
     } else {
@@ -92,31 +96,33 @@ fn verdict(status: &Glance) -> String {
     }
 }
 
-fn tone(status: &Glance) -> &'static str {
-    if !status.accepting || status.trouble.is_some() {
-        "bad"
+fn tone(service: &ServiceStatus) -> Tone {
+    let status = &service.status;
+    if !service.accepting || service.trouble.is_some() {
+        Tone::Bad
     } else if status.paused_since.is_some()
         || status.tags_kept_since.is_some()
         || status.apis.iter().any(|api| api.state != "ok")
     {
-        "warn"
+        Tone::Warn
     } else {
-        "good"
+        Tone::Good
     }
 }
 
 /// Each part of the service, with a sign beside its colour.
-fn parts(status: &Glance) -> Markup {
+fn parts(service: &ServiceStatus) -> Markup {
+    let status = &service.status;
     html! {
         dl.parts {
-            div.{ (if status.accepting { "good" } else { "bad" }) } {
+            div.{ (if service.accepting { "good" } else { "bad" }) } {
                 dt { "Events" }
-                dd { @if status.accepting { "are taken" } @else { "cannot be kept and are answered 503: look at the log" } }
+                dd { @if service.accepting { "are taken" } @else { "cannot be kept and are answered 503: see the log" } }
             }
             div.{ (if status.paused_since.is_some() { "warn" } else { "good" }) } {
                 dt { "Syncs" }
                 dd {
-                    @if let Some(at) = status.paused_since { "paused " (words::when(at, status.now)) }
+                    @if let Some(at) = status.paused_since { "paused " (format::when(at, status.now)) }
                     @else { "running" }
                     @if status.dry_run { ", as a dry run: nothing is written" }
                 }
@@ -125,7 +131,7 @@ fn parts(status: &Glance) -> Markup {
                 div.warn {
                     dt { "Tags" }
                     dd {
-                        "No tag is removed: too many users at once would have lost theirs, " (words::when(at, status.now))
+                        "No tag is removed: too many users at once would have lost theirs, " (format::when(at, status.now))
                         ". Check whether Sesamy still lists all contracts, entitlements and profiles. "
                         a href="/admin/users?state=held" { "What is held back" }
                     }
@@ -134,7 +140,7 @@ fn parts(status: &Glance) -> Markup {
             @if let Some(until) = status.removals_allowed_until {
                 div.warn {
                     dt { "Tags" }
-                    dd { "The removal guard is off until " (words::clock(until)) ", by an operator's word." }
+                    dd { "The removal guard is off until " (format::clock(until)) ", by an operator's word." }
                 }
             }
             @if let Some(resync) = status.resync.filter(|resync| resync.due > 0) {
@@ -167,7 +173,7 @@ fn api_name(api: &str) -> &str {
     }
 }
 
-fn api_state(api: &ApiStatus, status: &Glance) -> Markup {
+fn api_state(api: &ApiStatus, status: &Status) -> Markup {
     let why = match api.why {
         Some("rate_limit") => "it asked us to slow down (429)",
         Some("credentials") => "it refuses our credentials",
@@ -180,9 +186,9 @@ fn api_state(api: &ApiStatus, status: &Glance) -> Markup {
             "ok" => "answers",
             "probing" => { "is tried with one user: " (why) }
             _ => {
-                "rests"
+                "circuit open"
                 @if let Some(until) = api.until {
-                    " until " (words::clock(until)) ", " (words::when(until, status.now))
+                    " until " (format::clock(until)) ", " (format::when(until, status.now))
                 }
                 ": " (why)
             }
@@ -190,37 +196,41 @@ fn api_state(api: &ApiStatus, status: &Glance) -> Markup {
     }
 }
 
-/// How far everybody has been looked at again.
 fn resync_state(resync: Resync) -> Markup {
     let late = Duration::from_secs(resync.oldest_overdue_seconds);
-    html! { (words::plural(resync.due, "user", "users")) " due, the oldest for " (words::span(late)) }
+    html! { (format::plural(resync.due, "user", "users")) " due, the oldest for " (format::span(late)) }
 }
 
-/// How far a backfill has come that has not ended.
-fn backfill_state(status: &BackfillStatus, glance: &Glance) -> Markup {
+fn backfill_state(backfill: &BackfillStatus, status: &Status) -> Markup {
     html! {
-        (words::plural(status.listed, "user", "users")) " listed"
-        @if !status.is_listed { " so far" }
-        ", " (words::number(status.due)) " made due, begun " (words::when(status.started_at, glance.now))
+        (format::plural(backfill.listed, "user", "users")) " listed"
+        @if !backfill.is_listed { " so far" }
+        ", " (format::number(backfill.due)) " made due, begun " (format::when(backfill.started_at, status.now))
     }
 }
 
-fn tiles(status: &Glance, counts: &[MinuteCount]) -> Markup {
-    let rows = status.rows;
-    let of = |count: Option<u64>| count.map_or("?".to_owned(), words::counted);
-    let oldest = rows
-        .filter(|rows| rows.due > 0)
-        .map(|rows| words::span(std::time::Duration::from_millis(rows.oldest_due_ms)));
+fn tiles(status: &Status, counts: &[MinuteCount]) -> Markup {
+    let rows = status.rows.as_ref();
+    let counted =
+        |count: fn(&Census) -> u64| rows.map_or("?".to_owned(), |rows| format::counted(count(rows)));
+    let tiles = [
+        ("due", counted(|rows| rows.due)),
+        ("leased", counted(|rows| rows.leased)),
+        ("scheduled", counted(|rows| rows.scheduled)),
+    ];
+    let has_parked = rows.is_some_and(|rows| rows.parked > 0);
+    let oldest = rows.filter(|rows| rows.due > 0);
+    let oldest = oldest.map(|rows| format::span(Duration::from_millis(rows.oldest_due_ms)));
     html! {
         ul.tiles {
-            li { a href="/admin/users?state=due" { b { (of(rows.map(|rows| rows.due))) } span { "due" } } }
-            li { a href="/admin/users?state=leased" { b { (of(rows.map(|rows| rows.leased))) } span { "leased" } } }
-            li { a href="/admin/users?state=scheduled" { b { (of(rows.map(|rows| rows.scheduled))) } span { "scheduled" } } }
-            li.{ (if rows.is_some_and(|rows| rows.parked > 0) { "warn" } else { "" }) } {
-                a href="/admin/parked" { b { (of(rows.map(|rows| rows.parked))) } span { "parked" } }
+            @for (state, count) in tiles {
+                li { a href={ "/admin/users?state=" (state) } { b { (count) } span { (state) } } }
+            }
+            li.{ (if has_parked { "warn" } else { "" }) } {
+                a href="/admin/parked" { b { (counted(|rows| rows.parked)) } span { "parked" } }
             }
             li { div { b { (oldest.as_deref().unwrap_or("–")) } span { "oldest due" } } }
-            li { div { b { (words::number(chart::a_minute(status.now, counts))) } span { "syncs a minute" } } }
+            li { div { b { (format::number(chart::a_minute(status.now, counts))) } span { "syncs a minute" } } }
         }
     }
 }

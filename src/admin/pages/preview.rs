@@ -1,13 +1,16 @@
-//! What a sync would do: each field and tag with its reason, and the request. What comes and goes is told by a sign and a
-//! word as well as by colour.
+//! What a sync would do: each field and tag with its reason, and the request. A sign and a word show what comes and goes,
+//! as well as a colour.
 
 use maud::{Markup, html};
 
-use crate::merge::why::{Custom, Field, Tag, TagWhy};
-use crate::operations::preview::{Facts, OldContactNow, Preview, Request};
+use crate::app::{About, Facts, Mark, Preview, PreviewRow, Request};
 use crate::personal::Personal;
 
 pub(super) fn shown(preview: &Preview) -> Markup {
+    let rows = preview.rows();
+    let about = |about: About| rows.iter().filter(|row| row.about == about).collect::<Vec<_>>();
+    let old_contact = about(About::OldContact);
+    let old_request = preview.old_contact.as_ref().and_then(|old| old.request.as_ref());
     html! {
         p.lead {
             strong { (preview.outcome) }
@@ -15,12 +18,18 @@ pub(super) fn shown(preview: &Preview) -> Markup {
             @if let Some(list) = &preview.list { ": " (list.to_string()) }
             @if preview.held_back { "; sync.dry_run or the removal guard holds a change back" }
         }
-        @if let Some(old) = &preview.old_contact { (old_contact(old)) }
-        @if !preview.fields.is_empty() { (fields(&preview.fields)) }
-        @if !preview.custom_fields.is_empty() { (custom_fields(&preview.custom_fields)) }
-        @if !preview.tags.is_empty() { (tags(&preview.tags)) }
+        @if let [contact, lost @ ..] = old_contact.as_slice() {
+            h3 { "The address of before" }
+            p { (contact.name) ": " (contact.why.join("; ")) }
+            @if !lost.is_empty() {
+                ul.tags { @for tag in lost { li.removed { span.word { "goes" } del { (tag.name) } } } }
+            }
+        }
+        (table("Fields", "Fields of the contact, now and after", "Why", &about(About::Field)))
+        (table("Custom fields", "Custom fields of the contact, now and after", "Source", &about(About::CustomField)))
+        (tags(&about(About::Tag)))
         @if let Some(facts) = &preview.profile { (profile(facts)) }
-        @if let Some(request) = preview.old_contact.as_ref().and_then(|old| old.request.as_ref()) {
+        @if let Some(request) = old_request {
             h3 { "The first request" }
             (sent(request))
         }
@@ -32,72 +41,30 @@ pub(super) fn shown(preview: &Preview) -> Markup {
     }
 }
 
-fn text(value: &Option<Personal>) -> &str {
-    value.as_ref().map_or("–", Personal::as_str)
-}
-
-fn old_contact(old: &OldContactNow) -> Markup {
+fn table(title: &str, caption: &str, why: &str, rows: &[&PreviewRow]) -> Markup {
     html! {
-        h3 { "The address of before" }
-        p { (old.address.as_str()) ": " (old.fate.to_string()) }
-        @if !old.tags_removed.is_empty() {
-            ul.tags {
-                @for tag in &old.tags_removed {
-                    li.removed { span.word { "goes" } del { (tag) } }
-                }
-            }
-        }
-    }
-}
-
-fn fields(fields: &[Field]) -> Markup {
-    html! {
-        h3 { "Fields" }
-        div.scroll {
-            table {
-                caption.unseen { "Fields of the contact, now and after" }
-                thead { tr {
-                    th scope="col" { "Field" } th scope="col" { "Now" } th scope="col" { "Then" } th scope="col" { "Why" }
-                } }
-                tbody {
-                    @for field in fields {
-                        tr {
-                            th scope="row" { code { (field.field) } }
-                            td data-label="Now" { (text(&field.now)) }
-                            td data-label="Then" {
-                                @if field.changes { ins { (text(&field.sesamy)) } } @else { span.muted { "stays" } }
-                            }
-                            td data-label="Why" { (field.why.to_string()) }
-                        }
-                    }
-                }
-            }
-        }
-    }
-}
-
-fn custom_fields(fields: &[Custom]) -> Markup {
-    html! {
-        h3 { "Custom fields" }
-        div.scroll {
-            table {
-                caption.unseen { "Custom fields of the contact, now and after" }
-                thead { tr {
-                    th scope="col" { "Field" } th scope="col" { "Now" } th scope="col" { "Then" } th scope="col" { "Source" }
-                } }
-                tbody {
-                    @for field in fields {
-                        tr {
-                            th scope="row" { code { (field.name) } }
-                            td data-label="Now" { (text(&field.now)) }
-                            td data-label="Then" {
-                                @match (field.changes, &field.sesamy) {
-                                    (true, Some(value)) => { ins { (value.as_str()) } }
-                                    (true, None) => { del { "emptied" } }
-                                    (false, _) => { span.muted { "stays" } }
+        @if !rows.is_empty() {
+            h3 { (title) }
+            div.scroll {
+                table {
+                    caption.unseen { (caption) }
+                    thead { tr {
+                        th scope="col" { "Field" } th scope="col" { "Now" } th scope="col" { "Then" } th scope="col" { (why) }
+                    } }
+                    tbody {
+                        @for row in rows {
+                            tr {
+                                th scope="row" { code { (row.name) } }
+                                td data-label="Now" { (row.now.as_deref().unwrap_or("–")) }
+                                td data-label="Then" {
+                                    @match row.mark {
+                                        Mark::Added => ins { (row.sesamy.as_deref().unwrap_or("–")) },
+                                        Mark::Removed => del { "emptied" },
+                                        Mark::Stays => span.muted { "stays" },
+                                    }
                                 }
+                                td data-label=(why) { (row.why.join("; ")) }
                             }
-                            td data-label="Source" { (field.source.to_string()) }
                         }
                     }
                 }
@@ -106,39 +73,26 @@ fn custom_fields(fields: &[Custom]) -> Markup {
     }
 }
 
-fn tags(tags: &[Tag]) -> Markup {
+fn tags(rows: &[&PreviewRow]) -> Markup {
     html! {
-        h3 { "Tags" }
-        ul.tags {
-            @for tag in tags {
-                @let (class, word) = match tag.why {
-                    TagWhy::Added => ("added", "comes"),
-                    TagWhy::Removed => ("removed", "goes"),
-                    TagWhy::AlreadyThere | TagWhy::Kept | TagWhy::Held | TagWhy::SomebodyElses => ("kept", "stays"),
-                };
-                li class=(class) {
-                    span.word { (word) }
-                    @match tag.why {
-                        TagWhy::Added => { ins { (tag.tag) } }
-                        TagWhy::Removed => { del { (tag.tag) } }
-                        _ => code { (tag.tag) },
+        @if !rows.is_empty() {
+            h3 { "Tags" }
+            ul.tags {
+                @for row in rows {
+                    @let why = html! { span.muted { (row.why.join("; ")) } };
+                    @match row.mark {
+                        Mark::Added => li.added { span.word { "comes" } ins { (row.name) } (why) },
+                        Mark::Removed => li.removed { span.word { "goes" } del { (row.name) } (why) },
+                        Mark::Stays => li.kept { span.word { "stays" } code { (row.name) } (why) },
                     }
-                    span.muted { (why(tag)) }
                 }
             }
         }
     }
-}
-
-/// What asks for a tag; where nothing does, what becomes of it.
-fn why(tag: &Tag) -> String {
-    if tag.reasons.is_empty() {
-        return tag.why.to_string();
-    }
-    tag.reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 fn profile(facts: &Facts) -> Markup {
+    let text = |value: &Option<Personal>| value.as_ref().map_or("–", Personal::as_str).to_owned();
     let tags = if facts.tags.is_empty() { "–".to_owned() } else { facts.tags.join(", ") };
     html! {
         h3 { "What Sesamy's profile says" }

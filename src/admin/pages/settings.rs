@@ -4,28 +4,30 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 
-use super::{At, words};
-use crate::admin::guard::{Here, Visitor};
+use super::format;
+use super::layout::{self, At};
+use crate::admin::extract::LoggedIn;
+use crate::admin::state::Shared;
 use crate::config::{InForce, Value};
 
-pub(crate) async fn show(Visitor(session): Visitor, State(office): Here) -> Response {
-    let now = office.now();
+pub(crate) async fn show(LoggedIn(session): LoggedIn, State(state): Shared) -> Response {
+    let now = state.app.now();
     let body = html! {
         h1 { "Settings" }
         section.card aria-label="Program" {
             dl.facts {
                 div { dt { "Version" } dd { (env!("CARGO_PKG_VERSION")) } }
-                div { dt { "Running for" } dd { (words::span(now.since(office.began))) } }
-                div { dt { "Since" } dd { (words::full(office.began)) } }
+                div { dt { "Running for" } dd { (format::span(now.since(state.began))) } }
+                div { dt { "Since" } dd { (format::full(state.began)) } }
             }
         }
         section.card aria-labelledby="in-force" {
             h2 #in-force { "In force" }
             p.muted { "Changed in the settings file or the environment, by a restart." }
-            (table(&office.in_force))
+            (table(&state.in_force))
         }
     };
-    super::page("Settings", At::Settings, Some(&session), None, body).into_response()
+    layout::page("Settings", At::Settings, Some(&session), None, body).into_response()
 }
 
 fn table(settings: &[InForce]) -> Markup {
@@ -48,7 +50,7 @@ fn table(settings: &[InForce]) -> Markup {
     }
 }
 
-/// What nobody has chosen is shown paler.
+/// Whether nobody has set it, which is shown paler.
 fn is_default(one: &InForce) -> bool {
     one.origin.as_deref().is_none_or(|origin| origin == "in the defaults")
 }

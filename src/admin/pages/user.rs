@@ -1,90 +1,83 @@
 //! One user: what is to be done, what was done, and what a sync would do now.
 
-use axum::extract::{RawQuery, State as Shared};
+use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 
 use super::flash::Flash;
-use super::{At, Whom, button, failed, form_token, people, preview, words};
-use crate::admin::failure::Failure;
+use super::layout::{self, At, button, form_token};
+use super::{format, preview, user_table};
+use crate::admin::extract::{LoggedIn, PageUser};
 use crate::admin::fields::Fields;
-use crate::admin::guard::{Here, Visitor};
 use crate::admin::session::Session;
+use crate::admin::state::Shared;
+use crate::app::{AppError, FORGOTTEN, Preview, User};
 use crate::clock::Millis;
-use crate::operations::preview::Preview;
-use crate::operations::{FORGOTTEN, Remembered};
-use crate::queue::{HistoryRow, UserRow};
-use crate::user::UserId;
+use crate::queue::HistoryRow;
 
 pub(crate) async fn show(
-    Visitor(session): Visitor,
-    Shared(office): Here,
-    Whom(user): Whom,
+    LoggedIn(session): LoggedIn,
+    State(state): Shared,
+    PageUser(id): PageUser,
     RawQuery(query): RawQuery,
 ) -> Response {
     let fields = Fields::parse(query.unwrap_or_default().as_bytes());
-    let (row, history) = match office.user(&user).await {
-        Ok(told) => told,
-        Err(failure) => return failed(&session, &failure),
+    let (user, is_forgotten) = match state.app.user(&id).await {
+        Ok(user) => (Some(user), false),
+        Err(AppError::Forgotten) => (None, true),
+        Err(AppError::UnknownUser) => (None, false),
+        Err(error) => return layout::failed(&session, &error),
     };
-    let is_forgotten = match row {
-        Some(_) => false,
-        None => match office.is_forgotten(&user).await {
-            Ok(is_forgotten) => is_forgotten,
-            Err(failure) => return failed(&session, &failure),
-        },
-    };
-    // Only when it is asked for: it costs calls to both APIs.
+    // Only on request: it costs calls to both APIs.
     let preview = match fields.get("preview") {
-        Some(_) => Some(office.preview(&user).await),
+        Some(_) => Some(state.app.preview(&id).await),
         None => None,
     };
-    let status = match (&row, &preview) {
+    let status = match (&user, &preview) {
         _ if is_forgotten => StatusCode::GONE,
         (None, None) => StatusCode::NOT_FOUND,
         _ => StatusCode::OK,
     };
-    let told = Told { user: &user, row: row.as_ref(), is_forgotten, history: &history, now: office.now() };
-    let body = body(&session, &told, preview.as_ref());
-    let title = format!("User {}", user.as_str());
-    (status, super::page(&title, At::Users, Some(&session), Flash::of(&fields), body)).into_response()
+    let shown = Shown { id: id.as_str(), user: user.as_ref(), is_forgotten, now: state.app.now() };
+    let body = body(&session, &shown, preview.as_ref());
+    let title = format!("User {}", id.as_str());
+    (status, layout::page(&title, At::Users, Some(&session), Flash::of(&fields), body)).into_response()
 }
 
-/// What is known of the user.
-struct Told<'a> {
-    user: &'a UserId,
-    row: Option<&'a UserRow>,
+/// The user of the page.
+struct Shown<'a> {
+    id: &'a str,
+    /// `None` if the queue does not know the user.
+    user: Option<&'a User>,
     is_forgotten: bool,
-    /// The latest first.
-    history: &'a [HistoryRow],
     now: Millis,
 }
 
-fn body(session: &Session, told: &Told<'_>, preview: Option<&Result<Preview, Failure>>) -> Markup {
-    let Told { user, row, is_forgotten, history, now } = *told;
-    let address = people::page_of(user.as_str());
+fn body(session: &Session, shown: &Shown<'_>, preview: Option<&Result<Preview, AppError>>) -> Markup {
+    let Shown { id, user, is_forgotten, now } = *shown;
+    let address = user_table::page_of(id);
     html! {
         section.card aria-label="State" {
             div.verdict {
-                h1.id { (user.as_str()) }
-                @if let Some(row) = row { (people::badge(row.state)) }
+                h1.id { (id) }
+                @if let Some(user) = user { (user_table::badge(user.row.state)) }
                 div.buttons {
                     @if !is_forgotten {
                         (button(session, &format!("{address}/sync"), &address, &[], "primary", html! { "Sync now" }))
                     }
-                    @if let Some(row) = row.filter(|row| people::can_be_retried(row)) {
-                        (people::retry(row, session, &address))
+                    @if let Some(user) = user.filter(|user| user_table::can_be_retried(&user.row)) {
+                        (user_table::retry(&user.row, session, &address))
                     }
                     @if !is_forgotten { a.button href={ (address) "?preview=1#preview" } { "Preview" } }
                 }
             }
-            @match row {
-                Some(row) => { (state(row, now)) }
+            @match user {
+                Some(user) => { (state(user, now)) }
                 None if is_forgotten => p { "This user " (FORGOTTEN) "." },
-                None => p { (Failure::UnknownUser.to_string()) "." },
+                None => p { (AppError::UnknownUser.to_string()) "." },
             }
-            @if let Some(why) = told.why_again() {
+            @if let Some(why) = shown.why_again() {
                 div.again {
                     p { (why) }
                     (button(session, &format!("{address}/sync"), &address, &[("again", "true")], "", html! { "Sync again" }))
@@ -108,7 +101,10 @@ fn body(session: &Session, told: &Told<'_>, preview: Option<&Result<Preview, Fai
         @if !is_forgotten {
             section.card aria-labelledby="history" {
                 h2 #history { "History" }
-                @if history.is_empty() { p.empty { "No sync is remembered." } } @else { (table(history, now)) }
+                @match user.map(|user| user.history.as_slice()) {
+                    None | Some([]) => p.empty { "No sync is remembered." },
+                    Some(history) => { (table(history, now)) }
+                }
             }
         }
         section.card aria-labelledby="forget" {
@@ -118,24 +114,27 @@ fn body(session: &Session, told: &Told<'_>, preview: Option<&Result<Preview, Fai
     }
 }
 
-impl Told<'_> {
-    /// Why only a sync that takes the user up again would put anybody on the list; none where any sync would.
+impl Shown<'_> {
+    /// Why an ordinary sync would not put the user on the list, if so.
     fn why_again(&self) -> Option<&'static str> {
-        let last = self.history.first().map_or("", |row| row.reason.as_str());
+        let history = self.user.map_or(&[][..], |user| &user.history);
+        let last = history.first().map_or("", |entry| entry.reason.as_str());
         match (self.is_forgotten, last) {
             (true, _) => Some("To sync again takes the user up again, as one who was never known."),
             (_, "removed_in_mailmojo") => Some(
                 "Somebody has removed the contact in Mailmojo, so it is not made again. To sync again makes it after all.",
             ),
-            _ if last == "left_under_old_address" || self.row.is_some_and(|row| row.memory.has_left) => Some(
-                "The user has left under an address of before, so the new one is not put on the list. To sync again does so after all.",
-            ),
+            _ if last == "left_under_old_address" || self.user.is_some_and(|user| user.memory.has_left) => {
+                Some(
+                    "The user has left under an address of before, so the new one is not put on the list. To sync again does so after all.",
+                )
+            }
             _ => None,
         }
     }
 }
 
-/// Behind a fold, so that nobody does it in passing, and with a box to tick, for there is no way back.
+/// Behind a fold and with a box to tick, because there is no way back.
 fn forget(session: &Session, address: &str, is_forgotten: bool) -> Markup {
     let fold = if is_forgotten { "Take our tags off in Mailmojo" } else { "Erase this user for good" };
     html! {
@@ -169,24 +168,25 @@ fn forget(session: &Session, address: &str, is_forgotten: bool) -> Markup {
     }
 }
 
-fn state(row: &UserRow, now: Millis) -> Markup {
+fn state(user: &User, now: Millis) -> Markup {
+    let User { row, memory, .. } = user;
     html! {
         @if let Some(error) = &row.error {
             p.error.bad {
                 (error)
-                @if row.attempts > 0 { " (" (words::plural(row.attempts.into(), "failure", "failures")) ")" }
+                @if row.attempts > 0 { " (" (format::plural(row.attempts.into(), "failure", "failures")) ")" }
             }
         }
         dl.facts {
-            @if let Some(at) = row.parked_at { div { dt { "Parked" } dd { (words::when(at, now)) } } }
-            @if let Some(at) = row.due_at { div { dt { "Due" } dd { (words::when(at, now)) } } }
-            @if let Some(at) = row.failing_since { div { dt { "Failing since" } dd { (words::when(at, now)) } } }
-            div { dt { "Last synced" } dd { @match row.synced_at { Some(at) => (words::when(at, now)), None => "never" } } }
+            @if let Some(at) = row.parked_at { div { dt { "Parked" } dd { (format::when(at, now)) } } }
+            @if let Some(at) = row.due_at { div { dt { "Due" } dd { (format::when(at, now)) } } }
+            @if let Some(at) = row.failing_since { div { dt { "Failing since" } dd { (format::when(at, now)) } } }
+            div { dt { "Last synced" } dd { @match row.synced_at { Some(at) => (format::when(at, now)), None => "never" } } }
             div { dt { "Last asked by" } dd { code { (row.event_type) } } }
-            div { dt { "Asked for" } dd { (words::plural(u64::try_from(row.generation).unwrap_or(0), "time", "times")) } }
-            @for (name, fact) in Remembered::from(&row.memory).facts() { div { dt { (capital(name)) } dd { (fact) } } }
-            @if let Some(at) = row.memory.missing_since { div { dt { "No usable address" } dd { "since " (words::when(at, now)) } } }
-            @if let Some(at) = row.check_at { div { dt { "Looked at again" } dd { (words::when(at, now)) } } }
+            div { dt { "Asked for" } dd { (format::plural(u64::try_from(row.generation).unwrap_or(0), "time", "times")) } }
+            @for (name, fact) in memory.facts() { div { dt { (capital(name)) } dd { (fact) } } }
+            @if let Some(at) = memory.missing_since { div { dt { "No usable address" } dd { "since " (format::when(at, now)) } } }
+            @if let Some(at) = row.check_at { div { dt { "Looked at again" } dd { (format::when(at, now)) } } }
             @if row.held_back { div { dt { "Held back" } dd { "a change, by sync.dry_run or the removal guard" } } }
             @if !row.tags_held.is_empty() { div { dt { "Tags held" } dd { (row.tags_held.join(", ")) } } }
         }
@@ -212,16 +212,16 @@ fn table(history: &[HistoryRow], now: Millis) -> Markup {
                     @for row in history {
                         tr {
                             th scope="row" {
-                                (words::when(row.last_at, now))
+                                (format::when(row.last_at, now))
                                 @if row.times > 1 {
-                                    p.muted { (words::number(row.times.into())) " times since " (words::when(row.first_at, now)) }
+                                    p.muted { (format::number(row.times.into())) " times since " (format::when(row.first_at, now)) }
                                 }
                                 @if row.unchanged_times > 0 {
-                                    p.muted { "then " (words::number(row.unchanged_times.into())) " times unchanged" }
+                                    p.muted { "then " (format::number(row.unchanged_times.into())) " times unchanged" }
                                 }
                             }
                             td data-label="Outcome" {
-                                (people::outcome(&row.outcome, &row.reason))
+                                (user_table::outcome(&row.outcome, &row.reason))
                                 @if row.held_back { p.muted { "held back by sync.dry_run or the removal guard" } }
                                 @if let Some(error) = &row.error {
                                     p.error { (error) }
@@ -230,7 +230,7 @@ fn table(history: &[HistoryRow], now: Millis) -> Markup {
                             td data-label="Changed" { (changes(row)) }
                             td data-label="Because of" { code { (row.event_type) } }
                             td.number data-label="Try" { (row.attempt) }
-                            td.number data-label="ms" { (words::number(row.ms)) }
+                            td.number data-label="ms" { (format::number(row.ms)) }
                         }
                     }
                 }

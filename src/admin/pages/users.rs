@@ -1,32 +1,34 @@
 //! Users by state, page by page.
 
-use axum::extract::{RawQuery, State as Shared};
-use axum::response::{IntoResponse, Response};
+use axum::extract::{self, RawQuery};
+use axum::response::{Html, IntoResponse, Response};
 use maud::{Markup, html};
 
 use super::flash::Flash;
-use super::{At, failed, people};
+use super::layout::{self, At};
+use super::user_table;
+use crate::admin::extract::LoggedIn;
 use crate::admin::fields::{Fields, with_query};
-use crate::admin::guard::{Here, Visitor};
 use crate::admin::session::Session;
-use crate::queue::{Filter, RowState, UserRow};
+use crate::admin::state::Shared;
+use crate::queue::{Filter, RowState};
 use crate::user::UserId;
 
-/// So many users on a page.
+/// The users of one page.
 pub(super) const ON_A_PAGE: usize = 50;
 
 pub(crate) async fn show(
-    Visitor(session): Visitor,
-    Shared(office): Here,
+    LoggedIn(session): LoggedIn,
+    extract::State(admin): Shared,
     RawQuery(query): RawQuery,
 ) -> Response {
     let fields = Fields::parse(query.unwrap_or_default().as_bytes());
     let state = fields.get("state").and_then(RowState::named);
     let after = fields.get("after");
-    let filter = Filter { state, reason: None, after: after.map(str::to_owned), limit: ON_A_PAGE + 1 };
-    let rows = match office.operator.hand.queue.rows(&filter).await {
-        Ok(rows) => rows,
-        Err(error) => return failed(&session, &error.into()),
+    let filter = Filter { state, reason: None, after: after.map(str::to_owned), limit: ON_A_PAGE };
+    let page = match admin.app.users(filter).await {
+        Ok(page) => page,
+        Err(error) => return layout::failed(&session, &error.into()),
     };
     let address = |after: Option<&str>| {
         with_query(
@@ -34,8 +36,6 @@ pub(crate) async fn show(
             [("state", state.map(|it| it.as_str().into())), ("after", after.map(Into::into))],
         )
     };
-    let back = address(after);
-    let (rows, more) = pages(&rows, |last| address(Some(last)));
     let body = html! {
         h1 { "Users" }
         nav.filter aria-label="State" {
@@ -46,30 +46,30 @@ pub(crate) async fn show(
             }
         }
         section.card aria-label="Users" {
-            @if rows.is_empty() { p.empty { "Nobody." } }
-            @else { (people::table("Users", rows, &session, &back, office.now())) }
-            (more)
+            @if page.users.is_empty() { p.empty { "Nobody." } }
+            @else { (user_table::table("Users", &page.users, &session, &address(after), admin.app.now())) }
+            @if let Some(next) = &page.next { (more(&address(Some(next)))) }
         }
     };
-    super::page("Users", At::Users, Some(&session), Flash::of(&fields), body).into_response()
+    layout::page("Users", At::Users, Some(&session), Flash::of(&fields), body).into_response()
 }
 
-/// Those that fit on a page, and the way to the next one.
-pub(super) fn pages(rows: &[UserRow], next: impl FnOnce(&str) -> String) -> (&[UserRow], Markup) {
-    let Some((shown, _)) = rows.split_at_checked(ON_A_PAGE).filter(|(_, rest)| !rest.is_empty()) else {
-        return (rows, html! {});
-    };
-    let href = shown.last().map(|last| next(&last.user)).unwrap_or_default();
-    (shown, html! { p.more { a href=(href) rel="next" { "More" } } })
+/// The way to the next page.
+pub(super) fn more(address: &str) -> Markup {
+    html! { p.more { a href=(address) rel="next" { "More" } } }
 }
 
 /// Several users who have the same address.
-pub(crate) fn choice(session: &Session, users: &[UserId]) -> super::Page {
+pub(crate) fn choice(session: &Session, users: &[UserId]) -> Html<String> {
     let body = html! {
         section.card aria-labelledby="several" {
             h1 #several { "Several users have this address" }
-            ul { @for user in users { li { a.id href=(people::page_of(user.as_str())) { (user.as_str()) } } } }
+            ul {
+                @for user in users {
+                    li { a.id href=(user_table::page_of(user.as_str())) { (user.as_str()) } }
+                }
+            }
         }
     };
-    super::page("Several users", At::Users, Some(session), None, body)
+    layout::page("Several users", At::Users, Some(session), None, body)
 }

@@ -5,10 +5,10 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::cli::answer::{BAD, GOOD, QUIET, STRONG, TAGS_KEPT, length, line, seen_from};
+use crate::app::backfill::progress::Spec;
+use crate::app::backfill::summary::{Summary, Tally};
+use crate::cli::output::{BAD, GOOD, QUIET, STRONG, TAGS_KEPT, length, line, seen_from};
 use crate::clock::Millis;
-use crate::operations::backfill::progress::Spec;
-use crate::operations::backfill::summary::{Summary, Tally};
 
 /// What it is about to do. `users` is `None` if Sesamy does not say how many there are; `continues_from` is when the backfill
 /// began that this one continues.

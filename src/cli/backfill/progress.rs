@@ -5,8 +5,8 @@
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-use crate::cli::answer::length;
-use crate::operations::backfill::LiveProgress;
+use crate::app::backfill::LiveProgress;
+use crate::cli::output::length;
 
 /// The shortest time between two lines, unless what it waits for, or what does the syncs, has changed.
 const EVERY: Duration = Duration::from_secs(10);

@@ -2,16 +2,13 @@
 
 use std::time::Duration;
 
-use anstyle::Style;
 use serde_json::Value;
 
-use super::picture::table;
-use super::stage::Stage;
-use super::{DemoError, say};
+use super::render::table;
+use super::setup::Stage;
+use crate::cli::error::DemoError;
+use crate::cli::output::{QUIET, STRONG, line};
 use crate::sandbox::{Fault, Mailmojo, Route, Rule, contact, contract, entitlement, user};
-
-const BOLD: Style = Style::new().bold();
-const FAINT: Style = Style::new().dimmed();
 
 /// One chapter, after the sandbox has been set up for it.
 struct Chapter<'a> {
@@ -24,8 +21,8 @@ struct Chapter<'a> {
 
 /// Tells all of it.
 pub(super) async fn tell(stage: &Stage) -> Result<(), DemoError> {
-    say(&format!(
-        "{BOLD}sesamy-mailmojo{BOLD:#} takes Sesamy's webhooks at {}/webhooks/sesamy and keeps a Mailmojo list in step.",
+    line(&format!(
+        "{STRONG}sesamy-mailmojo{STRONG:#} takes Sesamy's webhooks at {}/webhooks/sesamy and keeps a Mailmojo list in step.",
         stage.url()
     ))?;
     a_new_subscriber(stage).await?;
@@ -146,7 +143,7 @@ async fn a_burst(stage: &Stage) -> Result<(), DemoError> {
     .await?;
     let (syncs, writes) = (stage.sandbox.count(Route::Profile), stage.sandbox.writes());
     let plural = if syncs == 1 { "" } else { "s" };
-    say(&format!("     4 events made {syncs} sync{plural} and {writes} write."))?;
+    line(&format!("     4 events made {syncs} sync{plural} and {writes} write."))?;
     // Where this machine is so busy that the burst does not fit into its window, it is two.
     let few = (1..=2).contains(&syncs);
     expect(
@@ -176,7 +173,7 @@ async fn an_outage(stage: &Stage) -> Result<(), DemoError> {
         events: &["contract.1#update"],
     };
     let after = play_from(stage, &chapter, before).await?;
-    say(&format!("     It took {} tries.", stage.sandbox.count(Route::Profile)))?;
+    line(&format!("     It took {} tries.", stage.sandbox.count(Route::Profile)))?;
     expect_tag(&after, "sesamy_overdue_contract", true)
 }
 
@@ -221,11 +218,11 @@ async fn access_that_ends(stage: &Stage) -> Result<(), DemoError> {
         .contact_when("nora@example.com", |contact| !has_tag(contact, "sesamy_active_sku_trial"))
         .await?;
     let late = jiff::Timestamp::now().duration_since(ends);
-    say(&format!(
-        "     {FAINT}no event; in step {:.1} s after the access ended{FAINT:#}",
+    line(&format!(
+        "     {QUIET}no event; in step {:.1} s after the access ended{QUIET:#}",
         late.as_secs_f64()
     ))?;
-    say(&table("nora@example.com", Mailmojo::LIST, with_access.as_ref(), after.as_ref()))?;
+    line(&table("nora@example.com", Mailmojo::LIST, with_access.as_ref(), after.as_ref()))?;
     expect_tag(&after, "sesamy_active_sku_trial", false)
 }
 
@@ -244,7 +241,7 @@ async fn a_changed_address(stage: &Stage) -> Result<(), DemoError> {
     })
     .await?;
     let old = stage.contact(OLD).await?;
-    say(&table(OLD, Mailmojo::LIST, before.as_ref(), old.as_ref()))?;
+    line(&table(OLD, Mailmojo::LIST, before.as_ref(), old.as_ref()))?;
     expect_tag(&new, "sesamy_active_subscriber", true)?;
     expect_tag(&old, "sesamy_active_subscriber", false)?;
     expect_tag(&old, "bokklubb", true)
@@ -261,15 +258,15 @@ async fn play_from(
     chapter: &Chapter<'_>,
     before: Option<Value>,
 ) -> Result<Option<Value>, DemoError> {
-    say(&format!("\n{BOLD}  {}{BOLD:#}\n     {}", chapter.title, chapter.text))?;
+    line(&format!("\n{STRONG}  {}{STRONG:#}\n     {}", chapter.title, chapter.text))?;
     for event in chapter.events {
         stage.send(event, chapter.user).await?;
     }
     let took = stage.settled().await?;
     let events = chapter.events.join(", ");
-    say(&format!("     {FAINT}{events} → 202 accepted; in step after {} ms{FAINT:#}", took.as_millis()))?;
+    line(&format!("     {QUIET}{events} → 202 accepted; in step after {} ms{QUIET:#}", took.as_millis()))?;
     let after = stage.contact(chapter.email).await?;
-    say(&table(chapter.email, Mailmojo::LIST, before.as_ref(), after.as_ref()))?;
+    line(&table(chapter.email, Mailmojo::LIST, before.as_ref(), after.as_ref()))?;
     Ok(after)
 }
 

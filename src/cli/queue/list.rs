@@ -2,16 +2,15 @@
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use serde::Serialize;
 
-use crate::cli::answer::{self, BAD, QUIET};
-use crate::cli::{CommandError, Output};
+use crate::app::{App, Page};
+use crate::cli::error::CommandError;
+use crate::cli::output::{self, BAD, Output, QUIET};
 use crate::clock::Millis;
-use crate::operations::Operator;
 use crate::queue::{Filter, RowState, UserRow};
 
 #[derive(Debug, Clone, Args)]
-pub(super) struct Options {
+pub(super) struct ListArgs {
     /// Only users in this state.
     #[arg(long, value_parser = states())]
     state: Option<RowState>,
@@ -21,7 +20,7 @@ pub(super) struct Options {
     /// Only users whose id comes after this one: the next page.
     #[arg(long, value_name = "USER")]
     after: Option<String>,
-    /// So many at the most.
+    /// The most users to list.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     limit: u16,
     #[command(flatten)]
@@ -33,35 +32,21 @@ fn states() -> impl TypedValueParser<Value = RowState> {
         .try_map(|word| RowState::named(&word).ok_or("there is no such state"))
 }
 
-/// The answer of `queue list --json`, and of the admin API.
-#[derive(Debug, Serialize)]
-struct Answer {
-    users: Vec<UserRow>,
-    /// What `--after` has to be for the next page; null on the last.
-    next: Option<String>,
-}
-
-pub(super) async fn run(operator: &Operator, options: Options) -> Result<(), CommandError> {
-    let limit = usize::from(options.limit);
-    let filter =
-        Filter { state: options.state, reason: options.reason, after: options.after, limit: limit + 1 };
-    let mut users = operator.hand.queue.rows(&filter).await?;
-    let more = users.len() > limit;
-    users.truncate(limit);
-    if options.output.json {
-        let next = users.last().filter(|_| more).map(|last| last.user.clone());
-        return Ok(answer::json(&Answer { users, next })?);
+pub(super) async fn run(app: &App, args: ListArgs) -> Result<(), CommandError> {
+    let limit = usize::from(args.limit);
+    let filter = Filter { state: args.state, reason: args.reason, after: args.after, limit };
+    let page = app.users(filter).await?;
+    if args.output.json {
+        return Ok(output::json(&page)?);
     }
-    let (now, width) = (operator.hand.clock.now(), widest(&users));
-    for user in &users {
-        answer::line(&line(user, now, width))?;
+    let Page { users, next } = page;
+    let (now, width) = (app.now(), widest(&users));
+    users.iter().try_for_each(|user| output::line(&line(user, now, width)))?;
+    if users.is_empty() {
+        output::line("nobody")?;
     }
-    match users.last() {
-        None => answer::line("nobody")?,
-        Some(last) if more => {
-            answer::line(&format!("{QUIET}and more: add --after '{}'{QUIET:#}", last.user))?;
-        }
-        Some(_) => {}
+    if let Some(next) = next {
+        output::line(&format!("{QUIET}and more: add --after '{next}'{QUIET:#}"))?;
     }
     Ok(())
 }
@@ -77,7 +62,7 @@ fn line(row: &UserRow, now: Millis, width: usize) -> String {
         RowState::Due | RowState::Leased | RowState::Scheduled | RowState::Failing => (row.due_at, "due"),
     };
     let when =
-        at.map_or_else(|| "never synced".to_owned(), |at| format!("{what} {}", answer::seen_from(now, at)));
+        at.map_or_else(|| "never synced".to_owned(), |at| format!("{what} {}", output::seen_from(now, at)));
     let mut line = format!("{:<width$}  {:<9}  {when}", row.user, row.state.as_str());
     if row.attempts > 0 {
         line += &format!(", {} failed", row.attempts);

@@ -1,66 +1,43 @@
 //! `queue show`: one user's row and history.
 
 use clap::Args;
-use serde::Serialize;
 
-use crate::cli::answer::{self, BAD, GOOD, QUIET, STRONG};
-use crate::cli::{CommandError, Output};
+use crate::app::{App, User};
+use crate::cli::error::CommandError;
+use crate::cli::output::{self, BAD, GOOD, Output, QUIET, STRONG, add_marked};
 use crate::clock::Millis;
-use crate::operations::{Operator, Remembered};
-use crate::queue::{HistoryRow, RowState, UserRow};
+use crate::queue::{HistoryRow, RowState};
 use crate::user::UserId;
 
-/// How much of the history is shown.
-const HISTORY: usize = 100;
-
 #[derive(Debug, Clone, Args)]
-pub(super) struct Options {
+pub(super) struct ShowArgs {
     /// The user's id.
-    #[arg(value_name = "USER", value_parser = answer::user)]
+    #[arg(value_name = "USER", value_parser = |id: &str| UserId::new(id))]
     user: UserId,
     #[command(flatten)]
     output: Output,
 }
 
-/// The answer of `queue show --json`.
-#[derive(Debug, Serialize)]
-struct Answer {
-    #[serde(flatten)]
-    row: UserRow,
-    /// What is remembered between syncs.
-    memory: Remembered,
-    /// The latest first.
-    history: Vec<HistoryRow>,
+pub(super) async fn run(app: &App, args: ShowArgs) -> Result<(), CommandError> {
+    let user = app.user(&args.user).await?;
+    if args.output.json {
+        return Ok(output::json(&user)?);
+    }
+    let now = app.now();
+    print_row(&user, now)?;
+    if user.history.is_empty() {
+        output::line("no sync is remembered")?;
+    }
+    Ok(user.history.iter().try_for_each(|entry| output::line(&format!("\n{}", entry_text(entry, now))))?)
 }
 
-pub(super) async fn run(operator: &Operator, options: Options) -> Result<(), CommandError> {
-    let user = options.user;
-    let queue = &operator.hand.queue;
-    let Some(row) = queue.rows_of(std::slice::from_ref(&user)).await?.pop() else {
-        let name = user.as_str().to_owned();
-        let is_forgotten = operator.is_forgotten(&user).await?;
-        return Err(if is_forgotten { CommandError::Forgotten(name) } else { CommandError::Unknown(name) });
-    };
-    let history = queue.history(&user, HISTORY).await?;
-    let memory = Remembered::from(&row.memory);
-    if options.output.json {
-        return Ok(answer::json(&Answer { row, memory, history })?);
-    }
-    let now = operator.hand.clock.now();
-    print_row(&row, &memory, now)?;
-    if history.is_empty() {
-        answer::line("no sync is remembered")?;
-    }
-    history.iter().try_for_each(|entry| print_entry(entry, now))?;
-    Ok(())
-}
-
-fn print_row(row: &UserRow, memory: &Remembered, now: Millis) -> std::io::Result<()> {
+fn print_row(user: &User, now: Millis) -> std::io::Result<()> {
+    let User { row, memory, .. } = user;
     let moment = |at: Option<Millis>| {
-        at.map_or_else(|| "never".to_owned(), |at| format!("{at} ({})", answer::seen_from(now, at)))
+        at.map_or_else(|| "never".to_owned(), |at| format!("{at} ({})", output::seen_from(now, at)))
     };
     let style = if row.state == RowState::Parked { BAD } else { GOOD };
-    answer::line(&format!("{STRONG}{}{STRONG:#}  {style}{}{style:#}", row.user, row.state.as_str()))?;
+    output::line(&format!("{STRONG}{}{STRONG:#}  {style}{}{style:#}", row.user, row.state.as_str()))?;
     let mut facts = vec![("synced", moment(row.synced_at)), ("last asked by", row.event_type.clone())];
     match row.state {
         RowState::Due | RowState::Scheduled | RowState::Failing => facts.push(("due", moment(row.due_at))),
@@ -91,13 +68,13 @@ fn print_row(row: &UserRow, memory: &Remembered, now: Millis) -> std::io::Result
     if let Some(error) = &row.error {
         facts.push(("error", error.clone()));
     }
-    facts.iter().try_for_each(|(name, fact)| answer::line(&format!("  {QUIET}{name:<14}{QUIET:#}{fact}")))
+    facts.iter().try_for_each(|(name, fact)| output::line(&format!("  {QUIET}{name:<14}{QUIET:#}{fact}")))
 }
 
-fn print_entry(entry: &HistoryRow, now: Millis) -> std::io::Result<()> {
-    let is_bad = entry.error.is_some();
-    let style = if is_bad { BAD } else { GOOD };
-    let mut line = format!("\n{}  {style}{}{style:#}", entry.first_at, entry.outcome);
+/// An entry of the history, and what it changed in lines below.
+pub(super) fn entry_text(entry: &HistoryRow, now: Millis) -> String {
+    let style = if entry.error.is_some() { BAD } else { GOOD };
+    let mut line = format!("{}  {style}{}{style:#}", entry.first_at, entry.outcome);
     if !entry.reason.is_empty() {
         line += &format!(" ({})", entry.reason);
     }
@@ -106,25 +83,17 @@ fn print_entry(entry: &HistoryRow, now: Millis) -> std::io::Result<()> {
         line += ", held back by sync.dry_run or the removal guard";
     }
     if entry.times > 1 {
-        line += &format!("; {} times, last {}", entry.times, answer::seen_from(now, entry.last_at));
+        line += &format!("; {} times, last {}", entry.times, output::seen_from(now, entry.last_at));
     }
     if entry.unchanged_times > 0 {
         line += &format!("; nothing to do {} times since", entry.unchanged_times);
     }
-    for field in entry.changed.iter().filter(|field| *field != "tags") {
-        line += &format!("\n    {QUIET}set{QUIET:#} {field}");
-    }
-    for tag in &entry.tags_added {
-        line += &format!("\n    {GOOD}+{GOOD:#} {tag}");
-    }
-    for tag in &entry.tags_removed {
-        line += &format!("\n    {BAD}-{BAD:#} {tag}");
-    }
-    for tag in &entry.tags_held {
-        line += &format!("\n    {QUIET}held{QUIET:#} {tag}");
-    }
+    add_marked(&mut line, 4, (QUIET, "set"), entry.changed.iter().filter(|field| *field != "tags"));
+    add_marked(&mut line, 4, (GOOD, "+"), &entry.tags_added);
+    add_marked(&mut line, 4, (BAD, "-"), &entry.tags_removed);
+    add_marked(&mut line, 4, (QUIET, "held"), &entry.tags_held);
     if let Some(error) = &entry.error {
         line += &format!("\n    {error}");
     }
-    answer::line(&line)
+    line
 }

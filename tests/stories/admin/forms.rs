@@ -1,7 +1,7 @@
 //! The page's forms: what changes something comes only from our own pages, only in the session that the form was made for,
 //! and leads back to where one was.
 
-use sesamy_mailmojo::sandbox::user;
+use sesamy_mailmojo::sandbox::{Fault, Route, Rule, user};
 
 use crate::support::admin::{KARI, Office, TOKEN};
 
@@ -25,6 +25,24 @@ async fn a_parked_user_is_retried_from_the_list_and_comes_in_step() {
         after.body.contains("1 user is due again.") && after.body.contains("Nobody is parked."),
         "{after:?}"
     );
+}
+
+#[tokio::test]
+async fn a_user_who_waits_for_a_retry_can_be_retried_at_once() {
+    let office = Office::with(&[("SYNC__BACKOFF_BASE", "1h"), ("SYNC__BACKOFF_CAP", "1h")]).await;
+    let sesamy = &office.town.sandbox.sesamy;
+    sesamy.put_user(user("email|kari").email("kari@example.com"));
+    sesamy.inject(Rule::on(Route::Profile, Fault::status(500)).times(1));
+    assert_eq!(office.town.event("contract.1#update", "email|kari").await, 202);
+    office.user_is(KARI, "failing").await;
+    let cookie = office.login(TOKEN).await;
+    let retry = format!("/admin/users/{KARI}/retry");
+    for page in [format!("/admin/users/{KARI}"), "/admin/users?state=failing".to_owned()] {
+        assert!(office.get(&page, &cookie).await.body.contains(&retry), "{page} has no button to retry");
+    }
+    let form = office.form_token(&cookie).await;
+    assert_eq!(office.post(&retry, &cookie, &format!("form={form}")).await.status, 303);
+    office.user_is(KARI, "idle").await;
 }
 
 #[tokio::test]

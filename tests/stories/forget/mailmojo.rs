@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use sesamy_mailmojo::sandbox::{Fault, Route, Rule, contact, user};
 
 use crate::forget::command::{events_come_to_nothing, forget, forgotten, rows_of};
-use crate::support::faults::{address, people};
+use crate::support::faults::{address, people, text};
 use crate::support::harness::{LIST, Town, command};
 use crate::support::shell::{changed, run};
 
@@ -110,6 +110,21 @@ async fn while_mailmojo_fails_nobody_is_forgotten_and_the_row_is_as_it_was() {
 }
 
 #[tokio::test]
+async fn a_user_who_waits_for_a_retry_waits_as_long_after_a_forgetting_that_failed() {
+    let town = with_kari(&[("SYNC__BACKOFF_BASE", "1h"), ("SYNC__BACKOFF_CAP", "1h")]).await;
+    town.sandbox.mailmojo.inject(Rule::on(Route::ContactGet, Fault::status(500)));
+    town.event("userVendor.1#update", "kari").await;
+    let failing = "SELECT count(*) FROM users WHERE failing_since IS NOT NULL AND lease IS NULL";
+    town.wait_for_queue(failing, |failing| failing == 1).await;
+    let due_at = || text(&town, "SELECT CAST(due_at AS TEXT) FROM users");
+    let before = due_at();
+    assert_eq!(forget(&town, &["--mailmojo", "kari"]).await.0, Some(1));
+    assert_eq!(due_at(), before);
+    town.sandbox.mailmojo.clear_faults();
+    assert_eq!(run(&["queue", "retry", "kari"], town.settings()).await.code, Some(0));
+}
+
+#[tokio::test]
 async fn a_forgetting_that_fails_puts_nobody_on_the_list() {
     let town = Town::with(&[AT_ONCE]).await;
     people(&town, &["u1"]);
@@ -141,7 +156,10 @@ async fn an_api_at_rest_is_told_of_and_without_mailmojo_it_needs_none() {
     town.wait_for_queue("SELECT count(*) FROM users WHERE lease IS NOT NULL", |leased| leased == 0).await;
     let (code, answer) = forget(&town, &["--mailmojo", "kari"]).await;
     assert_eq!(code, Some(1), "{answer}");
-    assert!(answer["users"][0]["error"].as_str().unwrap().contains("at rest (credentials)"), "{answer}");
+    assert!(
+        answer["users"][0]["error"].as_str().unwrap().contains("circuit is open (credentials)"),
+        "{answer}"
+    );
     forgotten(&town, &["kari"]).await;
     let (code, answer) = forget(&town, &["--mailmojo", "kari"]).await;
     assert_eq!(code, Some(1), "{answer}");

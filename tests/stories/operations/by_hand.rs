@@ -239,7 +239,7 @@ async fn the_queue_is_told_in_numbers_and_resuming_ends_an_apis_rest() {
     assert_eq!(answer["apis"][1]["why"], "credentials", "{answer}");
     let refused = hand(&town, &["sync", "u1"]).await;
     assert_eq!(refused.code, Some(1));
-    assert!(refused.stdout.contains("at rest (credentials)"), "{refused:?}");
+    assert!(refused.stdout.contains("circuit is open (credentials)"), "{refused:?}");
 
     town.sandbox.mailmojo.clear_faults();
     assert_eq!(hand(&town, &["queue", "resume"]).await.code, Some(0));
@@ -258,4 +258,45 @@ async fn without_a_queue_the_commands_say_so_and_make_none() {
         assert!(ended.stderr.contains("elsewhere.db"), "{ended:?}");
     }
     assert!(!elsewhere.exists());
+}
+
+#[tokio::test]
+async fn the_log_has_the_latest_syncs_of_all_users_page_by_page() {
+    let town = Town::with(&[AT_ONCE]).await;
+    people(&town, &["u1", "u2"]);
+    for id in ["u1", "u2"] {
+        town.sync(id).await;
+    }
+    let refusal: Fault = Fault::status(422).message("no such plan").into();
+    town.sandbox.sesamy.inject(Rule::on(Route::Profile, refusal).about("u2"));
+    for id in ["u1", "u2"] {
+        town.event("contract.1#update", id).await;
+    }
+    town.parked(1).await;
+    town.settled().await;
+
+    let log = async |arguments: &[&str]| {
+        json_of(&hand(&town, &[&["queue", "log", "--json"], arguments].concat()).await)
+    };
+    let ids = |log: &Value| -> Vec<String> {
+        let entries = log["entries"].as_array().unwrap().iter();
+        entries.map(|entry| entry["user_id"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(ids(&log(&["--outcome", "parked"]).await), ["u2"]);
+    assert_eq!(ids(&log(&["--outcome", "created"]).await), ["u2", "u1"], "the latest first");
+    assert_eq!(log(&["--since", "1h"]).await, log(&[]).await);
+    assert_eq!(log(&["--outcome", "postponed"]).await, json!({"entries": [], "next": null}));
+
+    let first = log(&["--outcome", "created", "--limit", "1"]).await;
+    let next = first["next"].as_i64().unwrap().to_string();
+    let second = log(&["--outcome", "created", "--limit", "1", "--before", &next]).await;
+    assert_eq!(
+        (ids(&first), ids(&second), &second["next"]),
+        (vec!["u2".to_owned()], vec!["u1".to_owned()], &Value::Null)
+    );
+    let people = hand(&town, &["queue", "log"]).await.stdout;
+    for text in ["u1", "u2", "created", "parked (permanent)", "422"] {
+        assert!(people.contains(text), "{text} is not in\n{people}");
+    }
+    assert_eq!(hand(&town, &["queue", "log", "--outcome", "good"]).await.code, Some(2));
 }

@@ -203,7 +203,8 @@ async fn users_are_found_by_address_all_of_them_and_nobody_else() {
     let ids: Vec<_> = found["users"].as_array().unwrap().iter().map(|it| it["user_id"].clone()).collect();
     assert_eq!(ids, ["u1", "u2"]);
 
-    for (address, why) in [("ola@example.com", "no user with this address"), ("ola", "no e-mail address")] {
+    for (address, why) in [("ola@example.com", "no user with this address"), ("ola", "not an e-mail address")]
+    {
         let ended = run(&["preview", "--email", address], town.settings()).await;
         assert_eq!(ended.code, Some(1), "{ended:?}");
         assert!(ended.stdout.contains("failed") && ended.stdout.contains(why), "{}", ended.stdout);

@@ -1,11 +1,9 @@
 //! A contact before and after, side by side.
 
-use anstyle::{AnsiColor, Style};
+use anstyle::Style;
 use serde_json::Value;
 
-const ADDED: Style = Style::new().fg_color(Some(anstyle::Color::Ansi(AnsiColor::Green)));
-const REMOVED: Style = Style::new().fg_color(Some(anstyle::Color::Ansi(AnsiColor::Red)));
-const FAINT: Style = Style::new().dimmed();
+use crate::cli::output::{BAD, GOOD, QUIET};
 
 /// The fields that the story is about, with the words for them.
 const FIELDS: [(&str, &str); 4] =
@@ -13,13 +11,13 @@ const FIELDS: [(&str, &str); 4] =
 
 /// One line of the table.
 #[derive(Debug, PartialEq, Eq)]
-struct Row {
+struct ContactRow {
     label: &'static str,
     before: String,
     after: String,
 }
 
-impl Row {
+impl ContactRow {
     fn new(label: &'static str, before: String, after: String) -> Self {
         Self { label, before, after }
     }
@@ -35,31 +33,31 @@ pub(super) fn table(email: &str, list: i64, before: Option<&Value>, after: Optio
     let rule = "─".repeat(left + right + 19);
 
     let mut lines = vec![
-        format!("    {FAINT}┌ {FAINT:#}{email}"),
-        format!("    {FAINT}│ {:<11}  {:<left$}   after{FAINT:#}", "", "before"),
+        format!("    {QUIET}┌ {QUIET:#}{email}"),
+        format!("    {QUIET}│ {:<11}  {:<left$}   after{QUIET:#}", "", "before"),
     ];
-    for Row { label, before, after } in &rows {
+    for ContactRow { label, before, after } in &rows {
         let style = if before == after {
             Style::new()
         } else if after.is_empty() || after == "–" {
-            REMOVED
+            BAD
         } else {
-            ADDED
+            GOOD
         };
-        let old = if before == after || !before.starts_with("- ") { Style::new() } else { REMOVED };
+        let old = if before == after || !before.starts_with("- ") { Style::new() } else { BAD };
         lines.push(format!(
-            "    {FAINT}│{FAINT:#} {FAINT}{label:<11}{FAINT:#}  {old}{before:<left$}{old:#}   {style}{after}{style:#}"
+            "    {QUIET}│{QUIET:#} {QUIET}{label:<11}{QUIET:#}  {old}{before:<left$}{old:#}   {style}{after}{style:#}"
         ));
     }
-    lines.push(format!("    {FAINT}└{rule}{FAINT:#}"));
+    lines.push(format!("    {QUIET}└{rule}{QUIET:#}"));
     lines.join("\n")
 }
 
-fn rows(list: i64, before: Option<&Value>, after: Option<&Value>) -> Vec<Row> {
+fn rows(list: i64, before: Option<&Value>, after: Option<&Value>) -> Vec<ContactRow> {
     let field = |contact: Option<&Value>, key: &str| text(contact.and_then(|contact| contact.get(key)));
-    let mut rows = vec![Row::new("list", on_list(list, before), on_list(list, after))];
+    let mut rows = vec![ContactRow::new("list", on_list(list, before), on_list(list, after))];
     for (key, label) in FIELDS {
-        let row = Row::new(label, field(before, key), field(after, key));
+        let row = ContactRow::new(label, field(before, key), field(after, key));
         if row.before != "–" || row.after != "–" {
             rows.push(row);
         }
@@ -76,7 +74,7 @@ fn rows(list: i64, before: Option<&Value>, after: Option<&Value>) -> Vec<Row> {
         tag_rows.push(("–".to_owned(), "–".to_owned()));
     }
     for (at, (before, after)) in tag_rows.into_iter().enumerate() {
-        rows.push(Row::new(if at == 0 { "tags" } else { "" }, before, after));
+        rows.push(ContactRow::new(if at == 0 { "tags" } else { "" }, before, after));
     }
     rows
 }
@@ -117,7 +115,8 @@ mod tests {
         let after = json!({"tags": ["vip", "sesamy_new"], "first_name": "Kari", "phone": "1",
                            "list_associations": [{"list_id": 7, "status": "a"}]});
         let rows = rows(7, Some(&before), Some(&after));
-        let row = |label, before: &str, after: &str| Row::new(label, before.to_owned(), after.to_owned());
+        let row =
+            |label, before: &str, after: &str| ContactRow::new(label, before.to_owned(), after.to_owned());
         assert_eq!(
             rows,
             [

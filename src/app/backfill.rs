@@ -27,7 +27,7 @@ use std::cell::RefCell;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use super::Operator;
+use super::App;
 use crate::queue::{Backlog, EXISTING_ONLY, QueueError};
 use crate::worker::Stop;
 use dry_run::DryRun;
@@ -82,7 +82,7 @@ pub(crate) struct BackfillOptions {
 
 #[derive(Debug)]
 pub(crate) struct Backfill {
-    operator: Operator,
+    app: App,
     concurrency: usize,
     derive_tags: bool,
     stop: Stop,
@@ -92,22 +92,22 @@ pub(crate) struct Backfill {
 }
 
 impl Backfill {
-    pub(crate) fn new(operator: Operator, options: BackfillOptions, stop: Stop) -> Self {
+    pub(crate) fn new(app: App, options: BackfillOptions, stop: Stop) -> Self {
         let BackfillOptions { progress, report, concurrency, derive_tags } = options;
-        let dry_run = report.map(|report| DryRun::new(operator.clone(), concurrency, report));
-        let pages = Pages::new(operator.clone(), dry_run.is_some());
+        let dry_run = report.map(|report| DryRun::new(app.clone(), concurrency, report));
+        let pages = Pages::new(app.clone(), dry_run.is_some());
         let progress = RefCell::new(progress);
-        Self { operator, concurrency, derive_tags, stop, pages, dry_run, progress }
+        Self { app, concurrency, derive_tags, stop, pages, dry_run, progress }
     }
 
     /// Makes every user due, and waits until they have been synced. A dry run decides for each of them instead. `show` is
     /// called about once a second. If `stop` ends it early, the summary is not finished.
     pub(crate) async fn run(self, show: impl FnMut(&LiveProgress)) -> Result<Summary, BackfillError> {
-        let mut worker = OwnWorker::new(&self.operator, self.concurrency, &self.stop);
+        let mut worker = OwnWorker::new(&self.app, self.concurrency, &self.stop);
         let ended = self.list_and_wait(&mut worker, show).await;
         worker.stop().await;
         let finished = ended?;
-        let now = self.operator.hand.clock.now();
+        let now = self.app.runner.clock.now();
         let mut progress = self.progress.borrow().clone();
         if finished {
             progress.ended_at = Some(now);
@@ -146,7 +146,7 @@ impl Backfill {
                 _ = ticks.tick() => {}
                 () = self.stop.leasing.cancelled() => return Ok(false),
             }
-            let known = self.operator.queue().known().await?;
+            let known = self.app.queue().known().await?;
             let (backlog, tally) = self.count().await?;
             let (done, retrying) = (tally.done(), backlog.failing);
             let held_up = held_up_by(&known, self.dry_run.is_some());
@@ -174,7 +174,7 @@ impl Backfill {
         if progress.is_listed {
             return Ok(());
         }
-        let queue = self.operator.queue();
+        let queue = self.app.queue();
         let cause = if progress.spec.existing_only { EXISTING_ONLY } else { CAUSE };
         let selection = match progress.spec.since(progress.began_at) {
             Some(since) => self.pages.updated_since(since, self.derive_tags).await?,
@@ -204,7 +204,7 @@ impl Backfill {
     /// Makes `progress` the present one. A dry run leaves the store as it is.
     async fn save(&self, progress: &Progress) -> Result<(), QueueError> {
         if self.dry_run.is_none() {
-            progress.save(self.operator.queue()).await?;
+            progress.save(self.app.queue()).await?;
         }
         self.progress.replace(progress.clone());
         Ok(())
@@ -216,7 +216,7 @@ impl Backfill {
             return Ok((Backlog::default(), dry_run.tally()));
         }
         let began = self.progress.borrow().began_at;
-        let backlog = self.operator.queue().backlog(began).await?;
+        let backlog = self.app.queue().backlog(began).await?;
         let tally = Tally::of(&backlog);
         Ok((backlog, tally))
     }

@@ -1,51 +1,47 @@
-//! Preview: what a sync of a user would do now, and why, down to the request that would be sent. Writes nothing.
+//! Preview: what a sync of a user would do now, and why, down to the request that would be sent.
 //!
-//! It is made of a [`Decision`], the very thing that a sync writes, so it tells nothing that a sync would not do. The
-//! field names of its JSON are stable. It holds personal data: it is for who asked for it, and never for a log.
+//! It is made from a [`Decision`], the very thing that a sync writes, so it shows nothing that a sync would not do. Its
+//! JSON is a contract. It holds personal data: it is for the operator who asked for it, and never for a log.
 
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::mailmojo::models::Contact;
-use crate::memory::Memory;
 use crate::merge::Membership;
-use crate::merge::why::{Custom, Field, List, Tag};
+use crate::merge::why::{Custom, Field, FieldWhy, List, Tag, TagWhy};
 use crate::personal::Personal;
 use crate::sesamy::models::Profile;
-use crate::sync::{Context, Decision, OldContact, OldFate, Reason, SyncError, Syncer};
+use crate::sync::{Decision, OldContact, OldFate, Reason};
 use crate::tags;
-use crate::upstream::{Attempt, Call};
-use crate::user::UserId;
+use crate::upstream::Call;
 
 /// What a sync of one user would do now.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Preview {
-    /// Sesamy's id of the user.
+pub(crate) struct Preview {
     pub user_id: String,
     /// How a sync would end: `created`, `subscribed`, `updated`, `unchanged` or `skipped`.
     pub outcome: &'static str,
-    /// Why the user would be skipped, as in the log: `user_not_found`, `guest`, `no_email`, `bad_email`,
-    /// `not_in_mailmojo`; none for anybody else.
+    /// Why the user would be skipped, as in the log.
     pub skipped: Option<&'static str>,
-    /// What Sesamy's profile says, as far as a sync uses it; none where Sesamy has no such user or was not asked.
+    /// What Sesamy's profile says, as far as a sync uses it; null if Sesamy has no such user or was not asked.
     pub profile: Option<Facts>,
     /// The tags that the contact should have, sorted, and why; empty for a user who is skipped before they are known.
     pub wanted_tags: Vec<Wanted>,
-    /// The contact as Mailmojo has it now; none where it has none or was not asked.
+    /// The contact as Mailmojo has it now; null if it has none or was not asked.
     pub contact: Option<ContactNow>,
     /// First name, last name and phone: whether each is written, and why.
     pub fields: Vec<Field>,
-    /// The custom fields that are ours: what each holds now, and what Sesamy has; empty without `mailmojo.custom_fields`.
+    /// The custom fields named in `mailmojo.custom_fields`: what each holds now, and what Sesamy has.
     pub custom_fields: Vec<Custom>,
     /// Every tag that is there or wanted: whether it comes, goes or stays, and why.
     pub tags: Vec<Tag>,
-    /// What becomes of the contact's place on the list; none for a user who is skipped before that is known.
+    /// What becomes of the contact's place on the list; null for a user who is skipped before that is known.
     pub list: Option<List>,
-    /// The contact of an address that the user had before; none where it is the same.
+    /// The contact of the address that the user had before; null if the address is the same.
     pub old_contact: Option<OldContactNow>,
-    /// The request that a sync would send to Mailmojo; none where it would send none.
+    /// The request that a sync would send to Mailmojo; null if it would send none.
     pub request: Option<Request>,
-    /// Why none would be sent, in words; none where one would be.
+    /// Why none would be sent, in words; null if one would be.
     pub no_request: Option<String>,
     /// Whether `sync.dry_run` would hold the request back, or the removal guard holds a part of it back.
     pub held_back: bool,
@@ -53,52 +49,40 @@ pub struct Preview {
 
 /// What a sync uses of a profile, blank values left out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Facts {
-    /// The address.
+pub(crate) struct Facts {
     pub email: Option<Personal>,
-    /// The first name, from whichever field has it.
     pub first_name: Option<Personal>,
-    /// The last name, likewise.
     pub last_name: Option<Personal>,
-    /// The phone number, the first by priority.
+    /// The first by priority.
     pub phone: Option<Personal>,
     /// The profile's own tags.
     pub tags: Vec<String>,
 }
 
-/// A wanted tag.
+/// A wanted tag, and what asks for it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Wanted {
-    /// The tag.
+pub(crate) struct Wanted {
     pub tag: String,
-    /// What asks for it: one at the least.
     pub reasons: Vec<Why>,
 }
 
-/// One reason, for programs and for people.
+/// One reason, for programs and as a sentence.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Why {
-    /// The rule and the ids.
+pub(crate) struct Why {
     #[serde(flatten)]
     pub reason: tags::Reason,
-    /// The same as a sentence.
     pub text: String,
 }
 
 /// The contact as it is now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ContactNow {
+pub(crate) struct ContactNow {
     /// The address, as Mailmojo spells it.
     pub email: Option<Personal>,
-    /// The whole name.
     pub name: Option<Personal>,
-    /// The first name.
     pub first_name: Option<Personal>,
-    /// The last name.
     pub last_name: Option<Personal>,
-    /// The phone number.
     pub phone: Option<Personal>,
-    /// All tags.
     pub tags: Vec<String>,
     /// The status on the account: `a` active, `u` unsubscribed, `b` bounced, `d` deleted.
     pub status: Option<String>,
@@ -108,43 +92,138 @@ pub struct ContactNow {
     pub list_status: Option<String>,
 }
 
-/// The contact of an address that the user has no more.
+/// The contact of an address that the user no longer has.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct OldContactNow {
-    /// The address.
+pub(crate) struct OldContactNow {
     pub address: Personal,
-    /// What becomes of it: `loses_our_tags`, `has_none`, `gone`, `anothers` or `unknown_owner`.
     pub fate: OldFate,
-    /// The tags that it loses.
     pub tags_removed: Vec<String>,
-    /// The request that a sync would send before the other one; none where there is nothing to take off.
+    /// The request that a sync would send before the other one; null if there is nothing to take off.
     pub request: Option<Request>,
 }
 
 /// A request to Mailmojo.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Request {
-    /// `POST` or `PATCH`.
+pub(crate) struct Request {
     pub method: String,
     /// The path behind `mailmojo.api_url`.
     pub path: String,
-    /// The body.
     pub body: Value,
 }
 
-/// Finds out what a sync of `user`, of whom `memory` is remembered, would do now, within `attempt`. Reads what a sync reads, and writes nothing.
-///
-/// # Errors
-/// [`SyncError`], where a sync would fail before it writes.
-pub async fn preview(
-    syncer: &Syncer,
-    user: &UserId,
-    memory: &Memory,
-    attempt: &Attempt,
-) -> Result<Preview, SyncError> {
-    let context = Context::new(attempt.clone(), memory.clone());
-    let decision = syncer.decide(user, &context).await?;
-    Ok(Preview::from(&syncer.under_guard(decision, &context)))
+/// One line of a preview for people. The command and the page draw the same lines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PreviewRow {
+    pub about: About,
+    /// The field or the tag; of the list, what becomes of the contact's place on it; of an earlier contact, its address.
+    pub name: String,
+    pub mark: Mark,
+    /// What a field holds now, and what Sesamy has.
+    pub now: Option<String>,
+    pub sesamy: Option<String>,
+    pub why: Vec<String>,
+}
+
+/// What a line is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum About {
+    List,
+    /// First the contact of the earlier address, then each tag that it loses.
+    OldContact,
+    Field,
+    CustomField,
+    Tag,
+}
+
+/// Whether something is added, removed, or stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mark {
+    Added,
+    Removed,
+    Stays,
+}
+
+impl Preview {
+    /// Everything that a sync would change or leave, a line each.
+    pub(crate) fn rows(&self) -> Vec<PreviewRow> {
+        let list = self.list.iter().map(PreviewRow::from);
+        let old = self.old_contact.iter().flat_map(OldContactNow::rows);
+        let fields = self.fields.iter().map(PreviewRow::from);
+        let custom_fields = self.custom_fields.iter().map(PreviewRow::from);
+        let tags = self.tags.iter().map(PreviewRow::from);
+        list.chain(old).chain(fields).chain(custom_fields).chain(tags).collect()
+    }
+}
+
+impl PreviewRow {
+    fn new(about: About, mark: Mark, name: &str, why: Vec<String>) -> Self {
+        Self { about, name: name.to_owned(), mark, now: None, sesamy: None, why }
+    }
+
+    fn with_values(self, now: &Option<Personal>, sesamy: &Option<Personal>) -> Self {
+        let text = |value: &Option<Personal>| value.as_ref().map(|it| it.as_str().to_owned());
+        Self { now: text(now), sesamy: text(sesamy), ..self }
+    }
+}
+
+impl From<&List> for PreviewRow {
+    fn from(list: &List) -> Self {
+        let mark = match list {
+            List::Created | List::Subscribed => Mark::Added,
+            _ => Mark::Stays,
+        };
+        let text = list.to_string();
+        match text.split_once(": ") {
+            Some((what, why)) => Self::new(About::List, mark, what, vec![why.to_owned()]),
+            None => Self::new(About::List, mark, &text, Vec::new()),
+        }
+    }
+}
+
+impl From<&Field> for PreviewRow {
+    fn from(field: &Field) -> Self {
+        let mark = if field.why == FieldWhy::ContactHasNone { Mark::Added } else { Mark::Stays };
+        let row = Self::new(About::Field, mark, field.field, vec![field.why.to_string()]);
+        row.with_values(&field.now, &field.sesamy)
+    }
+}
+
+impl From<&Custom> for PreviewRow {
+    fn from(field: &Custom) -> Self {
+        let mark = match (field.changes, &field.sesamy) {
+            (false, _) => Mark::Stays,
+            (true, Some(_)) => Mark::Added,
+            (true, None) => Mark::Removed,
+        };
+        let row = Self::new(About::CustomField, mark, &field.name, vec![field.source.to_string()]);
+        row.with_values(&field.now, &field.sesamy)
+    }
+}
+
+impl From<&Tag> for PreviewRow {
+    /// With what asks for the tag or, if nothing does, what becomes of it.
+    fn from(tag: &Tag) -> Self {
+        let mark = match tag.why {
+            TagWhy::Added => Mark::Added,
+            TagWhy::Removed => Mark::Removed,
+            TagWhy::AlreadyThere | TagWhy::Kept | TagWhy::Held | TagWhy::SomebodyElses => Mark::Stays,
+        };
+        let why = match tag.reasons.as_slice() {
+            [] => vec![tag.why.to_string()],
+            reasons => reasons.iter().map(tags::Reason::to_string).collect(),
+        };
+        Self::new(About::Tag, mark, &tag.tag, why)
+    }
+}
+
+impl OldContactNow {
+    fn rows(&self) -> impl Iterator<Item = PreviewRow> {
+        let row = |mark, name: &str, why: String| PreviewRow::new(About::OldContact, mark, name, vec![why]);
+        let contact = row(Mark::Stays, self.address.as_str(), self.fate.to_string());
+        let why = "it is not this user's address any more";
+        let gone = self.tags_removed.iter().map(move |tag| row(Mark::Removed, tag, why.to_owned()));
+        std::iter::once(contact).chain(gone)
+    }
 }
 
 impl From<&Decision> for Preview {
@@ -176,7 +255,7 @@ fn no_request(skipped: Option<Reason>) -> &'static str {
         Some(Reason::UserNotFound) => "Sesamy has no such user",
         Some(Reason::Guest) => "the user is a guest: a temporary account made during a checkout",
         Some(Reason::NoEmail) => "the user has no e-mail address",
-        Some(Reason::BadEmail) => "the user's e-mail address is none",
+        Some(Reason::BadEmail) => "the user's address is not a valid e-mail address",
         Some(Reason::NotInMailmojo) => "Mailmojo has no such contact, and sync.create_contacts is off",
         Some(Reason::RemovedInMailmojo) => {
             "somebody has removed the contact in Mailmojo; `sync --again` makes it again"

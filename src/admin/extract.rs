@@ -1,8 +1,8 @@
-//! What stands before every page: the headers of each answer, the cookie, the forms, and where a request comes from.
+//! What stands before every handler: the headers of each answer, the session, the forms, and the user id of a path.
 
 use std::sync::Arc;
 
-use axum::extract::{FromRequest, FromRequestParts, Request, State};
+use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, COOKIE, HOST, ORIGIN, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
@@ -12,10 +12,11 @@ use axum::middleware::Next;
 use axum::response::Response;
 
 use super::fields::Fields;
-use super::office::Office;
-use super::pages;
-use super::session::Session;
+use super::pages::{layout, login};
+use super::session::{LASTS, Session};
+use super::state::AdminState;
 use crate::server::{BodyError, whole};
+use crate::user::{UserId, UserIdError};
 
 /// The cookie that holds a session.
 const COOKIE_NAME: &str = "sesamy_mailmojo_admin";
@@ -23,7 +24,7 @@ const COOKIE_NAME: &str = "sesamy_mailmojo_admin";
 /// The longest form, in bytes: a user id or a reason, percent-encoded, and the form's token.
 const FORM_LIMIT: usize = 16 * 1024;
 
-/// Only our own style, script and pictures; forms go nowhere else; nobody may put a page of ours into one of theirs.
+/// Only our own style, script and pictures; forms go nowhere else; no other site may frame a page of ours.
 const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; \
      frame-ancestors 'none'; base-uri 'none'",
@@ -42,42 +43,40 @@ pub(super) async fn every_answer(request: Request, next: Next) -> Response {
 
 /// A request with a session; without one it is sent to the login.
 #[derive(Debug)]
-pub(super) struct Visitor(pub Session);
+pub(super) struct LoggedIn(pub Session);
 
-impl FromRequestParts<Arc<Office>> for Visitor {
+impl FromRequestParts<Arc<AdminState>> for LoggedIn {
     type Rejection = Response;
 
-    async fn from_request_parts(parts: &mut Parts, office: &Arc<Office>) -> Result<Self, Response> {
-        session(&parts.headers, office).map(Self).ok_or_else(|| {
+    async fn from_request_parts(parts: &mut Parts, state: &Arc<AdminState>) -> Result<Self, Response> {
+        session(&parts.headers, state).map(Self).ok_or_else(|| {
             let wanted = (parts.method == Method::GET).then(|| parts.uri.path_and_query()).flatten();
-            pages::login::first(wanted.map(|path| path.as_str()))
+            login::redirect(wanted.map(|path| path.as_str()))
         })
     }
 }
 
 /// A form that was sent from a page of ours, in the session that it was made for.
 #[derive(Debug)]
-pub(super) struct Submitted {
-    /// Whose session.
+pub(super) struct SignedForm {
     pub session: Session,
-    /// What is in it.
     pub fields: Fields,
 }
 
-impl FromRequest<Arc<Office>> for Submitted {
+impl FromRequest<Arc<AdminState>> for SignedForm {
     type Rejection = Response;
 
-    async fn from_request(request: Request, office: &Arc<Office>) -> Result<Self, Response> {
+    async fn from_request(request: Request, state: &Arc<AdminState>) -> Result<Self, Response> {
         let (parts, body) = request.into_parts();
         if let Some(refusal) = refusal_of_other_sites(&parts.headers) {
             return Err(refusal);
         }
-        let session = session(&parts.headers, office).ok_or_else(|| pages::login::first(None))?;
+        let session = session(&parts.headers, state).ok_or_else(|| login::redirect(None))?;
         let fields = form(body, &parts.headers).await?;
         if fields.get("form").is_some_and(|sent| session.has_form(sent)) {
             Ok(Self { session, fields })
         } else {
-            Err(pages::error(
+            Err(layout::error(
                 StatusCode::FORBIDDEN,
                 "This form is not valid any more",
                 "It was made for another session. Nothing was changed. Go back, load the page again, and send it once more.",
@@ -86,20 +85,49 @@ impl FromRequest<Arc<Office>> for Submitted {
     }
 }
 
-/// A form that needs no session: the login's.
+/// The login's form, which needs no session.
 #[derive(Debug)]
-pub(super) struct Unsigned(pub Fields);
+pub(super) struct LoginForm(pub Fields);
 
-impl FromRequest<Arc<Office>> for Unsigned {
+impl<S: Send + Sync> FromRequest<S> for LoginForm {
     type Rejection = Response;
 
-    async fn from_request(request: Request, _: &Arc<Office>) -> Result<Self, Response> {
+    async fn from_request(request: Request, _: &S) -> Result<Self, Response> {
         let (parts, body) = request.into_parts();
         if let Some(refusal) = refusal_of_other_sites(&parts.headers) {
             return Err(refusal);
         }
         form(body, &parts.headers).await.map(Self)
     }
+}
+
+/// The user id in the path of a page.
+#[derive(Debug)]
+pub(super) struct PageUser(pub UserId);
+
+impl<S: Send + Sync> FromRequestParts<S> for PageUser {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
+        let user = user_of_path(parts, state).await;
+        user.map(Self).map_err(|why| layout::error(StatusCode::BAD_REQUEST, "That is no user id", why))
+    }
+}
+
+/// The user id of a path, or what is wrong with it.
+pub(super) async fn user_of_path<S: Send + Sync>(
+    parts: &mut Parts,
+    state: &S,
+) -> Result<UserId, &'static str> {
+    const NOT_TEXT: &str = "the user id in the path is not UTF-8 when it is percent-decoded";
+    let params = RawPathParams::from_request_parts(parts, state).await.map_err(|_| NOT_TEXT)?;
+    let id = params.iter().find(|(name, _)| *name == "id").map(|(_, id)| id.to_owned()).unwrap_or_default();
+    UserId::new(id).map_err(|error| match error {
+        UserIdError::Empty => "the user id in the path is empty",
+        UserIdError::TooLong => "the user id in the path is longer than 256 bytes",
+        UserIdError::ControlCharacters => "the user id in the path has control characters",
+        UserIdError::RelativePath => "the user id in the path is a relative path",
+    })
 }
 
 async fn form(body: axum::body::Body, headers: &HeaderMap) -> Result<Fields, Response> {
@@ -109,7 +137,7 @@ async fn form(body: axum::body::Body, headers: &HeaderMap) -> Result<Fields, Res
             BodyError::Late => StatusCode::REQUEST_TIMEOUT,
             BodyError::CutShort => StatusCode::BAD_REQUEST,
         };
-        pages::error(
+        layout::error(
             status,
             "The form did not come whole",
             "Nothing was changed. Go back and send it once more.",
@@ -118,13 +146,13 @@ async fn form(body: axum::body::Body, headers: &HeaderMap) -> Result<Fields, Res
     Ok(Fields::parse(&body))
 }
 
-/// The answer to a form that does not come from a page of ours.
+/// The answer to a form that another site has sent.
 fn refusal_of_other_sites(headers: &HeaderMap) -> Option<Response> {
     if is_from_here(headers) {
         return None;
     }
     tracing::warn!("refused a form that another site has sent to the operations page");
-    Some(pages::error(
+    Some(layout::error(
         StatusCode::FORBIDDEN,
         "This form came from another site",
         "Nothing was changed. Forms are taken from these pages only.",
@@ -133,8 +161,8 @@ fn refusal_of_other_sites(headers: &HeaderMap) -> Option<Response> {
 
 /// Whether a request that may change something comes from a page of ours.
 ///
-/// `Sec-Fetch-Site` is what the browser itself says; where it says nothing, `Origin` has to name the host that was asked.
-/// What is no browser sends neither, and needs the session and the form's token all the same.
+/// `Sec-Fetch-Site` is what the browser itself says; without it, `Origin` has to name the host that was asked. A client
+/// that is not a browser sends neither, and needs the session and the form's token all the same.
 fn is_from_here(headers: &HeaderMap) -> bool {
     let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default());
     match (text("sec-fetch-site"), text(ORIGIN.as_str())) {
@@ -147,26 +175,23 @@ fn is_from_here(headers: &HeaderMap) -> bool {
     }
 }
 
-fn session(headers: &HeaderMap, office: &Office) -> Option<Session> {
+fn session(headers: &HeaderMap, state: &AdminState) -> Option<Session> {
     let lines = headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
     let mut values = lines
         .flat_map(|line| line.split(';'))
         .filter_map(|pair| pair.trim().split_once('='))
         .filter(|(name, _)| *name == COOKIE_NAME);
-    let now = office.now();
-    values.find_map(|(_, value)| office.keys.session(value, now))
+    let now = state.app.now();
+    values.find_map(|(_, value)| state.keys.session(value, now))
 }
 
-/// `Set-Cookie` for a session with this value; one that is over at once where there is none.
-pub(super) fn set_cookie(value: Option<&str>, office: &Office) -> String {
-    let lasts = if value.is_some() { super::session::LASTS.as_secs() } else { 0 };
-    let secure = if office.cookie_is_secure { "; Secure" } else { "" };
+/// `Set-Cookie` for a session with this value; without one, it ends the session.
+pub(super) fn set_cookie(value: Option<&str>, state: &AdminState) -> String {
+    let lasts = if value.is_some() { LASTS.as_secs() } else { 0 };
+    let secure = if state.cookie_is_secure { "; Secure" } else { "" };
     let value = value.unwrap_or_default();
     format!("{COOKIE_NAME}={value}; Path=/admin; Max-Age={lasts}; HttpOnly; SameSite=Strict{secure}")
 }
-
-/// What every handler works with.
-pub(super) type Here = State<Arc<Office>>;
 
 #[cfg(test)]
 mod tests {

@@ -2,7 +2,8 @@
 
 use maud::{Markup, html};
 
-use super::{button, words};
+use super::format::{self, Tone, tone_of};
+use super::layout::button;
 use crate::admin::session::Session;
 use crate::clock::Millis;
 use crate::queue::{RowState, UserRow};
@@ -16,25 +17,22 @@ pub(crate) fn page_of(user: &str) -> String {
 /// A state, by a sign and a word.
 pub(super) fn badge(state: RowState) -> Markup {
     let tone = match state {
-        RowState::Due | RowState::Leased | RowState::Scheduled => "plain",
-        RowState::Failing | RowState::Held | RowState::Parked => "warn",
-        RowState::Idle => "good",
+        RowState::Due | RowState::Leased | RowState::Scheduled => Tone::Plain,
+        RowState::Failing | RowState::Held | RowState::Parked => Tone::Warn,
+        RowState::Idle => Tone::Good,
     };
-    html! { span.badge.{ (tone) } { (state.as_str()) } }
+    html! { span.badge.{ (tone.class()) } { (state.as_str()) } }
 }
 
-/// What became of a sync, by a sign and a word.
+/// How a sync ended, by a sign and a word.
 pub(super) fn outcome(outcome: &str, reason: &str) -> Markup {
-    let tone = match outcome {
-        "created" | "subscribed" | "updated" => "good",
-        "failed" | "postponed" => "warn",
-        "parked" => "bad",
-        _ => "plain",
-    };
-    html! { span.badge.{ (tone) } { (outcome) } @if !reason.is_empty() { " " span.muted { (reason) } } }
+    html! {
+        span.badge.{ (tone_of(outcome).class()) } { (outcome) }
+        @if !reason.is_empty() { " " span.muted { (reason) } }
+    }
 }
 
-/// A table of users; whoever is parked or waits for a retry can be tried again from it.
+/// A table of users. A user who is parked or waits for a retry can be retried from it.
 pub(super) fn table(caption: &str, rows: &[UserRow], session: &Session, back: &str, now: Millis) -> Markup {
     html! {
         div.scroll {
@@ -62,7 +60,7 @@ pub(super) fn table(caption: &str, rows: &[UserRow], session: &Session, back: &s
 
 /// Whether "retry" would change anything.
 pub(super) fn can_be_retried(row: &UserRow) -> bool {
-    row.state == RowState::Parked || row.state == RowState::Scheduled && row.attempts > 0
+    matches!(row.state, RowState::Parked | RowState::Failing)
 }
 
 pub(super) fn retry(row: &UserRow, session: &Session, back: &str) -> Markup {
@@ -74,9 +72,9 @@ pub(super) fn retry(row: &UserRow, session: &Session, back: &str) -> Markup {
 fn since(row: &UserRow, now: Millis) -> Markup {
     html! {
         @match (row.parked_at, row.due_at, row.synced_at) {
-            (Some(at), _, _) => { (words::when(at, now)) }
-            (None, Some(at), _) => { (words::when(at, now)) }
-            (None, None, Some(at)) => { span { "synced " (words::when(at, now)) } }
+            (Some(at), _, _) => { (format::when(at, now)) }
+            (None, Some(at), _) => { (format::when(at, now)) }
+            (None, None, Some(at)) => { span { "synced " (format::when(at, now)) } }
             (None, None, None) => "–",
         }
     }

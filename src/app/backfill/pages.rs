@@ -9,8 +9,8 @@ use tokio::time::sleep;
 
 use super::progress::{Listed, PassedOver, may_be_since};
 use super::waiting::until_open;
+use crate::app::App;
 use crate::clock::Millis;
-use crate::operations::Operator;
 use crate::sesamy::bulk::{ContractsError, Page, UserRow};
 use crate::upstream::{Attempt, Class, Failure};
 use crate::user::UserId;
@@ -28,26 +28,26 @@ const SAME_PAGE: &str = "it answers the same page again and again";
 pub(crate) struct ListError(pub(crate) &'static str, pub(crate) String);
 
 /// How many users Sesamy lists, if the first page shows it. Tried once, even during a pause.
-pub(crate) async fn count_users(operator: &Operator) -> Option<u64> {
-    let page = operator.syncer.sesamy().users_page(0, None, &attempt(operator)).await.ok()?;
+pub(crate) async fn count_users(app: &App) -> Option<u64> {
+    let page = app.syncer.sesamy().users_page(0, None, &attempt(app)).await.ok()?;
     page.total.or(page.next.is_none().then_some(page.length())).map(|users| users as u64)
 }
 
-fn attempt(operator: &Operator) -> Attempt {
-    Attempt::within(operator.hand.limits.deadline, &operator.hand.clock)
+fn attempt(app: &App) -> Attempt {
+    Attempt::within(app.runner.limits.deadline, &app.runner.clock)
 }
 
 #[derive(Debug)]
 pub(super) struct Pages {
-    operator: Operator,
+    app: App,
     is_dry_run: bool,
     /// The page that cannot be read and is asked for again.
     trouble: RefCell<Option<String>>,
 }
 
 impl Pages {
-    pub(super) fn new(operator: Operator, is_dry_run: bool) -> Self {
-        Self { operator, is_dry_run, trouble: RefCell::default() }
+    pub(super) fn new(app: App, is_dry_run: bool) -> Self {
+        Self { app, is_dry_run, trouble: RefCell::default() }
     }
 
     pub(super) fn trouble(&self) -> Option<String> {
@@ -56,7 +56,7 @@ impl Pages {
 
     /// The page of all users that begins at `offset`; `before` is the mark of the page before it.
     pub(super) async fn users(&self, offset: usize, before: Option<u64>) -> Result<Page<UserRow>, ListError> {
-        let sesamy = self.operator.syncer.sesamy();
+        let sesamy = self.app.syncer.sesamy();
         let ask = async |attempt| sesamy.users_page(offset, None, &attempt).await;
         let page = self.patiently(USERS, ask).await?;
         if before == Some(page.mark) {
@@ -72,7 +72,7 @@ impl Pages {
         since: Millis,
         derive_tags: bool,
     ) -> Result<Selection, ListError> {
-        let sesamy = self.operator.syncer.sesamy();
+        let sesamy = self.app.syncer.sesamy();
         let (mut owners, mut before) = (HashSet::new(), None);
         let mut next = derive_tags.then_some(0); // else no contract matters
         while let Some(offset) = next {
@@ -106,11 +106,11 @@ impl Pages {
         list: &'static str,
         ask: impl AsyncFn(Attempt) -> Result<T, Failure>,
     ) -> Result<T, ListError> {
-        let hand = &self.operator.hand;
+        let runner = &self.app.runner;
         let mut failures = 0;
         loop {
-            until_open(hand, self.is_dry_run).await;
-            let failure = match ask(attempt(&self.operator)).await {
+            until_open(runner, self.is_dry_run).await;
+            let failure = match ask(attempt(&self.app)).await {
                 Ok(answer) => {
                     self.trouble.replace(None);
                     return Ok(answer);
@@ -118,13 +118,13 @@ impl Pages {
                 Err(failure) => failure,
             };
             let message = failure.to_string();
-            hand.record_failure(&failure).await;
+            runner.record_failure(&failure).await;
             failures += u32::from(failure.class == Class::Transient);
             if matches!(failure.class, Class::Permanent | Class::Refused(_)) || failures == TRIES {
                 return Err(ListError(list, message));
             }
             self.trouble.replace(Some(format!("{list} cannot be read ({message}); trying again")));
-            sleep(hand.limits.retry.backoff.doubled(failures.saturating_sub(1))).await;
+            sleep(runner.limits.retry.backoff.doubled(failures.saturating_sub(1))).await;
         }
     }
 }

@@ -4,16 +4,16 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
 
-use crate::operations::Operator;
+use crate::app::App;
 use crate::queue::{Backlog, Filter, QueueError, RowState};
-use crate::worker::{Heartbeat, Pause, Stop, Worker};
+use crate::worker::{Heartbeat, Pause, Stop};
 
 /// Longer than a service takes to find users whom another process has made due.
 const NO_SERVICE_AFTER: Duration = Duration::from_secs(6);
 
 #[derive(Debug)]
 pub(super) struct OwnWorker {
-    operator: Operator,
+    app: App,
     concurrency: usize,
     stop: Stop,
     running: Option<JoinHandle<()>>,
@@ -23,9 +23,9 @@ pub(super) struct OwnWorker {
 }
 
 impl OwnWorker {
-    pub(super) fn new(operator: &Operator, concurrency: usize, stop: &Stop) -> Self {
+    pub(super) fn new(app: &App, concurrency: usize, stop: &Stop) -> Self {
         let stop = Stop { leasing: stop.leasing.child_token(), running: stop.running.child_token() };
-        Self { operator: operator.clone(), concurrency, stop, running: None, done: 0, idle_since: None }
+        Self { app: app.clone(), concurrency, stop, running: None, done: 0, idle_since: None }
     }
 
     pub(super) fn is_running(&self) -> bool {
@@ -46,12 +46,10 @@ impl OwnWorker {
         let is_idle = !is_held_up && done == self.done && backlog.waiting + backlog.failing > 0;
         self.done = done;
         let leased = Filter { state: Some(RowState::Leased), limit: 1, ..Filter::default() };
-        if !is_idle || !self.operator.queue().rows(&leased).await?.is_empty() {
+        if !is_idle || !self.app.queue().rows(&leased).await?.is_empty() {
             self.idle_since = None;
         } else if self.idle_since.get_or_insert_with(Instant::now).elapsed() >= NO_SERVICE_AFTER {
-            let Operator { hand, syncer, .. } = self.operator.clone();
-            let (heartbeat, pause) = (Heartbeat::default(), Pause::default());
-            let worker = Worker { hand, syncer, concurrency: self.concurrency, heartbeat, pause };
+            let worker = self.app.worker(self.concurrency, Heartbeat::default(), Pause::default());
             self.running = Some(tokio::spawn(worker.run(self.stop.clone())));
         }
         Ok(())

@@ -1,18 +1,18 @@
-//! How a command answers: JSON for programs, or lines for people, in colour where standard output is a terminal.
+//! How a command answers: JSON for programs, or lines for people, in colour if standard output is a terminal.
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
-use anstyle::{AnsiColor, Style};
+use anstyle::{AnsiColor, Color, Style};
+use clap::Args;
 use serde::Serialize;
 
+use super::error::CommandError;
 use crate::clock::Millis;
-use crate::upstream::OwnWords;
-use crate::user::{UserId, UserIdError};
 
-pub(super) const GOOD: Style = Style::new().fg_color(Some(anstyle::Color::Ansi(AnsiColor::Green)));
-pub(super) const BAD: Style = Style::new().fg_color(Some(anstyle::Color::Ansi(AnsiColor::Red)));
+pub(super) const GOOD: Style = Style::new().fg_color(Some(Color::Ansi(AnsiColor::Green)));
+pub(super) const BAD: Style = Style::new().fg_color(Some(Color::Ansi(AnsiColor::Red)));
 pub(super) const QUIET: Style = Style::new().dimmed();
 pub(super) const STRONG: Style = Style::new().bold();
 
@@ -20,20 +20,58 @@ pub(super) const STRONG: Style = Style::new().bold();
 pub(super) const TAGS_KEPT: &str = "too many users at once would have lost their tags, so no tag is removed: check whether Sesamy \
     still lists all contracts, entitlements and profiles, then `queue resume`";
 
+/// Whether a program or a person reads the answer.
+#[derive(Debug, Clone, Copy, Args)]
+pub(super) struct Output {
+    /// Print JSON, for programs.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Answers about several users: printed for people one after the other, and for programs as one document at the end.
+#[derive(Debug, Serialize)]
+pub(super) struct Answers<T> {
+    /// Whether all of them are good.
+    ok: bool,
+    /// Whether anything was begun, for a command that asks before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    done: Option<bool>,
+    users: Vec<T>,
+    #[serde(skip)]
+    output: Output,
+}
+
+impl<T: Serialize> Answers<T> {
+    pub(super) fn new(output: Output, done: Option<bool>) -> Self {
+        Self { ok: true, done, users: Vec::new(), output }
+    }
+
+    pub(super) fn add(&mut self, answer: T, is_good: bool, text: impl Fn(&T) -> String) -> io::Result<()> {
+        self.ok &= is_good;
+        if !self.output.json {
+            line(&text(&answer))?;
+        }
+        self.users.push(answer);
+        Ok(())
+    }
+
+    /// Fails if not all of them are good.
+    pub(super) fn end(self) -> Result<(), CommandError> {
+        if self.output.json {
+            json(&self)?;
+        }
+        if self.ok { Ok(()) } else { Err(CommandError::Reported) }
+    }
+}
+
 /// Prints `answer` as one JSON document.
 pub(super) fn json(answer: &impl Serialize) -> io::Result<()> {
     let text = serde_json::to_string_pretty(answer).map_err(io::Error::other)?;
     line(&text)
 }
 
-/// Prints a line.
 pub(super) fn line(text: &str) -> io::Result<()> {
     writeln!(anstream::stdout(), "{text}")
-}
-
-/// An API's own words, for JSON.
-pub(super) fn said(own_words: Option<&OwnWords>) -> Option<String> {
-    own_words.map(|words| words.for_the_operator().to_owned())
 }
 
 /// An API's own words, for people.
@@ -47,7 +85,19 @@ pub(super) fn clean(value: impl Display) -> String {
     value.to_string().chars().map(|c| if is_odd(c) { '\u{fffd}' } else { c }).collect()
 }
 
-/// Asks `question` on standard error, where there is somebody to ask; else nobody has agreed.
+/// Adds a line to `text` for each of `items`, with a mark before it.
+pub(super) fn add_marked(
+    text: &mut String,
+    indent: usize,
+    (style, mark): (Style, &str),
+    items: impl IntoIterator<Item = impl Display>,
+) {
+    for item in items {
+        *text += &format!("\n{:indent$}{style}{mark}{style:#} {item}", "");
+    }
+}
+
+/// Asks `question` on standard error. Not on a terminal, the answer is no.
 pub(super) fn confirmed(question: &str) -> io::Result<bool> {
     if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
         return Ok(false);
@@ -58,11 +108,6 @@ pub(super) fn confirmed(question: &str) -> io::Result<bool> {
     let mut typed = String::new();
     io::stdin().read_line(&mut typed)?;
     Ok(matches!(typed.trim(), "y" | "Y" | "yes"))
-}
-
-/// A user's id, as it was typed.
-pub(super) fn user(typed: &str) -> Result<UserId, UserIdError> {
-    UserId::new(typed)
 }
 
 /// A moment as seen from another: `in 3 min`, `2 h ago`, `now`.
@@ -92,9 +137,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_moment_is_told_in_its_largest_unit() {
+    fn a_moment_is_shown_in_its_largest_unit() {
         let now = Millis(1_000_000_000);
-        for (off, told) in [
+        for (off, shown) in [
             (0, "now"),
             (-999, "now"),
             (250, "in 250 ms"),
@@ -104,7 +149,7 @@ mod tests {
             (7_200_000, "in 2 h"),
             (-172_800_000, "2 days ago"),
         ] {
-            assert_eq!(seen_from(now, Millis(now.0 + off)), told);
+            assert_eq!(seen_from(now, Millis(now.0 + off)), shown);
         }
     }
 }

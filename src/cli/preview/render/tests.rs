@@ -5,7 +5,10 @@ use serde_json::json;
 
 use super::*;
 use crate::fields::Source;
+use crate::merge::why::{Custom, Field, FieldWhy, List, Tag, TagWhy};
+use crate::personal::Personal;
 use crate::tags::Access;
+use crate::tags::Reason;
 
 fn personal(value: &str) -> Option<Personal> {
     Some(Personal::new(value))
@@ -82,9 +85,9 @@ fn kari() -> Preview {
 }
 
 #[test]
-fn a_change_is_told_line_by_line_with_its_reasons() {
+fn a_change_is_shown_line_by_line_with_its_reasons() {
     assert_eq!(
-        strip_str(&of(&kari())).to_string(),
+        strip_str(&preview(&kari())).to_string(),
         "\
 email|84cc  would be updated
 
@@ -115,7 +118,7 @@ email|84cc  would be updated
 }
 
 #[test]
-fn who_would_be_skipped_or_left_as_they_are_is_told_why() {
+fn a_user_who_would_be_skipped_or_left_alone_is_shown_with_the_reason() {
     let nobody = Preview {
         outcome: "skipped",
         skipped: Some("user_not_found"),
@@ -130,12 +133,12 @@ fn who_would_be_skipped_or_left_as_they_are_is_told_why() {
         ..kari()
     };
     assert_eq!(
-        strip_str(&of(&nobody)).to_string(),
+        strip_str(&preview(&nobody)).to_string(),
         "email|84cc  would be skipped (user_not_found)\n\n  Nothing would be sent: Sesamy has no such user.\n"
     );
-    let on_list = strip_str(&of(&Preview { list: Some(List::OnList), ..kari() })).to_string();
+    let on_list = strip_str(&preview(&Preview { list: Some(List::OnList), ..kari() })).to_string();
     assert!(on_list.contains("  list        = on the list already\n"), "{on_list}");
-    let held_back = strip_str(&of(&Preview { held_back: true, ..kari() })).to_string();
+    let held_back = strip_str(&preview(&Preview { held_back: true, ..kari() })).to_string();
     assert!(held_back.contains("sync.dry_run is on"), "{held_back}");
 }
 
@@ -144,10 +147,10 @@ fn what_an_api_sends_cannot_move_the_cursor() {
     let mut odd = kari();
     odd.fields[0].now = personal("K\u{1b}[2J\r\u{9b}\u{202e}");
     odd.tags[0].tag = "vip\n\u{1b}]0;x\u{7}".into();
-    let plain = of(&kari());
-    let told = of(&odd);
-    assert_eq!(told.matches('\u{1b}').count(), plain.matches('\u{1b}').count());
-    assert_eq!(told.lines().count(), plain.lines().count());
-    assert!(!told.contains(['\r', '\u{9b}', '\u{202e}', '\u{7}']));
-    assert!(!of_failure(Some("u\u{1b}c"), "no\nway", Some("\u{1b}c")).contains("\u{1b}c"));
+    let plain = preview(&kari());
+    let shown = preview(&odd);
+    assert_eq!(shown.matches('\u{1b}').count(), plain.matches('\u{1b}').count());
+    assert_eq!(shown.lines().count(), plain.lines().count());
+    assert!(!shown.contains(['\r', '\u{9b}', '\u{202e}', '\u{7}']));
+    assert!(!failure(Some("u\u{1b}c"), "no\nway", Some("\u{1b}c")).contains("\u{1b}c"));
 }

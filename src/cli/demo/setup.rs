@@ -7,7 +7,7 @@ use reqwest::header::AUTHORIZATION;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::DemoError;
+use crate::cli::error::DemoError;
 use crate::cli::service::Service;
 use crate::config;
 use crate::sandbox::{Mailmojo, Sandbox, Sesamy};

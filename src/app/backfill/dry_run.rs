@@ -10,8 +10,8 @@ use tokio::time::sleep;
 use super::report::{Line, ReportError, ReportFile};
 use super::summary::Tally;
 use super::waiting::until_open;
+use crate::app::App;
 use crate::memory::Memory;
-use crate::operations::Operator;
 use crate::sync::{Context, Report, SyncError};
 use crate::upstream::circuit_breaker::{Blame, CallKind};
 use crate::upstream::{Attempt, Class};
@@ -22,15 +22,15 @@ const TRIES: u32 = 3;
 
 #[derive(Debug)]
 pub(super) struct DryRun {
-    operator: Operator,
+    app: App,
     concurrency: usize,
     report: ReportFile,
     tally: RefCell<Tally>,
 }
 
 impl DryRun {
-    pub(super) fn new(operator: Operator, concurrency: usize, report: ReportFile) -> Self {
-        Self { operator, concurrency, report, tally: RefCell::default() }
+    pub(super) fn new(app: App, concurrency: usize, report: ReportFile) -> Self {
+        Self { app, concurrency, report, tally: RefCell::default() }
     }
 
     /// What it has found so far.
@@ -58,32 +58,33 @@ impl DryRun {
 
     /// What a sync of `user` would do. Waits while a circuit is open.
     async fn decide(&self, user: UserId) -> (UserId, Result<Report, SyncError>) {
-        let (hand, syncer) = (&self.operator.hand, &self.operator.syncer);
-        let memory = self.operator.memory_of(&user).await.unwrap_or_else(|error| {
+        let (runner, syncer) = (&self.app.runner, &self.app.syncer);
+        let memory = self.app.memory_of(&user).await.unwrap_or_else(|error| {
             tracing::warn!(user_id = %user, %error, "cannot read what is remembered of the user; deciding without it");
             Memory::default()
         });
         let mut tries = 0;
         loop {
-            until_open(hand, true).await;
-            let context = Context::new(Attempt::within(hand.limits.deadline, &hand.clock), memory.clone());
+            until_open(runner, true).await;
+            let context =
+                Context::new(Attempt::within(runner.limits.deadline, &runner.clock), memory.clone());
             let error = match syncer.decide(&user, &context).await {
                 Ok(decision) => {
                     let report = syncer.under_guard(decision, &context).report().clone();
                     let answered: Vec<_> = report.reached.iter().map(|api| (*api, CallKind::Read)).collect();
-                    hand.record(user.as_str(), &answered, None).await;
+                    runner.record(user.as_str(), &answered, None).await;
                     return (user, Ok(report));
                 }
                 Err(error) => error,
             };
             tries += 1;
-            let blame = hand.record(user.as_str(), &[], Some(&hand.failed(&error, None))).await;
+            let blame = runner.record(user.as_str(), &[], Some(&runner.failed(&error, None))).await;
             let is_final = error.class == Class::Permanent || tries >= TRIES;
             let is_of_api = matches!(blame, Some(Blame::Api { .. }));
             if (is_final && !is_of_api) || matches!(error.class, Class::Refused(_)) {
                 return (user, Err(error));
             }
-            sleep(hand.limits.retry.backoff.doubled(tries - 1)).await;
+            sleep(runner.limits.retry.backoff.doubled(tries - 1)).await;
         }
     }
 }

@@ -30,8 +30,8 @@ pub(super) fn removals_wait(known: &SharedState) -> Option<String> {
 }
 
 /// Waits until calls may be made. If the store cannot be read, returns at once: the next step reports it.
-pub(super) async fn until_open(hand: &SyncRunner, is_dry_run: bool) {
-    while let Some(known) = hand.learn().await
+pub(super) async fn until_open(runner: &SyncRunner, is_dry_run: bool) {
+    while let Some(known) = runner.learn().await
         && held_up_by(&known, is_dry_run).is_some()
     {
         sleep(CHECK_EVERY).await;

@@ -1,10 +1,10 @@
-//! `demo --keep`: what to paste into another terminal.
+//! `demo --keep`: commands to paste into another terminal, against the demo that is left running.
 
 use std::io;
 use std::path::Path;
 
-use super::say;
-use super::stage::{ADMIN_TOKEN, Stage, WEBHOOK_SECRET, WEBHOOK_TOKEN};
+use super::setup::{ADMIN_TOKEN, Stage, WEBHOOK_SECRET, WEBHOOK_TOKEN};
+use crate::cli::output::line;
 use crate::sandbox::Mailmojo;
 use crate::upstream::encoded;
 
@@ -17,7 +17,7 @@ pub(super) fn print(stage: &Stage) -> io::Result<()> {
     let kari = encoded("kari.nordmann@example.com");
     let token = Mailmojo::FIXED_TOKEN;
     let event = r#"{"eventType":"userVendor.1#update","vendorId":"vendor_demo","userId":"email|kari"}"#;
-    say(&format!(
+    line(&format!(
         r#"
 Everything stays as it is until Ctrl-C. The service: {service}
 
@@ -29,23 +29,23 @@ Replay an event with the bearer token:
 The same, signed with HMAC-SHA256:
   body='{event}'; curl -i {service}/webhooks/sesamy -H "X-Sesamy-Signature: sha256=$(printf %s "$body" | openssl dgst -sha256 -hmac {WEBHOOK_SECRET} -r | cut -d' ' -f1)" -d "$body"
 
-Tag Kari in Sesamy (then replay the event, and look at her contact):
+Tag Kari in Sesamy (then replay the event, and read her contact):
   curl -X PUT {sesamy}/sandbox/users/email%7Ckari -d '{{"tags":["Early bird"]}}'
 
-Kari's contact, as Mailmojo's API tells it:
+Kari's contact, as Mailmojo's API answers it:
   curl {mailmojo}/v1/contacts/{kari}/ -H 'Authorization: Bearer {token}'
 
 What a sync of Kari would do and why, and a sync by hand:
   {program} preview 'email|kari'
   {program} sync 'email|kari'
 
-Let Sesamy refuse Kari, replay the event, see her parked; then mend it and try her again:
+Let Sesamy refuse Kari, replay the event, see her parked; then fix it and try her again:
   curl -X PUT {sesamy}/sandbox/faults/email%7Ckari -d '{{"status":422,"message":"no such plan"}}'
   {program} queue list --state parked
   curl -X DELETE {sesamy}/sandbox/faults
   {program} queue retry --all-parked --yes
 
-Pause and resume syncs, and bring everybody in step:
+Pause and resume syncs, and bring all users in step:
   {program} queue pause
   {program} queue resume
   {program} backfill --dry-run

@@ -1,4 +1,4 @@
-//! Numbers and times as people read them.
+//! Numbers, times and outcomes as people read them.
 
 use std::time::Duration;
 
@@ -6,6 +6,37 @@ use maud::{Markup, html};
 
 use crate::clock::Millis;
 use crate::queue::Census;
+
+/// The colour of a state or an outcome. A word beside it says the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tone {
+    Good,
+    Plain,
+    Warn,
+    Bad,
+}
+
+impl Tone {
+    /// The class in the style sheet.
+    pub(super) fn class(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Plain => "plain",
+            Self::Warn => "warn",
+            Self::Bad => "bad",
+        }
+    }
+}
+
+/// The tone of a sync that ended in this `outcome`: good if it changed a contact, plain if there was nothing to change.
+pub(super) fn tone_of(outcome: &str) -> Tone {
+    match outcome {
+        "created" | "subscribed" | "updated" => Tone::Good,
+        "failed" | "postponed" => Tone::Warn,
+        "parked" => Tone::Bad,
+        _ => Tone::Plain,
+    }
+}
 
 /// `1234567` as `1,234,567`.
 pub(super) fn number(number: u64) -> String {
@@ -46,7 +77,7 @@ pub(super) fn span(span: Duration) -> String {
     }
 }
 
-/// A moment, told from now; the whole of it is in the element.
+/// A moment seen from `now`; the element has the whole of it.
 pub(super) fn when(at: Millis, now: Millis) -> Markup {
     let text = if at > now {
         format!("in {}", span(at.since(now)))
@@ -86,7 +117,7 @@ mod tests {
         assert_eq!([0, 999, 1_000, 1_234_567].map(number), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!((counted(9_999), counted(10_000)), ("9,999".to_owned(), "10,000+".to_owned()));
         let spans = [0, 1, 59, 60, 61, 600, 3_599, 3_600, 7_500, 86_400, 270_000];
-        let told = spans.map(|seconds| span(Duration::from_secs(seconds)));
+        let shown = spans.map(|seconds| span(Duration::from_secs(seconds)));
         let expected = [
             "less than 1 s",
             "1 s",
@@ -100,16 +131,16 @@ mod tests {
             "1 d",
             "3 d 3 h",
         ];
-        assert_eq!(told, expected);
+        assert_eq!(shown, expected);
     }
 
     #[test]
-    fn a_moment_is_told_from_now_and_kept_whole() {
+    fn a_moment_is_shown_from_now_and_kept_whole() {
         let noon = Millis(1_762_776_000_000);
-        let told = when(noon, noon.plus(Duration::from_secs(90))).into_string();
+        let shown = when(noon, noon.plus(Duration::from_secs(90))).into_string();
         let expected =
             r#"<time datetime="2025-11-10T12:00:00Z" title="2025-11-10 12:00:00 UTC">1 min 30 s ago</time>"#;
-        assert_eq!(told, expected);
+        assert_eq!(shown, expected);
         assert!(when(noon.plus(Duration::from_secs(5)), noon).into_string().contains(">in 5 s<"));
         assert!(when(noon, noon).into_string().contains(">just now<"));
         assert_eq!(full(Millis(i64::MAX)), "9999-12-30 22:00:00 UTC", "a moment that no calendar has");
