@@ -1,4 +1,4 @@
-//! The commands, a file each: they parse, ask [`crate::app`], and print. `bootstrap` and `service` put the rooms together.
+//! The commands, a file each: they parse, ask `app`, and print. `bootstrap` and `service` put the rooms together.
 
 mod backfill;
 mod bootstrap;
