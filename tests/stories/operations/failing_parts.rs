@@ -29,7 +29,7 @@ async fn a_thread_of_the_queue_that_panics_ends_the_process() {
         assert_eq!(town.service.ended().await.code(), Some(1), "{thread}");
         assert!(!failing.exists(), "{thread} did not look at a clock");
         // The process has ended, and what it printed last may still be on its way here.
-        for text in ["a panic", "has ended by itself; the log tells why"] {
+        for text in ["a panic", "has ended by itself; the log has the reason"] {
             let is_it = |line: &Value| {
                 line["level"] == "ERROR" && line["message"].as_str().is_some_and(|it| it.contains(text))
             };
