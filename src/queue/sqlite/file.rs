@@ -30,8 +30,11 @@ pub(in crate::queue) struct Tuning {
     pub(in crate::queue) checkpoint_after: Duration,
     /// How often a small write finds out whether events can be kept again.
     pub(in crate::queue) probe_every: Duration,
-    /// How long to wait for another process's transaction: a command, a backup, or an open sqlite3 shell.
+    /// How long a service waits for another process's transaction: a command, a backup, or an open sqlite3 shell.
     pub(in crate::queue) busy: Duration,
+    /// How long a command waits. A busy service leaves little time between its transactions, and no event waits for a
+    /// command.
+    pub(in crate::queue) busy_of_command: Duration,
     /// The longest file, in bytes, that is read whole before the start is over. The default takes less than a tenth of a
     /// second.
     pub(in crate::queue) check_first: u64,
@@ -45,6 +48,7 @@ impl Default for Tuning {
             checkpoint_after: Duration::from_millis(100),
             probe_every: Duration::from_secs(2),
             busy: Duration::from_secs(2), // a sender waits a few seconds for its answer
+            busy_of_command: Duration::from_secs(30),
             check_first: 8 * 1024 * 1024,
             most_pages: None,
         }

@@ -61,6 +61,7 @@ pub(super) fn beside(
     if !may_create && matches!(path.try_exists(), Ok(false)) {
         return Err(OpenError::NoQueue(path.to_owned()));
     }
+    let tuning = Tuning { busy: tuning.busy_of_command, ..tuning };
     let file = DatabaseFile::at(path)?;
     let connection = connect_beside(&file, schema::STEPS, may_create, clock, tuning)?;
     let erasure_key = erasure_key(&file, &connection)?;

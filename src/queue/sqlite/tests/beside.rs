@@ -105,3 +105,20 @@ async fn a_command_refuses_what_a_service_refuses() {
     fs::write(&path, "a letter home\n".repeat(1_000)).unwrap();
     assert!(matches!(beside(&path, true), Err(OpenError::NotADatabase { .. })));
 }
+
+/// A service that writes without a pause leaves a command little time between its transactions.
+#[tokio::test]
+async fn a_command_waits_for_the_file_longer_than_an_event_may() {
+    let (_folder, path) = folder();
+    let tuning = Tuning { busy: Duration::from_millis(10), ..Tuning::default() };
+    let service = open_as(&path, Role::Service, clock(), tuning).unwrap();
+    let command = open_as(&path, COMMAND, clock(), tuning).unwrap();
+    let other = Connection::open(&path).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+
+    let (by_command, ()) = tokio::join!(push(&command, "kari"), async {
+        assert!(push(&service, "ola").await.is_err());
+        other.execute_batch("ROLLBACK").unwrap();
+    });
+    assert!(by_command.is_ok(), "{by_command:?}");
+}
