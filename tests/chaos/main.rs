@@ -23,6 +23,7 @@ mod actor;
 mod cases;
 mod consent;
 mod faults;
+mod forgetful;
 mod household;
 mod ledger;
 mod member;

@@ -12,6 +12,7 @@ use sesamy_mailmojo::sandbox::{Associations, Empty, Mailmojo, Sandbox, Sesamy, S
 
 use crate::actor::{Actor, Deeds, Door};
 use crate::faults;
+use crate::forgetful;
 use crate::household::Household;
 use crate::ledger::Rules;
 use crate::member::{Apis, Member, OTHER_LIST};
@@ -306,10 +307,41 @@ impl Round {
         if writes > 0 && setup.is_told_all() {
             return Err(format!("{writes} writes came of events that change nothing"));
         }
+        if setup.rules.derives {
+            self.outlives_a_forgetful_source(actors, setup).await?;
+        }
         if setup.has_rounds && self.watch.has_file {
             self.is_mended_by_rounds(actors, setup).await?;
         }
         Ok(())
+    }
+
+    /// Sesamy lists no purchases for a while, and the service is killed in the middle of it.
+    async fn outlives_a_forgetful_source(
+        &mut self,
+        actors: &mut [Actor],
+        setup: Setup,
+    ) -> Result<(), String> {
+        forgetful::releases_the_guard(&self.town).await;
+        self.is_quiet(actors, setup, "before the source forgets").await?;
+        let before = forgetful::having_access(&self.apis.mailmojo);
+        forgetful::forgets_purchases(&self.apis);
+        for actor in actors.iter_mut() {
+            actor.sends_events_of_all().await?;
+        }
+        self.is_killed().await;
+        self.starts_again().await;
+        forgetful::waits(&self.town, self.watch.has_file).await?;
+        let lost = forgetful::judges(&before, &self.apis.mailmojo, setup.concurrency as usize)?;
+        (self.tally.had_access, self.tally.lost_access) = (before.len(), lost);
+
+        faults::end(&self.apis);
+        forgetful::releases_the_guard(&self.town).await;
+        for actor in actors.iter_mut() {
+            actor.sends_events_of_all().await?;
+        }
+        self.is_quiet(actors, setup, "after the source has remembered").await?;
+        self.reckoning(actors, setup).judges("after the source has remembered", |_| true)
     }
 
     /// Households do not count: not every change of theirs is followed by an event.
