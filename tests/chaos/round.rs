@@ -8,6 +8,7 @@ use futures_util::future::join_all;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
+use reqwest::Url;
 use sesamy_mailmojo::sandbox::{Associations, Empty, Mailmojo, Sandbox, Sesamy, Shape};
 
 use crate::actor::{Actor, Deeds, Door};
@@ -16,6 +17,7 @@ use crate::forgetful;
 use crate::household::Household;
 use crate::ledger::Rules;
 use crate::member::{Apis, Member, OTHER_LIST};
+use crate::postgres::Database;
 use crate::reckoning::Reckoning;
 use crate::tally::Tally;
 use crate::town::Town;
@@ -37,8 +39,8 @@ pub struct Plan {
     pub trouble: Duration,
     /// How many users there are.
     pub users: usize,
-    /// A store to use instead of a file of the round's own.
-    pub queue: Option<String>,
+    /// The server of a database to use instead of a file.
+    pub postgres: Option<Url>,
 }
 
 /// How this Mailmojo and the service are set up.
@@ -92,7 +94,7 @@ impl Setup {
 
     /// A database's queue is only looked at by what `/readyz` counts, which has to be nothing now and then.
     fn resync_every(&self, plan: &Plan) -> &'static str {
-        match (self.has_rounds, plan.queue.is_some()) {
+        match (self.has_rounds, plan.postgres.is_some()) {
             (false, _) => "0",
             (true, false) => "3s",
             (true, true) => "1m",
@@ -118,7 +120,6 @@ impl Setup {
             settings.push(("MAILMOJO__CLIENT_ID", Mailmojo::CLIENT_ID.to_owned()));
             settings.push(("MAILMOJO__CLIENT_SECRET", Mailmojo::CLIENT_SECRET.to_owned()));
         }
-        settings.extend(plan.queue.clone().map(|queue| ("QUEUE__URL", queue)));
         settings
     }
 }
@@ -145,7 +146,12 @@ pub async fn play(plan: &Plan) -> Result<Tally, String> {
     let began = Instant::now();
     let mut rng = StdRng::seed_from_u64(plan.seed);
     let setup = Setup::random(&mut rng);
-    let settings = setup.settings(plan);
+    let database = match &plan.postgres {
+        Some(server) => Some(Database::on(server.clone()).await),
+        None => None,
+    };
+    let mut settings = setup.settings(plan);
+    settings.extend(database.iter().map(|database| ("QUEUE__URL", database.url().to_owned())));
     let settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let (mut members, mut households) = (Vec::new(), Vec::new());
     let town = Town::before_start(&settings, |sandbox| {
@@ -162,7 +168,7 @@ pub async fn play(plan: &Plan) -> Result<Tally, String> {
     .await;
     let apis = apis_of(&town.sandbox);
     let mut round = Round {
-        watch: Watch::new(plan.queue.is_none(), &town.sandbox),
+        watch: Watch::new(database.is_none(), &town.sandbox),
         door: Door::default(),
         deeds: Arc::default(),
         tally: Tally::new(plan.seed, plan.users),
