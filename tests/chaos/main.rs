@@ -8,8 +8,8 @@
 //! cargo test --release --test chaos -- --minutes 30 --seed 7
 //! ```
 //!
-//! `--seconds` is how long things go wrong in a round, `--users` how many there are, and `--queue` a store to use (its
-//! `QUEUE__URL`; empty, and for nobody else). A seed draws the users, their changes, the faults and the settings; when
+//! `--seconds` is how long things go wrong in a round, `--users` how many there are, and `--postgres` the URL of a server,
+//! on which each round has a database of its own, instead of a file. A seed draws the users, their changes, the faults and the settings; when
 //! each of them strikes is up to the machine, so that a failure may need a few tries to come again.
 //!
 //! What users have and what must come of it is in `cases.rs`, `person.rs` and `ledger.rs`; users whose addresses change back
@@ -23,6 +23,7 @@ mod actor;
 mod cases;
 mod consent;
 mod faults;
+mod forgetful;
 mod household;
 mod ledger;
 mod member;
@@ -34,6 +35,7 @@ mod tally;
 #[allow(dead_code, reason = "the stories use all of it")]
 mod support {
     pub mod harness;
+    pub mod postgres;
 }
 mod unprompted;
 mod watch;
@@ -42,6 +44,7 @@ use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
+use reqwest::Url;
 use round::Plan;
 use tally::Tally;
 
@@ -55,7 +58,7 @@ struct Wish {
     seed: Option<u64>,
     seconds: Option<f64>,
     users: Option<usize>,
-    queue: Option<String>,
+    postgres: Option<Url>,
     is_elsewhere: bool,
 }
 
@@ -75,7 +78,7 @@ impl Wish {
                 "--seed" => wish.seed = Some(parsed(&name, &value()?)?),
                 "--seconds" => wish.seconds = Some(parsed(&name, &value()?)?),
                 "--users" => wish.users = Some(parsed(&name, &value()?)?),
-                "--queue" => wish.queue = Some(value()?),
+                "--postgres" => wish.postgres = Some(parsed(&name, &value()?)?),
                 "--test-threads" | "--format" | "--color" | "--skip" => drop(value()?),
                 "--list" => wish.is_elsewhere = true,
                 option if option.starts_with('-') => {}
@@ -90,7 +93,7 @@ impl Wish {
             seed,
             trouble: Duration::from_secs_f64(self.seconds.unwrap_or(6.0)),
             users: self.users.unwrap_or(60).max(8),
-            queue: self.queue.clone(),
+            postgres: self.postgres.clone(),
         }
     }
 

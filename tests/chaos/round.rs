@@ -8,15 +8,18 @@ use futures_util::future::join_all;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
+use reqwest::Url;
 use sesamy_mailmojo::sandbox::{Associations, Empty, Mailmojo, Sandbox, Shape};
 
 use crate::actor::{Actor, Deeds, Door};
 use crate::faults;
+use crate::forgetful;
 use crate::household::Household;
 use crate::ledger::Rules;
 use crate::member::{Apis, Member, OTHER_LIST};
 use crate::reckoning::Reckoning;
 use crate::support::harness::Town;
+use crate::support::postgres::Database;
 use crate::tally::Tally;
 use crate::unprompted;
 use crate::watch::Watch;
@@ -36,8 +39,8 @@ pub struct Plan {
     pub trouble: Duration,
     /// How many users there are.
     pub users: usize,
-    /// A store to use instead of a file of the round's own.
-    pub queue: Option<String>,
+    /// The server of a database to use instead of a file.
+    pub postgres: Option<Url>,
 }
 
 /// How this Mailmojo and the service are set up.
@@ -91,7 +94,7 @@ impl Setup {
 
     /// A database's queue is only looked at by what `/readyz` counts, which has to be nothing now and then.
     fn resync_every(&self, plan: &Plan) -> &'static str {
-        match (self.has_rounds, plan.queue.is_some()) {
+        match (self.has_rounds, plan.postgres.is_some()) {
             (false, _) => "0",
             (true, false) => "3s",
             (true, true) => "1m",
@@ -117,7 +120,6 @@ impl Setup {
             settings.push(("MAILMOJO__CLIENT_ID", Mailmojo::CLIENT_ID.to_owned()));
             settings.push(("MAILMOJO__CLIENT_SECRET", Mailmojo::CLIENT_SECRET.to_owned()));
         }
-        settings.extend(plan.queue.clone().map(|queue| ("QUEUE__URL", queue)));
         settings
     }
 }
@@ -144,7 +146,12 @@ pub async fn play(plan: &Plan) -> Result<Tally, String> {
     let began = Instant::now();
     let mut rng = StdRng::seed_from_u64(plan.seed);
     let setup = Setup::random(&mut rng);
-    let settings = setup.settings(plan);
+    let database = match &plan.postgres {
+        Some(server) => Some(Database::on(server.clone()).await),
+        None => None,
+    };
+    let mut settings = setup.settings(plan);
+    settings.extend(database.iter().map(|database| ("QUEUE__URL", database.url().to_owned())));
     let settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let (mut members, mut households) = (Vec::new(), Vec::new());
     let town = Town::before_start(&settings, |sandbox| {
@@ -161,7 +168,7 @@ pub async fn play(plan: &Plan) -> Result<Tally, String> {
     .await;
     let apis = apis_of(&town.sandbox);
     let mut round = Round {
-        watch: Watch::new(plan.queue.is_none(), &town.sandbox),
+        watch: Watch::new(database.is_none(), &town.sandbox),
         door: Door::default(),
         deeds: Arc::default(),
         tally: Tally::new(plan.seed, plan.users),
@@ -306,10 +313,41 @@ impl Round {
         if writes > 0 && setup.is_told_all() {
             return Err(format!("{writes} writes came of events that change nothing"));
         }
+        if setup.rules.derives {
+            self.outlives_a_forgetful_source(actors, setup).await?;
+        }
         if setup.has_rounds && self.watch.has_file {
             self.is_mended_by_rounds(actors, setup).await?;
         }
         Ok(())
+    }
+
+    /// Sesamy lists no purchases for a while, and the service is killed in the middle of it.
+    async fn outlives_a_forgetful_source(
+        &mut self,
+        actors: &mut [Actor],
+        setup: Setup,
+    ) -> Result<(), String> {
+        forgetful::releases_the_guard(&self.town).await;
+        self.is_quiet(actors, setup, "before the source forgets").await?;
+        let before = forgetful::having_access(&self.apis.mailmojo);
+        forgetful::forgets_purchases(&self.apis);
+        for actor in actors.iter_mut() {
+            actor.sends_events_of_all().await?;
+        }
+        self.is_killed().await;
+        self.starts_again().await;
+        forgetful::waits(&self.town, self.watch.has_file).await?;
+        let lost = forgetful::judges(&before, &self.apis.mailmojo, setup.concurrency as usize)?;
+        (self.tally.had_access, self.tally.lost_access) = (before.len(), lost);
+
+        faults::end(&self.apis);
+        forgetful::releases_the_guard(&self.town).await;
+        for actor in actors.iter_mut() {
+            actor.sends_events_of_all().await?;
+        }
+        self.is_quiet(actors, setup, "after the source has remembered").await?;
+        self.reckoning(actors, setup).judges("after the source has remembered", |_| true)
     }
 
     /// Households do not count: not every change of theirs is followed by an event.

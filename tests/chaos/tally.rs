@@ -30,6 +30,9 @@ pub struct Tally {
     pub stops: u64,
     /// Users that were parked when the faults stopped.
     pub parked: u64,
+    /// Contacts with the tags of access when the source forgot all purchases, and how many of them lost these.
+    pub had_access: usize,
+    pub lost_access: usize,
     races: Races,
 }
 
@@ -69,6 +72,8 @@ impl Tally {
         self.kills += other.kills;
         self.stops += other.stops;
         self.parked += other.parked;
+        self.had_access += other.had_access;
+        self.lost_access += other.lost_access;
         (0..2).for_each(|at| self.unprompted[at] += other.unprompted[at]);
         for (all, more) in [(&mut self.syncs, &other.syncs), (&mut self.faults, &other.faults)] {
             more.iter().for_each(|(name, count)| *all.entry(name.clone()).or_default() += count);
@@ -115,6 +120,7 @@ impl fmt::Display for Tally {
             subscribed_unseen,
         } = self.races;
         write!(f, "{} kills, {} stops, {} users parked by then, ", self.kills, self.stops, self.parked)?;
+        write!(f, "{} of {} lost their access to a forgetful source, ", self.lost_access, self.had_access)?;
         write!(
             f,
             "races: {lost} tags lost, {revived} revived, {overwritten} overwritten, {subscribed_unseen} subscribed"

@@ -28,7 +28,7 @@ impl Database {
     }
 
     /// A new database on `server`, the URL of any database there.
-    async fn on(server: Url) -> Self {
+    pub async fn on(server: Url) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("story_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let mut url = server.clone();
