@@ -47,6 +47,7 @@ pub mod mailmojo;
 pub mod memory;
 pub mod merge;
 pub mod operations;
+pub mod outcome;
 pub mod personal;
 #[cfg(any(test, fuzzing))]
 pub mod properties;

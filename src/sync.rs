@@ -37,7 +37,7 @@ use sesamy_time::{Difference, SesamyTime};
 pub use context::Context;
 pub use decision::Decision;
 pub use former::{AddressIndex, NoOtherUsers, OldContact, OldFate};
-pub use outcome::{Outcome, Reason, Report, SyncError};
+pub use outcome::{Report, SyncError};
 #[cfg(any(test, fuzzing))]
 pub(crate) use source::address_of;
 pub use take_off::TakenOff;

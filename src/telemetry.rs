@@ -14,11 +14,11 @@ use metrics_exporter_prometheus::{
 };
 
 use crate::clock::Millis;
+use crate::outcome::Outcome;
 use catalogue::{
-    APIS, DRIFT_REPAIRED, ENDS, EVENT_TYPES, OUTCOMES, QUEUE_ACCEPTING, QUEUE_OLDEST, QUEUE_PAUSED,
-    QUEUE_ROWS, REASONS, REMOVALS_ALLOWED_UNTIL, RESULTS, RESYNC_LATE, STATUSES, SUBSCRIBE_WITHHELD,
-    SYNC_DURATION, SYNCS, TAGS_KEPT, UPSTREAM_DURATION, UPSTREAM_REQUESTS, WEBHOOK_REQUESTS, WHYS,
-    WITH_A_TYPE, WITHOUT_A_TYPE,
+    APIS, DRIFT_REPAIRED, EVENT_TYPES, QUEUE_ACCEPTING, QUEUE_OLDEST, QUEUE_PAUSED, QUEUE_ROWS,
+    REMOVALS_ALLOWED_UNTIL, RESULTS, RESYNC_LATE, STATUSES, SUBSCRIBE_WITHHELD, SYNC_DURATION, SYNCS,
+    TAGS_KEPT, UPSTREAM_DURATION, UPSTREAM_REQUESTS, WEBHOOK_REQUESTS, WHYS, WITH_A_TYPE, WITHOUT_A_TYPE,
 };
 pub use catalogue::{Kind, Label, METRICS, Metric, UPSTREAM_RESTING};
 pub use logging::{Format, LogTarget, LoggingError, filter, start_logging};
@@ -80,7 +80,7 @@ fn begin_at_zero() {
             }
         }
     }
-    for (outcome, reason) in ENDS {
+    for (outcome, reason) in Outcome::ALL.map(Outcome::words) {
         counter!(SYNCS, "outcome" => outcome, "reason" => reason).absolute(0);
     }
     counter!(DRIFT_REPAIRED).absolute(0);
@@ -105,9 +105,9 @@ pub fn upstream_called(api: &'static str, route: &'static str, status: Option<u1
     histogram!(UPSTREAM_DURATION, "api" => api, "route" => route).record(took);
 }
 
-/// Counts a sync, and the time that it took; `reason` is empty where the outcome says it all.
-pub fn sync_ended(outcome: &'static str, reason: &'static str, took: Duration) {
-    debug_assert!(OUTCOMES.contains(&outcome) && REASONS.contains(&reason), "{outcome} {reason}");
+/// Counts a sync, and the time that it took.
+pub fn sync_ended(outcome: Outcome, took: Duration) {
+    let (outcome, reason) = outcome.words();
     counter!(SYNCS, "outcome" => outcome, "reason" => reason).increment(1);
     histogram!(SYNC_DURATION).record(took);
 }
@@ -161,7 +161,12 @@ pub fn tags_kept(kept: bool) {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use strum::VariantNames;
+
     use super::*;
+    use crate::outcome::Reason;
 
     #[test]
     fn every_metric_has_its_name_and_no_user() {
@@ -170,7 +175,7 @@ mod tests {
         metrics::with_local_recorder(&recorder, || {
             webhook_answered("accepted", "contract#cancelRequest");
             upstream_called("sesamy", "/management/users/{id}", None, Duration::from_millis(3));
-            sync_ended("skipped", "guest", Duration::from_millis(3));
+            sync_ended(Outcome::Skipped(Reason::Guest), Duration::from_millis(3));
             drift_repaired();
             resync_late(Duration::from_secs(7));
             subscribe_withheld("u");
@@ -206,11 +211,10 @@ mod tests {
 
     #[test]
     fn what_begins_at_zero_is_all_that_a_label_can_be() {
-        for (outcome, reason) in ENDS {
-            assert!(OUTCOMES.contains(&outcome) && REASONS.contains(&reason), "{outcome} {reason}");
-        }
-        assert!(OUTCOMES.iter().all(|outcome| ENDS.iter().any(|(known, _)| known == outcome)));
-        assert!(REASONS.iter().all(|reason| ENDS.iter().any(|(_, known)| known == reason)));
+        let (outcomes, reasons): (BTreeSet<_>, BTreeSet<_>) =
+            Outcome::ALL.map(Outcome::words).into_iter().unzip();
+        assert_eq!(outcomes, Outcome::VARIANTS.iter().copied().collect());
+        assert_eq!(reasons, catalogue::REASONS.into());
         let results: Vec<_> = WITH_A_TYPE.into_iter().chain(WITHOUT_A_TYPE).collect();
         assert_eq!(results, RESULTS);
     }

@@ -76,7 +76,7 @@ impl Synced {
     }
 
     fn of(user: &UserId, ended: Ended) -> Self {
-        let (outcome, reason) = ended.words();
+        let (outcome, reason) = ended.outcome().words();
         let user = user.as_str().to_owned();
         match ended.result {
             Ok(report) => Self {

@@ -10,9 +10,10 @@ use crate::mailmojo::models::Contact;
 use crate::memory::Memory;
 use crate::merge::Membership;
 use crate::merge::why::{Custom, Field, List, Tag};
+use crate::outcome::Reason;
 use crate::personal::Personal;
 use crate::sesamy::models::Profile;
-use crate::sync::{Context, Decision, OldContact, OldFate, Reason, SyncError, Syncer};
+use crate::sync::{Context, Decision, OldContact, OldFate, SyncError, Syncer};
 use crate::tags;
 use crate::upstream::{Attempt, Call};
 use crate::user::UserId;
@@ -176,7 +177,7 @@ fn no_request(skipped: Option<Reason>) -> &'static str {
         Some(Reason::UserNotFound) => "Sesamy has no such user",
         Some(Reason::Guest) => "the user is a guest: a temporary account made during a checkout",
         Some(Reason::NoEmail) => "the user has no e-mail address",
-        Some(Reason::BadEmail) => "the user's e-mail address is none",
+        Some(Reason::BadEmail) => "the user's e-mail address is not valid",
         Some(Reason::NotInMailmojo) => "Mailmojo has no such contact, and sync.create_contacts is off",
         Some(Reason::RemovedInMailmojo) => {
             "somebody has removed the contact in Mailmojo; `sync --again` makes it again"

@@ -58,7 +58,7 @@ pub use apis::{Known, Rates};
 pub use cause::{AGAIN, DRIFT, EXISTING_ONLY, EXPIRY, FORGET, MISSING, RESTRICTED};
 use erasure_key::ErasureKey;
 pub use error::{Damage, Moved, OpenError, QueueError};
-pub use error_policy::{Failed, RetryPolicy, words as words_of_failure};
+pub use error_policy::{Failed, RetryPolicy, outcome as outcome_of_failure};
 pub use history::{Entry, HistoryRow, LogFilter};
 pub use lane::Lane;
 pub use lease::{Job, LeaseName, LeaseRequest, Leased, Slots, UserLease};

@@ -4,13 +4,14 @@ use super::contact::Found;
 use super::decision::{Case, Decided, Decision, Write, tags_after, tags_now};
 use super::former::Former;
 use super::missing::{self, Look};
-use super::outcome::{Outcome, Reason, Report, SyncError};
+use super::outcome::{Report, SyncError, outcome_of};
 use super::source::{Nobody, Source};
 use super::{Context, Manner, Syncer};
 use crate::address;
 use crate::memory::{Memory, TagKinds};
 use crate::merge::consent::{self, Block};
 use crate::merge::{self, Plan};
+use crate::outcome::{Outcome, Reason};
 use crate::personal::Mask;
 use crate::tags::Reasons;
 use crate::upstream::{Api, Class, Failure};
@@ -191,7 +192,7 @@ impl Syncer {
         let Gathered { source, former, found } = gathered;
         let plan = self.plan(&source, found.as_ref(), block);
         let there = found.as_ref().map(Found::there);
-        let mut report = Report::new(Outcome::of(&plan), &[Api::Sesamy, Api::Mailmojo]);
+        let mut report = Report::new(outcome_of(&plan), &[Api::Sesamy, Api::Mailmojo]);
         report.withheld =
             there.and_then(|(contact, membership)| merge::withheld(contact, membership)).map(str::to_owned);
         if let Some(change) = plan.change() {

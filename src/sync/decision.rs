@@ -4,13 +4,14 @@ use std::fmt;
 
 use super::contact::Found;
 use super::former::{Former, OldContact};
-use super::outcome::{Outcome, Reason, Report};
+use super::outcome::Report;
 use super::source::Source;
 use crate::mailmojo::models::{Contact, ContactData};
 use crate::memory::{Memory, TagKinds};
 use crate::merge::consent::Block;
 use crate::merge::why::{self, Explanation};
 use crate::merge::{Membership, Plan, Rules};
+use crate::outcome::{Outcome, Reason};
 use crate::personal::Mask;
 use crate::sesamy::models::Profile;
 use crate::tags::Reasons;

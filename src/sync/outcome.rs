@@ -5,100 +5,26 @@ use crate::clock::Millis;
 use crate::memory::Memory;
 use crate::merge::consent::Block;
 use crate::merge::{self, NotCreated, Plan};
+use crate::outcome::{Outcome, Reason};
 use crate::personal::Mask;
 use crate::upstream::circuit_breaker::CallKind;
 use crate::upstream::{Api, Class, Failure, OwnWords};
 use crate::user::UserId;
 
-/// How a sync ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// The contact was not there, and is now, on the list.
-    Created,
-    /// The contact was not on the list, and is now.
-    Subscribed,
-    /// The contact's data or tags were changed.
-    Updated,
-    /// The contact is as it should be.
-    Unchanged,
-    /// There is nothing to bring in step.
-    Skipped(Reason),
-}
-
-/// Why a user is skipped: quietly, for none of it is an error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reason {
-    /// Sesamy has no such user.
-    UserNotFound,
-    /// A temporary account made during a checkout.
-    Guest,
-    /// The user has no address.
-    NoEmail,
-    /// The user's address is none.
-    BadEmail,
-    /// Mailmojo has no such contact, and `sync.create_contacts` is off, or who asked for the sync wants nobody created.
-    NotInMailmojo,
-    /// Somebody has removed the contact in Mailmojo.
-    RemovedInMailmojo,
-    /// The user had left under an older address.
-    LeftUnderOldAddress,
-    /// The removal guard has tripped, and nothing is left to do but what it holds back, or what follows from that.
-    Brake,
-}
-
-impl Reason {
-    /// The word in logs and metrics.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::UserNotFound => "user_not_found",
-            Self::Guest => "guest",
-            Self::NoEmail => "no_email",
-            Self::BadEmail => "bad_email",
-            Self::NotInMailmojo => "not_in_mailmojo",
-            Self::RemovedInMailmojo => "removed_in_mailmojo",
-            Self::LeftUnderOldAddress => "left_under_old_address",
-            Self::Brake => "brake",
-        }
-    }
-}
-
-impl Outcome {
-    pub(super) fn of(plan: &Plan) -> Self {
-        match plan {
-            Plan::Create(_) => Self::Created,
-            Plan::Subscribe(_) => Self::Subscribed,
-            Plan::Update(_) => Self::Updated,
-            Plan::Nothing => Self::Unchanged,
-            Plan::NotCreated(why) => Self::Skipped(match why {
-                NotCreated::NotWanted => Reason::NotInMailmojo,
-                NotCreated::Blocked(Block::LeftUnderOldAddress) => Reason::LeftUnderOldAddress,
-                NotCreated::Blocked(Block::RemovedInMailmojo | Block::TakenOffTheList) => {
-                    Reason::RemovedInMailmojo
-                }
-            }),
-        }
-    }
-
-    /// The word in logs and metrics.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Created => "created",
-            Self::Subscribed => "subscribed",
-            Self::Updated => "updated",
-            Self::Unchanged => "unchanged",
-            Self::Skipped(_) => "skipped",
-        }
-    }
-
-    /// The reason in logs and metrics.
-    #[must_use]
-    pub fn reason(self) -> Option<&'static str> {
-        match self {
-            Self::Skipped(reason) => Some(reason.as_str()),
-            _ => None,
-        }
+/// What `plan` comes to, once it is written.
+pub(super) fn outcome_of(plan: &Plan) -> Outcome {
+    match plan {
+        Plan::Create(_) => Outcome::Created,
+        Plan::Subscribe(_) => Outcome::Subscribed,
+        Plan::Update(_) => Outcome::Updated,
+        Plan::Nothing => Outcome::Unchanged,
+        Plan::NotCreated(why) => Outcome::Skipped(match why {
+            NotCreated::NotWanted => Reason::NotInMailmojo,
+            NotCreated::Blocked(Block::LeftUnderOldAddress) => Reason::LeftUnderOldAddress,
+            NotCreated::Blocked(Block::RemovedInMailmojo | Block::TakenOffTheList) => {
+                Reason::RemovedInMailmojo
+            }
+        }),
     }
 }
 

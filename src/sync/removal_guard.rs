@@ -4,12 +4,13 @@
 //! asks before it writes whether removals are held ([`super::AddressIndex::holds_removals`]).
 
 use super::decision::{Case, Decided, Decision};
-use super::outcome::{Outcome, Reason, Report};
+use super::outcome::{Report, outcome_of};
 use super::{Context, Syncer};
 use crate::fields::{Answer, CustomField};
 use crate::memory::{Memory, TagKinds};
 use crate::merge::why::{Explanation, TagWhy};
 use crate::merge::{KeepTags, Plan};
+use crate::outcome::{Outcome, Reason};
 
 /// Whether a sync is suspect that finds a contact with tags of the kinds `had`, and leaves it with those of the kinds `left`:
 /// it would take all tags of a kind, and nobody expected that. A swap is not suspect: something of the kind comes or stays.
@@ -69,7 +70,7 @@ impl Syncer {
         }
         let outcome = match &plan {
             Plan::Nothing => Outcome::Skipped(Reason::Brake),
-            plan => Outcome::of(plan),
+            plan => outcome_of(plan),
         };
         report.hold(outcome);
         if let Some(change) = plan.change() {

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use super::Syncer;
-use super::outcome::Reason;
 use super::sesamy_time::SesamyTime;
 use crate::address;
 use crate::clock::Millis;
 use crate::fields::{CustomFields, Facts};
 use crate::merge::Person;
+use crate::outcome::Reason;
 use crate::personal::Mask;
 use crate::sesamy::models::{Contract, Entitlement, Profile};
 use crate::tags::{self, Reasons};

@@ -12,6 +12,7 @@ use super::*;
 use crate::clock::Millis;
 use crate::memory::{Memory, Seen};
 use crate::merge::KeepTags;
+use crate::outcome::{Outcome, Reason};
 use crate::sandbox::{Mailmojo, Route, Sandbox, Sesamy, contact, contract, entitlement, user};
 use crate::upstream::{Attempt, Credentials, Gate, Meter, OwnMeter, Quota, Upstream};
 

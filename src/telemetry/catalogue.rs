@@ -3,6 +3,10 @@
 //! What is not in [`METRICS`] is not collected. A label either has a closed set of values, which is then all that it can
 //! have, or is open: then the code or an API's answers bound it, never a user.
 
+use strum::VariantNames;
+
+use crate::outcome::Outcome;
+
 /// How a metric counts, by Prometheus's own names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -111,7 +115,7 @@ pub const METRICS: [Metric; 15] = [
     Metric {
         name: SYNCS,
         kind: Kind::Counter,
-        labels: &[Label::one_of("outcome", &OUTCOMES), Label::one_of("reason", &REASONS)],
+        labels: &[Label::one_of("outcome", Outcome::VARIANTS), Label::one_of("reason", &REASONS)],
         meaning: "syncs by outcome and, where there is one, reason",
     },
     Metric { name: SYNC_DURATION, kind: Kind::Histogram, labels: &[], meaning: "how long a sync took" },
@@ -190,30 +194,7 @@ pub(super) const EVENT_TYPES: [&str; 10] = [
     "none",
 ];
 const STATES: [&str; 6] = ["due", "leased", "scheduled", "failing", "held", "parked"];
-/// The ends of a sync: outcome and reason.
-pub(super) const ENDS: [(&str, &str); 19] = [
-    ("created", ""),
-    ("subscribed", ""),
-    ("updated", ""),
-    ("unchanged", ""),
-    ("skipped", "user_not_found"),
-    ("skipped", "guest"),
-    ("skipped", "no_email"),
-    ("skipped", "bad_email"),
-    ("skipped", "not_in_mailmojo"),
-    ("skipped", "removed_in_mailmojo"),
-    ("skipped", "left_under_old_address"),
-    ("skipped", "brake"),
-    ("failed", "transient"),
-    ("parked", "transient"),
-    ("parked", "permanent"),
-    ("parked", "poison"),
-    ("postponed", "resting"),
-    ("postponed", "transient"),
-    ("postponed", "permanent"),
-];
-pub(super) const OUTCOMES: [&str; 8] =
-    ["created", "subscribed", "updated", "unchanged", "skipped", "failed", "postponed", "parked"];
+/// The reasons of all outcomes; empty for an outcome without one.
 pub(super) const REASONS: [&str; 13] = [
     "",
     "user_not_found",

@@ -2,15 +2,19 @@
 
 use std::time::Duration;
 
+use crate::outcome::{FailureReason, Outcome};
 use crate::personal::Mask;
-use crate::queue::{DRIFT, Entry, Job, Settlement, words_of_failure};
-use crate::sync::{Outcome, Report, SyncError};
+use crate::queue::{DRIFT, Entry, Job, Settlement, outcome_of_failure};
+use crate::sync::{Report, SyncError};
 use crate::telemetry;
+
+/// How a user ends who is parked without a sync.
+pub(super) const POISON: Outcome = Outcome::Parked(FailureReason::Poison);
 
 /// Logs and counts a sync that ended well. Lists are joined by commas.
 pub(super) fn log_report(job: &Job, report: &Report, took: Duration) {
     let (ms, attempt) = (millis(took), job.attempts.saturating_add(1));
-    let (outcome, reason) = (report.outcome.as_str(), report.outcome.reason().unwrap_or_default());
+    let (outcome, reason) = report.outcome.words();
     tracing::info!(
         user_id = %job.user,
         event_type = job.event_type,
@@ -38,13 +42,14 @@ pub(super) fn log_report(job: &Job, report: &Report, took: Duration) {
     if job.event_type == DRIFT && report.outcome == Outcome::Updated && !report.held_back {
         telemetry::drift_repaired();
     }
-    telemetry::sync_ended(outcome, reason, took);
+    telemetry::sync_ended(report.outcome, took);
 }
 
 /// Logs and counts a sync that failed, and was settled so.
 pub(super) fn log_failure(job: &Job, error: &SyncError, settlement: &Settlement, took: Duration) {
     let (ms, attempt) = (millis(took), job.attempts.saturating_add(1));
-    let (outcome, reason) = words_of_failure(error.class, settlement);
+    let end = outcome_of_failure(error.class, settlement);
+    let (outcome, reason) = end.words();
     macro_rules! line {
         ($level:ident) => {
             tracing::$level!(
@@ -63,12 +68,12 @@ pub(super) fn log_failure(job: &Job, error: &SyncError, settlement: &Settlement,
             )
         };
     }
-    match outcome {
-        "parked" => line!(error),
-        "failed" => line!(warn),
+    match end {
+        Outcome::Parked(_) => line!(error),
+        Outcome::Failed(_) => line!(warn),
         _ => line!(info), // the open circuit has a line of its own
     }
-    telemetry::sync_ended(outcome, reason, took);
+    telemetry::sync_ended(end, took);
 }
 
 fn millis(took: Duration) -> u64 {
@@ -83,10 +88,11 @@ pub(super) fn entry(job: &Job, result: &Result<Report, SyncError>, took: Duratio
         ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
         ..Entry::default()
     };
+    let (outcome, reason) = result.as_ref().map(|report| report.outcome.words()).unwrap_or_default();
     match result {
         Ok(report) => Entry {
-            outcome: report.outcome.as_str(),
-            reason: report.outcome.reason().unwrap_or_default(),
+            outcome,
+            reason,
             held_back: report.held_back,
             changed: report.changed.iter().map(|&field| field.to_owned()).collect(),
             tags_added: masked(&report.tags_added),
@@ -101,26 +107,16 @@ pub(super) fn entry(job: &Job, result: &Result<Report, SyncError>, took: Duratio
 
 /// The history's row of a user who is parked without a sync.
 pub(super) fn entry_of_a_poison_pill(job: &Job) -> Entry {
+    let (outcome, reason) = POISON.words();
     Entry {
         event_type: job.event_type.clone(),
-        outcome: "parked",
-        reason: "poison",
+        outcome,
+        reason,
         attempt: job.attempts,
         error: Some(
             "the service ended, or hung, in the middle of this user's sync time and again".to_owned(),
         ),
         ..Entry::default()
-    }
-}
-
-/// The outcome and the reason of a sync, in log, metrics and history.
-pub(super) fn words(
-    result: &Result<Report, SyncError>,
-    settlement: &Settlement,
-) -> (&'static str, &'static str) {
-    match result {
-        Ok(report) => (report.outcome.as_str(), report.outcome.reason().unwrap_or_default()),
-        Err(error) => words_of_failure(error.class, settlement),
     }
 }
 

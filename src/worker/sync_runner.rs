@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 use super::{Gates, cause, ended};
 use crate::clock::Clock;
 use crate::clock::Millis;
+use crate::outcome::Outcome;
 use crate::personal::Mask;
 use crate::queue::{
-    DRIFT, Done, EXPIRY, Entry, Failed, Job, Known, MISSING, Queue, RetryPolicy, Settled, Settlement, SyncEnd,
+    DRIFT, Done, EXPIRY, Entry, Failed, Job, Known, MISSING, Queue, RetryPolicy, Settled, Settlement,
+    SyncEnd, outcome_of_failure,
 };
 use crate::sync::{Context, Report, SyncError, Syncer};
 use crate::upstream::circuit_breaker::{Blame, CallKind, FailedCall};
@@ -69,10 +71,13 @@ pub struct Ended {
 }
 
 impl Ended {
-    /// The outcome and the reason, as log, metrics and history tell them.
+    /// How it ended, in log, metrics and history.
     #[must_use]
-    pub fn words(&self) -> (&'static str, &'static str) {
-        ended::words(&self.result, &self.settlement)
+    pub fn outcome(&self) -> Outcome {
+        match &self.result {
+            Ok(report) => report.outcome,
+            Err(error) => outcome_of_failure(error.class, &self.settlement),
+        }
     }
 }
 

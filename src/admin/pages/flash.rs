@@ -3,11 +3,11 @@
 
 use std::borrow::Cow;
 
+use strum::VariantNames;
+
 use crate::admin::fields::{Fields, with_query};
 use crate::operations::Forgot;
-
-const OUTCOMES: [&str; 8] =
-    ["created", "subscribed", "updated", "unchanged", "skipped", "failed", "postponed", "parked"];
+use crate::outcome::Outcome;
 
 /// What was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub(crate) enum Flash {
 impl Flash {
     /// A sync that ended so.
     pub(crate) fn synced(outcome: &str) -> Self {
-        Self::Synced(OUTCOMES.into_iter().find(|known| *known == outcome).unwrap_or("done"))
+        Self::Synced(Outcome::VARIANTS.iter().copied().find(|known| *known == outcome).unwrap_or("done"))
     }
 
     /// The page at `path`, with this on top.

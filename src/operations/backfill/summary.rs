@@ -142,7 +142,7 @@ impl Summary {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sync::{Outcome, Reason};
+    use crate::outcome::{Outcome, Reason};
     use serde_json::json;
 
     fn report(outcome: Outcome, added: &[&str], removed: &[&str]) -> Report {
