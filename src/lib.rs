@@ -33,7 +33,7 @@
 //! | [`upstream`] | what both clients share: tokens, pacing, circuit breakers, error classes | either API |
 //! | [`sandbox`] | an in-memory Sesamy and Mailmojo over real HTTP | the service |
 //! | [`memory`] | what is remembered of a user between two syncs: plain data | what follows from it |
-//! | [`telemetry`], [`personal`], [`address`], [`user`], [`clock`], `fingerprint`, `surrogates` | the ground: logs and metrics, masking, addresses, ids, time, comparing secrets, half emojis | everything above |
+//! | [`telemetry`], [`personal`], [`address`], [`user`], [`clock`], `fingerprint`, `surrogates` | the ground: logs and metrics, personal data, addresses, ids, time, comparing secrets, half emojis | everything above |
 
 pub mod address;
 pub mod admin;

@@ -1,18 +1,14 @@
-//! Personal data: values whose `Debug` shows nothing, and the mask that takes them out of text that others have written.
+//! Personal data: values whose `Debug` shows nothing.
 //!
-//! No sentence of an API is logged or kept, but identifiers of its errors and a publisher's own tags are, and either may be
-//! somebody's name. The [`Mask`] of a sync knows that sync's own values and finds them in any letter case, Unicode form and
-//! encoding, together with every word that holds an `@`.
+//! No such value is ever put into a message, so no message has to be masked. Tags are the exception: they are logged and kept
+//! as a publisher wrote them, and [`without_addresses`] masks an address in one.
 
-mod escapes;
-mod mask;
 mod value;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-pub use mask::Mask;
 pub use value::PersonalValue;
 
 /// What stands where personal data stood.
@@ -53,6 +49,18 @@ pub fn first_present<'a>(candidates: impl IntoIterator<Item = &'a Option<Persona
     candidates.into_iter().flatten().find_map(Personal::trimmed).map(Personal::new)
 }
 
+/// `tags` with [`MASKED`] in place of every word that holds an `@`: a publisher's own tag can be anything, even an address.
+/// Control characters, which could forge a log line, become spaces.
+#[must_use]
+pub fn without_addresses(tags: &[String]) -> Vec<String> {
+    let is_blank = |c: char| c.is_whitespace() || c.is_control();
+    let masked = |tag: &String| {
+        let words = tag.split(is_blank).map(|word| if word.contains('@') { MASKED } else { word });
+        words.collect::<Vec<_>>().join(" ")
+    };
+    tags.iter().map(masked).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,5 +68,18 @@ mod tests {
     #[test]
     fn a_personal_value_shows_nothing_when_printed() {
         assert_eq!(format!("{:?}", Some(Personal::new("kari@example.com"))), "Some([masked])");
+    }
+
+    #[test]
+    fn an_address_in_a_tag_is_masked() {
+        for (tag, shown) in [
+            ("sesamy_tag_early-bird", "sesamy_tag_early-bird"),
+            ("sesamy_tag_Kari@Example.com", "[masked]"),
+            ("gift of <kari@example.com>, 2024", "gift of [masked] 2024"),
+            ("a\u{1b}b\nc", "a b c"),
+            ("", ""),
+        ] {
+            assert_eq!(without_addresses(&[tag.to_owned()]), [shown]);
+        }
     }
 }

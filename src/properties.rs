@@ -15,7 +15,6 @@
 pub mod credentials;
 pub mod event;
 pub mod mailmojo;
-pub mod mask;
 pub mod rate_limit;
 pub mod sesamy;
 pub mod tags;

@@ -31,7 +31,6 @@ use crate::upstream::{Api, Attempt, PerApi};
 use crate::user::UserId;
 use crate::{mailmojo, sesamy};
 use decide::Gathered;
-use outcome::mask_of;
 use sesamy_time::{Difference, SesamyTime};
 
 pub use context::Context;
@@ -177,26 +176,24 @@ impl Syncer {
         self.warn_of_another_list(context);
         let before = context.before().clone().at_list_of(&self.keys);
         let (memory, attempt) = (&before, &context.attempt);
-        let mut mask = mask_of(user);
-        mask.add_personal([&memory.email]);
-        let source = match self.ask_sesamy(user, attempt, &mut mask).await {
+        let source = match self.ask_sesamy(user, attempt).await {
             Ok(Ok(source)) => source,
-            Ok(Err(nobody)) => return self.nobody(user, memory, nobody, context, mask).await,
-            Err(failure) => return Err(SyncError::of(user, &failure, &mask, &[])),
+            Ok(Err(nobody)) => return self.nobody(user, memory, nobody, context).await,
+            Err(failure) => return Err(SyncError::of(&failure, &[])),
         };
         // The contact that is written for certain comes last, so that the look at it is as young as it can be.
         let gathered = async {
-            let former = self.moved_from(user, memory, &source, context, &mut mask).await?;
-            let found = self.find_contact(&source.email, context, &mut mask).await?;
+            let former = self.moved_from(user, memory, &source, context).await?;
+            let found = self.find_contact(&source.email, context).await?;
             Ok((former, found))
         };
         let (former, found) = match gathered.await {
             Ok(gathered) => gathered,
-            Err(failure) => return Err(SyncError::of(user, &failure, &mask, &[Api::Sesamy])),
+            Err(failure) => return Err(SyncError::of(&failure, &[Api::Sesamy])),
         };
         let gathered = Gathered { source, former, found };
-        let decided = self.decide_by(user, memory, context, gathered, &mut mask).await;
-        decided.map_err(|failure| SyncError::of(user, &failure, &mask, &[Api::Sesamy, Api::Mailmojo]))
+        let decided = self.decide_by(user, memory, context, gathered).await;
+        decided.map_err(|failure| SyncError::of(&failure, &[Api::Sesamy, Api::Mailmojo]))
     }
 
     /// Logs, once per process, that what is remembered is about another list.

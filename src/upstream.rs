@@ -33,7 +33,6 @@ pub use quota::{Quota, Used};
 pub use token::Credentials;
 
 use crate::outcome::FailureReason;
-use crate::personal::Mask;
 use circuit_breaker::{CallKind, OpenReason};
 use error_body::Said;
 
@@ -114,8 +113,8 @@ impl Class {
 
 /// Why a call failed.
 ///
-/// Its message names the API, what was called, the status and the identifiers of the API's error; no sentence of an API is in
-/// it (see `error_body`). It is masked all the same before it is logged: an identifier could be a name.
+/// `Display` names the API, what was called, the status and the identifiers of the API's error, and may be logged: no
+/// sentence of an API is in it (see `error_body`).
 #[derive(Clone)]
 pub struct Failure {
     /// Which API.
@@ -161,22 +160,16 @@ impl Failure {
         Self { said: Box::new(said), ..self }
     }
 
-    /// What failed, without personal data and secrets.
-    #[must_use]
-    pub fn message(&self, mask: &Mask) -> String {
-        format!("{}: {}{}", self.api, mask.apply(&self.text), self.said.facts(mask))
-    }
-
     /// What is the same for all users who fail for the same reason: the status, the error's code and the names of the fields;
     /// where there was no status, the message without every word that has a digit.
     #[must_use]
-    pub fn answer(&self, mask: &Mask) -> String {
+    pub fn answer(&self) -> String {
         let reason = match self.status {
-            Some(status) => format!("{status}{}", self.said.reason(mask)),
+            Some(status) => format!("{status}{}", self.said.reason()),
             None => {
                 let has_digit = |word: &&str| word.contains(|c: char| c.is_ascii_digit());
                 let words: Vec<&str> = self.text.split_whitespace().filter(|word| !has_digit(word)).collect();
-                mask.apply(&words.join(" "))
+                words.join(" ")
             }
         };
         format!("{}: {reason}", self.api)
@@ -186,6 +179,12 @@ impl Failure {
     #[must_use]
     pub fn own_words(&self) -> Option<&OwnWords> {
         self.said.words.as_ref()
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}{}", self.api, self.text, self.said.facts())
     }
 }
 
@@ -201,24 +200,20 @@ mod tests {
 
     fn refused(status: u16, body: &str) -> Failure {
         let text = format!("GET /v1/lists/{{id}}/ was answered {status}");
-        let said = Said::in_body(body.as_bytes(), &Mask::default());
+        let said = Said::in_body(body.as_bytes(), &["phone"], &[]);
         Failure::new(Api::Mailmojo, Class::Permanent, text).with_status(status).with_said(said)
     }
 
     #[test]
-    fn a_failure_tells_what_was_called_and_identifiers_but_no_sentence_of_an_api() {
+    fn a_failure_names_the_call_and_identifiers_but_no_sentence_of_an_api() {
         let body = r#"{"code": "taken", "message": "belongs to Berit Q.", "errors": {"phone": "of Berit"}, "request_id": "r7"}"#;
         let failure = refused(409, body);
-        let mask = Mask::default();
         let message =
             "mailmojo: GET /v1/lists/{id}/ was answered 409 (code taken; request_id r7; fields phone)";
-        assert_eq!(failure.message(&mask), message);
-        assert_eq!(failure.answer(&mask), "mailmojo: 409 (code taken; fields phone)");
+        assert_eq!(failure.to_string(), message);
+        assert_eq!(failure.answer(), "mailmojo: 409 (code taken; fields phone)");
         assert!(failure.own_words().unwrap().for_the_operator().contains("belongs to Berit Q."));
         assert!(!format!("{failure:?}").contains("Berit"));
-        let mut mask = Mask::default();
-        mask.add("Taken"); // a name, as it turns out
-        assert!(!format!("{} {}", failure.message(&mask), failure.answer(&mask)).contains("taken"));
     }
 
     #[test]
@@ -231,16 +226,14 @@ mod tests {
 
     #[test]
     fn one_reason_is_one_answer_whatever_the_ids_in_it() {
-        let answer = |body: &str| refused(400, body).answer(&Mask::default());
+        let answer = |body: &str| refused(400, body).answer();
         let closed = |id: &str| {
             answer(&format!(r#"{{"code": "closed", "message": "to {id}", "request_id": "{id}"}}"#))
         };
         assert_eq!(closed("7"), closed("a22"));
         assert_ne!(closed("7"), answer(r#"{"code": "full"}"#));
-        assert_ne!(answer("{}"), refused(409, "{}").answer(&Mask::default()));
-        let odd = |at: u32| {
-            Failure::wrong_shape(Api::Sesamy, &format!("not JSON, at line {at}")).answer(&Mask::default())
-        };
+        assert_ne!(answer("{}"), refused(409, "{}").answer());
+        let odd = |at: u32| Failure::wrong_shape(Api::Sesamy, &format!("not JSON, at line {at}")).answer();
         assert_eq!(odd(1), odd(70));
     }
 }

@@ -17,7 +17,6 @@ use crate::clock::Clock;
 use crate::config::{QueueUrl, Settings};
 use crate::operations::backfill::progress::{Progress, Spec};
 use crate::operations::backfill::{self, Backfill, BackfillError, ReportFile};
-use crate::personal::Mask;
 use crate::queue::{Lane, Queue, Role};
 use crate::sync::Manner;
 use crate::upstream::{Attempt, Meter};
@@ -85,8 +84,7 @@ async fn list_and_sync(
     let meter: Arc<dyn Meter> = Arc::new(queue.meter(Lane::Background));
     let clients = clients(settings, &meter, &clock).map_err(|error| CommandError::Service(error.into()))?;
     let list = clients.mailmojo.list(&Attempt::within(settings.sync.deadline, &clock)).await;
-    let list =
-        list.map_err(|failure| BackfillError::List("the Mailmojo list", failure.message(&Mask::default())))?;
+    let list = list.map_err(|failure| BackfillError::List("the Mailmojo list", failure.to_string()))?;
     let mut operator = operator_with(settings, queue.clone(), clock.clone(), clients);
     if options.dry_run && options.existing_only {
         operator.syncer = operator.syncer.in_manner(Manner::ExistingOnly).into();

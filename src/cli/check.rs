@@ -12,7 +12,6 @@ use super::{CommandError, Output};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::mailmojo;
-use crate::personal::Mask;
 use crate::upstream::{Attempt, Failure, Meter, OwnMeter};
 
 /// One thing that was checked.
@@ -99,7 +98,7 @@ fn check(what: &'static str, result: Result<String, Failure>) -> Check {
     match result {
         Ok(detail) => Check { what, ok: true, detail, api_said: None },
         Err(failure) => {
-            let message = failure.message(&Mask::default());
+            let message = failure.to_string();
             let detail =
                 message.strip_prefix(what).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(&message);
             Check { what, ok: false, detail: detail.to_owned(), api_said: answer::said(failure.own_words()) }

@@ -46,6 +46,7 @@ pub(super) fn clients(
         clock: clock.clone(),
         request_timeout,
         gate: gates.sesamy.clone(),
+        field_names: sesamy::FIELD_NAMES,
     })?;
     let of_mailmojo = &settings.mailmojo;
     let mut token_url = of_mailmojo.api_url.clone();
@@ -57,6 +58,7 @@ pub(super) fn clients(
         clock: clock.clone(),
         request_timeout,
         gate: gates.mailmojo.clone(),
+        field_names: mailmojo::FIELD_NAMES,
     })?;
     Ok(Clients {
         sesamy: sesamy::Client::new(sesamy),

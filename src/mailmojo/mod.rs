@@ -18,6 +18,21 @@ use models::{Contact, ContactData, CustomOf, List, Subscriber};
 /// The scopes that this service needs of a token.
 pub const SCOPES: &str = "contacts subscribe";
 
+/// The published names of what a request carries, which an error may complain of.
+pub const FIELD_NAMES: &[&str] = &[
+    "custom",
+    "email",
+    "first_name",
+    "force_subscribe",
+    "last_name",
+    "limit",
+    "list_id",
+    "name",
+    "phone",
+    "subscribed",
+    "tags",
+];
+
 /// An address that no contact can have: `.invalid` is reserved (RFC 2606).
 const NOBODY: &str = "nobody@sesamy-mailmojo.invalid";
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::Value;
 
 use crate::address;
-use crate::personal::{Mask, Personal, PersonalValue};
+use crate::personal::{Personal, PersonalValue};
 use crate::upstream::{object, objects};
 
 /// The account status of somebody who receives mail. Every other status means that the person has left, has been
@@ -196,12 +196,6 @@ impl Contact {
     #[must_use]
     pub fn association(&self, list_id: u64) -> Option<&Association> {
         self.list_associations.iter().flatten().find(|association| association.list_id == list_id)
-    }
-
-    /// Adds everything personal in this contact to `mask`.
-    pub fn mask_into(&self, mask: &mut Mask) {
-        mask.add_personal([&self.email, &self.name, &self.first_name, &self.last_name, &self.phone]);
-        self.custom.iter().flat_map(BTreeMap::values).for_each(|value| value.mask_into(mask));
     }
 }
 

@@ -1,7 +1,6 @@
 //! Finding a user by address.
 
 use crate::address;
-use crate::personal::Mask;
 use crate::sesamy::Client;
 use crate::upstream::{Attempt, OwnWords};
 use crate::user::UserId;
@@ -15,7 +14,7 @@ pub enum FindError {
     /// Sesamy could not be asked.
     #[error("{message}")]
     Sesamy {
-        /// What failed; nothing personal is left in it.
+        /// What failed; nothing personal is in it.
         message: String,
         /// Sesamy's own words about it, for the operator who has just asked.
         own_words: Option<OwnWords>,
@@ -35,9 +34,8 @@ pub async fn users_by_email(
     if !address::is_usable(address) {
         return Err(FindError::NoAddress);
     }
-    sesamy.find_by_email(address, attempt).await.map_err(|failure| {
-        let mut mask = Mask::default();
-        mask.add(address);
-        FindError::Sesamy { message: failure.message(&mask), own_words: failure.own_words().cloned() }
+    sesamy.find_by_email(address, attempt).await.map_err(|failure| FindError::Sesamy {
+        message: failure.to_string(),
+        own_words: failure.own_words().cloned(),
     })
 }

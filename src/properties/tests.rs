@@ -7,11 +7,10 @@ use rand::{RngExt, SeedableRng};
 
 type Hold = fn(&[u8]);
 
-const TARGETS: [(&str, Hold); 7] = [
+const TARGETS: [(&str, Hold); 6] = [
     ("credentials", super::credentials::hold),
     ("event", super::event::hold),
     ("mailmojo", super::mailmojo::hold),
-    ("mask", super::mask::hold),
     ("rate_limit", super::rate_limit::hold),
     ("sesamy", super::sesamy::hold),
     ("tags", super::tags::hold),

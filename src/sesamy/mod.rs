@@ -17,6 +17,21 @@ use crate::user::UserId;
 use models::{Contract, Entitlement, Profile};
 use pages::{PAGE_LIMIT, Pages, Progress};
 
+/// The names of what a request carries, which an error may complain of, and of a user's fields that are published.
+pub const FIELD_NAMES: &[&str] = &[
+    "email",
+    "firstName",
+    "id",
+    "lastName",
+    "limit",
+    "offset",
+    "phone",
+    "search",
+    "tags",
+    "userId",
+    "vendorId",
+];
+
 /// The id of a user who does not exist.
 const NOBODY: &str = "sesamy-mailmojo-nobody";
 

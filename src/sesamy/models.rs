@@ -11,7 +11,7 @@ use jiff::tz::Offset;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use crate::personal::{Mask, Personal, PersonalValue, first_present};
+use crate::personal::{Personal, PersonalValue, first_present};
 use crate::upstream::{object, objects};
 use crate::user::UserId;
 
@@ -35,8 +35,6 @@ pub struct Profile {
     /// The last name in OpenID's spelling.
     #[serde(rename = "family_name")]
     pub family_name: Option<Personal>,
-    /// The whole name: read only to be masked; it is never split by guessing.
-    pub name: Option<Personal>,
     /// Mobile phone.
     pub mobile_phone: Option<Personal>,
     /// Phone at work.
@@ -125,26 +123,6 @@ impl Profile {
             &self.work_phone,
             &self.home_phone,
         ])
-    }
-
-    /// Adds everything personal in this profile to `mask`.
-    pub fn mask_into(&self, mask: &mut Mask) {
-        mask.add_personal([
-            &self.email,
-            &self.first_name,
-            &self.last_name,
-            &self.given_name,
-            &self.family_name,
-            &self.name,
-            &self.mobile_phone,
-            &self.work_phone,
-            &self.home_phone,
-            &self.phone_number_openid,
-            &self.phone,
-            &self.phone_number,
-        ]);
-        let all = [&self.company, &self.billing_address, &self.delivery_address];
-        all.into_iter().flatten().for_each(|value| value.mask_into(mask));
     }
 }
 

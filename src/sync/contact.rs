@@ -4,7 +4,6 @@ use super::{Context, Syncer};
 use crate::address;
 use crate::mailmojo::models::Contact;
 use crate::merge::{Membership, consent};
-use crate::personal::Mask;
 use crate::upstream::{Attempt, Failure};
 
 /// A contact as it was read: where, and what.
@@ -35,7 +34,6 @@ impl Syncer {
         &self,
         email: &str,
         context: &Context,
-        mask: &mut Mask,
     ) -> Result<Option<Found>, Failure> {
         let attempt = &context.attempt;
         let lower = address::spellings(&email.to_lowercase());
@@ -43,7 +41,6 @@ impl Syncer {
             [email].into_iter().chain(lower.iter().map(String::as_str).filter(|lower| *lower != email))
         {
             let Some(contact) = self.mailmojo.contact(asked, attempt).await? else { continue };
-            contact.mask_into(mask);
             // Noted before the list is asked, which may fail: the contact was there all the same.
             context.saw(email, &self.keys, |before| consent::seen(before, &contact, &Membership::NotOnList));
             let membership = self.membership(asked, &contact, attempt).await?;
@@ -55,14 +52,8 @@ impl Syncer {
 
     /// Reads the contact once more where the first answer left out a field that `data` would write: it may have been a sparse
     /// answer. What is left out again counts as none.
-    pub(super) async fn fill_gaps(
-        &self,
-        found: &mut Found,
-        attempt: &Attempt,
-        mask: &mut Mask,
-    ) -> Result<(), Failure> {
+    pub(super) async fn fill_gaps(&self, found: &mut Found, attempt: &Attempt) -> Result<(), Failure> {
         let fuller = self.mailmojo.contact_again(&found.email, attempt).await?;
-        fuller.mask_into(mask);
         found.contact.fill_from(fuller);
         Ok(())
     }

@@ -12,7 +12,6 @@ use crate::memory::{Memory, TagKinds};
 use crate::merge::consent::{self, Block};
 use crate::merge::{self, Plan};
 use crate::outcome::{Outcome, Reason};
-use crate::personal::Mask;
 use crate::tags::Reasons;
 use crate::upstream::{Api, Class, Failure};
 use crate::user::UserId;
@@ -37,7 +36,6 @@ impl Syncer {
         memory: &Memory,
         context: &Context,
         mut gathered: Gathered,
-        mask: &mut Mask,
     ) -> Result<Decision, Failure> {
         if !self.options.rules.create_contacts && gathered.found.is_none() && gathered.former.is_some() {
             // Nobody makes the new contact in this sync, so the old one is the user's only one: it is kept in step.
@@ -45,7 +43,7 @@ impl Syncer {
             let (Some(_), Some(before)) = (&gathered.found, &memory.email) else {
                 let profile = Some(gathered.source.profile);
                 let nobody = Nobody { reason: Reason::NotInMailmojo, profile, asked: true };
-                return Ok(self.skip(user, context, nobody, mask.clone()));
+                return Ok(self.skip(user, context, nobody));
             };
             before.as_str().clone_into(&mut gathered.source.email);
         }
@@ -53,16 +51,16 @@ impl Syncer {
         if let Some(found) = &mut gathered.found {
             let plan = self.plan(&gathered.source, Some(found), block);
             if plan.change().is_some_and(|change| !found.contact.has_keys_of(&change.data)) {
-                self.fill_gaps(found, &context.attempt, mask).await?;
+                self.fill_gaps(found, &context.attempt).await?;
             }
         }
         if self.takes_tags_away(&gathered, block) {
-            match self.wanted_by_others(user, &gathered.source.email, context, mask).await? {
+            match self.wanted_by_others(user, &gathered.source.email, context).await? {
                 Some(wanted) => gathered.source.is_wanted_too(wanted),
-                None => return Ok(self.keeping_tags().decided(user, context, gathered, block, mask.clone())),
+                None => return Ok(self.keeping_tags().decided(user, context, gathered, block)),
             }
         }
-        Ok(self.decided(user, context, gathered, block, mask.clone()))
+        Ok(self.decided(user, context, gathered, block))
     }
 
     fn takes_tags_away(&self, gathered: &Gathered, block: Option<Block>) -> bool {
@@ -78,7 +76,6 @@ impl Syncer {
         user: &UserId,
         email: &str,
         context: &Context,
-        mask: &mut Mask,
     ) -> Result<Option<Reasons>, Failure> {
         let others = self.others_at(user, email, MOST_AT_AN_ADDRESS).await?;
         if others.len() >= MOST_AT_AN_ADDRESS {
@@ -86,7 +83,7 @@ impl Syncer {
         }
         let mut wanted = Reasons::new();
         for other in &others {
-            match self.ask_sesamy(other, &context.attempt, mask).await {
+            match self.ask_sesamy(other, &context.attempt).await {
                 Ok(Ok(source)) if address::is_same(&source.email, email) => {
                     source
                         .reasons
@@ -131,7 +128,6 @@ impl Syncer {
         memory: &Memory,
         nobody: Nobody,
         context: &Context,
-        mut mask: Mask,
     ) -> Result<Decision, SyncError> {
         // A user who had an address and has no usable one now (no e-mail, not an address, a guest) is like one whom Sesamy does
         // not know: an account may be emptied rather than deleted, and nobody would keep its old contact in step.
@@ -139,11 +135,11 @@ impl Syncer {
         let missing = missing::missing(memory, now);
         if nobody.reason != Reason::UserNotFound && memory.email.is_none() {
             // Never synced, and only an event can change that: no check, no rounds, and the row goes after `history.days`.
-            let mut decision = self.skip(user, context, nobody, mask);
+            let mut decision = self.skip(user, context, nobody);
             decision.report.memory = missing;
             return Ok(decision);
         }
-        let mut decision = self.skip(user, context, nobody, Mask::default());
+        let mut decision = self.skip(user, context, nobody);
         // A sync that may create nobody begins no search for a user whom it could only create.
         let looks_again = memory.missing_since.is_some() || memory.email.is_some() || self.may_create();
         match missing::look(&missing, now) {
@@ -151,9 +147,9 @@ impl Syncer {
             Look::At(_) if !looks_again => decision.report.memory = missing,
             Look::At(then) => (decision.report.memory, decision.report.changes_at) = (missing, Some(then)),
             Look::Confirmed(email) => {
-                let former = self.former(user, email, context, &mut mask).await;
-                let former = former
-                    .map_err(|failure| SyncError::of(user, &failure, &mask, &[Api::Sesamy, Api::Mailmojo]))?;
+                let former = self.former(user, email, context).await;
+                let former =
+                    former.map_err(|failure| SyncError::of(&failure, &[Api::Sesamy, Api::Mailmojo]))?;
                 if consent::has_left_under(memory, former.as_old()) {
                     context.had_left(&self.keys);
                 }
@@ -169,16 +165,15 @@ impl Syncer {
                 decision.former = Some(Box::new(former));
             }
         }
-        decision.mask = mask;
         Ok(decision)
     }
 
-    fn skip(&self, user: &UserId, context: &Context, nobody: Nobody, mask: Mask) -> Decision {
+    fn skip(&self, user: &UserId, context: &Context, nobody: Nobody) -> Decision {
         let reached: &[Api] = if nobody.asked { &[Api::Sesamy] } else { &[] };
         let mut report = Report::new(Outcome::Skipped(nobody.reason), reached);
         report.memory = Memory { missing_since: None, ..context.memory() };
         let case = Case::Skipped(nobody.profile.map(Box::new));
-        Decision { user: user.clone(), report, case, former: None, before: context.memory(), mask }
+        Decision { user: user.clone(), report, case, former: None, before: context.memory() }
     }
 
     fn decided(
@@ -187,7 +182,6 @@ impl Syncer {
         context: &Context,
         gathered: Gathered,
         block: Option<Block>,
-        mask: Mask,
     ) -> Decision {
         let Gathered { source, former, found } = gathered;
         let plan = self.plan(&source, found.as_ref(), block);
@@ -216,7 +210,7 @@ impl Syncer {
         let write = self.first_write(&source, found.as_ref(), &plan);
         let decided = Decided::explained(source, found, block, plan, write, &self.options.rules);
         let (case, former) = (Case::Decided(Box::new(decided)), former.map(Box::new));
-        Decision { user: user.clone(), report, case, former, before: seen, mask }
+        Decision { user: user.clone(), report, case, former, before: seen }
     }
 
     pub(super) fn first_write(&self, source: &Source, found: Option<&Found>, plan: &Plan) -> Option<Write> {

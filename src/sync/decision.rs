@@ -12,7 +12,6 @@ use crate::merge::consent::Block;
 use crate::merge::why::{self, Explanation};
 use crate::merge::{Membership, Plan, Rules};
 use crate::outcome::{Outcome, Reason};
-use crate::personal::Mask;
 use crate::sesamy::models::Profile;
 use crate::tags::Reasons;
 use crate::upstream::Call;
@@ -27,7 +26,6 @@ pub struct Decision {
     pub(super) former: Option<Box<Former>>,
     /// What was remembered of the user, and what this sync has seen.
     pub(super) before: Memory,
-    pub(super) mask: Mask,
 }
 
 pub(super) enum Case {

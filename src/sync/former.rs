@@ -16,7 +16,7 @@ use super::{Context, Syncer};
 use crate::mailmojo::models::ContactData;
 use crate::memory::{ContactKeys, Memory, Seen, SeenByOthers};
 use crate::merge::consent::{self, Old, has_moved};
-use crate::personal::{Mask, Personal};
+use crate::personal::Personal;
 use crate::sesamy::bulk::OwnerBesides;
 use crate::tags;
 use crate::upstream::{Api, Attempt, Call, Class, Failure};
@@ -171,11 +171,10 @@ impl Syncer {
         memory: &Memory,
         source: &Source,
         context: &Context,
-        mask: &mut Mask,
     ) -> Result<Option<Former>, Failure> {
         match &memory.email {
             Some(before) if has_moved(memory, &source.email) => {
-                let former = self.former(user, before.as_str(), context, mask).await?;
+                let former = self.former(user, before.as_str(), context).await?;
                 if consent::has_left_under(memory, former.as_old()) {
                     context.had_left(&self.keys);
                 }
@@ -191,12 +190,11 @@ impl Syncer {
         user: &UserId,
         address: &str,
         context: &Context,
-        mask: &mut Mask,
     ) -> Result<Former, Failure> {
         let owner = self.owner_besides(user, address, &context.attempt).await?;
-        let mut found = self.find_contact(address, context, mask).await?;
+        let mut found = self.find_contact(address, context).await?;
         if let Some(found) = found.as_mut().filter(|found| found.contact.left_out.contains(&"tags")) {
-            self.fill_gaps(found, &context.attempt, mask).await?;
+            self.fill_gaps(found, &context.attempt).await?;
         }
         let present = found.iter().flat_map(|found| found.contact.tags.iter().flatten());
         let (ours, own): (Vec<String>, Vec<String>) = present.cloned().partition(|tag| tags::is_ours(tag));

@@ -6,10 +6,8 @@ use crate::memory::Memory;
 use crate::merge::consent::Block;
 use crate::merge::{self, NotCreated, Plan};
 use crate::outcome::{Outcome, Reason};
-use crate::personal::Mask;
 use crate::upstream::circuit_breaker::CallKind;
 use crate::upstream::{Api, Class, Failure, OwnWords};
-use crate::user::UserId;
 
 /// What `plan` comes to, once it is written.
 pub(super) fn outcome_of(plan: &Plan) -> Outcome {
@@ -107,7 +105,7 @@ impl Report {
     }
 }
 
-/// Why a sync failed; nothing personal is left in it, but for what [`OwnWords`] may have.
+/// Why a sync failed; nothing personal is in it, but for what [`OwnWords`] may have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct SyncError {
@@ -128,28 +126,17 @@ pub struct SyncError {
 }
 
 impl SyncError {
-    /// What is left of `failure` once everything in `mask` is taken out of it.
-    pub(super) fn of(user: &UserId, failure: &Failure, mask: &Mask, reached: &[Api]) -> Self {
-        let mut of_nobody = mask.clone();
-        of_nobody.add(user.as_str());
+    /// What `failure` leaves of a sync in which the APIs of `reached` had answered before.
+    pub(super) fn of(failure: &Failure, reached: &[Api]) -> Self {
         let reached = reached.iter().copied().filter(|api| *api != failure.api);
         Self {
             api: failure.api,
             kind: failure.kind,
             class: failure.class,
-            message: failure.message(mask),
-            answer: failure.answer(&of_nobody),
+            message: failure.to_string(),
+            answer: failure.answer(),
             own_words: failure.own_words().cloned(),
             reached: reached.collect(),
         }
     }
-}
-
-/// A mask for the messages about `user`, who may be an address or a number.
-pub(super) fn mask_of(user: &UserId) -> Mask {
-    let mut mask = Mask::default();
-    if user.for_log() != user.as_str() {
-        mask.add(user.as_str());
-    }
-    mask
 }

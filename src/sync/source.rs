@@ -9,7 +9,6 @@ use crate::clock::Millis;
 use crate::fields::{CustomFields, Facts};
 use crate::merge::Person;
 use crate::outcome::Reason;
-use crate::personal::Mask;
 use crate::sesamy::models::{Contract, Entitlement, Profile};
 use crate::tags::{self, Reasons};
 use crate::upstream::{Attempt, Failure};
@@ -85,7 +84,6 @@ impl Syncer {
         &self,
         user: &UserId,
         attempt: &Attempt,
-        mask: &mut Mask,
     ) -> Result<Result<Source, Nobody>, Failure> {
         if self.is_guest_id(user) {
             return Ok(Err(Nobody { reason: Reason::Guest, profile: None, asked: false }));
@@ -93,7 +91,6 @@ impl Syncer {
         let Some(profile) = self.sesamy.profile(user, attempt).await? else {
             return Ok(Err(Nobody { reason: Reason::UserNotFound, profile: None, asked: true }));
         };
-        profile.mask_into(mask);
         let email = match address_of(&profile) {
             Ok(email) => email,
             Err(reason) => return Ok(Err(Nobody { reason, profile: Some(profile), asked: true })),

@@ -6,12 +6,11 @@
 
 use serde::Serialize;
 
-use super::outcome::mask_of;
 use super::source::address_of;
 use super::{Context, OldFate, SyncError, Syncer};
 use crate::address;
 use crate::memory::Memory;
-use crate::personal::{Mask, Personal};
+use crate::personal::Personal;
 use crate::upstream::{Api, Attempt, Class, Failure, PerApi};
 use crate::user::UserId;
 
@@ -43,28 +42,21 @@ impl Syncer {
     /// # Errors
     /// [`SyncError`]; what was taken off by then stays off, and to do it again is right.
     pub async fn take_off(&self, user: &UserId, context: &Context) -> Result<Vec<TakenOff>, SyncError> {
-        let mut mask = mask_of(user);
-        mask.add_personal([&context.before().email]);
-        let taken = self.take_off_all(user, context, &mut mask).await;
-        taken.map_err(|failure| SyncError::of(user, &failure, &mask, &[]))
+        let taken = self.take_off_all(user, context).await;
+        taken.map_err(|failure| SyncError::of(&failure, &[]))
     }
 
-    async fn take_off_all(
-        &self,
-        user: &UserId,
-        context: &Context,
-        mask: &mut Mask,
-    ) -> Result<Vec<TakenOff>, Failure> {
+    async fn take_off_all(&self, user: &UserId, context: &Context) -> Result<Vec<TakenOff>, Failure> {
         let (memory, attempt) = (context.before(), &context.attempt);
         let mut addresses: Vec<Personal> = memory.email.iter().cloned().collect();
-        let now = self.address_now(user, memory, attempt, mask).await?;
+        let now = self.address_now(user, memory, attempt).await?;
         addresses.extend(now.filter(|now| {
             let is_it = |email: &Personal| address::is_same(email.as_str(), now.as_str());
             !memory.email.as_ref().is_some_and(is_it)
         }));
         let mut taken = Vec::with_capacity(addresses.len());
         for email in addresses {
-            let former = self.former(user, email.as_str(), context, mask).await?;
+            let former = self.former(user, email.as_str(), context).await?;
             let fate = former.as_old_contact().fate;
             if fate == OldFate::UnknownOwner {
                 return Err(owner_unknown());
@@ -84,7 +76,6 @@ impl Syncer {
         user: &UserId,
         memory: &Memory,
         attempt: &Attempt,
-        mask: &mut Mask,
     ) -> Result<Option<Personal>, Failure> {
         if self.is_guest_id(user) {
             return Ok(None);
@@ -96,7 +87,6 @@ impl Syncer {
             Err(failure) => return Err(failure),
         };
         let Some(profile) = profile else { return Ok(None) };
-        profile.mask_into(mask);
         Ok(address_of(&profile).ok().map(Personal::new))
     }
 }

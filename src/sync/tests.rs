@@ -34,6 +34,7 @@ fn upstream(api: Api, base: &str, token: &str) -> Upstream {
         clock: clock.clone(),
         request_timeout: Duration::from_secs(10),
         gate: Arc::new(Gate::new(api, clock)),
+        field_names: &[],
     })
     .unwrap()
 }

@@ -8,7 +8,6 @@ use crate::mailmojo;
 use crate::mailmojo::models::Contact;
 use crate::memory::Seen;
 use crate::merge::{self, Plan};
-use crate::personal::Mask;
 use crate::upstream::{Api, Failure};
 
 impl Syncer {
@@ -35,10 +34,10 @@ impl Syncer {
     }
 
     async fn write_all(&self, decision: Decision, context: &Context) -> Result<Report, SyncError> {
-        let Decision { user, mut report, case, former, mut mask, .. } = decision;
+        let Decision { mut report, case, former, .. } = decision;
         if let Some(write) = former.as_ref().and_then(|former| former.write.as_ref()) {
             let written = self.mailmojo.patch(&write.email, &write.data, &context.attempt).await;
-            written.map_err(|failure| SyncError::of(&user, &failure, &mask, &[Api::Sesamy]))?;
+            written.map_err(|failure| SyncError::of(&failure, &[Api::Sesamy]))?;
         }
         let Case::Decided(decided) = case else { return Ok(report) };
         let Some(write) = &decided.write else { return Ok(report) };
@@ -46,7 +45,7 @@ impl Syncer {
             Plan::Update(_) => {
                 self.mailmojo.patch(&write.email, &write.data, &context.attempt).await.map(|_| None)
             }
-            _ => self.put_on_list(&decided.source, write, context, &mut mask).await.map(Some),
+            _ => self.put_on_list(&decided.source, write, context).await.map(Some),
         };
         match written {
             Ok(seen) => {
@@ -55,7 +54,7 @@ impl Syncer {
                 }
                 Ok(report)
             }
-            Err(failure) => Err(SyncError::of(&user, &failure, &mask, &[Api::Sesamy])),
+            Err(failure) => Err(SyncError::of(&failure, &[Api::Sesamy])),
         }
     }
 
@@ -70,16 +69,9 @@ impl Syncer {
     }
 
     /// Creates or subscribes, and adds what still differs after it; what is remembered of the contact from now on.
-    async fn put_on_list(
-        &self,
-        source: &Source,
-        write: &Write,
-        context: &Context,
-        mask: &mut Mask,
-    ) -> Result<Seen, Failure> {
+    async fn put_on_list(&self, source: &Source, write: &Write, context: &Context) -> Result<Seen, Failure> {
         let (email, attempt) = (&write.email, &context.attempt);
         let after = self.mailmojo.subscribe(email, &write.data, attempt).await?;
-        after.mask_into(mask);
         // It is there from here on, whatever becomes of what follows.
         let seen = self.put_there(&after);
         context.saw(&source.email, &self.keys, |_| seen.clone());
@@ -94,7 +86,6 @@ impl Syncer {
             // To take an answer that leaves out tags or a name for a contact without would wipe them.
             let seen = self.mailmojo.contact(email, attempt).await?;
             let seen = seen.ok_or_else(mailmojo::gone_meanwhile)?;
-            seen.mask_into(mask);
             rest = rest_of(&seen);
         }
         if !rest.is_empty() {

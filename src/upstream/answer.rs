@@ -10,6 +10,7 @@ use serde::de::IgnoredAny;
 
 use super::Object;
 use super::error_body::error_json;
+use super::http::describe;
 use crate::clock::Millis;
 use crate::surrogates;
 
@@ -117,7 +118,7 @@ fn rounded_up(seconds: f64) -> Option<Duration> {
 /// emoji, is U+FFFD then: it must not cost a user the whole answer.
 pub(super) async fn read_limited(mut response: reqwest::Response) -> Result<Vec<u8>, String> {
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| super::client::describe(&error))? {
+    while let Some(chunk) = response.chunk().await.map_err(|error| describe(&error))? {
         if body.len() + chunk.len() > MAX_ANSWER_BYTES {
             return Err(format!("the answer is longer than {MAX_ANSWER_BYTES} bytes"));
         }

@@ -1,6 +1,5 @@
 //! One call to an API, with everything that a call needs: a token, its turn, a time limit, a judgement.
 
-use std::error::Error as _;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -15,12 +14,11 @@ use super::answer::{Verdict, date, has_error, judge, read_limited};
 use super::circuit_breaker::OpenReason;
 use super::error_body::Said;
 use super::gate::Gate;
-use super::http::{ClientError, client};
+use super::http::{ClientError, client, describe};
 use super::pace::{Meter, NoTurn, Pace};
 use super::token::{Credentials, Token, Tokens};
 use super::{Api, Attempt, Class, Failure};
 use crate::clock::Clock;
-use crate::personal::Mask;
 use crate::telemetry;
 
 /// What an [`Upstream`] is made of.
@@ -38,6 +36,8 @@ pub struct Options {
     pub request_timeout: Duration,
     /// What this process knows of the API's circuit.
     pub gate: Arc<Gate>,
+    /// The published names of fields that an error may complain of; no other name is logged or kept.
+    pub field_names: &'static [&'static str],
 }
 
 /// One of the two APIs, as its client uses it.
@@ -51,6 +51,7 @@ pub struct Upstream {
     pace: Pace,
     gate: Arc<Gate>,
     request_timeout: Duration,
+    field_names: &'static [&'static str],
 }
 
 /// What to ask.
@@ -97,7 +98,7 @@ impl Body {
     /// The body as a `T`.
     ///
     /// # Errors
-    /// A transient [`Failure`] that tells line and column, but quotes nothing, where it is no JSON or no `T`.
+    /// A transient [`Failure`] with line and column, which quotes nothing, where it is not JSON or not a `T`.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, Failure> {
         serde_json::from_slice(&self.bytes).map_err(|error| {
             let (line, column) = (error.line(), error.column());
@@ -139,6 +140,7 @@ impl Upstream {
             pace: Pace::new(options.gate.api(), options.meter, options.clock),
             gate: options.gate,
             request_timeout: options.request_timeout,
+            field_names: options.field_names,
         })
     }
 
@@ -244,9 +246,7 @@ impl Upstream {
             Verdict::Permanent => Class::Permanent,
         };
         self.gate.hold(class);
-        let mut secrets = Mask::default();
-        secrets.add(token.secret.expose_secret());
-        let said = Said::in_body(&reply.body, &secrets);
+        let said = Said::in_body(&reply.body, self.field_names, &[token.secret.expose_secret()]);
         Err(Failure::new(self.api, class, text).with_status(status).with_said(said))
     }
 }
@@ -269,18 +269,4 @@ async fn send(request: reqwest::RequestBuilder) -> Result<Reply, NoReply> {
         // It was answered, so whatever it did is done.
         Err(text) => Err(NoReply { text, is_late: false }),
     }
-}
-
-/// What went wrong on the way, without the URL, which has the user's address in it.
-pub(super) fn describe(error: &reqwest::Error) -> String {
-    if error.is_timeout() {
-        return "no answer within the time limit".to_owned();
-    }
-    // The chain's links repeat each other; the last one is the cause. None but reqwest's own holds the URL.
-    let mut cause = error.source();
-    while let Some(deeper) = cause.and_then(std::error::Error::source) {
-        cause = Some(deeper);
-    }
-    let what = if error.is_connect() { "cannot connect" } else { "the connection failed" };
-    cause.map_or_else(|| what.to_owned(), |cause| format!("{what}: {cause}"))
 }

@@ -1,7 +1,7 @@
 //! What an API says about an error, in two parts that never meet: identifiers, which are logged and kept, and its own
 //! words, which are shown to the operator who asks and then dropped.
 //!
-//! An API quotes other people too ("belongs to the contact …"), and no mask can know them. So no sentence of an API is
+//! An API quotes other people too ("belongs to the contact …"), whom nothing here knows. So no sentence of an API is
 //! kept: only what has the form of an identifier. Tests: `tests/stories/what_an_api_says.rs`.
 
 use std::collections::BTreeSet;
@@ -9,30 +9,23 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-use crate::personal::{MASKED, Mask};
+use crate::personal::MASKED;
 
-/// The longest error, or answer of a token endpoint, that is looked into, in bytes. What is longer is no API's word, and
-/// a few bytes of JSON may take many times their number in memory.
+/// The longest error, or answer of a token endpoint, that is parsed, in bytes: a few bytes of JSON may take many times
+/// their number in memory.
 pub(super) const MAX_ERROR_BYTES: usize = 64 * 1024;
 
-/// The longest part of an API's own message that is taken over, in characters.
-pub(crate) const MAX_MESSAGE_CHARS: usize = 2_000;
+/// The most that is shown of an API's own message, in characters.
+const MAX_MESSAGE_CHARS: usize = 2_000;
 
 /// The most separate texts that such a message is made of.
 const MAX_TEXTS: usize = 100;
 
-/// How deep inside an error's body its texts are looked for. What is below `errors` is looked at twice, so without an
-/// end the work would double with every few levels.
-const MAX_LEVELS: u32 = 8;
-
 /// The longest identifier, in bytes. A UUID has 36.
 const MAX_IDENTIFIER_BYTES: usize = 64;
 
-/// A code or a field's name with as many digits could be a phone number.
+/// That many digits could be a phone number.
 const DIGITS_OF_A_NUMBER: usize = 7;
-
-/// The most names of fields that are kept of one error.
-const MAX_FIELDS: usize = 10;
 
 /// An API's own words about an error: for the operator who has just asked, and for nobody else.
 ///
@@ -61,57 +54,53 @@ pub(crate) struct Said {
     /// The error's `code`.
     code: Option<String>,
     /// The names of the fields that it complains of, sorted.
-    fields: Vec<String>,
+    fields: BTreeSet<String>,
     /// The request's id, which the API's support asks for.
     request_id: Option<String>,
     pub(super) words: Option<OwnWords>,
 }
 
 impl Said {
-    /// Reads the body of an error. `secrets` are our credentials, which an API may say back: they are in no part of it.
-    pub(crate) fn in_body(body: &[u8], secrets: &Mask) -> Self {
+    /// Reads the body of an error. Of the fields that it complains of only `field_names` are kept, which are published: a key
+    /// of any other name may be somebody's name. `secrets` are our credentials, which an API may say back: they are in no
+    /// part of it.
+    pub(crate) fn in_body(body: &[u8], field_names: &[&str], secrets: &[&str]) -> Self {
         let Some(answer) = error_json(body) else { return Self::default() };
         let outer = answer.as_object();
         let error = answer.get("error").and_then(Value::as_object);
         let objects = || error.into_iter().chain(outer);
-        let harmless = |text: &String| secrets.apply(text) == *text;
-        let first = |key: &str| objects().find_map(|object| text_of(object.get(key)?));
-        let fields: BTreeSet<String> =
-            objects().flat_map(fields_in).filter(|it| is_name(it)).filter(harmless).collect();
+        let has_secret = |text: &String| secrets.iter().any(|secret| text.contains(secret));
+        let identifier = |key: &str| {
+            let text = objects().find_map(|object| text_of(object.get(key)?));
+            text.filter(|text| is_identifier(text) && !has_secret(text))
+        };
+        let is_published = |name: &String| field_names.contains(&name.as_str());
         Self {
-            code: first("code").filter(|it| is_name(it)).filter(harmless),
-            fields: fields.into_iter().take(MAX_FIELDS).collect(),
-            request_id: first("request_id").filter(|it| is_identifier(it)).filter(harmless),
-            words: own_message(&answer).map(|words| OwnWords(secrets.apply(&words))),
+            code: identifier("code"),
+            fields: objects().flat_map(fields_in).filter(is_published).collect(),
+            request_id: identifier("request_id"),
+            words: own_message(&answer, secrets).map(OwnWords),
         }
     }
 
-    /// The identifiers, as they are put behind a message, without those that are a value of `mask`; nothing where there are
-    /// none.
-    pub(super) fn facts(&self, mask: &Mask) -> String {
-        // Any text can be in a request's id by chance, so nothing is lost with one that looks personal.
-        self.listed(self.request_id.as_deref().filter(|id| mask.apply(id) == *id), mask)
+    /// The identifiers, as they are put behind a message; nothing where there are none.
+    pub(super) fn facts(&self) -> String {
+        self.listed(self.request_id.as_deref())
     }
 
     /// What is the same for all users who are refused for the same reason: the identifiers without the request's.
-    pub(super) fn reason(&self, mask: &Mask) -> String {
-        self.listed(None, mask)
+    pub(super) fn reason(&self) -> String {
+        self.listed(None)
     }
 
-    fn listed(&self, request_id: Option<&str>, mask: &Mask) -> String {
-        let shown = |name: &&str| !is_value(name, mask);
-        let code = self.code.as_deref().filter(shown).map(|code| format!("code {code}"));
+    fn listed(&self, request_id: Option<&str>) -> String {
+        let code = self.code.as_deref().map(|code| format!("code {code}"));
         let request_id = request_id.map(|id| format!("request_id {id}"));
-        let fields: Vec<&str> = self.fields.iter().map(String::as_str).filter(shown).collect();
+        let fields: Vec<&str> = self.fields.iter().map(String::as_str).collect();
         let fields = (!fields.is_empty()).then(|| format!("fields {}", fields.join(", ")));
         let all: Vec<String> = [code, request_id, fields].into_iter().flatten().collect();
         if all.is_empty() { String::new() } else { format!(" ({})", all.join("; ")) }
     }
-}
-
-/// Whether `name`, or a part of it, is a value of `mask`. A value within a word is none: `Per` is not meant by `permission`.
-fn is_value(name: &str, mask: &Mask) -> bool {
-    std::iter::once(name).chain(name.split(['_', '-', '.'])).any(|part| mask.apply(part) == MASKED)
 }
 
 /// The JSON of an error, where it is some and not too long.
@@ -119,15 +108,24 @@ pub(super) fn error_json(body: &[u8]) -> Option<Value> {
     if body.len() > MAX_ERROR_BYTES { None } else { serde_json::from_slice(body).ok() }
 }
 
-/// Whether `text` has the form of an identifier.
+/// Whether `text` has the form of an identifier, and not that of a phone number.
 fn is_identifier(text: &str) -> bool {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-    (1..=MAX_IDENTIFIER_BYTES).contains(&text.len()) && text.chars().all(fits)
+    (1..=MAX_IDENTIFIER_BYTES).contains(&text.len())
+        && text.chars().all(fits)
+        && (is_uuid(text) || !has_number(text))
 }
 
-/// Whether `text` may be the name of an error or a field: an identifier that is no phone number.
-fn is_name(text: &str) -> bool {
-    is_identifier(text) && text.bytes().filter(u8::is_ascii_digit).count() < DIGITS_OF_A_NUMBER
+/// Whether there are as many digits in a row as a phone number has, whatever separates them.
+fn has_number(text: &str) -> bool {
+    let digits = |part: &str| part.bytes().filter(u8::is_ascii_digit).count();
+    text.split(|c: char| c.is_ascii_alphabetic()).any(|part| digits(part) >= DIGITS_OF_A_NUMBER)
+}
+
+/// Whether `text` is a UUID, in which any number of digits may stand in a row by chance.
+fn is_uuid(text: &str) -> bool {
+    text.split('-').map(str::len).eq([8, 4, 4, 4, 12])
+        && text.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit())
 }
 
 /// A text, or a number as text.
@@ -155,32 +153,36 @@ fn fields_in(error: &Map<String, Value>) -> Vec<String> {
 }
 
 /// The API's own words about an error: `code`, `title`, `detail`, `message`, `error`, `errors` and `error_description`, as
-/// far as they are there.
-fn own_message(answer: &Value) -> Option<String> {
+/// far as they are there, without the `secrets`.
+fn own_message(answer: &Value, secrets: &[&str]) -> Option<String> {
     let mut words = Vec::new();
-    collect_words(answer, MAX_LEVELS, &mut words);
-    let message: String = words.join("; ").chars().take(MAX_MESSAGE_CHARS).collect();
-    (!message.is_empty()).then_some(message)
+    collect_words(answer, &mut words);
+    // Masked before it is cut: half a secret at the end would not be found.
+    let message = secrets.iter().fold(words.join("; "), |words, secret| words.replace(secret, MASKED));
+    (!message.is_empty()).then(|| message.chars().take(MAX_MESSAGE_CHARS).collect())
 }
 
-fn collect_words(value: &Value, levels: u32, words: &mut Vec<String>) {
-    const KEYS: [&str; 7] = ["code", "title", "detail", "message", "error", "errors", "error_description"];
-    let Some(below) = levels.checked_sub(1) else { return };
+fn collect_words(value: &Value, words: &mut Vec<String>) {
+    const KEYS: [&str; 7] = ["code", "title", "detail", "message", "error", "error_description", "errors"];
     if words.len() >= MAX_TEXTS {
         return;
     }
     match value {
         Value::String(text) if !words.contains(text) => words.push(text.clone()),
-        Value::Array(items) => items.iter().for_each(|item| collect_words(item, below, words)),
+        Value::Array(items) => items.iter().for_each(|item| collect_words(item, words)),
         Value::Object(fields) => {
-            let known = KEYS.iter().filter_map(|key| fields.get(*key));
-            known.for_each(|field| collect_words(field, below, words));
-            // `errors` is often an object of field names, each with its own message.
-            if let Some(Value::Object(by_field)) = fields.get("errors") {
-                for (field, message) in by_field.iter().take(MAX_TEXTS) {
-                    let mut own = Vec::new();
-                    collect_words(message, below, &mut own);
-                    words.push(format!("{field}: {}", own.join(", ")));
+            for key in KEYS {
+                match fields.get(key) {
+                    // `errors` is often an object of field names, each with its own message.
+                    Some(Value::Object(by_field)) if key == "errors" => {
+                        for (field, message) in by_field.iter().take(MAX_TEXTS) {
+                            let mut own = Vec::new();
+                            collect_words(message, &mut own);
+                            words.push(format!("{field}: {}", own.join(", ")));
+                        }
+                    }
+                    Some(value) => collect_words(value, words),
+                    None => {}
                 }
             }
         }
@@ -194,7 +196,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     fn said(body: &str) -> Said {
-        Said::in_body(body.as_bytes(), &Mask::default())
+        Said::in_body(body.as_bytes(), &["email", "phone", "tags"], &[])
     }
 
     fn words(body: &str) -> Option<String> {
@@ -223,6 +225,10 @@ mod tests {
             (r#"{"code": "belongs to Berit", "request_id": "of Berit Q."}"#, ""),
             (r#"{"code": "berit@example.com", "errors": {"berit@example.com": "odd", "Bjørg": 1}}"#, ""),
             (r#"{"code": "99887766", "errors": {"99.88.77.66": "odd", "+4799887766": "odd"}}"#, ""),
+            (
+                r#"{"errors": {"Berit": "odd", "phone": "odd"}, "request_id": "4799887766"}"#,
+                " (fields phone)",
+            ),
             (r#"{"code": {"of": "Berit"}, "errors": ["Berit", [["Berit"]]], "details": "Berit"}"#, ""),
             (r#"{"code": "", "request_id": ""}"#, ""),
             (&long, ""),
@@ -231,39 +237,38 @@ mod tests {
             ("<html>Berit</html>", ""),
             ("", ""),
         ] {
-            assert_eq!(said(body).facts(&Mask::default()), facts, "{body}");
+            assert_eq!(said(body).facts(), facts, "{body}");
         }
     }
 
     #[test]
-    fn an_identifier_that_is_a_name_is_left_out_and_one_that_only_has_its_letters_is_not() {
-        let mut mask = Mask::default();
-        ["Per", "Berit", "+47 99 88 77 66", "per.moe@example.com"].iter().for_each(|value| mask.add(value));
-        for (body, facts) in [
-            (r#"{"code": "insufficient_permissions"}"#, " (code insufficient_permissions)"),
-            (r#"{"code": "per", "errors": {"of_BERIT": 1, "per.moe": 1, "phone": 1}}"#, " (fields phone)"),
-            (r#"{"code": "Berit.Q", "request_id": "r99887766"}"#, ""),
+    fn an_identifier_has_no_number_in_it_that_could_be_a_phone_but_a_uuid_has_any() {
+        for (text, expected) in [
+            ("validation_error", true),
+            ("E-4012.7", true),
+            ("req_20-ab-99", true),
+            ("84cccf985de28a2a84824786", false),
+            ("99887766", false),
+            ("99-88-77-66", false),
+            ("tel_99.88.77.66", false),
+            ("12345678-1234-4123-8123-123456789012", true),
+            ("12345678-1234-4123-8123-12345678901x", false),
+            ("12345678-1234-4123-8123", false),
         ] {
-            assert_eq!(said(body).facts(&mask), facts, "{body}");
+            assert_eq!(is_identifier(text), expected, "{text}");
         }
-    }
-
-    #[test]
-    fn of_many_fields_ten_are_kept() {
-        let fields: Vec<String> = (0..100).map(|n| format!(r#""f{n}": "odd""#)).collect();
-        let said = said(&format!(r#"{{"errors": {{{}}}}}"#, fields.join(",")));
-        assert_eq!(said.fields.len(), MAX_FIELDS);
     }
 
     #[test]
     fn a_credential_that_an_api_says_back_is_in_no_part() {
-        let mut secrets = Mask::default();
-        secrets.add("canary_secret");
-        let body = r#"{"error": {"code": "canary_secret", "message": "no: canary_secret", "request_id": "canary_secret",
-            "details": {"canary_secret": 1, "email": 2}}}"#;
-        let said = Said::in_body(body.as_bytes(), &secrets);
-        assert_eq!(said.facts(&Mask::default()), " (fields email)");
-        assert!(!said.words.unwrap().for_the_operator().contains("canary"));
+        let body = r#"{"error": {"code": "canary_secret", "message": "no: canary_secret!", "request_id": "r-canary_secret"}}"#;
+        let said = Said::in_body(body.as_bytes(), &[], &["canary_secret"]);
+        assert_eq!(said.facts(), "");
+        assert_eq!(said.words.unwrap().for_the_operator(), "[masked]; no: [masked]!");
+
+        let cut = format!(r#"{{"message": "{}canary_secret"}}"#, "x".repeat(MAX_MESSAGE_CHARS - 8));
+        let said = Said::in_body(cut.as_bytes(), &[], &["canary_secret"]);
+        assert!(said.words.unwrap().for_the_operator().ends_with("x[masked]"));
     }
 
     #[test]
@@ -306,7 +311,7 @@ mod tests {
     #[test]
     fn what_is_too_long_for_an_error_is_not_looked_into() {
         let long = |length: usize| format!(r#"{{"code":"odd","message":"{}"}}"#, "x".repeat(length));
-        assert_eq!(said(&long(1_000)).facts(&Mask::default()), " (code odd)");
+        assert_eq!(said(&long(1_000)).facts(), " (code odd)");
         assert_eq!(said(&long(MAX_ERROR_BYTES)), Said::default());
     }
 }

@@ -1,5 +1,6 @@
 //! The HTTP client under both APIs' clients.
 
+use std::error::Error;
 use std::time::Duration;
 
 use reqwest::redirect::Policy;
@@ -40,6 +41,20 @@ pub fn client(url: &reqwest::Url, timeout: Duration) -> Result<reqwest::Client, 
         let _ = ring::default_provider().install_default();
     }
     builder.build().map_err(|e| error(&e))
+}
+
+/// What went wrong on the way, without the URL, which has the user's address in it.
+pub(super) fn describe(error: &reqwest::Error) -> String {
+    if error.is_timeout() {
+        return "no answer within the time limit".to_owned();
+    }
+    // The chain's links repeat each other; the last one is the cause. None but reqwest's own holds the URL.
+    let mut cause = error.source();
+    while let Some(deeper) = cause.and_then(Error::source) {
+        cause = Some(deeper);
+    }
+    let what = if error.is_connect() { "cannot connect" } else { "the connection failed" };
+    cause.map_or_else(|| what.to_owned(), |cause| format!("{what}: {cause}"))
 }
 
 /// Whether `url` leads to this machine itself.

@@ -15,8 +15,8 @@ use super::answer::{Verdict, judge, read_limited};
 use super::circuit_breaker::OpenReason;
 use super::error_body::{MAX_ERROR_BYTES, Said};
 use super::gate::Gate;
+use super::http::describe;
 use super::{Api, Attempt, Class, Failure};
-use crate::personal::Mask;
 use crate::telemetry;
 
 /// How this service proves to an API who it is.
@@ -40,7 +40,6 @@ pub enum Credentials {
 /// Why there is no token. Never quotes what was sent.
 struct TokenError {
     class: Class,
-    /// In our own words, but for OAuth's code.
     text: String,
     said: Said,
 }
@@ -147,13 +146,10 @@ impl Tokens {
             (extra.0, &extra.1),
         ];
         let request = self.http.post(token_url.clone()).form(&form).timeout(self.timeout);
-        let mut secrets = Mask::default();
-        [id, secret.expose_secret()].into_iter().for_each(|value| secrets.add(value));
+        let secrets = [id, secret.expose_secret()];
         let issued = fetch(request, self.gate.api(), &secrets).await.map_err(|error| {
-            // The code is a word of the endpoint's own choice, and so could be the secret.
-            let text = secrets.apply(&error.text);
             self.gate.hold(error.class);
-            Failure::new(self.gate.api(), error.class, text).with_said(error.said)
+            Failure::new(self.gate.api(), error.class, error.text).with_said(error.said)
         })?;
         kept.serial += 1;
         let renew_at = issued.life().and_then(|life| {
@@ -166,13 +162,13 @@ impl Tokens {
     }
 }
 
-async fn fetch(request: reqwest::RequestBuilder, api: Api, secrets: &Mask) -> Result<Issued, TokenError> {
+async fn fetch(request: reqwest::RequestBuilder, api: Api, secrets: &[&str]) -> Result<Issued, TokenError> {
     let started = Instant::now();
     let response = request.send().await;
     let status = response.as_ref().ok().map(|response| response.status().as_u16());
     telemetry::upstream_called(api.as_str(), "token", status, started.elapsed());
     let response = response.map_err(|error| {
-        TokenError::new(format!("the token endpoint did not answer: {}", super::client::describe(&error)))
+        TokenError::new(format!("the token endpoint did not answer: {}", describe(&error)))
     })?;
     let (status, headers) = (response.status(), response.headers().clone());
     let body = read_limited(response)
@@ -196,7 +192,7 @@ async fn fetch(request: reqwest::RequestBuilder, api: Api, secrets: &Mask) -> Re
             Verdict::RateLimited(asked) => Class::RateLimited(asked),
             _ => Class::NoToken,
         };
-        return Err(TokenError { class, text, said: Said::in_body(&body, secrets) });
+        return Err(TokenError { class, text, said: Said::in_body(&body, &[], secrets) });
     }
     let issued: Issued = serde_json::from_slice(&body).map_err(|error| {
         let (line, column) = (error.line(), error.column());
@@ -213,9 +209,22 @@ async fn fetch(request: reqwest::RequestBuilder, api: Api, secrets: &Mask) -> Re
     Ok(issued)
 }
 
-/// The error code of OAuth 2 (RFC 6749, 5.2), which is one of a few words; anything longer is not repeated.
-fn oauth_error(body: &[u8]) -> Option<String> {
+/// The error code of OAuth 2; any other word could be the secret, said back.
+///
+/// Source: RFC 6749, 5.2, and the codes of 4.1.2.1 that authorization servers answer here too.
+fn oauth_error(body: &[u8]) -> Option<&'static str> {
+    const CODES: [&str; 9] = [
+        "invalid_request",
+        "invalid_client",
+        "invalid_grant",
+        "unauthorized_client",
+        "unsupported_grant_type",
+        "invalid_scope",
+        "access_denied",
+        "server_error",
+        "temporarily_unavailable",
+    ];
     let answer: Value = serde_json::from_slice(body).ok()?;
     let code = answer.get("error")?.as_str()?;
-    (code.len() <= 40 && code.chars().all(|c| c.is_ascii_lowercase() || c == '_')).then(|| code.to_owned())
+    CODES.into_iter().find(|known| *known == code)
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::outcome::{FailureReason, Outcome};
-use crate::personal::Mask;
+use crate::personal::without_addresses;
 use crate::queue::{DRIFT, Entry, Job, Settlement, outcome_of_failure};
 use crate::sync::{Report, SyncError};
 use crate::telemetry;
@@ -95,10 +95,10 @@ pub(super) fn entry(job: &Job, result: &Result<Report, SyncError>, took: Duratio
             reason,
             held_back: report.held_back,
             changed: report.changed.iter().map(|&field| field.to_owned()).collect(),
-            tags_added: masked(&report.tags_added),
-            tags_removed: masked(&report.tags_removed),
-            old_tags_removed: masked(&report.old_tags_removed),
-            tags_held: masked(&report.tags_held),
+            tags_added: without_addresses(&report.tags_added),
+            tags_removed: without_addresses(&report.tags_removed),
+            old_tags_removed: without_addresses(&report.old_tags_removed),
+            tags_held: without_addresses(&report.tags_held),
             ..common
         },
         Err(error) => Entry { error: Some(error.message.clone()), ..common },
@@ -120,12 +120,7 @@ pub(super) fn entry_of_a_poison_pill(job: &Job) -> Entry {
     }
 }
 
-/// Tags for a log line. A publisher's custom tag can be anything, even an address.
+/// Tags for a log line.
 fn shown(tags: &[String]) -> String {
-    masked(tags).join(",")
-}
-
-pub(super) fn masked(tags: &[String]) -> Vec<String> {
-    let mask = Mask::default();
-    tags.iter().map(|tag| mask.apply(tag)).collect()
+    without_addresses(tags).join(",")
 }

@@ -8,7 +8,7 @@ use super::{Gates, cause, ended};
 use crate::clock::Clock;
 use crate::clock::Millis;
 use crate::outcome::Outcome;
-use crate::personal::Mask;
+use crate::personal::without_addresses;
 use crate::queue::{
     DRIFT, Done, EXPIRY, Entry, Failed, Job, Known, MISSING, Queue, RetryPolicy, Settled, Settlement,
     SyncEnd, outcome_of_failure,
@@ -127,7 +127,7 @@ impl SyncRunner {
         let end = match &result {
             Ok(report) => SyncEnd::As(Settlement::Done(Box::new(Done {
                 held_back: report.held_back,
-                tags_held: ended::masked(&report.tags_held),
+                tags_held: without_addresses(&report.tags_held),
                 memory: report.memory.clone(),
                 check: self.limits.check(report, self.clock.wall(), rand::random::<f64>()),
             }))),
@@ -177,8 +177,7 @@ impl SyncRunner {
 
     /// Takes into account that a call failed which was made for no user, as for a page of a list.
     pub(crate) async fn record_failure(&self, failure: &Failure) {
-        let mask = Mask::default();
-        let (message, answer) = (failure.message(&mask), failure.answer(&mask));
+        let (message, answer) = (failure.to_string(), failure.answer());
         let (kind, class, is_api_well) = (failure.kind, failure.class, None);
         let call = FailedCall { kind, class, message, answer, is_api_well };
         let failed = Failed { api: failure.api, call, policy: self.limits.retry, draw: rand::random() };

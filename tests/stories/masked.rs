@@ -1,85 +1,18 @@
-//! Masked: whatever an API says about somebody, nothing personal is in the log, the metrics, an answer or the queue's
-//! columns for errors.
+//! Masked: whatever an API answers, a connection does or a caller sends, nothing personal is in the log, the metrics or an
+//! answer. What an API says about an error is in `what_an_api_says`.
 
 use serde_json::{Value, json};
 use sesamy_mailmojo::sandbox::{Fault, Route, Rule, contact, user};
 
 use crate::town::{LIST, TOKEN, Town, http};
-use crate::trouble::{events, synced, text};
+use crate::trouble::synced;
 
 const EMAIL: &str = "Kåri.Nordmann+nyhet@Example.com";
 /// An id that is an address, and one that is a phone number.
 const IDS: [&str; 2] = ["email|kåri.nordmann+nyhet@example.com", "tel|+4799988777"];
 
-/// How an API may quote the user: each in the spelling of some encoder, and in other letter case than it was sent.
-const QUOTES: [&str; 39] = [
-    // The address, whole and in parts.
-    "KÅRI.NORDMANN+NYHET@EXAMPLE.COM",
-    "<kåri.nordmann+nyhet@example.com>,",
-    "k%C3%A5ri.nordmann%2Bnyhet%40example.com",
-    "K%c3%a5ri.Nordmann+nyhet%40example.com",
-    r"K\u00e5ri.Nordmann+nyhet@example.com",
-    r"k\u00E5ri.nordmann\u002bnyhet\u0040example.com",
-    "k&#229;ri.nordmann&#43;nyhet&#64;example.com",
-    "k&#xE5;ri.nordmann&#x2B;nyhet&#x40;example.com",
-    "kåri.nordmann+nyhet (at) example.com",
-    // In decomposed Unicode, as some systems keep all text.
-    "Ka\u{30a}ri.Nordmann+nyhet@example.com",
-    "KA\u{30a}RI O'BRA\u{30a}TEN",
-    "O'Bra%CC%8Aten",
-    r"Ka\u030ari O\'Bra\u030aten",
-    // In base64: from its beginning, one place on, with a password, and two places on.
-    "S8OlcmkuTm9yZG1hbm4rbnloZXRARXhhbXBsZS5jb20=",
-    "IkvDpXJpLk5vcmRtYW5uK255aGV0QEV4YW1wbGUuY29t",
-    "a8Olcmkubm9yZG1hbm4rbnloZXRAZXhhbXBsZS5jb206eA==",
-    "eHlLw6VyaSBOb3JkbWFubg==",
-    // The names.
-    "NORDMANN, Kåri",
-    "O'Bråten",
-    "O&#39;Br&#229;ten",
-    "o&#x27;br&#xe5;ten",
-    "O%27Br%C3%A5ten",
-    // Escapers that leave some of it alone, and two of them one after the other.
-    "O&#39;Bråten",
-    "O&#039;Br&aring;ten",
-    "o&apos;BR&Aring;TEN",
-    "O%2527Br%25C3%25A5ten",
-    r"O'Bråten",
-    "Kåri%20O'Bråten",
-    "k%c3%a5ri+o%27br%c3%a5ten",
-    r"O'Br\u00e5ten",
-    // The phone numbers.
-    "+4799988777",
-    "99988777",
-    "+47 999 88 777",
-    "0047-999-88-777",
-    "(999) 88.777",
-    "%2B47+22+33+44+55",
-    "22%2033%2044%2055",
-    "22&#32;33&#32;44&#32;55",
-    "22334455",
-];
-
 /// What must be nowhere, in lower case; of numbers, the digits.
-const SECRETS: [&str; 16] = [
-    "kåri",
-    "ri.nordmann",
-    "nordmann",
-    "o'br",
-    "bråten",
-    "g;ten",
-    "5ten",
-    "99988777",
-    "22334455",
-    "a\u{30a}ri",
-    "aten",
-    // Of the address and the name in base64.
-    "8olcmkut",
-    "dpxjplk5",
-    "8olcmkubm",
-    "w6vyasbob3jk",
-    "ybwfub",
-];
+const SECRETS: [&str; 7] = ["kåri", "ri.nordmann", "nordmann", "o'br", "bråten", "99988777", "22334455"];
 
 fn kari(id: &str) -> sesamy_mailmojo::sandbox::User {
     user(id)
@@ -105,36 +38,6 @@ fn nothing_personal(what: &str, text: &str) {
             panic!("{what} has {secret:?}: …{}", text[from..].chars().take(200).collect::<String>());
         }
     }
-}
-
-#[tokio::test]
-async fn an_api_that_quotes_the_person_in_any_spelling_is_neither_kept_nor_logged() {
-    let town = Town::with(&[("SYNC__DEBOUNCE", "0s")]).await;
-    let (sesamy, mailmojo) = (&town.sandbox.sesamy, &town.sandbox.mailmojo);
-    let id = IDS[0];
-    sesamy.put_user(kari(id));
-    let ends = "SELECT count(*) FROM users WHERE due_at IS NULL";
-    for (at, quote) in QUOTES.into_iter().enumerate() {
-        let message = format!("row {at}: odd value {quote} in it, see there");
-        // Every other time one step earlier or later, and in another field of the error.
-        if at % 3 == 0 {
-            sesamy.inject(Rule::on(Route::Contracts, Fault::status(400).message(&message)).times(1));
-        } else {
-            let words = if at % 3 == 1 {
-                json!({"title": "Odd", "detail": message})
-            } else {
-                json!({"errors": {"value": [message]}})
-            };
-            mailmojo.inject(Rule::on(Route::Subscribe, Fault::status(422).json(words)).times(1));
-        }
-        events(&town, &[id]).await;
-        town.wait_for_queue(ends, |parked| parked == 1).await;
-        let kept = text(&town, "SELECT error || ' ' || coalesce(answer, '') FROM users").unwrap();
-        assert!(kept.contains("was answered 4") && !kept.contains("odd value"), "{quote}: {kept}");
-        nothing_personal(&format!("the queue's row about {quote}"), &kept);
-    }
-    nothing_personal("the log", &town.service.output.text());
-    nothing_personal("the metrics", &town.service.metrics().await);
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! What an API says: it quotes other people too, whom no mask can know. Its sentences are neither logged nor kept; the
+//! What an API says: it quotes other people too, whom nothing here knows. Its sentences are neither logged nor kept; the
 //! operator who asks is shown them.
 
 use serde_json::{Value, json};
@@ -36,6 +36,13 @@ fn misplaced(status: u16) -> Answer {
         .json(json!({"code": BERIT, "request_id": BERIT, "errors": [{"field": BERIT, "message": BERIT}], "error": BERIT}))
 }
 
+/// Her first name and her number alone, in the places where names belong: each has the form of an identifier.
+fn disguised(status: u16) -> Answer {
+    let details = json!([{"field": "Berit"}, {"field": "of.Berit"}, {"field": "phone"}]);
+    let error = json!({"code": "tel-99887766", "request_id": "4799887766", "details": details});
+    Fault::status(status).json(json!({"error": error, "errors": {"Berit": "Berit", "berit": ["Berit"]}}))
+}
+
 #[track_caller]
 fn nothing_of_berit(what: &str, told: &str) {
     for word in ["Berit", "berit", "99 88", "99887766", "belongs to"] {
@@ -66,7 +73,8 @@ async fn whatever_an_api_says_of_others_is_in_no_log_row_history_metric_or_list(
     let mut users = Vec::new();
     for (at, route) in routes.into_iter().enumerate() {
         for status in [200, 400, 403, 409, 422, 429, 500] {
-            for (kind, answer) in [quoting(status), misplaced(status)].into_iter().enumerate() {
+            let answers = [quoting(status), misplaced(status), disguised(status)];
+            for (kind, answer) in answers.into_iter().enumerate() {
                 let user = format!("u{at}-{status}-{kind}");
                 people(&town, &[&user]);
                 if route == Route::ContactPatch {
@@ -98,10 +106,41 @@ async fn whatever_an_api_says_of_others_is_in_no_log_row_history_metric_or_list(
     nothing_of_berit("the metrics", &town.service.metrics().await);
     nothing_of_berit("/readyz", &town.service.get("/readyz").await.1.to_string());
     nothing_of_berit_in_the_files(&town);
-    for arguments in [&["queue", "list", "--json"][..], &["queue", "show", &users[6]], &["queue", "list"]] {
+    for arguments in [&["queue", "list", "--json"][..], &["queue", "show", &users[9]], &["queue", "list"]] {
         let ended = run(arguments, town.settings()).await;
         assert!(ended.stdout.contains("was answered 4"), "{ended:?}");
         nothing_of_berit("a list", &format!("{ended:?}"));
+    }
+}
+
+/// The profile that fails is the one that would say whom the message quotes.
+#[tokio::test]
+async fn a_failing_profile_and_a_refused_contact_quote_nobody_at_any_level() {
+    for level in ["info", "debug"] {
+        let office = Office::with(&[("LOG__LEVEL", level), ("SYNC__BACKOFF_CAP", "30ms")]).await;
+        let town = &office.town;
+        let quote = Fault::status(500).message("cannot load Berit, phone 99887766 (99 88 77 66)");
+        town.sandbox.sesamy.inject(Rule::on(Route::Profile, quote).about("kari").times(1));
+        town.sandbox.mailmojo.inject(Rule::on(Route::Subscribe, quoting(422)));
+        people(town, &["kari"]);
+        town.sync("kari").await;
+
+        let failed = synced(town, "kari", "failed", 1).await;
+        let call = "sesamy: GET /management/users/{id} was answered 500";
+        assert!(failed["error"].as_str().unwrap().starts_with(call), "{failed}");
+        let refused = "mailmojo: POST /v1/lists/{id}/subscribers/ was answered 422 \
+                       (code duplicate_contact; request_id req_8f-3A.1; fields email, phone)";
+        assert_eq!(synced(town, "kari", "parked", 1).await["error"], refused);
+        let user = office.user("kari").await;
+        assert_eq!((&user["state"], &user["error"]), (&"parked".into(), &refused.into()), "{user}");
+        let shown = run(&["queue", "show", "kari"], town.settings()).await;
+        assert!(shown.stdout.contains(refused), "{shown:?}");
+
+        nothing_of_berit("the admin API", &user.to_string());
+        nothing_of_berit("the parked users", &office.api("GET parked", "").await.body);
+        nothing_of_berit("queue show", &format!("{shown:?}"));
+        nothing_of_berit("the log", &town.service.output.text());
+        nothing_of_berit_in_the_files(town);
     }
 }
 

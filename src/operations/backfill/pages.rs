@@ -10,7 +10,6 @@ use tokio::time::sleep;
 use super::progress::{Listed, may_be_since};
 use super::{Backfill, BackfillError};
 use crate::clock::Millis;
-use crate::personal::Mask;
 use crate::sesamy::bulk::{ContractsError, Page, UserRow};
 use crate::upstream::circuit_breaker::OpenReason;
 use crate::upstream::{Api, Attempt, Class, Failure};
@@ -101,7 +100,7 @@ impl Backfill {
                 Ok(page) => Ok(Ok(page)),
                 Err(ContractsError::NoUser) => Ok(Err("its rows name no user".to_owned())),
                 Err(ContractsError::Failure(failure)) if failure.class == Class::Permanent => {
-                    Ok(Err(failure.message(&Mask::default())))
+                    Ok(Err(failure.to_string()))
                 }
                 Err(ContractsError::Failure(failure)) => Err(failure),
             };
@@ -152,7 +151,7 @@ impl Backfill {
                 }
                 Err(failure) => failure,
             };
-            let message = failure.message(&Mask::default());
+            let message = failure.to_string();
             hand.record_failure(&failure).await;
             failures += u32::from(failure.class == Class::Transient);
             if failure.class == Class::Permanent || failures == TRIES || self.is_refused(failure.class) {

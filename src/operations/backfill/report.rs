@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::personal::Mask;
+use crate::personal::without_addresses;
 use crate::sync::Report as Synced;
 use crate::user::UserId;
 
@@ -46,7 +46,7 @@ pub struct Line<'a> {
     pub reason: &'a str,
     /// The fields that changed.
     pub changed: &'a [&'static str],
-    /// Which of our tags the contact gained, addresses masked: a publisher's custom tag can be anything.
+    /// Which of our tags the contact gained, addresses masked.
     pub tags_added: Vec<String>,
     /// Which of our tags the contact lost, addresses masked.
     pub tags_removed: Vec<String>,
@@ -71,16 +71,11 @@ impl<'a> Line<'a> {
     pub fn of_sync(user: &'a UserId, synced: &'a Synced) -> Self {
         Self {
             changed: &synced.changed,
-            tags_added: masked(&synced.tags_added),
-            tags_removed: masked(&synced.tags_removed),
+            tags_added: without_addresses(&synced.tags_added),
+            tags_removed: without_addresses(&synced.tags_removed),
             ..Self::of(user, synced.outcome.as_str(), synced.outcome.reason().unwrap_or_default())
         }
     }
-}
-
-fn masked(tags: &[String]) -> Vec<String> {
-    let mask = Mask::default();
-    tags.iter().map(|tag| mask.apply(tag)).collect()
 }
 
 impl ReportFile {

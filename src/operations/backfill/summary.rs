@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::progress::{Listed, Progress, Spec};
 use crate::clock::Millis;
-use crate::personal::Mask;
+use crate::personal::without_addresses;
 use crate::queue::Backlog;
 use crate::sync::Report;
 
@@ -58,12 +58,10 @@ impl Tally {
             add(&mut self.skipped, reason);
         }
         *self.tags_kept.get_or_insert(0) += u64::from(report.braked);
-        // A publisher's own tag can be anything, even an address.
-        let mask = Mask::default();
         let gained = self.tags_gained.get_or_insert_default();
-        report.tags_added.iter().for_each(|tag| add(gained, &mask.apply(tag)));
+        without_addresses(&report.tags_added).iter().for_each(|tag| add(gained, tag));
         let lost = self.tags_lost.get_or_insert_default();
-        report.tags_removed.iter().for_each(|tag| add(lost, &mask.apply(tag)));
+        without_addresses(&report.tags_removed).iter().for_each(|tag| add(lost, tag));
     }
 
     /// Adds a user who failed.
