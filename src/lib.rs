@@ -27,13 +27,13 @@
 //! | [`operations`] | what an operator asks for: preview, sync now, retry, pause, backfill | who asks, and how it is shown |
 //! | [`worker`] | the loop, concurrency, backoff, shutdown | HTTP details |
 //! | [`queue`] | due, lease, settle, park | what a sync is |
-//! | [`sync`] | the five steps above for one user | SQL, retries |
-//! | [`merge`], [`tags`], [`fields`] | pure functions over plain data | any I/O, any clock |
-//! | [`sesamy`], [`mailmojo`] | one API each: its paths, its models | each other |
+//! | [`sync`] | observe, decide, apply for one user | SQL, retries |
+//! | [`merge`], [`tags`], [`fields`] | pure functions over plain data | any I/O, any clock, either API |
+//! | [`sesamy`], [`mailmojo`] | one API each: its paths, its JSON, translated into [`model`] | each other, the merge |
+//! | [`model`] | plain data: a user, a contact, what a row remembers | JSON, HTTP, SQL |
 //! | [`upstream`] | what both clients share: tokens, pacing, circuit breakers, error classes | either API |
 //! | [`sandbox`] | an in-memory Sesamy and Mailmojo over real HTTP | the service |
-//! | [`memory`] | what is remembered of a user between two syncs: plain data | what follows from it |
-//! | [`telemetry`], [`personal`], [`address`], [`user`], [`clock`], `fingerprint`, `surrogates` | the ground: logs and metrics, personal data, addresses, ids, time, comparing secrets, half emojis | everything above |
+//! | [`outcome`], [`telemetry`], [`personal`], [`address`], [`user`], [`clock`], `fingerprint`, `surrogates` | the ground: how a sync ends, logs and metrics, personal data, addresses, ids, time, comparing secrets, half emojis | everything above |
 
 pub mod address;
 pub mod admin;
@@ -46,6 +46,7 @@ mod fingerprint;
 pub mod mailmojo;
 pub mod memory;
 pub mod merge;
+pub mod model;
 pub mod operations;
 pub mod outcome;
 pub mod personal;

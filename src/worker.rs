@@ -192,7 +192,7 @@ impl Worker {
             self.hand.settle(&job, parked, Some(entry)).await;
             return;
         }
-        let syncer = self.syncer.in_manner(cause::manner_of(&job.event_type));
+        let syncer = self.syncer.in_mode(cause::mode_of(&job.event_type));
         let sync = syncer.sync(&job.user, &context);
         self.hand.run(job.clone(), context.clone(), sync).await;
     }

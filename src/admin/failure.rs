@@ -39,15 +39,15 @@ impl Failure {
             Self::Forgotten => Kind::UserForgotten,
             Self::Busy(_) => Kind::UserBusy,
             Self::NotNow(_) | Self::Undone(_) => Kind::NotNow,
-            Self::Upstream(_) | Self::Sync(_) => Kind::UpstreamFailed,
-            Self::Store(_) => Kind::QueueUnavailable,
+            Self::Upstream(_) | Self::Sync(SyncError::Api(_)) => Kind::UpstreamFailed,
+            Self::Store(_) | Self::Sync(SyncError::Queue(_)) => Kind::QueueUnavailable,
         }
     }
 
     /// The API's own words, for the page of the operator who has just asked. No problem document has them.
     pub(super) fn own_words(&self) -> Option<&str> {
         match self {
-            Self::Sync(error) => error.own_words.as_ref().map(OwnWords::for_the_operator),
+            Self::Sync(error) => error.own_words().map(OwnWords::for_the_operator),
             _ => None,
         }
     }
@@ -59,8 +59,8 @@ impl Failure {
             Self::Forgotten => "The user was forgotten",
             Self::Busy(_) => "The user is being synced",
             Self::NotNow(_) | Self::Undone(_) => "Not now",
-            Self::Upstream(_) | Self::Sync(_) => "An API did not do as asked",
-            Self::Store(_) => "The queue cannot be asked just now",
+            Self::Upstream(_) | Self::Sync(SyncError::Api(_)) => "An API did not do as asked",
+            Self::Store(_) | Self::Sync(SyncError::Queue(_)) => "The queue cannot be asked just now",
         };
         (self.kind().status(), title)
     }

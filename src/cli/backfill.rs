@@ -18,7 +18,7 @@ use crate::config::{QueueUrl, Settings};
 use crate::operations::backfill::progress::{Progress, Spec};
 use crate::operations::backfill::{self, Backfill, BackfillError, ReportFile};
 use crate::queue::{Lane, Queue, Role};
-use crate::sync::Manner;
+use crate::sync::SyncMode;
 use crate::upstream::{Attempt, Meter};
 use crate::worker::Stop;
 use progress::Display;
@@ -87,7 +87,7 @@ async fn list_and_sync(
     let list = list.map_err(|failure| BackfillError::List("the Mailmojo list", failure.to_string()))?;
     let mut operator = operator_with(settings, queue.clone(), clock.clone(), clients);
     if options.dry_run && options.existing_only {
-        operator.syncer = operator.syncer.in_manner(Manner::ExistingOnly).into();
+        operator.syncer = operator.syncer.in_mode(SyncMode::ExistingOnly).into();
     }
     let begins_anew = options.dry_run || options.restart;
     let last = if begins_anew { None } else { Progress::load(&queue).await? };

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use clap::Args;
 use serde::Serialize;
 
-use super::wiring::{clients, open_queue, quotas, sync_options};
+use super::wiring::{clients, open_queue, quotas, sync_settings};
 use super::{CommandError, Output, answer};
 use crate::clock::Clock;
 use crate::config::Settings;
@@ -66,8 +66,8 @@ pub(super) async fn run(settings: Settings, options: Options) -> Result<(), Comm
         Some(queue) => Arc::new(queue.clone()),
         None => Arc::new(NoOtherUsers),
     };
-    let options_of_sync = sync_options(&settings);
-    let syncer = Syncer::new(clients.sesamy, clients.mailmojo, addresses, clock.clone(), options_of_sync);
+    let of_sync = sync_settings(&settings);
+    let syncer = Syncer::new(clients.sesamy, clients.mailmojo, addresses, clock.clone(), of_sync);
     let attempt = || Attempt::within(settings.sync.deadline, &clock);
 
     let mut told = Told { json: options.output.json, answer: Answer { ok: true, users: Vec::new() } };
@@ -103,7 +103,7 @@ pub(super) async fn run(settings: Settings, options: Options) -> Result<(), Comm
         };
         match preview(&syncer, user, &memory, &attempt()).await {
             Ok(preview) => told.of(preview)?,
-            Err(error) => told.failed(Some(user), error.message, error.own_words.as_ref())?,
+            Err(error) => told.failed(Some(user), error.to_string(), error.own_words())?,
         }
     }
     told.end()

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use super::service::ServiceError;
 use crate::clock::Clock;
 use crate::config::{self, QueueUrl, Settings};
-use crate::merge::{KeepTags, Rules};
+use crate::merge::KeepTags;
 use crate::operations::Operator;
 use crate::queue::{Lane, Options as QueueOptions, Queue, Rates, RetryPolicy, Role};
-use crate::sync::Syncer;
+use crate::sync::{SyncSettings, Syncer};
 use crate::upstream::circuit_breaker::Backoff;
 use crate::upstream::{
     ClientError, Credentials, Gate, Meter, Options as UpstreamOptions, PerApi, Quota, Upstream,
@@ -128,8 +128,8 @@ pub(super) fn operator(
 /// The same with these clients.
 pub(super) fn operator_with(settings: &Settings, queue: Queue, clock: Clock, clients: Clients) -> Operator {
     let addresses = Arc::new(queue.clone());
-    let options = sync_options(settings);
-    let syncer = Arc::new(Syncer::new(clients.sesamy, clients.mailmojo, addresses, clock.clone(), options));
+    let of_sync = sync_settings(settings);
+    let syncer = Arc::new(Syncer::new(clients.sesamy, clients.mailmojo, addresses, clock.clone(), of_sync));
     let limits = limits(&settings.sync);
     let hand = SyncRunner { queue, gates: clients.gates, syncer: Arc::clone(&syncer), clock, limits };
     Operator { hand, syncer, calls: sync::usual_calls(settings.sesamy.derive_tags) }
@@ -150,16 +150,14 @@ pub(super) fn quotas(settings: &Settings) -> PerApi<Quota> {
 }
 
 /// What the settings say to a sync.
-pub(super) fn sync_options(settings: &Settings) -> sync::Options {
-    sync::Options {
+pub(super) fn sync_settings(settings: &Settings) -> SyncSettings {
+    SyncSettings {
         guest_user_id_prefixes: settings.sesamy.guest_user_id_prefixes.clone(),
         derive_tags: settings.sesamy.derive_tags,
         dry_run: settings.sync.dry_run,
         custom_fields: settings.mailmojo.custom_fields.clone(),
-        rules: Rules {
-            create_contacts: settings.sync.create_contacts,
-            keep_tags: KeepTags::new(settings.sync.keep_tags.clone()),
-        },
+        create_contacts: settings.sync.create_contacts,
+        keep_tags: KeepTags::new(settings.sync.keep_tags.clone()),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use ::config::{Map, Value, ValueKind};
+use strum::VariantNames;
 
 use super::reader::Reader;
 use super::{parse, table};
@@ -84,8 +85,8 @@ fn check_name(name: &str) -> Result<(), String> {
 
 fn source(value: &Value) -> Result<Source, String> {
     let name = parse::text(value)?;
-    Source::named(&name).ok_or_else(|| {
-        let meant = table::nearest(&name, Source::ALL.map(Source::name));
+    name.parse().map_err(|_| {
+        let meant = table::nearest(&name, Source::VARIANTS.iter().copied());
         let meant = meant.map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
         format!("is {}, no source{meant}", parse::shown(&name))
     })

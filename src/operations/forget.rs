@@ -10,9 +10,8 @@ use serde::Serialize;
 use super::{NotSynced, Operator, Patience};
 use crate::memory::Memory;
 use crate::queue::{FORGET, Job, Lane, LeaseRequest, QueueError, Settlement, State, UserRow};
-use crate::sync::{Context, Syncer, TakenOff};
-use crate::upstream::circuit_breaker::CallKind;
-use crate::upstream::{Api, Attempt, PerApi};
+use crate::sync::{Context, Syncer, TagsRemoved};
+use crate::upstream::{Attempt, PerApi};
 use crate::user::UserId;
 use crate::worker::SyncRunner;
 
@@ -63,7 +62,7 @@ pub struct Forgotten {
     /// How many rows of history there were, counted to 10,000.
     pub history_rows: usize,
     /// What became of the user's contacts, one for each address that is known; null where Mailmojo was not asked for.
-    pub mailmojo: Option<Vec<TakenOff>>,
+    pub mailmojo: Option<Vec<TagsRemoved>>,
 }
 
 /// Why nobody was forgotten.
@@ -111,7 +110,7 @@ impl Operator {
             user: user.clone(),
             cause: FORGET,
             lane: Lane::Events,
-            calls: if mailmojo { Syncer::calls_to_take_off() } else { PerApi::default() },
+            calls: if mailmojo { Syncer::calls_to_remove_tags() } else { PerApi::default() },
             again: false,
         };
         let job = match self.lease(&request, patience).await {
@@ -191,12 +190,12 @@ impl Operator {
         user: &UserId,
         memory: &Memory,
         patience: &Patience,
-    ) -> Result<Vec<TakenOff>, NotForgotten> {
+    ) -> Result<Vec<TagsRemoved>, NotForgotten> {
         let attempt = Attempt::within(self.hand.limits.deadline, &self.hand.clock);
         let context = Context::new(attempt, memory.clone());
         tokio::select! {
-            taken = self.syncer.take_off(user, &context) => {
-                taken.map_err(|error| NotForgotten::Tags(error.message))
+            taken = self.syncer.remove_tags(user, &context) => {
+                taken.map_err(|error| NotForgotten::Tags(error.to_string()))
             }
             () = patience.stop.cancelled() => Err(NotForgotten::Stopped),
         }
@@ -208,10 +207,10 @@ impl Operator {
         job: Job,
         row: Option<&UserRow>,
         patience: &Patience,
-    ) -> Result<(Job, Vec<TakenOff>), NotForgotten> {
+    ) -> Result<(Job, Vec<TagsRemoved>), NotForgotten> {
         let context = self.hand.context(&job);
         let taken = tokio::select! {
-            taken = self.syncer.take_off(&job.user, &context) => taken,
+            taken = self.syncer.remove_tags(&job.user, &context) => taken,
             () = patience.stop.cancelled() => {
                 self.give_back(job, row, &context).await;
                 return Err(NotForgotten::Stopped);
@@ -219,16 +218,14 @@ impl Operator {
         };
         match taken {
             Ok(taken) => {
-                let answered = Api::ALL.map(|api| (api, CallKind::Read));
-                let answered: &[_] = if taken.is_empty() { &[] } else { &answered };
-                self.hand.record_calls(&job, Ok(answered)).await;
+                self.hand.record(&job.user, &context, None).await;
                 Ok((SyncRunner::after(job, &context), taken))
             }
             Err(error) => {
-                self.hand.record_calls(&job, Err(&error)).await;
-                tracing::warn!(user_id = %job.user, error = error.message, "a user was not forgotten");
+                self.hand.record(&job.user, &context, Some(&error)).await;
+                tracing::warn!(user_id = %job.user, %error, "a user was not forgotten");
                 self.give_back(job, row, &context).await;
-                Err(NotForgotten::Tags(error.message))
+                Err(NotForgotten::Tags(error.to_string()))
             }
         }
     }
@@ -257,7 +254,7 @@ impl Forgotten {
         outcome: Forgot,
         was_known: bool,
         history_rows: usize,
-        mailmojo: Option<Vec<TakenOff>>,
+        mailmojo: Option<Vec<TagsRemoved>>,
     ) -> Self {
         Self { user: user.as_str().to_owned(), outcome, was_known, history_rows, mailmojo }
     }

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::{FORGOTTEN, Operator};
 use crate::clock::Millis;
 use crate::queue::{AGAIN, Job, Lane, LeaseRequest, QueueError, UserLease};
-use crate::sync::Manner;
+use crate::sync::SyncMode;
 use crate::upstream::circuit_breaker::{Admission, CallKind};
 use crate::upstream::{Api, OwnWords};
 use crate::user::UserId;
@@ -104,8 +104,8 @@ impl Synced {
                 tags_removed: Vec::new(),
                 old_tags_removed: Vec::new(),
                 tags_held: Vec::new(),
-                error: Some(error.message),
-                own_words: error.own_words,
+                error: Some(error.to_string()),
+                own_words: error.own_words().cloned(),
             },
         }
     }
@@ -157,9 +157,9 @@ impl Operator {
     /// # Errors
     /// [`NotSynced`]; a sync that was begun and failed is none of these.
     pub async fn sync(&self, user: &UserId, again: Again, patience: &Patience) -> Result<Synced, NotSynced> {
-        let (cause, manner) = match again {
-            Again::No => (CAUSE, Manner::Usual),
-            Again::Yes => (AGAIN, Manner::Again),
+        let (cause, mode) = match again {
+            Again::No => (CAUSE, SyncMode::Normal),
+            Again::Yes => (AGAIN, SyncMode::Override),
         };
         let request = LeaseRequest {
             user: user.clone(),
@@ -171,7 +171,7 @@ impl Operator {
         let job = self.lease(&request, patience).await?;
         tracing::info!(user_id = %user, "an operator has asked for a sync");
         let context = self.hand.context(&job);
-        let syncer = self.syncer.in_manner(manner);
+        let syncer = self.syncer.in_mode(mode);
         let work = syncer.sync(user, &context);
         let ended = tokio::select! {
             ended = self.hand.run(job.clone(), context.clone(), work) => ended,

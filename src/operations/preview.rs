@@ -6,14 +6,11 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::mailmojo::models::Contact;
-use crate::memory::Memory;
-use crate::merge::Membership;
-use crate::merge::why::{Custom, Field, List, Tag};
+use crate::merge::{Custom, Field, List, Tag};
+use crate::model::{Contact, LastSeen, Membership, Profile};
 use crate::outcome::Reason;
 use crate::personal::Personal;
-use crate::sesamy::models::Profile;
-use crate::sync::{Context, Decision, OldContact, OldFate, SyncError, Syncer};
+use crate::sync::{Context, Decision, OldContact, OldFate, SyncError, Syncer, Write};
 use crate::tags;
 use crate::upstream::{Attempt, Call};
 use crate::user::UserId;
@@ -140,31 +137,31 @@ pub struct Request {
 pub async fn preview(
     syncer: &Syncer,
     user: &UserId,
-    memory: &Memory,
+    memory: &LastSeen,
     attempt: &Attempt,
 ) -> Result<Preview, SyncError> {
     let context = Context::new(attempt.clone(), memory.clone());
-    let decision = syncer.decide(user, &context).await?;
-    Ok(Preview::from(&syncer.under_guard(decision, &context)))
+    let decision = syncer.preview(user, &context).await?;
+    Ok(Preview::of(user, &decision, |write| Request::from(&syncer.request(write))))
 }
 
-impl From<&Decision> for Preview {
-    fn from(decision: &Decision) -> Self {
+impl Preview {
+    fn of(user: &UserId, decision: &Decision, request: impl Fn(&Write) -> Request) -> Self {
         let report = decision.report();
-        let explanation = decision.explanation();
+        let change = decision.plan().and_then(|plan| plan.change.as_ref());
         Self {
-            user_id: decision.user().as_str().to_owned(),
+            user_id: user.as_str().to_owned(),
             outcome: report.outcome.as_str(),
             skipped: report.outcome.reason(),
             profile: decision.profile().map(Facts::from),
             wanted_tags: decision.wanted().into_iter().flatten().map(Wanted::from).collect(),
             contact: decision.contact().map(ContactNow::from),
-            fields: explanation.map(|it| it.fields.clone()).unwrap_or_default(),
-            custom_fields: explanation.map(|it| it.custom_fields.clone()).unwrap_or_default(),
-            tags: explanation.map(|it| it.tags.clone()).unwrap_or_default(),
-            list: explanation.map(|it| it.list.clone()),
-            old_contact: decision.old_contact().map(OldContactNow::from),
-            request: decision.request().map(Request::from),
+            fields: change.map(|it| it.fields.clone()).unwrap_or_default(),
+            custom_fields: change.map(|it| it.custom_fields.clone()).unwrap_or_default(),
+            tags: change.map(|it| it.tags.clone()).unwrap_or_default(),
+            list: decision.plan().map(|plan| plan.list.clone()),
+            old_contact: decision.old_contact().map(|old| OldContactNow::of(old, &request)),
+            request: decision.write().map(&request),
             no_request: (!decision.changes()).then(|| no_request(decision.skipped()).to_owned()),
             held_back: report.held_back,
         }
@@ -194,11 +191,11 @@ fn no_request(skipped: Option<Reason>) -> &'static str {
 impl From<&Profile> for Facts {
     fn from(profile: &Profile) -> Self {
         Self {
-            email: crate::personal::first_present([&profile.email]),
-            first_name: profile.wanted_first_name(),
-            last_name: profile.wanted_last_name(),
-            phone: profile.wanted_phone(),
-            tags: profile.tags.clone().unwrap_or_default(),
+            email: profile.email.clone(),
+            first_name: profile.first_name.clone(),
+            last_name: profile.last_name.clone(),
+            phone: profile.phone.clone(),
+            tags: profile.tags.clone(),
         }
     }
 }
@@ -210,10 +207,10 @@ impl From<(&String, &Vec<tags::Reason>)> for Wanted {
     }
 }
 
-impl From<(&Contact, &Membership)> for ContactNow {
-    fn from((contact, membership): (&Contact, &Membership)) -> Self {
-        let (on_list, list_status) = match membership {
-            Membership::NotOnList => (false, None),
+impl From<&Contact> for ContactNow {
+    fn from(contact: &Contact) -> Self {
+        let (on_list, list_status) = match &contact.membership {
+            Membership::NotOnList | Membership::Unknown => (false, None),
             Membership::OnList(status) => (true, status.clone()),
         };
         Self {
@@ -230,13 +227,13 @@ impl From<(&Contact, &Membership)> for ContactNow {
     }
 }
 
-impl From<OldContact<'_>> for OldContactNow {
-    fn from(old: OldContact<'_>) -> Self {
+impl OldContactNow {
+    fn of(old: &OldContact, request: impl Fn(&Write) -> Request) -> Self {
         Self {
             address: old.address.clone(),
             fate: old.fate,
-            tags_removed: old.tags_removed.to_vec(),
-            request: old.request.map(Request::from),
+            tags_removed: old.tags_removed.clone(),
+            request: old.write.as_ref().map(request),
         }
     }
 }

@@ -2,19 +2,20 @@
 //! [`bulk`], the lists of all users and all contracts.
 //!
 //! Every assumption about the API that its public material does not settle is a named constant or function here, in
-//! [`models`] and in `pages`, and is listed in the README.
+//! `json` and in `pages`, and is listed in the README.
 
 pub mod bulk;
-pub mod models;
+pub(crate) mod json;
 pub(crate) mod pages;
 
 use reqwest::Method;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::model::{Contract, Entitlement, Profile};
 use crate::upstream::{Answer, Api, Attempt, Body, Call, Failure, Object, Upstream, encoded};
 use crate::user::UserId;
-use models::{Contract, Entitlement, Profile};
+use json::{ContractJson, EntitlementJson, ProfileJson};
 use pages::{PAGE_LIMIT, Pages, Progress};
 
 /// The names of what a request carries, which an error may complain of, and of a user's fields that are published.
@@ -73,7 +74,9 @@ impl Client {
     /// # Errors
     /// [`Failure`].
     pub async fn entitlements(&self, user: &UserId, attempt: &Attempt) -> Result<Vec<Entitlement>, Failure> {
-        self.list("/management/entitlements", "entitlements", user, attempt).await
+        let all: Vec<EntitlementJson> =
+            self.list("/management/entitlements", "entitlements", user, attempt).await?;
+        Ok(all.into_iter().map(Entitlement::from).collect())
     }
 
     /// Whether what a sync reads can be read: harmless calls, for a user who does not exist. `all`: contracts and
@@ -133,21 +136,21 @@ impl Client {
 }
 
 pub(crate) fn profile_of(user: &UserId, body: &Body) -> Result<Profile, Failure> {
-    let profile: Profile = match unwrapped(body.read::<Value>()?) {
+    let profile: ProfileJson = match unwrapped(body.read::<Value>()?) {
         Some(bare) => serde_json::from_value(bare).map_err(|_| wrong_shape("a profile of other types"))?,
-        None => body.read::<Object<Profile>>()?.0,
+        None => body.read::<Object<ProfileJson>>()?.0,
     };
     if !profile.is_of(user) {
         return Err(wrong_shape("the profile names another user than the one asked for"));
     }
-    Ok(profile)
+    Ok(profile.into())
 }
 
 /// `contracts`, if none of them names another than `user`.
-fn all_of(user: &UserId, contracts: Vec<Contract>) -> Result<Vec<Contract>, Failure> {
-    let is_own = |contract: &Contract| contract.user_id.as_deref().is_none_or(|id| id == user.as_str());
+fn all_of(user: &UserId, contracts: Vec<ContractJson>) -> Result<Vec<Contract>, Failure> {
+    let is_own = |contract: &ContractJson| contract.user_id.as_deref().is_none_or(|id| id == user.as_str());
     if contracts.iter().all(is_own) {
-        Ok(contracts)
+        Ok(contracts.into_iter().map(Contract::from).collect())
     } else {
         Err(wrong_shape("a contract names another user than the one asked for"))
     }

@@ -6,8 +6,11 @@ pub const PREFIX: &str = "sesamy_";
 /// The longest tag, in characters. Source: Sesamy's help centre.
 pub const MAX_CHARS: usize = 99;
 
-/// What a tag of the profile becomes a tag of ours by.
+/// How a tag of the profile begins.
 pub(super) const CUSTOM: &str = "sesamy_tag_";
+
+/// How the tags of present access begin: to lose one is to lose what was paid for.
+pub(super) const ACTIVE: &str = "sesamy_active_";
 
 /// Whether `tag` is one that we add and remove.
 #[must_use]

@@ -5,7 +5,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
-use crate::sesamy::models::{Contract, Entitlement};
+use crate::model::{Contract, Entitlement};
 
 /// The rule that asks for a tag, and what of Sesamy's it holds for. Ids, SKUs and titles; nothing of a person.
 ///
@@ -73,13 +73,13 @@ pub struct Access {
 }
 
 impl Access {
-    pub(super) fn of(entitlement: &Entitlement, until: Option<Timestamp>) -> Self {
+    pub(super) fn of(entitlement: &Entitlement) -> Self {
         Self {
             entitlement_id: entitlement.id.clone(),
             title: entitlement.title.clone(),
             sku: entitlement.sku.clone(),
             purchase_option: entitlement.purchase_option.clone(),
-            until,
+            until: entitlement.ends_at,
         }
     }
 

@@ -5,14 +5,13 @@
 
 use crate::memory::Memory;
 use crate::queue::{DRIFT, EXISTING_ONLY, EXPIRY, FORGET, Job, Lane, MISSING};
-use crate::sync::Manner;
+use crate::sync::SyncMode;
 
 /// How far a sync may go that `cause` has asked for.
-pub(super) fn manner_of(cause: &str) -> Manner {
+pub(super) fn mode_of(cause: &str) -> SyncMode {
     match cause {
-        EXISTING_ONLY | FORGET => Manner::ExistingOnly,
-        EXPIRY | DRIFT | MISSING => Manner::Round,
-        _ => Manner::Usual,
+        EXISTING_ONLY | FORGET | EXPIRY | DRIFT | MISSING => SyncMode::ExistingOnly,
+        _ => SyncMode::Normal,
     }
 }
 
@@ -31,18 +30,18 @@ mod tests {
     use crate::queue::{AGAIN, RESTRICTED};
 
     #[test]
-    fn an_event_is_synced_as_the_settings_say_and_a_look_that_nobody_asked_for_creates_nobody() {
+    fn an_event_is_synced_as_the_settings_say_and_a_check_that_nobody_asked_for_creates_nobody() {
         for kind in EventType::ALL {
-            assert_eq!(manner_of(kind.as_str()), Manner::Usual, "{kind:?}");
+            assert_eq!(mode_of(kind.as_str()), SyncMode::Normal, "{kind:?}");
         }
         for cause in ["sync", "retry", "backfill"] {
-            assert_eq!(manner_of(cause), Manner::Usual, "{cause}");
+            assert_eq!(mode_of(cause), SyncMode::Normal, "{cause}");
         }
-        assert_eq!(["expiry", "drift", "missing"].map(manner_of), [Manner::Round; 3]);
-        assert_eq!([EXISTING_ONLY, FORGET].map(manner_of), [Manner::ExistingOnly; 2]);
-        assert_eq!(manner_of(AGAIN), Manner::Usual, "an operator's word holds once");
+        let restricted = [EXISTING_ONLY, FORGET, "expiry", "drift", "missing"];
+        assert_eq!(restricted.map(mode_of), [SyncMode::ExistingOnly; 5]);
+        assert_eq!(mode_of(AGAIN), SyncMode::Normal, "an operator's word holds once");
         for cause in RESTRICTED {
-            assert_ne!(manner_of(cause), Manner::Usual, "{cause}");
+            assert_ne!(mode_of(cause), SyncMode::Normal, "{cause}");
         }
     }
 }

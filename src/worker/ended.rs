@@ -11,6 +11,17 @@ use crate::telemetry;
 /// How a user ends who is parked without a sync.
 pub(super) const POISON: Outcome = Outcome::Parked(FailureReason::Poison);
 
+/// How a sync ends that the queue itself has kept from being decided: no API and no user is to blame.
+const OF_THE_QUEUE: Outcome = Outcome::Postponed(FailureReason::Transient);
+
+/// How a failed sync ended that was settled so.
+pub(super) fn outcome_of(error: &SyncError, settlement: &Settlement) -> Outcome {
+    match error {
+        SyncError::Api(failure) => outcome_of_failure(failure.class, settlement),
+        SyncError::Queue(_) => OF_THE_QUEUE,
+    }
+}
+
 /// Logs and counts a sync that ended well. Lists are joined by commas.
 pub(super) fn log_report(job: &Job, report: &Report, took: Duration) {
     let (ms, attempt) = (millis(took), job.attempts.saturating_add(1));
@@ -48,7 +59,7 @@ pub(super) fn log_report(job: &Job, report: &Report, took: Duration) {
 /// Logs and counts a sync that failed, and was settled so.
 pub(super) fn log_failure(job: &Job, error: &SyncError, settlement: &Settlement, took: Duration) {
     let (ms, attempt) = (millis(took), job.attempts.saturating_add(1));
-    let end = outcome_of_failure(error.class, settlement);
+    let end = outcome_of(error, settlement);
     let (outcome, reason) = end.words();
     macro_rules! line {
         ($level:ident) => {
@@ -63,7 +74,7 @@ pub(super) fn log_failure(job: &Job, error: &SyncError, settlement: &Settlement,
                 old_tags_removed = "",
                 ms,
                 attempt,
-                error = error.message,
+                error = %error,
                 "sync"
             )
         };
@@ -80,7 +91,7 @@ fn millis(took: Duration) -> u64 {
     u64::try_from(took.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The entry in the user's history. Outcome and reason of a failed sync are decided as its lease ends.
+/// The entry in the user's history.
 pub(super) fn entry(job: &Job, result: &Result<Report, SyncError>, took: Duration) -> Entry {
     let common = Entry {
         event_type: job.event_type.clone(),
@@ -88,7 +99,11 @@ pub(super) fn entry(job: &Job, result: &Result<Report, SyncError>, took: Duratio
         ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
         ..Entry::default()
     };
-    let (outcome, reason) = result.as_ref().map(|report| report.outcome.words()).unwrap_or_default();
+    let (outcome, reason) = match result {
+        Ok(report) => report.outcome.words(),
+        Err(SyncError::Queue(_)) => OF_THE_QUEUE.words(),
+        Err(SyncError::Api(_)) => Default::default(), // decided as the lease ends
+    };
     match result {
         Ok(report) => Entry {
             outcome,
@@ -101,7 +116,7 @@ pub(super) fn entry(job: &Job, result: &Result<Report, SyncError>, took: Duratio
             tags_held: without_addresses(&report.tags_held),
             ..common
         },
-        Err(error) => Entry { error: Some(error.message.clone()), ..common },
+        Err(error) => Entry { outcome, reason, error: Some(error.to_string()), ..common },
     }
 }
 

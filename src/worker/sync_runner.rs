@@ -10,12 +10,12 @@ use crate::clock::Millis;
 use crate::outcome::Outcome;
 use crate::personal::without_addresses;
 use crate::queue::{
-    DRIFT, Done, EXPIRY, Entry, Failed, Job, Known, MISSING, Queue, RetryPolicy, Settled, Settlement,
-    SyncEnd, outcome_of_failure,
+    DRIFT, Done, EXPIRY, Entry, Failed, Job, Known, MISSING, Queue, RetryPolicy, Settled, Settlement, SyncEnd,
 };
 use crate::sync::{Context, Report, SyncError, Syncer};
 use crate::upstream::circuit_breaker::{Blame, CallKind, FailedCall};
 use crate::upstream::{Api, Attempt, Class, Failure};
+use crate::user::UserId;
 
 /// What a sync needs of the settings.
 #[derive(Debug, Clone, Copy)]
@@ -76,7 +76,7 @@ impl Ended {
     pub fn outcome(&self) -> Outcome {
         match &self.result {
             Ok(report) => report.outcome,
-            Err(error) => outcome_of_failure(error.class, &self.settlement),
+            Err(error) => ended::outcome_of(error, &self.settlement),
         }
     }
 }
@@ -131,10 +131,17 @@ impl SyncRunner {
                 memory: report.memory.clone(),
                 check: self.limits.check(report, self.clock.wall(), rand::random::<f64>()),
             }))),
-            Err(error) => SyncEnd::Failed(Box::new(self.failed(error, self.is_api_well(&job, error).await))),
+            Err(SyncError::Api(failure)) => {
+                SyncEnd::Failed(Box::new(self.failed(failure, self.is_api_well(&job, failure).await)))
+            }
+            Err(error @ SyncError::Queue(_)) => SyncEnd::As(Settlement::Retry {
+                at: self.limits.retry.retry_at(1, self.clock.now(), rand::random()),
+                counts: false,
+                error: error.to_string(),
+            }),
         };
         let entry = ended::entry(&job, &result, took);
-        let answered = answered(result.as_ref(), &context.attempt);
+        let answered = answered(result.as_ref().err(), &context.attempt);
         let job = Job { answered, ..Self::after(job, &context) };
         // Whoever sees the row settled finds the line of a sync that ended well. What a failure comes to is decided only as the
         // lease ends.
@@ -148,24 +155,31 @@ impl SyncRunner {
         Ended { result, settlement }
     }
 
-    /// Takes into account what calls came to that were made under the lease of `job` and are no sync. The lease stands.
-    pub async fn record_calls(&self, job: &Job, result: Result<&[(Api, CallKind)], &SyncError>) {
-        let (answered, failed) = match result {
-            Ok(answered) => (answered, None),
-            Err(error) => (&[][..], Some(self.failed(error, None))),
-        };
-        self.record(job.user.as_str(), answered, failed.as_ref()).await;
+    /// Takes into account what the calls within `context` came to that were made for `user` and are no sync.
+    pub(crate) async fn record(
+        &self,
+        user: &UserId,
+        context: &Context,
+        error: Option<&SyncError>,
+    ) -> Option<Blame> {
+        let failed = error.and_then(SyncError::failure).map(|failure| self.failed(failure, None));
+        self.record_calls(user.as_str(), &answered(error, &context.attempt), failed).await
     }
 
-    pub(crate) async fn record(
+    /// Takes into account that a call failed which was made for no user, as for a page of a list.
+    pub(crate) async fn record_failure(&self, failure: &Failure) {
+        self.record_calls("", &[], Some(self.failed(failure, None))).await;
+    }
+
+    async fn record_calls(
         &self,
         user: &str,
         answered: &[(Api, CallKind)],
-        failed: Option<&Failed>,
+        failed: Option<Failed>,
     ) -> Option<Blame> {
-        match self.queue.record_calls(user, answered, failed).await {
+        match self.queue.record_calls(user, answered, failed.as_ref()).await {
             Ok((blame, known)) => {
-                self.pass_on(failed, &known);
+                self.pass_on(failed.as_ref(), &known);
                 blame
             }
             Err(error) => {
@@ -175,37 +189,23 @@ impl SyncRunner {
         }
     }
 
-    /// Takes into account that a call failed which was made for no user, as for a page of a list.
-    pub(crate) async fn record_failure(&self, failure: &Failure) {
-        let (message, answer) = (failure.to_string(), failure.answer());
-        let (kind, class, is_api_well) = (failure.kind, failure.class, None);
-        let call = FailedCall { kind, class, message, answer, is_api_well };
-        let failed = Failed { api: failure.api, call, policy: self.limits.retry, draw: rand::random() };
-        self.record("", &[], Some(&failed)).await;
-    }
-
     /// The failure, as the queue decides about it.
-    pub(crate) fn failed(&self, error: &SyncError, is_api_well: Option<bool>) -> Failed {
-        let call = FailedCall {
-            kind: error.kind,
-            class: error.class,
-            message: error.message.clone(),
-            answer: error.answer.clone(),
-            is_api_well,
-        };
-        Failed { api: error.api, call, policy: self.limits.retry, draw: rand::random() }
+    fn failed(&self, failure: &Failure, is_api_well: Option<bool>) -> Failed {
+        let (message, answer) = (failure.to_string(), failure.answer());
+        let call = FailedCall { kind: failure.kind, class: failure.class, message, answer, is_api_well };
+        Failed { api: failure.api, call, policy: self.limits.retry, draw: rand::random() }
     }
 
-    /// Whether the API is well though the read of a probe has failed there: one harmless call. None: not asked.
-    async fn is_api_well(&self, job: &Job, error: &SyncError) -> Option<bool> {
+    /// Whether the API is well though the read of a probe has failed there: one harmless call. `None`: not asked.
+    async fn is_api_well(&self, job: &Job, failure: &Failure) -> Option<bool> {
         let is_asked = job.is_probe
-            && error.kind == CallKind::Read
-            && matches!(error.class, Class::Transient | Class::Permanent);
+            && failure.kind == CallKind::Read
+            && matches!(failure.class, Class::Transient | Class::Permanent);
         if !is_asked {
             return None;
         }
         let attempt = Attempt::within(self.limits.request_timeout, &self.clock);
-        Some(self.syncer.is_well(error.api, &attempt).await)
+        Some(self.syncer.is_well(failure.api, &attempt).await)
     }
 
     /// Ends the lease. How it ended: where the store failed, the lease runs out, and the sync is done again.
@@ -286,15 +286,11 @@ impl SyncRunner {
     }
 }
 
-/// The calls of a sync that all succeeded, by API and kind. A write comes after reads of the same API.
-fn answered(result: Result<&Report, &SyncError>, attempt: &Attempt) -> Vec<(Api, CallKind)> {
-    let reads = |reached: &[Api]| reached.iter().map(|api| (*api, CallKind::Read)).collect::<Vec<_>>();
-    match result {
-        Ok(report) if attempt.has_written() => {
-            [reads(&report.reached), vec![(Api::Mailmojo, CallKind::Write)]].concat()
-        }
-        Ok(report) => reads(&report.reached),
-        Err(error) if error.kind == CallKind::Write => [reads(&error.reached), reads(&[error.api])].concat(),
-        Err(error) => reads(&error.reached),
-    }
+/// The calls that all succeeded, by API and kind. A write comes after reads of the same API.
+fn answered(error: Option<&SyncError>, attempt: &Attempt) -> Vec<(Api, CallKind)> {
+    let failed_read = error.and_then(SyncError::failure).filter(|failure| failure.kind == CallKind::Read);
+    let is_well = |api: &Api| failed_read.is_none_or(|failure| failure.api != *api);
+    let reads = attempt.answered().into_iter().filter(is_well).map(|api| (api, CallKind::Read));
+    let has_written = error.is_none() && attempt.has_written();
+    reads.chain(has_written.then_some((Api::Mailmojo, CallKind::Write))).collect()
 }

@@ -3,7 +3,7 @@
 
 use maud::{Markup, html};
 
-use crate::merge::why::{Custom, Field, Tag, TagWhy};
+use crate::merge::{Custom, Field, Tag, TagWhy};
 use crate::operations::preview::{Facts, OldContactNow, Preview, Request};
 use crate::personal::Personal;
 

@@ -3,7 +3,7 @@
 use anstyle::{AnsiColor, Color, Style};
 
 use crate::cli::answer::{clean, quoted};
-use crate::merge::why::{Custom, Field, FieldWhy, List, Tag, TagWhy};
+use crate::merge::{Custom, Field, FieldWhy, List, Tag, TagWhy};
 use crate::operations::preview::{ContactNow, Facts, OldContactNow, Preview, Request};
 use crate::personal::Personal;
 use crate::tags::Reason;

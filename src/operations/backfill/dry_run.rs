@@ -13,7 +13,7 @@ use super::report::{Line, ReportFile};
 use super::{Backfill, BackfillError};
 use crate::memory::Memory;
 use crate::sync::{Context, Report, SyncError};
-use crate::upstream::circuit_breaker::{Blame, CallKind};
+use crate::upstream::circuit_breaker::Blame;
 use crate::upstream::{Attempt, Class};
 use crate::user::UserId;
 
@@ -40,8 +40,8 @@ impl Backfill {
                         report.add(&Line::of_sync(&user, &decided))?;
                     }
                     Err(error) => {
-                        found.failed(&error.answer);
-                        report.add(&Line::of(&user, "failed", &error.answer))?;
+                        found.failed(&error.answer());
+                        report.add(&Line::of(&user, "failed", &error.answer()))?;
                     }
                 }
             }
@@ -63,21 +63,20 @@ impl Backfill {
         loop {
             self.until_open().await;
             let context = Context::new(Attempt::within(hand.limits.deadline, &hand.clock), memory.clone());
-            let error = match self.operator.syncer.decide(&user, &context).await {
+            let error = match self.operator.syncer.preview(&user, &context).await {
                 Ok(decision) => {
-                    let decision = self.operator.syncer.under_guard(decision, &context);
                     let report = decision.report().clone();
-                    let answered: Vec<_> = report.reached.iter().map(|api| (*api, CallKind::Read)).collect();
-                    hand.record(user.as_str(), &answered, None).await;
+                    hand.record(&user, &context, None).await;
                     return (user, Ok(report));
                 }
                 Err(error) => error,
             };
             tries += 1;
-            let blame = hand.record(user.as_str(), &[], Some(&hand.failed(&error, None))).await;
-            let is_final = error.class == Class::Permanent || tries >= TRIES;
+            let blame = hand.record(&user, &context, Some(&error)).await;
+            let class = error.failure().map_or(Class::Transient, |failure| failure.class);
+            let is_final = class == Class::Permanent || tries >= TRIES;
             let is_of_api = matches!(blame, Some(Blame::Api { .. }));
-            if (!is_of_api && is_final) || self.is_refused(error.class) {
+            if (!is_of_api && is_final) || self.is_refused(class) {
                 return (user, Err(error));
             }
             sleep(hand.limits.retry.backoff.doubled(tries - 1)).await;

@@ -155,7 +155,6 @@ mod tests {
             held_back: false,
             braked: false,
             withheld: None,
-            reached: vec![],
             memory: crate::memory::Memory::default(),
             changes_at: None,
         }

@@ -18,6 +18,7 @@ fn kari() -> Preview {
         name: name.to_owned(),
         source,
         changes: now != sesamy,
+        is_held: false,
         now: now.map(Personal::new),
         sesamy: sesamy.map(Personal::new),
     };
