@@ -21,9 +21,9 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::clock::Millis;
-use crate::memory::Memory;
+use crate::model::LastSeen;
 use crate::queue::{Filter, LogFilter, MinuteCount, ParkedGroup, Queue, QueueError, Retry, UserRow};
-use crate::sync::{Manner, Syncer};
+use crate::sync::{SyncMode, Syncer};
 use crate::upstream::{Api, PerApi};
 use crate::user::UserId;
 use crate::worker::{Heartbeat, Pause, SyncRunner, Worker};
@@ -66,7 +66,7 @@ impl App {
 
     /// The same, with syncs that create and subscribe nobody.
     pub(crate) fn existing_only(&self) -> Self {
-        Self { syncer: self.syncer.in_manner(Manner::ExistingOnly).into(), ..self.clone() }
+        Self { syncer: self.syncer.in_mode(SyncMode::ExistingOnly).into(), ..self.clone() }
     }
 
     fn queue(&self) -> &Queue {
@@ -134,7 +134,7 @@ impl App {
     }
 
     /// What is remembered of `user`; nothing if the user is not known.
-    async fn memory_of(&self, user: &UserId) -> Result<Memory, QueueError> {
+    async fn memory_of(&self, user: &UserId) -> Result<LastSeen, QueueError> {
         let rows = self.queue().rows_of(std::slice::from_ref(user)).await?;
         Ok(rows.into_iter().next().map(|row| row.memory).unwrap_or_default())
     }

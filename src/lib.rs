@@ -27,13 +27,15 @@
 //! | `app` | what an operator can ask for, once: status, users, preview, sync, retry, pause, forget, backfill | who asks, and how it is shown |
 //! | [`worker`] | the loop, concurrency, backoff, shutdown | HTTP details |
 //! | [`queue`] | due, lease, settle, park | what a sync is |
-//! | [`sync`] | the five steps above for one user | SQL, retries |
-//! | [`merge`], [`tags`], [`fields`] | pure functions over plain data | any I/O, any clock |
-//! | [`sesamy`], [`mailmojo`] | one API each: its paths, its models | each other |
+//! | [`sync`] | observe, decide, apply for one user | SQL, retries |
+//! | [`merge`], [`tags`], [`fields`] | pure functions over plain data | any I/O, any clock, either API |
+//! | [`sesamy`], [`mailmojo`] | one API each: its paths, its JSON, translated into [`model`] | each other, the merge |
+//! | [`model`] | plain data: a user, a contact, what a row remembers | JSON, HTTP, SQL |
 //! | [`upstream`] | what both clients share: tokens, pacing, circuit breakers, error classes | either API |
 //! | [`sandbox`] | an in-memory Sesamy and Mailmojo over real HTTP | the service |
-//! | [`memory`] | what is remembered of a user between two syncs: plain data | what follows from it |
-//! | [`telemetry`], [`personal`], [`address`], [`user`], [`clock`], `fingerprint`, `surrogates` | the ground: logs and metrics, personal data, addresses, ids, time, comparing secrets, half emojis | everything above |
+//! | [`outcome`], [`telemetry`], [`personal`], [`address`], [`user`], [`clock`], `fingerprint`, `surrogates` | the ground: how a sync ends, logs and metrics, personal data, addresses, ids, time, comparing secrets, half emojis | everything above |
+
+#![allow(rustdoc::private_intra_doc_links, reason = "the map is for readers of the source")]
 
 pub mod address;
 pub(crate) mod admin;
@@ -44,19 +46,21 @@ pub(crate) mod config;
 pub mod event;
 pub mod fields;
 mod fingerprint;
-pub mod mailmojo;
-pub mod memory;
-pub mod merge;
+mod mailmojo;
+mod memory;
+mod merge;
+mod model;
+mod outcome;
 pub mod personal;
 #[cfg(any(test, fuzzing))]
 pub mod properties;
 pub mod queue;
 pub mod sandbox;
 pub mod server;
-pub mod sesamy;
+mod sesamy;
 mod surrogates;
-pub mod sync;
-pub mod tags;
+mod sync;
+mod tags;
 pub mod telemetry;
 pub mod upstream;
 pub mod user;

@@ -18,7 +18,7 @@ use metrics_exporter_prometheus::{
 use strum::IntoEnumIterator;
 
 use crate::clock::Millis;
-pub(crate) use catalogue::OUTCOMES;
+use crate::outcome::Outcome;
 use catalogue::*;
 pub use catalogue::{Kind, Label, METRICS, Metric, WebhookResult};
 pub use logging::{Format, LogTarget, LoggingError, filter, start_logging};
@@ -82,7 +82,7 @@ fn begin_at_zero() {
             }
         }
     }
-    for (outcome, reason) in ENDS {
+    for (outcome, reason) in Outcome::ALL.map(Outcome::words) {
         counter!(SYNCS.name, "outcome" => outcome, "reason" => reason).absolute(0);
     }
     counter!(DRIFT_REPAIRED.name).absolute(0);
@@ -115,9 +115,9 @@ pub fn upstream_called(api: &'static str, route: &'static str, status: Option<u1
     histogram!(UPSTREAM_DURATION.name, "api" => api, "route" => route).record(took);
 }
 
-/// Counts a sync, and the time that it took; `reason` is empty if the outcome has none.
-pub fn sync_ended(outcome: &'static str, reason: &'static str, took: Duration) {
-    debug_assert!(OUTCOMES.contains(&outcome) && REASONS.contains(&reason), "{outcome} {reason}");
+/// Counts a sync, and the time that it took.
+pub fn sync_ended(outcome: Outcome, took: Duration) {
+    let (outcome, reason) = outcome.words();
     counter!(SYNCS.name, "outcome" => outcome, "reason" => reason).increment(1);
     histogram!(SYNC_DURATION.name).record(took);
 }
@@ -171,7 +171,12 @@ pub fn tags_kept(kept: bool) {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use strum::VariantNames;
+
     use super::*;
+    use crate::outcome::Reason;
 
     #[test]
     fn every_metric_has_its_name_and_no_user() {
@@ -180,7 +185,7 @@ mod tests {
         metrics::with_local_recorder(&recorder, || {
             webhook_answered(WebhookResult::Accepted, "contract#cancelRequest");
             upstream_called("sesamy", "/management/users/{id}", None, Duration::from_millis(3));
-            sync_ended("skipped", "guest", Duration::from_millis(3));
+            sync_ended(Outcome::Skipped(Reason::Guest), Duration::from_millis(3));
             drift_repaired();
             resync_late(Duration::from_secs(7));
             subscribe_withheld("u");
@@ -216,10 +221,9 @@ mod tests {
 
     #[test]
     fn what_begins_at_zero_is_all_that_a_label_can_be() {
-        for (outcome, reason) in ENDS {
-            assert!(OUTCOMES.contains(&outcome) && REASONS.contains(&reason), "{outcome} {reason}");
-        }
-        assert!(OUTCOMES.iter().all(|outcome| ENDS.iter().any(|(known, _)| known == outcome)));
-        assert!(REASONS.iter().all(|reason| ENDS.iter().any(|(_, known)| known == reason)));
+        let (outcomes, reasons): (BTreeSet<_>, BTreeSet<_>) =
+            Outcome::ALL.map(Outcome::words).into_iter().unzip();
+        assert_eq!(outcomes, Outcome::VARIANTS.iter().copied().collect());
+        assert_eq!(reasons, REASONS.into());
     }
 }

@@ -33,6 +33,7 @@ pub use per_api::PerApi;
 pub use quota::{Quota, Used};
 pub use token::Credentials;
 
+use crate::outcome::FailureReason;
 use circuit_breaker::{CallKind, OpenReason};
 use error_body::Said;
 
@@ -100,11 +101,13 @@ impl Class {
 
     /// The reason in logs, metrics and history.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub fn reason(self) -> FailureReason {
         match self {
-            Self::Transient => "transient",
-            Self::Permanent => "permanent",
-            Self::RateLimited(_) | Self::Refused(_) | Self::NoToken | Self::NotCalled => "resting",
+            Self::Transient => FailureReason::Transient,
+            Self::Permanent => FailureReason::Permanent,
+            Self::RateLimited(_) | Self::Refused(_) | Self::NoToken | Self::NotCalled => {
+                FailureReason::Resting
+            }
         }
     }
 }

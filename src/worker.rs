@@ -189,14 +189,15 @@ impl Worker {
     /// One sync, from lease to settlement.
     async fn work(self: Arc<Self>, job: Job, context: Context) {
         if let Some(parked) = self.hand.limits.retry.of_a_poison_pill(&job) {
-            tracing::error!(user_id = %job.user, attempt = job.attempts, outcome = "parked", reason = "poison",
+            let (outcome, reason) = ended::POISON.words();
+            tracing::error!(user_id = %job.user, attempt = job.attempts, outcome, reason,
                 "parked without a sync: the service has ended in the middle of this user's sync time and again");
-            telemetry::sync_ended("parked", "poison", Duration::ZERO);
+            telemetry::sync_ended(ended::POISON, Duration::ZERO);
             let entry = ended::entry_of_a_poison_pill(&job);
             self.hand.settle(&job, parked, Some(entry)).await;
             return;
         }
-        let syncer = self.syncer.in_manner(cause::manner_of(&job.event_type));
+        let syncer = self.syncer.in_mode(cause::mode_of(&job.event_type));
         let sync = syncer.sync(&job.user, &context);
         self.hand.run(job.clone(), context.clone(), sync).await;
     }

@@ -18,7 +18,7 @@ pub(super) const fn kind(error: &AppError) -> Kind {
         | AppError::Stopped(_)
         | AppError::LeaseLost => Kind::NotNow,
         AppError::Api { .. } | AppError::Panicked => Kind::UpstreamFailed,
-        AppError::Queue(_) => Kind::QueueUnavailable,
+        AppError::Queue(_) | AppError::QueueDuringSync(_) => Kind::QueueUnavailable,
     }
 }
 

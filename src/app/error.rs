@@ -4,7 +4,7 @@ use super::FORGOTTEN;
 use crate::clock::Millis;
 use crate::queue::QueueError;
 use crate::sync::SyncError;
-use crate::upstream::{Api, OwnWords};
+use crate::upstream::{Api, Failure, OwnWords};
 
 /// Why it was not done. No message has personal data in it.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -34,6 +34,9 @@ pub(crate) enum AppError {
     Panicked,
     #[error(transparent)]
     Queue(#[from] QueueError),
+    /// The queue could not answer what a sync asks it.
+    #[error("{0}")]
+    QueueDuringSync(String),
 }
 
 impl AppError {
@@ -46,8 +49,17 @@ impl AppError {
     }
 }
 
+impl From<Failure> for AppError {
+    fn from(failure: Failure) -> Self {
+        Self::Api { message: failure.to_string(), own_words: failure.own_words().cloned() }
+    }
+}
+
 impl From<SyncError> for AppError {
     fn from(error: SyncError) -> Self {
-        Self::Api { message: error.message, own_words: error.own_words }
+        match error {
+            SyncError::Api(failure) => failure.into(),
+            SyncError::Queue(_) => Self::QueueDuringSync(error.to_string()),
+        }
     }
 }

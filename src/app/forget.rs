@@ -9,11 +9,10 @@ use serde::Serialize;
 
 use super::error::AppError;
 use super::lease::{WaitLimit, lease};
-use crate::memory::Memory;
+use crate::model::LastSeen;
 use crate::queue::{FORGET, Job, Lane, LeaseRequest, Queue, RowState, Settlement, UserRow};
-use crate::sync::{Context, Syncer, TakenOff};
-use crate::upstream::circuit_breaker::CallKind;
-use crate::upstream::{Api, Attempt, PerApi};
+use crate::sync::{Context, SyncError, Syncer, TagsRemoved};
+use crate::upstream::{Attempt, PerApi};
 use crate::user::UserId;
 use crate::worker::SyncRunner;
 
@@ -56,7 +55,7 @@ pub(crate) struct Forgotten {
     /// How many rows of history there were, counted to 10,000.
     pub history_rows: usize,
     /// What became of the user's contacts, one for each known address; null if Mailmojo was not asked for.
-    pub mailmojo: Option<Vec<TakenOff>>,
+    pub mailmojo: Option<Vec<TagsRemoved>>,
 }
 
 /// What there is to erase of `user`, and the row. Asks neither API.
@@ -95,17 +94,17 @@ pub(super) async fn forget(
     if found.outcome == Forgot::AlreadyForgotten || syncer.is_dry_run() {
         let memory = row.map(|row| row.memory).unwrap_or_default();
         let taken_off = match mailmojo {
-            true => Some(take_off_unleased(runner, syncer, &found, user, memory, wait).await?),
+            true => Some(remove_tags_unleased(runner, syncer, &found, user, memory, wait).await?),
             false => None,
         };
         return Ok(Forgotten { mailmojo: taken_off, ..found });
     }
-    let calls = if mailmojo { Syncer::calls_to_take_off() } else { PerApi::default() };
+    let calls = if mailmojo { Syncer::calls_to_remove_tags() } else { PerApi::default() };
     let request = LeaseRequest { user: user.clone(), cause: FORGET, lane: Lane::Events, calls, again: false };
     let job = lease(runner, &request, wait, NOT_DONE).await?;
     tracing::info!(user_id = %user, mailmojo, "an operator wants a user forgotten");
     let (job, taken_off) = match mailmojo {
-        true => take_off_leased(runner, syncer, job, row.as_ref(), wait).await?,
+        true => remove_tags_leased(runner, syncer, job, row.as_ref(), wait).await?,
         false => (job, None),
     };
     let history_rows = runner.queue.history(user, COUNTED).await?.len();
@@ -120,33 +119,33 @@ pub(super) async fn forget(
 }
 
 /// Nobody syncs a forgotten user, and a dry run writes nothing, so neither needs a lease.
-async fn take_off_unleased(
+async fn remove_tags_unleased(
     runner: &SyncRunner,
     syncer: &Syncer,
     found: &Forgotten,
     user: &UserId,
-    memory: Memory,
+    memory: LastSeen,
     wait: &WaitLimit,
-) -> Result<Vec<TakenOff>, AppError> {
+) -> Result<Vec<TagsRemoved>, AppError> {
     let context = Context::new(Attempt::within(runner.limits.deadline, &runner.clock), memory);
     let taken = tokio::select! {
-        taken = syncer.take_off(user, &context) => taken,
+        taken = syncer.remove_tags(user, &context) => taken,
         () = wait.stop.cancelled() => return Err(AppError::Stopped(NOT_DONE)),
     };
-    taken.map_err(|error| tags_remain(found.outcome, &error.message))
+    taken.map_err(|error| tags_remain(found.outcome, &error))
 }
 
 /// The job with the calls that are left of it, and what was taken off.
-async fn take_off_leased(
+async fn remove_tags_leased(
     runner: &SyncRunner,
     syncer: &Syncer,
     job: Job,
     row: Option<&UserRow>,
     wait: &WaitLimit,
-) -> Result<(Job, Option<Vec<TakenOff>>), AppError> {
+) -> Result<(Job, Option<Vec<TagsRemoved>>), AppError> {
     let context = runner.context(&job);
     let taken = tokio::select! {
-        taken = syncer.take_off(&job.user, &context) => taken,
+        taken = syncer.remove_tags(&job.user, &context) => taken,
         () = wait.stop.cancelled() => {
             give_back(runner, job, row, &context).await;
             return Err(AppError::Stopped(NOT_DONE));
@@ -154,30 +153,31 @@ async fn take_off_leased(
     };
     match taken {
         Ok(taken) => {
-            let answered = Api::ALL.map(|api| (api, CallKind::Read));
-            let answered: &[_] = if taken.is_empty() { &[] } else { &answered };
-            runner.record(job.user.as_str(), answered, None).await;
+            runner.record(&job.user, &context, None).await;
             Ok((SyncRunner::after(job, &context), Some(taken)))
         }
         Err(error) => {
-            runner.record(job.user.as_str(), &[], Some(&runner.failed(&error, None))).await;
-            tracing::warn!(user_id = %job.user, error = error.message, "a user was not forgotten");
+            runner.record(&job.user, &context, Some(&error)).await;
+            tracing::warn!(user_id = %job.user, %error, "a user was not forgotten");
             give_back(runner, job, row, &context).await;
-            Err(tags_remain(Forgot::WouldBeForgotten, &error.message))
+            Err(tags_remain(Forgot::WouldBeForgotten, &error))
         }
     }
 }
 
-fn tags_remain(found: Forgot, message: &str) -> AppError {
+fn tags_remain(found: Forgot, error: &SyncError) -> AppError {
     let message = match found {
-        Forgot::AlreadyForgotten => format!(
-            "the user was forgotten before, but our tags could not be taken off: {message}. Ask again"
-        ),
+        Forgot::AlreadyForgotten => {
+            format!("the user was forgotten before, but our tags could not be taken off: {error}. Ask again")
+        }
         Forgot::Forgotten | Forgot::WouldBeForgotten => format!(
-            "our tags could not be taken off, so nothing was forgotten: {message}. Ask again; without Mailmojo it needs no API"
+            "our tags could not be taken off, so nothing was forgotten: {error}. Ask again; without Mailmojo it needs no API"
         ),
     };
-    AppError::Api { message, own_words: None }
+    match error {
+        SyncError::Api(_) => AppError::Api { message, own_words: None },
+        SyncError::Queue(_) => AppError::QueueDuringSync(message),
+    }
 }
 
 /// Ends the lease with the row as it was: a parked user stays parked, one that waited for its next try waits again. Any

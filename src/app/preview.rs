@@ -6,14 +6,14 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::mailmojo::models::Contact;
-use crate::merge::Membership;
-use crate::merge::why::{Custom, Field, FieldWhy, List, Tag, TagWhy};
+use crate::merge::{Custom, Field, FieldWhy, Placement, Tag, TagWhy};
+use crate::model::{Contact, Membership, Profile};
+use crate::outcome::Reason;
 use crate::personal::Personal;
-use crate::sesamy::models::Profile;
-use crate::sync::{Decision, OldContact, OldFate, Reason};
+use crate::sync::{Decision, OldContact, OldFate, Write};
 use crate::tags;
 use crate::upstream::Call;
+use crate::user::UserId;
 
 /// What a sync of one user would do now.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -36,7 +36,7 @@ pub(crate) struct Preview {
     /// Every tag that is there or wanted: whether it comes, goes or stays, and why.
     pub tags: Vec<Tag>,
     /// What becomes of the contact's place on the list; null for a user who is skipped before that is known.
-    pub list: Option<List>,
+    pub list: Option<Placement>,
     /// The contact of the address that the user had before; null if the address is the same.
     pub old_contact: Option<OldContactNow>,
     /// The request that a sync would send to Mailmojo; null if it would send none.
@@ -70,7 +70,7 @@ pub(crate) struct Wanted {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Why {
     #[serde(flatten)]
-    pub reason: tags::Reason,
+    pub reason: tags::TagReason,
     pub text: String,
 }
 
@@ -166,10 +166,10 @@ impl PreviewRow {
     }
 }
 
-impl From<&List> for PreviewRow {
-    fn from(list: &List) -> Self {
+impl From<&Placement> for PreviewRow {
+    fn from(list: &Placement) -> Self {
         let mark = match list {
-            List::Created | List::Subscribed => Mark::Added,
+            Placement::Created | Placement::Subscribed => Mark::Added,
             _ => Mark::Stays,
         };
         let text = list.to_string();
@@ -210,7 +210,7 @@ impl From<&Tag> for PreviewRow {
         };
         let why = match tag.reasons.as_slice() {
             [] => vec![tag.why.to_string()],
-            reasons => reasons.iter().map(tags::Reason::to_string).collect(),
+            reasons => reasons.iter().map(tags::TagReason::to_string).collect(),
         };
         Self::new(About::Tag, mark, &tag.tag, why)
     }
@@ -226,23 +226,24 @@ impl OldContactNow {
     }
 }
 
-impl From<&Decision> for Preview {
-    fn from(decision: &Decision) -> Self {
+impl Preview {
+    /// What `decision` would do; `request` is what a write sends.
+    pub(super) fn new(user: &UserId, decision: &Decision, request: impl Fn(&Write) -> Request) -> Self {
         let report = decision.report();
-        let explanation = decision.explanation();
+        let change = decision.plan().and_then(|plan| plan.change.as_ref());
         Self {
-            user_id: decision.user().as_str().to_owned(),
+            user_id: user.as_str().to_owned(),
             outcome: report.outcome.as_str(),
             skipped: report.outcome.reason(),
             profile: decision.profile().map(Facts::from),
             wanted_tags: decision.wanted().into_iter().flatten().map(Wanted::from).collect(),
             contact: decision.contact().map(ContactNow::from),
-            fields: explanation.map(|it| it.fields.clone()).unwrap_or_default(),
-            custom_fields: explanation.map(|it| it.custom_fields.clone()).unwrap_or_default(),
-            tags: explanation.map(|it| it.tags.clone()).unwrap_or_default(),
-            list: explanation.map(|it| it.list.clone()),
-            old_contact: decision.old_contact().map(OldContactNow::from),
-            request: decision.request().map(Request::from),
+            fields: change.map(|it| it.fields.clone()).unwrap_or_default(),
+            custom_fields: change.map(|it| it.custom_fields.clone()).unwrap_or_default(),
+            tags: change.map(|it| it.tags.clone()).unwrap_or_default(),
+            list: decision.plan().map(|plan| plan.list.clone()),
+            old_contact: decision.old_contact().map(|old| OldContactNow::of(old, &request)),
+            request: decision.write().map(&request),
             no_request: (!decision.changes()).then(|| no_request(decision.skipped()).to_owned()),
             held_back: report.held_back,
         }
@@ -272,26 +273,26 @@ fn no_request(skipped: Option<Reason>) -> &'static str {
 impl From<&Profile> for Facts {
     fn from(profile: &Profile) -> Self {
         Self {
-            email: crate::personal::first_present([&profile.email]),
-            first_name: profile.wanted_first_name(),
-            last_name: profile.wanted_last_name(),
-            phone: profile.wanted_phone(),
-            tags: profile.tags.clone().unwrap_or_default(),
+            email: profile.email.clone(),
+            first_name: profile.first_name.clone(),
+            last_name: profile.last_name.clone(),
+            phone: profile.phone.clone(),
+            tags: profile.tags.clone(),
         }
     }
 }
 
-impl From<(&String, &Vec<tags::Reason>)> for Wanted {
-    fn from((tag, reasons): (&String, &Vec<tags::Reason>)) -> Self {
-        let why = |reason: &tags::Reason| Why { reason: reason.clone(), text: reason.to_string() };
+impl From<(&String, &Vec<tags::TagReason>)> for Wanted {
+    fn from((tag, reasons): (&String, &Vec<tags::TagReason>)) -> Self {
+        let why = |reason: &tags::TagReason| Why { reason: reason.clone(), text: reason.to_string() };
         Self { tag: tag.clone(), reasons: reasons.iter().map(why).collect() }
     }
 }
 
-impl From<(&Contact, &Membership)> for ContactNow {
-    fn from((contact, membership): (&Contact, &Membership)) -> Self {
-        let (on_list, list_status) = match membership {
-            Membership::NotOnList => (false, None),
+impl From<&Contact> for ContactNow {
+    fn from(contact: &Contact) -> Self {
+        let (on_list, list_status) = match &contact.membership {
+            Membership::NotOnList | Membership::Unknown => (false, None),
             Membership::OnList(status) => (true, status.clone()),
         };
         Self {
@@ -308,13 +309,13 @@ impl From<(&Contact, &Membership)> for ContactNow {
     }
 }
 
-impl From<OldContact<'_>> for OldContactNow {
-    fn from(old: OldContact<'_>) -> Self {
+impl OldContactNow {
+    fn of(old: &OldContact, request: impl Fn(&Write) -> Request) -> Self {
         Self {
             address: old.address.clone(),
             fate: old.fate,
-            tags_removed: old.tags_removed.to_vec(),
-            request: old.request.map(Request::from),
+            tags_removed: old.tags_removed.clone(),
+            request: old.write.as_ref().map(request),
         }
     }
 }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::error::AppError;
-use super::preview::Preview;
+use super::preview::{Preview, Request};
 use crate::address;
 use crate::clock::Clock;
-use crate::memory::Memory;
+use crate::model::LastSeen;
 use crate::queue::{Queue, QueueError};
 use crate::sync::{Context, Syncer};
 use crate::upstream::Attempt;
@@ -30,10 +30,7 @@ impl Previewer {
         if !address::is_usable(address) {
             return Err(AppError::NotAnAddress);
         }
-        self.syncer.sesamy().find_by_email(address, &self.attempt()).await.map_err(|failure| AppError::Api {
-            message: failure.to_string(),
-            own_words: failure.own_words().cloned(),
-        })
+        Ok(self.syncer.sesamy().find_by_email(address, &self.attempt()).await?)
     }
 
     /// What a sync of `user` would do now.
@@ -43,13 +40,13 @@ impl Previewer {
     pub(crate) async fn preview(&self, user: &UserId) -> Result<Preview, AppError> {
         let memory = self.memory_of(user).await?.ok_or(AppError::Forgotten)?;
         let context = Context::new(self.attempt(), memory);
-        let decision = self.syncer.decide(user, &context).await?;
-        Ok(Preview::from(&self.syncer.under_guard(decision, &context)))
+        let decision = self.syncer.preview(user, &context).await?;
+        Ok(Preview::new(user, &decision, |write| Request::from(&self.syncer.request(write))))
     }
 
     /// What is remembered of `user`; `None` if the user was forgotten.
-    async fn memory_of(&self, user: &UserId) -> Result<Option<Memory>, QueueError> {
-        let Some(queue) = &self.queue else { return Ok(Some(Memory::default())) };
+    async fn memory_of(&self, user: &UserId) -> Result<Option<LastSeen>, QueueError> {
+        let Some(queue) = &self.queue else { return Ok(Some(LastSeen::default())) };
         if !queue.forgotten(std::slice::from_ref(user)).await?.is_empty() {
             return Ok(None);
         }

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::error::AppError;
 use super::lease::{WaitLimit, lease};
 use crate::queue::{AGAIN, Lane, LeaseRequest};
-use crate::sync::{Manner, Syncer};
+use crate::sync::{SyncMode, Syncer};
 use crate::upstream::{OwnWords, PerApi};
 use crate::user::UserId;
 use crate::worker::{Ended, SyncRunner};
@@ -54,7 +54,7 @@ impl Synced {
     }
 
     fn new(user: &UserId, ended: Ended) -> Self {
-        let (outcome, reason) = ended.words();
+        let (outcome, reason) = ended.outcome().words();
         let synced = Self { user: user.as_str().to_owned(), outcome, reason, ..Self::default() };
         match ended.result {
             Ok(report) => Self {
@@ -67,7 +67,9 @@ impl Synced {
                 tags_held: report.tags_held,
                 ..synced
             },
-            Err(error) => Self { error: Some(error.message), own_words: error.own_words, ..synced },
+            Err(error) => {
+                Self { error: Some(error.to_string()), own_words: error.own_words().cloned(), ..synced }
+            }
         }
     }
 }
@@ -84,16 +86,16 @@ pub(super) async fn sync(
     again: Again,
     wait: &WaitLimit,
 ) -> Result<Synced, AppError> {
-    let (cause, manner) = match again {
-        Again::No => (CAUSE, Manner::Usual),
-        Again::Yes => (AGAIN, Manner::Again),
+    let (cause, mode) = match again {
+        Again::No => (CAUSE, SyncMode::Normal),
+        Again::Yes => (AGAIN, SyncMode::Override),
     };
     let again = again == Again::Yes;
     let request = LeaseRequest { user: user.clone(), cause, lane: Lane::Events, calls, again };
     let job = lease(runner, &request, wait, NOT_DONE).await?;
     tracing::info!(user_id = %user, "an operator has asked for a sync");
     let context = runner.context(&job);
-    let syncer = syncer.in_manner(manner);
+    let syncer = syncer.in_mode(mode);
     let work = syncer.sync(user, &context);
     tokio::select! {
         ended = runner.run(job.clone(), context.clone(), work) => Ok(Synced::new(user, ended)),

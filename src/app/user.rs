@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::clock::Millis;
-use crate::memory::{Memory, Seen};
+use crate::model::{LastSeen, SeenContact};
 use crate::personal::Personal;
 use crate::queue::{HistoryRow, UserRow};
 
@@ -26,7 +26,7 @@ pub(crate) struct Remembered {
     /// The address that was synced last, as Sesamy spelled it.
     pub email: Option<Personal>,
     /// The contact of that address as it was last seen; null if Mailmojo was never seen to have one.
-    pub contact: Option<Seen>,
+    pub contact: Option<SeenContact>,
     /// Whether the user had left, or was removed, under an earlier address.
     pub has_left: bool,
     /// Since when Sesamy has had no usable address for the user.
@@ -54,14 +54,14 @@ impl Remembered {
     }
 }
 
-impl From<&Memory> for Remembered {
-    fn from(memory: &Memory) -> Self {
-        let Memory { email, contact, has_left, missing_since, .. } = memory.clone();
+impl From<&LastSeen> for Remembered {
+    fn from(memory: &LastSeen) -> Self {
+        let LastSeen { email, contact, has_left, missing_since, .. } = memory.clone();
         Self { email, contact, has_left, missing_since }
     }
 }
 
-fn in_words(seen: &Seen) -> String {
+fn in_words(seen: &SeenContact) -> String {
     let status = |status: &Option<String>| status.as_deref().map_or("no status".to_owned(), status_in_words);
     let on_list = match seen.on_list {
         true => format!("{} on the list", status(&seen.list_status)),
@@ -86,19 +86,19 @@ mod tests {
 
     #[test]
     fn what_is_remembered_is_shown_in_words() {
-        assert_eq!(Remembered::from(&Memory::default()).facts(), []);
-        let seen = |on_list| Seen { status: Some("a".into()), on_list, list_status: Some("u".into()) };
+        assert_eq!(Remembered::from(&LastSeen::default()).facts(), []);
+        let seen = |on_list| SeenContact { status: Some("a".into()), on_list, list_status: Some("u".into()) };
         for (contact, in_words) in [
             (None, "no"),
             (Some(seen(false)), "active on the account, not on the list"),
             (Some(seen(true)), "active on the account, unsubscribed on the list"),
             (
-                Some(Seen { status: Some("x".into()), ..Seen::default() }),
+                Some(SeenContact { status: Some("x".into()), ..SeenContact::default() }),
                 "status x on the account, not on the list",
             ),
         ] {
             let email = Some(Personal::new("kari@example.com"));
-            let memory = Memory { email, contact, has_left: true, ..Memory::default() };
+            let memory = LastSeen { email, contact, has_left: true, ..LastSeen::default() };
             let facts = Remembered::from(&memory).facts();
             assert_eq!(facts[0], ("address", "kari@example.com".to_owned()));
             assert_eq!((facts[1].0, facts[1].1.as_str(), facts[2].0), ("contact seen", in_words, "has left"));

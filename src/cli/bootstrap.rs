@@ -6,9 +6,9 @@ use super::error::ServiceError;
 use crate::app::{App, Previewer};
 use crate::clock::Clock;
 use crate::config::{self, QueueUrl, Settings};
-use crate::merge::{KeepTags, Rules};
+use crate::merge::KeepTags;
 use crate::queue::{Lane, Queue, QueuePolicy, Rates, RetryPolicy, Role};
-use crate::sync::{AddressIndex, NoOtherUsers, Syncer};
+use crate::sync::{AddressIndex, NoOtherUsers, SyncSettings, Syncer};
 use crate::upstream::circuit_breaker::Backoff;
 use crate::upstream::{
     ClientError, Credentials, Gate, Meter, Options as UpstreamOptions, OwnMeter, PerApi, Quota, Upstream,
@@ -28,8 +28,8 @@ pub(super) async fn app(settings: &Settings, may_create: bool) -> Result<App, Se
 /// All that an operator can ask for, on this queue and with these clients.
 pub(super) fn app_on(settings: &Settings, queue: Queue, clock: Clock, clients: Clients) -> App {
     let addresses = Arc::new(queue.clone());
-    let options = sync_options(settings);
-    let syncer = Arc::new(Syncer::new(clients.sesamy, clients.mailmojo, addresses, clock.clone(), options));
+    let of_sync = sync_settings(settings);
+    let syncer = Arc::new(Syncer::new(clients.sesamy, clients.mailmojo, addresses, clock.clone(), of_sync));
     let limits = limits(&settings.sync);
     let hand = SyncRunner { queue, gates: clients.gates, syncer: Arc::clone(&syncer), clock, limits };
     App::new(hand, syncer, sync::usual_calls(settings.sesamy.derive_tags))
@@ -55,8 +55,8 @@ pub(super) async fn previewer(settings: &Settings) -> Result<Previewer, ServiceE
         None => Arc::new(NoOtherUsers),
     };
     let clients = clients(settings, &meter, &clock)?;
-    let options = sync_options(settings);
-    let syncer = Arc::new(Syncer::new(clients.sesamy, clients.mailmojo, addresses, clock.clone(), options));
+    let of_sync = sync_settings(settings);
+    let syncer = Arc::new(Syncer::new(clients.sesamy, clients.mailmojo, addresses, clock.clone(), of_sync));
     Ok(Previewer { syncer, queue, clock, deadline: settings.sync.deadline })
 }
 
@@ -166,16 +166,14 @@ fn quotas(settings: &Settings) -> PerApi<Quota> {
 }
 
 /// What the settings say to a sync.
-fn sync_options(settings: &Settings) -> sync::Options {
-    sync::Options {
+fn sync_settings(settings: &Settings) -> SyncSettings {
+    SyncSettings {
         guest_user_id_prefixes: settings.sesamy.guest_user_id_prefixes.clone(),
         derive_tags: settings.sesamy.derive_tags,
         dry_run: settings.sync.dry_run,
         custom_fields: settings.mailmojo.custom_fields.clone(),
-        rules: Rules {
-            create_contacts: settings.sync.create_contacts,
-            keep_tags: KeepTags::new(settings.sync.keep_tags.clone()),
-        },
+        create_contacts: settings.sync.create_contacts,
+        keep_tags: KeepTags::new(settings.sync.keep_tags.clone()),
     }
 }
 

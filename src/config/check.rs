@@ -9,7 +9,7 @@ use super::setting::Field;
 use super::spec::Spec;
 use super::table::{ALL, Settings, log, mailmojo, sesamy, sync, webhook};
 use super::values::Values;
-use crate::fields::Answer;
+use crate::fields::ReadFrom;
 use crate::upstream::is_loopback;
 
 /// Checks that users more often costs more than it repairs.
@@ -44,7 +44,7 @@ fn check_together(values: &mut Values) {
     if let (Some(false), Some(fields)) =
         (sesamy::derive_tags.read(values), mailmojo::custom_fields.read(values))
     {
-        for (name, source) in fields.iter().filter(|(_, source)| source.answer() != Answer::Profile) {
+        for (name, source) in fields.iter().filter(|(_, source)| source.read_from() != ReadFrom::Profile) {
             let what = format!(
                 "has {} from {source}, which is read from contracts and entitlements, while {} is false: only the \
                  profile is read",

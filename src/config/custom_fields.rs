@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use ::config::{Value, ValueKind};
+use strum::VariantNames;
 
 use super::nearest::nearest;
 use super::parse::{Parsed, kind, shown, text};
@@ -56,8 +57,8 @@ fn check_name(name: &str) -> Parsed<()> {
 
 fn source(value: &Value) -> Parsed<Source> {
     let name = text(value)?;
-    Source::named(&name).ok_or_else(|| {
-        let meant = nearest(&name, Source::ALL.map(Source::name));
+    name.parse().map_err(|_| {
+        let meant = nearest(&name, Source::VARIANTS.iter().copied());
         let meant = meant.map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
         format!("is {}, no source{meant}", shown(&name))
     })

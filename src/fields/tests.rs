@@ -3,16 +3,15 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use strum::{VariantArray, VariantNames};
+
 use super::*;
+use crate::sesamy::json::user_of;
 
 const NOW: &str = "2026-01-15T12:00:00Z";
 
 fn value(source: Source, profile: Value, contracts: Value, entitlements: Value) -> Option<String> {
-    let profile: Profile = serde_json::from_value(profile).unwrap();
-    let contracts: Vec<Contract> = serde_json::from_value(contracts).unwrap();
-    let entitlements: Vec<Entitlement> = serde_json::from_value(entitlements).unwrap();
-    let now = NOW.parse().unwrap();
-    source.value(&Facts { profile: &profile, contracts: &contracts, entitlements: &entitlements, now })
+    source.value(&user_of(profile, contracts, entitlements), NOW.parse().unwrap())
 }
 
 fn of_profile(source: Source, profile: Value) -> Option<String> {
@@ -28,12 +27,13 @@ fn of_entitlements(source: Source, entitlements: Value) -> Option<String> {
 }
 
 #[test]
-fn every_source_has_one_name_and_the_names_that_are_told_are_all_there_are() {
-    assert_eq!(Source::ALL.map(Source::name).join(", "), source::NAMES);
-    for source in Source::ALL {
-        assert_eq!(Source::named(source.name()), Some(source));
+fn every_source_has_one_name_and_the_names_in_an_error_are_all_there_are() {
+    assert_eq!(<Source as VariantNames>::VARIANTS.join(", "), source::NAMES);
+    for source in <Source as VariantArray>::VARIANTS {
+        assert_eq!(source.to_string().parse(), Ok(*source));
+        assert_eq!(json!(source), source.to_string());
     }
-    assert_eq!(Source::named("User_Id"), None);
+    assert!("User_Id".parse::<Source>().is_err());
 }
 
 #[test]
@@ -184,12 +184,11 @@ fn products_are_those_with_access_sorted_each_once_and_no_articles() {
 }
 
 #[test]
-fn each_field_is_told_by_its_name_with_its_source_and_its_value() {
+fn each_field_has_its_name_its_source_and_its_value() {
     let fields = [("town", Source::BillingCity), ("id", Source::UserId)];
     let fields = CustomFields::new(fields.map(|(name, source)| (name.to_owned(), source)).into());
-    let profile: Profile = serde_json::from_value(json!({"userId": "u1"})).unwrap();
-    let now = NOW.parse().unwrap();
-    let wanted = fields.wanted(&Facts { profile: &profile, contracts: &[], entitlements: &[], now });
+    let user = user_of(json!({"userId": "u1"}), json!([]), json!([]));
+    let wanted = fields.wanted(&user, NOW.parse().unwrap());
     let id = CustomField { name: "id".to_owned(), source: Source::UserId, value: Some(Personal::new("u1")) };
     let town = CustomField { name: "town".to_owned(), source: Source::BillingCity, value: None };
     assert_eq!(wanted, [id, town]);
@@ -199,20 +198,15 @@ const TIMES: &[&str] =
     &["2026-01-15T12:00:00Z", "2026-02-01", "2025-02-01", "2026-02-01T00:00:00+14:00", "?", "", " "];
 
 #[test]
-fn a_value_changes_by_itself_at_the_very_moment_that_is_told() {
-    let contracts: Vec<Contract> =
-        serde_json::from_value(json!([{"isActive": true, "contractDuration": "RECURRING",
-        "nextBillAt": "2026-01-20T08:00:00Z", "expiresAt": "2026-01-19", "willCancelAt": "2025-01-01"}]))
-        .unwrap();
-    let entitlements: Vec<Entitlement> = serde_json::from_value(json!([
+fn a_value_changes_by_itself_at_the_very_moment_that_is_named() {
+    let contracts = json!([{"isActive": true, "contractDuration": "RECURRING",
+        "nextBillAt": "2026-01-20T08:00:00Z", "expiresAt": "2026-01-19", "willCancelAt": "2025-01-01"}]);
+    let entitlements = json!([
         {"title": "Pluss", "sku": "plus", "hasAccess": true, "expiresAt": "2026-01-18T00:00:00.001Z"},
         {"title": "Article", "hasAccess": true, "type": "article", "expiresAt": "2026-01-16"},
         {"title": "Gone", "hasAccess": false, "expiresAt": "2026-01-17"},
-    ]))
-    .unwrap();
-    let profile = Profile::default();
-    let at =
-        |now: Timestamp| Facts { profile: &profile, contracts: &contracts, entitlements: &entitlements, now };
+    ]);
+    let user = user_of(json!({}), contracts, entitlements);
     let now = NOW.parse().unwrap();
     for (source, expected) in [
         (Source::NextBillAt, Some("2026-01-20T08:00:00Z")),
@@ -223,16 +217,31 @@ fn a_value_changes_by_itself_at_the_very_moment_that_is_told() {
         (Source::SubscriptionStatus, None),
     ] {
         let moment: Option<Timestamp> = expected.map(|at| at.parse().unwrap());
-        assert_eq!(source.changes_at(&at(now)), moment, "{source}");
+        assert_eq!(source.changes_at(&user, now), moment, "{source}");
         let Some(moment) = moment else { continue };
         let before = moment.checked_sub(jiff::SignedDuration::from_millis(1)).unwrap();
-        assert_eq!(source.value(&at(before)), source.value(&at(now)), "{source}");
-        assert_ne!(source.value(&at(moment)), source.value(&at(now)), "{source}");
+        assert_eq!(source.value(&user, before), source.value(&user, now), "{source}");
+        assert_ne!(source.value(&user, moment), source.value(&user, now), "{source}");
     }
     let fields = [("a", Source::NextBillAt), ("b", Source::ActiveSkus), ("c", Source::Company)];
     let fields = CustomFields::new(fields.map(|(name, source)| (name.to_owned(), source)).into());
-    assert_eq!(fields.changes_at(&at(now)), Some("2026-01-18T00:00:00.001Z".parse().unwrap()));
-    assert_eq!(CustomFields::default().changes_at(&at(now)), None);
+    assert_eq!(fields.changes_at(&user, now), Some("2026-01-18T00:00:00.001Z".parse().unwrap()));
+    assert_eq!(CustomFields::default().changes_at(&user, now), None);
+}
+
+#[test]
+fn a_field_of_contracts_or_entitlements_is_taken_away_by_no_value_or_a_count_of_nothing() {
+    for (source, value, expected) in [
+        (Source::ActiveProducts, None, true),
+        (Source::ActiveProducts, Some("Plus"), false),
+        (Source::SubscriptionStatus, None, true),
+        (Source::ActiveSubscriptionCount, Some("0"), true),
+        (Source::ActiveSubscriptionCount, Some("1"), false),
+        (Source::Company, None, false),
+    ] {
+        let field = CustomField { name: "plan".to_owned(), source, value: value.map(Personal::new) };
+        assert_eq!(field.takes_away(), expected, "{field:?}");
+    }
 }
 
 fn any_text() -> impl Strategy<Value = Value> {
@@ -259,10 +268,10 @@ prop_compose! {
         id in "[ab]", active: bool, times in proptest::array::uniform4(any_json()),
         (status, duration) in (proptest::option::of("[ab]"),
             proptest::sample::select(&["RECURRING", "PERPETUAL", "?"][..])),
-    ) -> Contract {
+    ) -> Value {
         let [created, bill, expires, cancel] = times;
-        serde_json::from_value(json!({"id": id, "isActive": active, "status": status, "contractDuration": duration,
-            "createdAt": created, "nextBillAt": bill, "expiresAt": expires, "willCancelAt": cancel})).unwrap()
+        json!({"id": id, "isActive": active, "status": status, "contractDuration": duration, "createdAt": created,
+            "nextBillAt": bill, "expiresAt": expires, "willCancelAt": cancel})
     }
 }
 
@@ -270,32 +279,29 @@ prop_compose! {
     fn any_entitlement()(
         title in any_text(), sku in any_text(), expires in any_text(), has_access: bool,
         kind in proptest::sample::select(&["pass", "article"][..]),
-    ) -> Entitlement {
-        serde_json::from_value(json!({"title": title, "sku": sku, "expiresAt": expires, "hasAccess": has_access,
-            "type": kind})).unwrap()
+    ) -> Value {
+        json!({"title": title, "sku": sku, "expiresAt": expires, "hasAccess": has_access, "type": kind})
     }
 }
 
 prop_compose! {
-    fn any_profile()(values in proptest::array::uniform5(any_json())) -> Profile {
+    fn any_user()(
+        values in proptest::array::uniform5(any_json()),
+        contracts in proptest::collection::vec(any_contract(), 0..4),
+        entitlements in proptest::collection::vec(any_entitlement(), 0..4),
+    ) -> SesamyUser {
         let [created, verified, company, billing, delivery] = values;
-        serde_json::from_value(json!({"userId": "u1", "createdAt": created, "emailVerified": verified,
-            "company": company, "billingAddress": billing, "deliveryAddress": delivery})).unwrap()
+        let profile = json!({"userId": "u1", "createdAt": created, "emailVerified": verified,
+            "company": company, "billingAddress": billing, "deliveryAddress": delivery});
+        user_of(profile, contracts.into(), entitlements.into())
     }
-}
-
-fn any_lists() -> impl Strategy<Value = (Vec<Contract>, Vec<Entitlement>)> {
-    let contracts = proptest::collection::vec(any_contract(), 0..4);
-    (contracts, proptest::collection::vec(any_entitlement(), 0..4))
 }
 
 proptest! {
     #[test]
-    fn no_answer_is_too_odd(profile in any_profile(), (contracts, entitlements) in any_lists()) {
-        let now = NOW.parse().unwrap();
-        let facts = Facts { profile: &profile, contracts: &contracts, entitlements: &entitlements, now };
-        for source in Source::ALL {
-            let value = source.value(&facts);
+    fn no_answer_is_too_odd(user in any_user()) {
+        for source in <Source as VariantArray>::VARIANTS {
+            let value = source.value(&user, NOW.parse().unwrap());
             let is_clean = value.as_deref().is_none_or(|it| !it.is_empty() && it.trim() == it);
             prop_assert!(is_clean, "{} is {:?}", source, value);
         }
@@ -303,32 +309,27 @@ proptest! {
 
     #[test]
     fn the_order_of_lists_makes_no_difference(
-        profile in any_profile(),
-        ((contracts, entitlements), (other_contracts, other_entitlements)) in any_lists().prop_flat_map(|lists| {
-            let (contracts, entitlements) = lists.clone();
-            (Just(lists), (Just(contracts).prop_shuffle(), Just(entitlements).prop_shuffle()))
+        (user, contracts, entitlements) in any_user().prop_flat_map(|user| {
+            let (contracts, entitlements) = (user.contracts.clone(), user.entitlements.clone());
+            (Just(user), Just(contracts).prop_shuffle(), Just(entitlements).prop_shuffle())
         }),
     ) {
         let now = NOW.parse().unwrap();
-        let facts = Facts { profile: &profile, contracts: &contracts, entitlements: &entitlements, now };
-        let other = Facts { contracts: &other_contracts, entitlements: &other_entitlements, ..facts };
-        for source in Source::ALL {
-            prop_assert_eq!(source.value(&facts), source.value(&other), "{}", source);
+        let other = SesamyUser { profile: user.profile.clone(), contracts, entitlements };
+        for source in <Source as VariantArray>::VARIANTS {
+            prop_assert_eq!(source.value(&user, now), source.value(&other, now), "{}", source);
         }
     }
 
     #[test]
-    fn nothing_changes_by_itself_before_the_moment_that_is_told(
-        profile in any_profile(), (contracts, entitlements) in any_lists(), seconds in 1_i64..40_000_000,
-    ) {
+    fn nothing_changes_by_itself_before_the_moment_that_is_named(user in any_user(), seconds in 1_i64..40_000_000) {
         let now: Timestamp = NOW.parse().unwrap();
-        let facts = Facts { profile: &profile, contracts: &contracts, entitlements: &entitlements, now };
-        let later = Facts { now: Timestamp::from_second(now.as_second() + seconds).unwrap(), ..facts };
-        for source in Source::ALL {
-            let changes_at = source.changes_at(&facts);
+        let later = Timestamp::from_second(now.as_second() + seconds).unwrap();
+        for source in <Source as VariantArray>::VARIANTS {
+            let changes_at = source.changes_at(&user, now);
             prop_assert!(changes_at.is_none_or(|at| at > now));
-            if changes_at.is_none_or(|at| later.now < at) {
-                prop_assert_eq!(source.value(&facts), source.value(&later), "{}", source);
+            if changes_at.is_none_or(|at| later < at) {
+                prop_assert_eq!(source.value(&user, now), source.value(&user, later), "{}", source);
             }
         }
     }

@@ -3,17 +3,16 @@
 //! Every path ends in a slash, for without it the API redirects. `force_subscribe` is always sent, and always false: its
 //! default would subscribe somebody again who has left.
 
-pub mod models;
-
-use std::collections::BTreeMap;
+pub(crate) mod json;
 
 use reqwest::Method;
-use serde::Serialize;
-use serde::de::IgnoredAny;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::upstream::{Answer, Api, Attempt, Body, Call, Failure, Object, Upstream, encoded};
-use models::{Contact, ContactData, CustomOf, List, Subscriber};
+use crate::model::{Contact, ContactData, Membership};
+use crate::upstream::{Answer, Api, Attempt, Call, Failure, Object, Upstream, encoded};
+use json::{Subscriber, another_address, contact_of, json_of};
+
+pub use json::List;
 
 /// The scopes that this service needs of a token.
 pub const SCOPES: &str = "contacts subscribe";
@@ -46,20 +45,17 @@ pub struct Client {
 
 impl Client {
     /// A client that calls through `upstream` and knows one list.
-    #[must_use]
     pub fn new(upstream: Upstream, list_id: u64) -> Self {
         Self { upstream, list_id, reads_custom: false }
     }
 
     /// The same, but whether it `reads` the account's own fields of contacts; without, it does not look at them.
-    #[must_use]
     pub fn reading_custom(mut self, reads: bool) -> Self {
         self.reads_custom = reads;
         self
     }
 
     /// The list that contacts are put on.
-    #[must_use]
     pub fn list_id(&self) -> u64 {
         self.list_id
     }
@@ -68,35 +64,33 @@ impl Client {
     ///
     /// Source: assumed, that Mailmojo never uses the id of a list twice, so that another account has other ids. The
     /// credentials are no part of it: a new token for the same account must not look like another account.
-    #[must_use]
     pub fn list_name(&self) -> String {
         format!("{} at {}", self.list_id, self.upstream.origin())
     }
 
-    /// The contact of `email`; none where there is none.
+    /// The contact of `email`; `None` if there is none.
     ///
     /// # Errors
     /// [`Failure`]; a contact that names another address is the wrong shape.
     pub async fn contact(&self, email: &str, attempt: &Attempt) -> Result<Option<Contact>, Failure> {
         let path = format!("/v1/contacts/{}/", encoded(email));
         match self.get("/v1/contacts/{email}/", path, attempt).await? {
-            Answer::Found(body) => contact_of(email, &body, self.reads_custom).map(Some),
+            Answer::Found(body) => contact_of(email, self.list_id, &body, self.reads_custom).map(Some),
             Answer::NotFound => Ok(None),
         }
     }
 
-    /// The place of `email` on the list; none where it is not there. Asked only where a contact's own answer says
-    /// nothing of lists.
-    ///
-    /// # Errors
-    /// [`Failure`].
-    pub async fn subscriber(&self, email: &str, attempt: &Attempt) -> Result<Option<Subscriber>, Failure> {
+    /// The place of `email` on the list. Asked only where a contact's own answer does not say.
+    pub async fn membership(&self, email: &str, attempt: &Attempt) -> Result<Membership, Failure> {
         let path = format!("/v1/lists/{}/subscribers/{}/", self.list_id, encoded(email));
         match self.get("/v1/lists/{id}/subscribers/{email}/", path, attempt).await? {
-            Answer::NotFound => Ok(None),
+            Answer::NotFound => Ok(Membership::NotOnList),
             Answer::Found(body) => {
                 let Object(subscriber) = body.read::<Object<Subscriber>>()?;
-                if subscriber.may_be_of(email) { Ok(Some(subscriber)) } else { Err(another_address()) }
+                if !subscriber.may_be_of(email) {
+                    return Err(another_address());
+                }
+                Ok(Membership::OnList(subscriber.status))
             }
         }
     }
@@ -109,7 +103,7 @@ impl Client {
     pub async fn contact_again(&self, email: &str, attempt: &Attempt) -> Result<Contact, Failure> {
         let path = format!("/v1/lists/{}/subscribers/{}/", self.list_id, encoded(email));
         match self.get("/v1/lists/{id}/subscribers/{email}/", path, attempt).await? {
-            Answer::Found(body) => contact_of(email, &body, self.reads_custom),
+            Answer::Found(body) => contact_of(email, self.list_id, &body, self.reads_custom),
             Answer::NotFound => self.contact(email, attempt).await?.ok_or_else(gone_meanwhile),
         }
     }
@@ -125,7 +119,7 @@ impl Client {
         attempt: &Attempt,
     ) -> Result<Contact, Failure> {
         let written = match self.upstream.call(&self.subscribing(email, data), attempt).await {
-            Ok(Answer::Found(body)) => contact_of(email, &body, self.reads_custom),
+            Ok(Answer::Found(body)) => contact_of(email, self.list_id, &body, self.reads_custom),
             Ok(Answer::NotFound) => Err(self.no_such_list()),
             Err(failure) => Err(failure),
         };
@@ -133,20 +127,15 @@ impl Client {
     }
 
     /// The request of [`Client::subscribe`].
-    #[must_use]
     pub fn subscribing(&self, email: &str, data: &ContactData) -> Call {
-        #[derive(Serialize)]
-        struct Subscribe<'a> {
-            email: &'a str,
-            #[serde(flatten)]
-            data: &'a ContactData,
-            force_subscribe: bool,
-        }
+        let mut body = json_of(data);
+        body.insert("email".to_owned(), email.into());
+        body.insert("force_subscribe".to_owned(), false.into());
         Call {
             method: Method::POST,
             route: "/v1/lists/{id}/subscribers/",
             path: format!("/v1/lists/{}/subscribers/", self.list_id),
-            body: Some(json!(Subscribe { email, data, force_subscribe: false })),
+            body: Some(body.into()),
         }
     }
 
@@ -161,7 +150,7 @@ impl Client {
         attempt: &Attempt,
     ) -> Result<Contact, Failure> {
         let written = match self.upstream.call(&self.patching(email, data), attempt).await {
-            Ok(Answer::Found(body)) => contact_of(email, &body, self.reads_custom),
+            Ok(Answer::Found(body)) => contact_of(email, self.list_id, &body, self.reads_custom),
             Ok(Answer::NotFound) => Err(gone_meanwhile()),
             Err(failure) => Err(failure),
         };
@@ -169,13 +158,12 @@ impl Client {
     }
 
     /// The request of [`Client::patch`].
-    #[must_use]
     pub fn patching(&self, email: &str, data: &ContactData) -> Call {
         Call {
             method: Method::PATCH,
             route: "/v1/contacts/{email}/",
             path: format!("/v1/contacts/{}/", encoded(email)),
-            body: Some(json!(data)),
+            body: Some(json_of(data).into()),
         }
     }
 
@@ -192,25 +180,16 @@ impl Client {
     }
 
     /// Whether contacts can be read: one harmless call, for a contact that cannot exist.
-    ///
-    /// # Errors
-    /// [`Failure`].
     pub async fn answers(&self, attempt: &Attempt) -> Result<(), Failure> {
         self.contact(NOBODY, attempt).await.map(drop)
     }
 
     /// Whether the token may read contacts: one harmless call.
-    ///
-    /// # Errors
-    /// [`Failure`].
     pub async fn can_read_contacts(&self, attempt: &Attempt) -> Result<(), Failure> {
         self.can_read("/v1/contacts/", "/v1/contacts/?limit=1".to_owned(), attempt).await
     }
 
     /// Whether the token may read the list's subscribers: one harmless call.
-    ///
-    /// # Errors
-    /// [`Failure`].
     pub async fn can_read_subscribers(&self, attempt: &Attempt) -> Result<(), Failure> {
         let path = format!("/v1/lists/{}/subscribers/?limit=1", self.list_id);
         self.can_read("/v1/lists/{id}/subscribers/", path, attempt).await
@@ -233,30 +212,7 @@ impl Client {
     }
 }
 
-pub(crate) fn contact_of(email: &str, body: &Body, reads_custom: bool) -> Result<Contact, Failure> {
-    let Object(mut contact) = body.read::<Object<Contact>>()?;
-    if !contact.may_be_of(email) {
-        return Err(another_address());
-    }
-    if reads_custom {
-        let Object(custom) = body.read::<Object<CustomOf>>()?;
-        if !custom.is_exact() {
-            let what = "a custom field has a number that is too large to be written back as it is";
-            return Err(Failure::wrong_shape(Api::Mailmojo, what));
-        }
-        contact.custom = custom.custom;
-    }
-    let Object(keys) = body.read::<Object<BTreeMap<String, IgnoredAny>>>()?;
-    contact.left_out = Contact::SPARSE.into_iter().filter(|key| !keys.contains_key(*key)).collect();
-    Ok(contact)
-}
-
 /// A contact that was there a moment ago is not: a transient failure, for the next look finds what to do.
-#[must_use]
 pub fn gone_meanwhile() -> Failure {
     Failure::wrong_shape(Api::Mailmojo, "the contact has gone meanwhile (404)")
-}
-
-fn another_address() -> Failure {
-    Failure::wrong_shape(Api::Mailmojo, "it is not the contact of the address asked for")
 }

@@ -11,9 +11,10 @@ use super::MARK;
 use super::sesamy::quotes_nothing;
 use crate::address;
 use crate::fields::{CustomField, Source};
-use crate::mailmojo::models::{Contact, ContactData, List, Subscriber};
-use crate::mailmojo::{FIELD_NAMES, contact_of};
-use crate::merge::{self, KeepTags, Membership, Person, Plan, Rules};
+use crate::mailmojo::FIELD_NAMES;
+use crate::mailmojo::json::{List, Subscriber, contact_of};
+use crate::merge::{self, ContactChange, KeepTags, Placement, Rules, Target};
+use crate::model::{Contact, ContactData};
 use crate::personal::Personal;
 use crate::upstream::error_body::Said;
 use crate::upstream::{Api, Body, Class, Failure, Object};
@@ -32,7 +33,7 @@ pub fn hold(data: &[u8]) {
     }
     an_error_is_logged_without_its_sentences(data);
     for reads_custom in [false, true] {
-        match contact_of(EMAIL, &body, reads_custom) {
+        match contact_of(EMAIL, LIST, &body, reads_custom) {
             Err(failure) => quotes_nothing(&failure),
             Ok(contact) => {
                 // What is passed over may hold what no `Value` can: half a character, a number without end.
@@ -80,31 +81,29 @@ fn is_merged_well(contact: &Contact, raw: &Value, reads_custom: bool) {
         source: Source::ActiveProducts,
         value,
     });
-    let person = Person {
+    let target = Target {
         first_name: own("Canary"),
         last_name: own("Moe"),
         phone: own("+4790090091"),
         custom: if reads_custom { ours.to_vec() } else { Vec::new() },
-    };
-    let membership = match contact.association(LIST) {
-        Some(association) => Membership::OnList(association.status.clone()),
-        None => Membership::NotOnList,
+        tags: wanted.iter().map(|tag| (tag.clone(), vec![])).collect(),
     };
     let present: Vec<String> = contact.tags.clone().unwrap_or_default();
     let is_blank = |field: &str| raw[field].as_str().is_none_or(|text| text.trim().is_empty());
 
     for create_contacts in [true, false] {
-        let rules = Rules { create_contacts, keep_tags: KeepTags::default() };
-        let plan = merge::plan(&person, &wanted, Some((contact, &membership)), None, &rules);
+        let rules = Rules { create_contacts, keep_tags: KeepTags::default(), holds_removals: false };
+        let plan = merge::plan(&target, Some(contact), None, &rules);
         let ids = raw["list_associations"].as_array().map(|all| {
             all.iter().map(|it| it["list_id"].as_u64().or_else(|| it["list_id"].as_str()?.parse().ok()))
         });
         let is_on_list = ids.is_some_and(|mut ids| ids.any(|id| id == Some(LIST)));
-        if let Plan::Subscribe(_) = plan {
+        if plan.puts_on_list() {
             assert!(create_contacts && !is_on_list && raw["status"] == "a", "against their will: {raw}");
+            assert!(raw["list_associations"].is_array(), "nothing is said of lists: {raw}");
         }
-        assert!(!matches!(plan, Plan::Create(_) | Plan::NotCreated(_)), "the contact is there");
-        let Some(change) = plan.change() else { continue };
+        assert!(plan.list != Placement::Created, "the contact is there");
+        let Some(change) = plan.write() else { continue };
         let ContactData { first_name, last_name, phone, tags, custom } = &change.data;
         let has_name = !is_blank("name") && is_blank("first_name") && is_blank("last_name");
         assert!(first_name.is_none() || is_blank("first_name") && !has_name, "a name that was there");
@@ -138,6 +137,6 @@ fn is_merged_well(contact: &Contact, raw: &Value, reads_custom: bool) {
         if custom.is_some() {
             after.custom.clone_from(custom);
         }
-        assert!(merge::change(&person, &wanted, &after, &rules.keep_tags).is_empty(), "never done");
+        assert!(ContactChange::of(&target, &after, &rules).is_empty(), "never done");
     }
 }

@@ -7,14 +7,16 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use serde_json::Value;
+use strum::VariantArray;
 
 use super::MARK;
 use crate::address;
-use crate::fields::{Facts, Source};
-use crate::sesamy::models::{Contract, Entitlement};
+use crate::fields::Source;
+use crate::model::{Contract, Entitlement, SesamyUser};
+use crate::sesamy::json::{ContractJson, EntitlementJson};
 use crate::sesamy::pages::{Pages, Progress};
 use crate::sesamy::profile_of;
-use crate::sync;
+use crate::sync::Addressed;
 use crate::tags;
 use crate::upstream::{Api, Body, Failure};
 use crate::user::UserId;
@@ -27,40 +29,39 @@ pub fn hold(data: &[u8]) {
     if let Err(failure) = &read {
         quotes_nothing(failure);
     }
-    let contracts: Option<Vec<Contract>> = list("contracts", contracts);
-    let entitlements: Option<Vec<Entitlement>> = list("entitlements", entitlements);
+    let contracts: Option<Vec<ContractJson>> = list("contracts", contracts);
+    let entitlements: Option<Vec<EntitlementJson>> = list("entitlements", entitlements);
     let (Ok(profile), Some(contracts), Some(entitlements)) = (read, contracts, entitlements) else { return };
+    let contracts = contracts.into_iter().map(Contract::from).collect();
+    let entitlements = entitlements.into_iter().map(Entitlement::from).collect();
+    let user = SesamyUser { profile, contracts, entitlements };
 
-    if let Ok(address) = sync::address_of(&profile) {
-        assert!(address::is_usable(&address) && address.trim() == address);
+    if let Ok(Addressed { email, .. }) = Addressed::of(user.clone()) {
+        assert!(address::is_usable(email.as_str()) && email.trimmed() == Some(email.as_str()));
     }
     let now = "2025-11-10T12:00:00Z".parse::<Timestamp>().unwrap();
-    let of_profile = tags::from_profile(&profile);
-    let wanted = tags::wanted(&profile, &contracts, &entitlements, now);
+    let tags = |user: &SesamyUser, at| tags::wanted(user, at).into_keys().collect::<BTreeSet<_>>();
+    // Nothing but the profile's own tags comes from nothing.
+    let of_profile = tags(&SesamyUser { profile: user.profile.clone(), ..SesamyUser::default() }, now);
+    let wanted = tags(&user, now);
     assert!(wanted.is_superset(&of_profile));
-    let named = profile.tags.iter().flatten().map(|tag| tag.trim()).collect::<BTreeSet<_>>();
+    let named = user.profile.tags.iter().map(|tag| tag.trim()).collect::<BTreeSet<_>>();
     for tag in wanted.iter().filter(|tag| !named.contains(tag.as_str())) {
         super::tags::is_well_formed(tag);
     }
-    let accesses = entitlements.iter().filter(|it| it.has_access == Some(true)).count();
+    let accesses = user.entitlements.iter().filter(|it| it.has_access).count();
     assert!(wanted.len() <= of_profile.len() + 5 + 3 * accesses);
     // With time, access ends; nothing begins.
-    let later = tags::wanted(&profile, &contracts, &entitlements, "2035-01-01T00:00:00Z".parse().unwrap());
+    let later = tags(&user, "2035-01-01T00:00:00Z".parse().unwrap());
     assert!(wanted.is_superset(&later), "{later:?}");
     // What was bought once stays bought, with access or without.
     let once = "sesamy_made_single_purchase";
     assert_eq!(wanted.contains(once), later.contains(once));
-    for source in Source::ALL {
-        let value = source.value(&Facts {
-            profile: &profile,
-            contracts: &contracts,
-            entitlements: &entitlements,
-            now,
-        });
+    for source in Source::VARIANTS {
+        let value = source.value(&user, now);
         assert!(value.is_none_or(|value| !value.is_empty() && value.trim() == value), "{source}");
     }
-    // Nothing but the profile's own tags comes from nothing.
-    assert_eq!(tags::wanted(&profile, &[], &[], now), of_profile);
+    assert!(of_profile.len() <= user.profile.tags.len());
 }
 
 /// All rows of a list, where its pages make one.

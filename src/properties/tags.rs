@@ -7,9 +7,8 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use crate::mailmojo::models::Contact;
-use crate::merge::{self, KeepTags, Person};
-use crate::sesamy::models::{Entitlement, Profile};
+use crate::merge::{ContactChange, KeepTags, Rules, Target};
+use crate::model::{Contact, Entitlement, Profile, SesamyUser};
 use crate::tags;
 
 pub fn hold(data: &[u8]) {
@@ -18,10 +17,13 @@ pub fn hold(data: &[u8]) {
     let mut next = || lines.next();
     let (title, sku, purchase_option, tag) = (next(), next(), next(), next());
     let present: Vec<String> = lines.collect();
-    let entitlement =
-        Entitlement { title, sku, purchase_option, has_access: Some(true), ..Entitlement::default() };
-    let made =
-        tags::wanted(&Profile::default(), &[], std::slice::from_ref(&entitlement), Timestamp::UNIX_EPOCH);
+    let made = of_entitlement(Entitlement {
+        title,
+        sku,
+        purchase_option,
+        has_access: true,
+        ..Entitlement::default()
+    });
     made.iter().for_each(|tag| is_well_formed(tag));
     // A name that is clean already stays as it is.
     for (start, field) in [("sesamy_active_entitlement_", "title"), ("sesamy_active_sku_", "sku")] {
@@ -31,25 +33,32 @@ pub fn hold(data: &[u8]) {
         let Some(tag) = made.iter().find(is_of) else { continue };
         let name = Some(tag[start.len()..].to_owned());
         let again = match field {
-            "title" => Entitlement { title: name, has_access: Some(true), ..Entitlement::default() },
-            _ => Entitlement { sku: name, has_access: Some(true), ..Entitlement::default() },
+            "title" => Entitlement { title: name, has_access: true, ..Entitlement::default() },
+            _ => Entitlement { sku: name, has_access: true, ..Entitlement::default() },
         };
-        let again = tags::wanted(&Profile::default(), &[], &[again], Timestamp::UNIX_EPOCH);
-        assert_eq!(again, BTreeSet::from([tag.clone()]), "cleaning twice is not cleaning once");
+        assert_eq!(
+            of_entitlement(again),
+            BTreeSet::from([tag.clone()]),
+            "cleaning twice is not cleaning once"
+        );
     }
-    let profile = Profile { tags: Some(tag.into_iter().collect()), ..Profile::default() };
-    let of_profile = tags::from_profile(&profile);
-    for (tag, given) in of_profile.iter().zip(profile.tags.iter().flatten()) {
+    let profile = Profile { tags: tag.into_iter().collect(), ..Profile::default() };
+    let user = SesamyUser { profile, ..SesamyUser::default() };
+    let of_profile = wanted(&user);
+    for (tag, given) in of_profile.iter().zip(&user.profile.tags) {
         match tags::is_ours(given.trim()) {
             true => assert_eq!(tag, given.trim()),
             false => is_well_formed(tag),
         }
     }
 
-    let wanted = made.union(&of_profile).cloned().collect();
+    let wanted: BTreeSet<String> = made.union(&of_profile).cloned().collect();
+    let target =
+        Target { tags: wanted.iter().map(|tag| (tag.clone(), vec![])).collect(), ..Target::default() };
     let contact = Contact { tags: Some(present.clone()), ..Contact::default() };
-    let keep = KeepTags::new(vec!["sesamy_made_single_purchase".to_owned(), "sesamy_kept_*".to_owned()]);
-    let change = merge::change(&Person::default(), &wanted, &contact, &keep);
+    let keep_tags = KeepTags::new(vec!["sesamy_made_single_purchase".to_owned(), "sesamy_kept_*".to_owned()]);
+    let rules = Rules { create_contacts: true, keep_tags, holds_removals: false };
+    let change = ContactChange::of(&target, &contact, &rules);
     let after = change.data.tags.clone().unwrap_or_else(|| present.clone());
     merged_well(&present, &wanted, &after);
     let is_kept = |tag: &&String| *tag == "sesamy_made_single_purchase" || tag.starts_with("sesamy_kept_");
@@ -60,7 +69,15 @@ pub fn hold(data: &[u8]) {
     assert_eq!(after.iter().filter(|tag| tag.starts_with("sesamy_")).collect::<BTreeSet<_>>(), expected);
     // Once merged, there is nothing left to do.
     let contact = Contact { tags: Some(after), ..Contact::default() };
-    assert!(merge::change(&Person::default(), &wanted, &contact, &keep).is_empty());
+    assert!(ContactChange::of(&target, &contact, &rules).is_empty());
+}
+
+fn wanted(user: &SesamyUser) -> BTreeSet<String> {
+    tags::wanted(user, Timestamp::UNIX_EPOCH).into_keys().collect()
+}
+
+fn of_entitlement(entitlement: Entitlement) -> BTreeSet<String> {
+    wanted(&SesamyUser { entitlements: vec![entitlement], ..SesamyUser::default() })
 }
 
 /// Fails where `tag` is not as Sesamy's own are.

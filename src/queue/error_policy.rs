@@ -3,6 +3,7 @@
 use super::lease::Job;
 use super::settle::Settlement;
 use crate::clock::Millis;
+use crate::outcome::{FailureReason, Outcome};
 use crate::upstream::circuit_breaker::{Backoff, Blame, Breaker, FailedCall};
 use crate::upstream::{Api, Class};
 
@@ -84,19 +85,18 @@ pub(super) fn decide(
     (settlement, Vec::new())
 }
 
-/// The outcome and the reason of a failed sync that ends so, in log, metrics and history.
-pub fn words(class: Class, settlement: &Settlement) -> (&'static str, &'static str) {
+/// How a failed sync ended, in log, metrics and history.
+pub fn outcome(class: Class, settlement: &Settlement) -> Outcome {
     let outcome = match settlement {
-        Settlement::Park { .. } => "parked",
-        Settlement::Retry { counts: true, .. } => "failed",
-        _ => "postponed",
+        Settlement::Park { .. } => Outcome::Parked,
+        Settlement::Retry { counts: true, .. } => Outcome::Failed,
+        _ => return Outcome::Postponed(class.reason()),
     };
-    let reason = match class {
+    outcome(match class {
         // A refusal that turned out to be this user's alone.
-        Class::Refused(_) if outcome != "postponed" => "permanent",
-        class => class.as_str(),
-    };
-    (outcome, reason)
+        Class::Refused(_) => FailureReason::Permanent,
+        class => class.reason(),
+    })
 }
 
 #[cfg(test)]
@@ -219,9 +219,10 @@ mod tests {
         let later = NOW.plus(POLICY.backoff.cap);
         breaker.succeeded(CallKind::Read, "b", later);
         let again = decide(&job(0, None), &refused, &mut breaker, later).0;
-        assert_eq!(words(refused.call.class, &again), ("failed", "permanent"));
+        assert_eq!(outcome(refused.call.class, &again), Outcome::Failed(FailureReason::Permanent));
         let last = decide(&job(49, Some(later)), &refused, &mut breaker, later).0;
-        assert_eq!((words(refused.call.class, &last), last), (("parked", "permanent"), parked()));
+        assert_eq!(outcome(refused.call.class, &last), Outcome::Parked(FailureReason::Permanent));
+        assert_eq!(last, parked());
         assert_eq!(breaker.open(CallKind::Read), None);
     }
 

@@ -61,7 +61,7 @@ use documents::GUARD;
 use erasure_key::ErasureKey;
 pub use error::{Damage, Moved, OpenError, QueueError};
 pub use error_policy::{Failed, RetryPolicy};
-pub(crate) use error_policy::{POISON_PILL, words as words_of_failure};
+pub(crate) use error_policy::{POISON_PILL, outcome as outcome_of_failure};
 pub use history::{Entry, HistoryRow, LogFilter};
 pub use lane::Lane;
 pub use lease::{Job, LeaseName, LeaseRequest, Leased, Slots, UserLease};

@@ -297,7 +297,7 @@ fn given_back(
 fn noted(end: &SyncEnd, how: &Settlement, entry: &Entry) -> (&'static str, &'static str) {
     match end {
         SyncEnd::As(_) => (entry.outcome, entry.reason),
-        SyncEnd::Failed(failed) => error_policy::words(failed.call.class, how),
+        SyncEnd::Failed(failed) => error_policy::outcome(failed.call.class, how).words(),
     }
 }
 

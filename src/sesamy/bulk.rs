@@ -6,13 +6,14 @@
 
 use jiff::Timestamp;
 use reqwest::Method;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::models::Profile;
+use super::json::ProfileJson;
 use super::pages::{PAGE_LIMIT, RawPage, SAME_PAGE};
 use super::{Client, wrong_shape};
 use crate::address;
+use crate::model::Profile;
+use crate::personal::Personal;
 use crate::upstream::{Answer, Attempt, Call, Failure, encoded};
 use crate::user::UserId;
 
@@ -37,7 +38,6 @@ pub struct Page<T> {
 
 impl<T> Page<T> {
     /// How many rows it has, those that are left out included.
-    #[must_use]
     pub fn length(&self) -> usize {
         self.rows.len() + self.left_out
     }
@@ -132,9 +132,6 @@ impl Client {
     }
 
     /// All users with exactly this address, however it is spelled (see [`address::is_same`]): none, one or several.
-    ///
-    /// # Errors
-    /// [`Failure`].
     pub async fn find_by_email(&self, address: &str, attempt: &Attempt) -> Result<Vec<UserId>, Failure> {
         let mut found = Vec::new();
         for spelling in address::spellings(address) {
@@ -257,7 +254,7 @@ impl RawPage {
 
 impl UserRow {
     fn email(&self) -> Option<&str> {
-        self.profile.as_ref()?.email.as_ref()?.trimmed()
+        self.profile.as_ref()?.email.as_ref().map(Personal::as_str)
     }
 
     fn has_address(&self, wanted: &str) -> bool {
@@ -265,7 +262,7 @@ impl UserRow {
     }
 
     fn is_guest(&self) -> bool {
-        self.profile.as_ref().is_some_and(Profile::is_guest)
+        self.profile.as_ref().is_some_and(|profile| profile.is_guest)
     }
 
     fn of(row: Value) -> Row<Self> {
@@ -274,7 +271,7 @@ impl UserRow {
             id => id,
         };
         match id.and_then(Value::as_str).map(UserId::new) {
-            Some(Ok(user)) => Row::Of(Self { user, updated_at: updated_at(&row), profile: typed(row) }),
+            Some(Ok(user)) => Row::Of(Self { user, updated_at: updated_at(&row), profile: profile_of(row) }),
             _ => Row::LeftOut,
         }
     }
@@ -304,8 +301,8 @@ fn updated_at(row: &Value) -> Option<Timestamp> {
     text(row, "updatedAt")?.trim().parse().ok()
 }
 
-fn typed<T: DeserializeOwned>(row: Value) -> Option<T> {
-    serde_json::from_value(row).ok()
+fn profile_of(row: Value) -> Option<Profile> {
+    serde_json::from_value::<ProfileJson>(row).ok().map(Profile::from)
 }
 
 #[cfg(test)]

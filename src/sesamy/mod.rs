@@ -2,19 +2,20 @@
 //! [`bulk`], the lists of all users and all contracts.
 //!
 //! Every assumption about the API that its public material does not settle is a named constant or function here, in
-//! [`models`] and in `pages`, and is listed in the README.
+//! `json` and in `pages`, and is listed in the README.
 
 pub mod bulk;
-pub mod models;
+pub(crate) mod json;
 pub(crate) mod pages;
 
 use reqwest::Method;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::model::{Contract, Entitlement, Profile};
 use crate::upstream::{Answer, Api, Attempt, Body, Call, Failure, Object, Upstream, encoded};
 use crate::user::UserId;
-use models::{Contract, Entitlement, Profile};
+use json::{ContractJson, EntitlementJson, ProfileJson};
 use pages::{PAGE_LIMIT, Pages, Progress};
 
 /// The names of what a request carries, which an error may complain of, and of a user's fields that are published.
@@ -32,7 +33,7 @@ pub const FIELD_NAMES: &[&str] = &[
     "vendorId",
 ];
 
-/// The id of a user who does not exist.
+/// The id of a user that does not exist.
 const NOBODY: &str = "sesamy-mailmojo-nobody";
 
 /// Sesamy, as a sync asks it.
@@ -43,12 +44,11 @@ pub struct Client {
 
 impl Client {
     /// A client that calls through `upstream`.
-    #[must_use]
     pub fn new(upstream: Upstream) -> Self {
         Self { upstream }
     }
 
-    /// The profile of `user`; none where Sesamy knows no such user.
+    /// The profile of `user`; `None` if Sesamy knows no such user.
     ///
     /// # Errors
     /// [`Failure`]; a profile that names another user is the wrong shape.
@@ -69,18 +69,14 @@ impl Client {
     }
 
     /// All entitlements of `user`, with access or without.
-    ///
-    /// # Errors
-    /// [`Failure`].
     pub async fn entitlements(&self, user: &UserId, attempt: &Attempt) -> Result<Vec<Entitlement>, Failure> {
-        self.list("/management/entitlements", "entitlements", user, attempt).await
+        let all: Vec<EntitlementJson> =
+            self.list("/management/entitlements", "entitlements", user, attempt).await?;
+        Ok(all.into_iter().map(Entitlement::from).collect())
     }
 
-    /// Whether what a sync reads can be read: harmless calls, for a user who does not exist. `all`: contracts and
+    /// Whether what a sync reads can be read: harmless calls, for a user that does not exist. `all`: contracts and
     /// entitlements too.
-    ///
-    /// # Errors
-    /// [`Failure`].
     pub async fn answers(&self, all: bool, attempt: &Attempt) -> Result<(), Failure> {
         // The id is plain text, so that it is one.
         let Ok(nobody) = UserId::new(NOBODY) else { return Ok(()) };
@@ -93,9 +89,6 @@ impl Client {
     }
 
     /// One harmless call that needs what a sync needs: the first of all users.
-    ///
-    /// # Errors
-    /// [`Failure`].
     pub async fn probe(&self, attempt: &Attempt) -> Result<(), Failure> {
         match self.get("/management/users", "/management/users?limit=1&offset=0".to_owned(), attempt).await? {
             Answer::Found(body) => body.read::<Value>().map(|_| ()),
@@ -133,21 +126,21 @@ impl Client {
 }
 
 pub(crate) fn profile_of(user: &UserId, body: &Body) -> Result<Profile, Failure> {
-    let profile: Profile = match unwrapped(body.read::<Value>()?) {
+    let profile: ProfileJson = match unwrapped(body.read::<Value>()?) {
         Some(bare) => serde_json::from_value(bare).map_err(|_| wrong_shape("a profile of other types"))?,
-        None => body.read::<Object<Profile>>()?.0,
+        None => body.read::<Object<ProfileJson>>()?.0,
     };
     if !profile.is_of(user) {
         return Err(wrong_shape("the profile names another user than the one asked for"));
     }
-    Ok(profile)
+    Ok(profile.into())
 }
 
 /// `contracts`, if none of them names another than `user`.
-fn all_of(user: &UserId, contracts: Vec<Contract>) -> Result<Vec<Contract>, Failure> {
-    let is_own = |contract: &Contract| contract.user_id.as_deref().is_none_or(|id| id == user.as_str());
+fn all_of(user: &UserId, contracts: Vec<ContractJson>) -> Result<Vec<Contract>, Failure> {
+    let is_own = |contract: &ContractJson| contract.user_id.as_deref().is_none_or(|id| id == user.as_str());
     if contracts.iter().all(is_own) {
-        Ok(contracts)
+        Ok(contracts.into_iter().map(Contract::from).collect())
     } else {
         Err(wrong_shape("a contract names another user than the one asked for"))
     }

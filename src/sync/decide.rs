@@ -1,233 +1,270 @@
-//! What both APIs say, made into a decision.
+//! The whole decision about one user: a pure function of what was read.
+//!
+//! Promises, each held by a property test of that name: `no_sequence_of_syncs_puts_anybody_back_who_has_left`,
+//! `whatever_was_read_only_our_tags_go_and_no_name_is_blanked`, `nothing_is_taken_away_while_the_guard_holds_removals`.
 
-use super::contact::Found;
-use super::decision::{Case, Decided, Decision, Write, tags_after, tags_now};
-use super::former::Former;
-use super::missing::{self, Look};
-use super::outcome::{Outcome, Reason, Report, SyncError};
-use super::source::{Nobody, Source};
-use super::{Context, Manner, Syncer};
+use super::contact::{Found, Write};
+use super::decision::{Decision, Merge};
+use super::deletion::{self, Check};
+use super::policy::{Policy, SyncMode};
+use super::previous_contact::{OldContact, PreviousContact};
+use super::report::Report;
+use super::snapshot::{Addressed, Gap, Sharing, Skip, Snapshot};
 use crate::address;
-use crate::memory::{Memory, TagKinds};
+use crate::clock::Millis;
 use crate::merge::consent::{self, Block};
-use crate::merge::{self, Plan};
-use crate::tags::Reasons;
-use crate::upstream::{Api, Class, Failure};
-use crate::user::UserId;
+use crate::merge::{self, ContactChange, KeepTags, Placement, Plan, TagWhy, Target};
+use crate::model::{LastSeen, Profile, SeenByOthers, SesamyUser, TagKinds};
+use crate::outcome::{Outcome, Reason};
+use crate::personal::Personal;
+use crate::tags;
 
-/// The most users of one address whose tags are put together. With more of them tags are only added: so many accounts are
-/// no reader's, and each costs three calls.
-const MOST_AT_AN_ADDRESS: usize = 5;
-
-/// All that was read of a user who has an address.
-pub(super) struct Gathered {
-    pub(super) source: Source,
-    pub(super) former: Option<Former>,
-    pub(super) found: Option<Found>,
+/// Decides what is to be done about the user of `snapshot`. `now` is the wall clock's.
+///
+/// # Errors
+/// [`Gap`]: what has to be read first.
+pub(super) fn decide(snapshot: &Snapshot, policy: &Policy<'_>, now: Millis) -> Result<Decision, Gap> {
+    match &snapshot.user {
+        Ok(addressed) => with_address(snapshot, addressed, policy),
+        Err(skip) => without_address(snapshot, skip, policy, now),
+    }
 }
 
-impl Syncer {
-    /// The decision that follows from what was `gathered`. The queue may be asked something more, and Mailmojo for what its
-    /// first answer left out.
-    pub(super) async fn decide_by(
-        &self,
-        user: &UserId,
-        memory: &Memory,
-        context: &Context,
-        mut gathered: Gathered,
-    ) -> Result<Decision, Failure> {
-        if !self.options.rules.create_contacts && gathered.found.is_none() && gathered.former.is_some() {
+fn with_address(snapshot: &Snapshot, user: &Addressed, policy: &Policy<'_>) -> Result<Decision, Gap> {
+    let Snapshot { before, last_seen, .. } = snapshot;
+    let Addressed { email, user } = user;
+    let profile = Some(user.profile.clone());
+    if let Some(moved_from) = before.email.as_ref().filter(|_| consent::has_moved(before, email.as_str()))
+        && snapshot.previous.is_none()
+    {
+        return Err(Gap::Previous(moved_from.clone()));
+    }
+    // Read last, just before the write, so that what somebody else changes meanwhile is least likely to be lost.
+    let Some(found) = &snapshot.contact else { return Err(Gap::Contact(email.clone())) };
+    let (email, found, previous) = match (found, &snapshot.previous) {
+        (None, Some(previous)) if !policy.rules().create_contacts => {
             // Nobody makes the new contact in this sync, so the old one is the user's only one: it is kept in step.
-            gathered.found = gathered.former.take().and_then(Former::into_own);
-            let (Some(_), Some(before)) = (&gathered.found, &memory.email) else {
-                let profile = Some(gathered.source.profile);
-                let nobody = Nobody { reason: Reason::NotInMailmojo, profile, asked: true };
-                return Ok(self.skip(user, context, nobody));
+            let Some(own) = previous.own() else {
+                let last_seen = LastSeen { missing_since: None, ..last_seen.clone() };
+                return Ok(skipped(Reason::NotInMailmojo, profile, last_seen));
             };
-            before.as_str().clone_into(&mut gathered.source.email);
+            (&previous.address, Some(own), None)
         }
-        let block = self.block(user, memory, &gathered).await?;
-        if let Some(found) = &mut gathered.found {
-            let plan = self.plan(&gathered.source, Some(found), block);
-            if plan.change().is_some_and(|change| !found.contact.has_keys_of(&change.data)) {
-                self.fill_gaps(found, &context.attempt).await?;
-            }
-        }
-        if self.takes_tags_away(&gathered, block) {
-            match self.wanted_by_others(user, &gathered.source.email, context).await? {
-                Some(wanted) => gathered.source.is_wanted_too(wanted),
-                None => return Ok(self.keeping_tags().decided(user, context, gathered, block)),
-            }
-        }
-        Ok(self.decided(user, context, gathered, block))
-    }
+        (found, previous) => (email, found.as_ref(), previous.as_ref()),
+    };
 
-    fn takes_tags_away(&self, gathered: &Gathered, block: Option<Block>) -> bool {
-        let plan = self.plan(&gathered.source, gathered.found.as_ref(), block);
-        plan.change().is_some_and(|change| !change.tags_removed.is_empty())
+    let (merge, block) = merged(snapshot, policy, user, email, found, previous)?;
+    let old_contact = previous.map(PreviousContact::decided);
+    let mut report = report(snapshot, policy, &merge, block, old_contact.as_ref());
+    if merge.contact.is_some() || merge.write.is_some() {
+        report.changes_at = changes_at(snapshot, policy, user);
     }
-
-    /// The tags that other users of the same address have, and why: a contact belongs to an address, and of two accounts
-    /// neither may strip the other. Each user is read from Sesamy, and only where a tag would go. None where there are more
-    /// users than [`MOST_AT_AN_ADDRESS`], or Sesamy will not say: then nothing may be taken away.
-    async fn wanted_by_others(
-        &self,
-        user: &UserId,
-        email: &str,
-        context: &Context,
-    ) -> Result<Option<Reasons>, Failure> {
-        let others = self.others_at(user, email, MOST_AT_AN_ADDRESS).await?;
-        if others.len() >= MOST_AT_AN_ADDRESS {
-            return Ok(None);
-        }
-        let mut wanted = Reasons::new();
-        for other in &others {
-            match self.ask_sesamy(other, &context.attempt).await {
-                Ok(Ok(source)) if address::is_same(&source.email, email) => {
-                    source
-                        .reasons
-                        .into_iter()
-                        .for_each(|(tag, why)| wanted.entry(tag).or_default().extend(why));
-                }
-                // Not the address's user any more, or nobody to be synced.
-                Ok(_) => {}
-                Err(failure) if failure.class == Class::Permanent => return Ok(None),
-                Err(failure) => return Err(failure),
-            }
-        }
-        Ok(Some(wanted))
+    if policy.removals.are_held
+        && let Some(old) = old_contact.as_ref().filter(|old| old.write.is_some())
+    {
+        // The removal comes first. The address that has changed is still needed to find the old contact by.
+        let held = report.tags_held.iter().chain(&old.tags_removed).cloned().collect();
+        let mut decision = held_wholly(profile, held, LastSeen { missing_since: None, ..last_seen.clone() });
+        (decision.report.changes_at, decision.report.withheld) = (report.changes_at, report.withheld);
+        return Ok(decision);
     }
-
-    pub(super) fn plan(&self, source: &Source, found: Option<&Found>, block: Option<Block>) -> Plan {
-        merge::plan(&source.person, &source.tags, found.map(Found::there), block, &self.options.rules)
-    }
-
-    async fn block(
-        &self,
-        user: &UserId,
-        memory: &Memory,
-        gathered: &Gathered,
-    ) -> Result<Option<Block>, Failure> {
-        if self.manner == Manner::Again {
-            return Ok(None);
-        }
-        let Gathered { source, former, found } = gathered;
-        let (old, now) = (former.as_ref().map(Former::as_old), found.as_ref().map(Found::there));
-        // Another user's row may know more of the contact than this one's: it was the same contact.
-        let would_put_on_list =
-            matches!(self.plan(source, found.as_ref(), None), Plan::Create(_) | Plan::Subscribe(_));
-        let others = if would_put_on_list { self.seen_by_others(user, &source.email).await? } else { None };
-        Ok(consent::block(memory, &source.email, old, now, others.as_ref(), &self.keys))
-    }
-
-    /// A user whom Sesamy does not know, or who has nothing to bring in step.
-    pub(super) async fn nobody(
-        &self,
-        user: &UserId,
-        memory: &Memory,
-        nobody: Nobody,
-        context: &Context,
-    ) -> Result<Decision, SyncError> {
-        // A user who had an address and has no usable one now (no e-mail, not an address, a guest) is like one whom Sesamy does
-        // not know: an account may be emptied rather than deleted, and nobody would keep its old contact in step.
-        let now = self.clock.wall();
-        let missing = missing::missing(memory, now);
-        if nobody.reason != Reason::UserNotFound && memory.email.is_none() {
-            // Never synced, and only an event can change that: no check, no rounds, and the row goes after `history.days`.
-            let mut decision = self.skip(user, context, nobody);
-            decision.report.memory = missing;
-            return Ok(decision);
-        }
-        let mut decision = self.skip(user, context, nobody);
-        // A sync that may create nobody begins no search for a user whom it could only create.
-        let looks_again = memory.missing_since.is_some() || memory.email.is_some() || self.may_create();
-        match missing::look(&missing, now) {
-            Look::None => decision.report.memory = missing,
-            Look::At(_) if !looks_again => decision.report.memory = missing,
-            Look::At(then) => (decision.report.memory, decision.report.changes_at) = (missing, Some(then)),
-            Look::Confirmed(email) => {
-                let former = self.former(user, email, context).await;
-                let former =
-                    former.map_err(|failure| SyncError::of(&failure, &[Api::Sesamy, Api::Mailmojo]))?;
-                if consent::has_left_under(memory, former.as_old()) {
-                    context.had_left(&self.keys);
-                }
-                decision.report.gone(&former, self.options.dry_run);
-                decision.report.memory = if decision.report.held_back {
-                    missing
-                } else {
-                    let missing_since = missing.missing_since;
-                    let seen = Memory { missing_since, ..context.memory().at_list_of(&self.keys) };
-                    let gone = consent::remembered_of_gone(memory, seen, former.as_old(), &self.keys);
-                    Memory { tags: TagKinds::default(), ..gone }
-                };
-                decision.former = Some(Box::new(former));
-            }
-        }
-        Ok(decision)
-    }
-
-    fn skip(&self, user: &UserId, context: &Context, nobody: Nobody) -> Decision {
-        let reached: &[Api] = if nobody.asked { &[Api::Sesamy] } else { &[] };
-        let mut report = Report::new(Outcome::Skipped(nobody.reason), reached);
-        report.memory = Memory { missing_since: None, ..context.memory() };
-        let case = Case::Skipped(nobody.profile.map(Box::new));
-        Decision { user: user.clone(), report, case, former: None, before: context.memory() }
-    }
-
-    fn decided(
-        &self,
-        user: &UserId,
-        context: &Context,
-        gathered: Gathered,
-        block: Option<Block>,
-    ) -> Decision {
-        let Gathered { source, former, found } = gathered;
-        let plan = self.plan(&source, found.as_ref(), block);
-        let there = found.as_ref().map(Found::there);
-        let mut report = Report::new(Outcome::of(&plan), &[Api::Sesamy, Api::Mailmojo]);
-        report.withheld =
-            there.and_then(|(contact, membership)| merge::withheld(contact, membership)).map(str::to_owned);
-        if let Some(change) = plan.change() {
-            report = report.with_change(change);
-        }
-        let seen = context.memory().at_list_of(&self.keys);
-        report.memory = consent::remembered(seen.clone(), &source.email, block, there, &self.keys);
-        if there.is_some() || plan.change().is_some() {
-            report.changes_at = source.changes_at;
-        }
-        report.memory.tags = tags_after(&plan, found.as_ref());
-        report.moved(former.as_ref());
-        report.held_back = self.options.dry_run && report.writes(&plan, former.as_ref());
-        if report.held_back {
-            report.memory.tags = tags_now(found.as_ref());
-        }
-        if report.held_back && former.is_some() {
-            // The old contact still has our tags: the address that it is found by must not be forgotten.
-            report.memory = Memory { missing_since: None, ..seen.clone() };
-        }
-        let write = self.first_write(&source, found.as_ref(), &plan);
-        let decided = Decided::explained(source, found, block, plan, write, &self.options.rules);
-        let (case, former) = (Case::Decided(Box::new(decided)), former.map(Box::new));
-        Decision { user: user.clone(), report, case, former, before: seen }
-    }
-
-    pub(super) fn first_write(&self, source: &Source, found: Option<&Found>, plan: &Plan) -> Option<Write> {
-        let data = plan.change()?.data.clone();
-        Some(match (plan, found) {
-            (Plan::Update(_), Some(found)) => {
-                let email = found.email.clone();
-                Write { call: self.mailmojo.patching(&email, &data), email, data }
-            }
-            (_, found) => {
-                // Mailmojo's own spelling of an address that it has; lower case for a new one, for contacts doubled by
-                // letter case are a common complaint.
-                let email = match found {
-                    Some(found) => found.own_spelling().to_owned(),
-                    None => source.email.to_lowercase(),
-                };
-                Write { call: self.mailmojo.subscribing(&email, &data), email, data }
-            }
-        })
-    }
+    let had = merge.kinds_now().and(tags::kinds(&report.old_tags_removed));
+    let left = merge.kinds_after().and(tags::kinds(merge.target.tags.keys()));
+    // A dry run loses nothing.
+    let is_counted = !policy.settings.dry_run && !policy.removals.are_held && !policy.removals.have_a_pass;
+    let suspect = suspicion(had, left, policy.removals.are_expected).filter(|_| is_counted);
+    Ok(Decision { report, profile, old_contact, merge: Some(merge), suspect })
 }
+
+/// What becomes of the contact of `email`, and why the user may not be put on the list.
+fn merged(
+    snapshot: &Snapshot,
+    policy: &Policy<'_>,
+    user: &SesamyUser,
+    email: &Personal,
+    found: Option<&Found>,
+    previous: Option<&PreviousContact>,
+) -> Result<(Merge, Option<Block>), Gap> {
+    let (now, mut rules) = (snapshot.time.now(), policy.rules());
+    let contact = found.map(|found| &found.contact);
+    let custom = policy.settings.custom_fields.wanted(user, now);
+    let mut target = Target::new(&user.profile, custom, tags::wanted(user, now));
+    let is_put_on_list = merge::plan(&target, contact, None, &rules).puts_on_list();
+    let block = if policy.mode == SyncMode::Override {
+        None
+    } else {
+        // Another user's row may know more of the contact than this one's: it was the same contact.
+        let others = match snapshot.seen_by_others {
+            None if is_put_on_list => return Err(Gap::SeenByOthers(email.clone())),
+            seen => seen.and_then(SeenByOthers::into_seen),
+        };
+        let old = previous.map(PreviousContact::as_old);
+        consent::block(&snapshot.before, email.as_str(), old, contact, others.as_ref(), policy.keys)
+    };
+    let mut plan = merge::plan(&target, contact, block, &rules);
+    if let (Some(contact), Some(change)) = (contact, plan.write())
+        && !contact.has_keys_of(&change.data)
+    {
+        return Err(Gap::LeftOut);
+    }
+    if plan.change.as_ref().is_some_and(takes_tags_away) {
+        match &snapshot.sharing {
+            None => return Err(Gap::Sharing(email.clone())),
+            Some(Sharing::Unknown) => rules.keep_tags = KeepTags::all(),
+            Some(Sharing::Users(others)) => {
+                let is_here = |other: &&Addressed| address::is_same(other.email.as_str(), email.as_str());
+                for (tag, why) in others.iter().filter(is_here).flat_map(|it| tags::wanted(&it.user, now)) {
+                    target.tags.entry(tag).or_default().extend(why);
+                }
+            }
+        }
+        plan = merge::plan(&target, contact, block, &rules);
+    }
+    let write = first_write(email, found, &plan);
+    let merge = Merge { email: email.clone(), contact: contact.cloned(), target, rules, plan, write };
+    Ok((merge, block))
+}
+
+fn takes_tags_away(change: &ContactChange) -> bool {
+    change.tags.iter().any(|tag| matches!(tag.why, TagWhy::Removed | TagWhy::Held))
+}
+
+fn first_write(email: &Personal, found: Option<&Found>, plan: &Plan) -> Option<Write> {
+    let data = plan.write()?.data.clone();
+    let email = match found {
+        Some(found) if plan.puts_on_list() => Personal::new(found.own_spelling()),
+        Some(found) => found.email.clone(),
+        // Lower case for a new contact, because contacts doubled by letter case are a common complaint.
+        None => Personal::new(email.as_str().to_lowercase()),
+    };
+    Some(Write { email, puts_on_list: plan.puts_on_list(), data })
+}
+
+/// When what is wanted changes by itself, as far as Sesamy says.
+fn changes_at(snapshot: &Snapshot, policy: &Policy<'_>, user: &SesamyUser) -> Option<Millis> {
+    let now = snapshot.time.now();
+    let of_fields = policy.settings.custom_fields.changes_at(user, now);
+    let earliest = tags::next_change(user, now).into_iter().chain(of_fields).min();
+    earliest.map(|then| snapshot.time.shortly_after(then))
+}
+
+fn report(
+    snapshot: &Snapshot,
+    policy: &Policy<'_>,
+    merge: &Merge,
+    block: Option<Block>,
+    old: Option<&OldContact>,
+) -> Report {
+    let (seen, contact) = (snapshot.last_seen.clone(), merge.contact.as_ref());
+    let mut last_seen = consent::remembered(seen.clone(), merge.email.as_str(), block, contact, policy.keys);
+    last_seen.tags = merge.kinds_after();
+    let mut report = Report::new(merge.plan.outcome(), last_seen);
+    if let Placement::LeftAlone { status } = &merge.plan.list {
+        report.withheld = Some(status.clone());
+    }
+    if let Some(change) = merge.plan.write() {
+        report.changed = change.data.fields();
+        report.tags_added = change.tags_that_are(TagWhy::Added);
+        report.tags_removed = change.tags_that_are(TagWhy::Removed);
+    }
+    let removal = old.filter(|old| old.write.is_some());
+    if let Some(old) = removal {
+        report.old_tags_removed.clone_from(&old.tags_removed);
+        if report.outcome == Outcome::Unchanged {
+            report.outcome = Outcome::Updated;
+        }
+    }
+    if policy.settings.dry_run && (merge.write.is_some() || removal.is_some()) {
+        report.held_back = true;
+        report.last_seen.tags = merge.kinds_now();
+        if old.is_some() {
+            // The old contact still has our tags: the address that it is found by must not be forgotten.
+            report.last_seen = LastSeen { missing_since: None, ..seen };
+        }
+    }
+    if let Some(change) = merge.plan.change.as_ref().filter(|change| change.is_held()) {
+        (report.held_back, report.braked) = (true, true);
+        report.tags_held = change.tags_that_are(TagWhy::Held);
+        if report.outcome == Outcome::Unchanged {
+            report.outcome = Outcome::Skipped(Reason::Brake);
+        }
+    }
+    report
+}
+
+/// A user that Sesamy does not know, or with nothing to bring in step.
+///
+/// A user that had an address and has no usable one now (no e-mail, not an address, a guest) is like one that Sesamy does not
+/// know: an account may be emptied rather than deleted, and nobody would keep its old contact in step.
+fn without_address(
+    snapshot: &Snapshot,
+    skip: &Skip,
+    policy: &Policy<'_>,
+    now: Millis,
+) -> Result<Decision, Gap> {
+    let Snapshot { before, last_seen, .. } = snapshot;
+    let missing = deletion::missing(before, now);
+    let profile = skip.profile.as_deref().cloned();
+    let mut decision = skipped(skip.reason, profile.clone(), missing.clone());
+    let was_known = before.email.is_some();
+    if was_known && before.missing_since.is_none() {
+        // Counted once: a user who stays unknown is no news. In a dry run too, because this counts towards the later removal.
+        let is_counted = !policy.removals.are_held && !policy.removals.have_a_pass;
+        decision.suspect = suspicion(before.tags, TagKinds::default(), false).filter(|_| is_counted);
+    }
+    if skip.reason != Reason::UserNotFound && !was_known {
+        return Ok(decision); // never synced, and only an event can change that
+    }
+    match deletion::check(&missing, now) {
+        Check::None => {}
+        // A sync that may create nobody begins no search for a user that it could only create.
+        Check::At(_) if before.missing_since.is_none() && !was_known && !policy.mode.may_create() => {}
+        Check::At(then) => decision.report.changes_at = Some(then),
+        Check::Confirmed(address) => {
+            let previous = snapshot.previous.as_ref().ok_or_else(|| Gap::Previous(address.clone()))?;
+            let old = previous.decided();
+            let removes = old.write.is_some();
+            if removes && policy.removals.are_held {
+                let last_seen = LastSeen { missing_since: missing.missing_since, ..last_seen.clone() };
+                return Ok(held_wholly(profile, old.tags_removed, last_seen));
+            }
+            if removes {
+                decision.report.changed = vec!["tags"];
+                decision.report.tags_removed.clone_from(&old.tags_removed);
+                decision.report.held_back = policy.settings.dry_run;
+            }
+            if !decision.report.held_back {
+                let seen = LastSeen { missing_since: missing.missing_since, ..last_seen.clone() };
+                let gone = consent::remembered_of_gone(before, seen, previous.as_old(), policy.keys);
+                decision.report.last_seen = LastSeen { tags: TagKinds::default(), ..gone };
+            }
+            decision.old_contact = Some(old);
+        }
+    }
+    Ok(decision)
+}
+
+fn skipped(reason: Reason, profile: Option<Profile>, last_seen: LastSeen) -> Decision {
+    let report = Report::new(Outcome::Skipped(reason), last_seen);
+    Decision { report, profile, old_contact: None, merge: None, suspect: None }
+}
+
+/// Nothing is written while the guard holds `tags` on a contact, and nothing is forgotten that it takes to remove them later.
+fn held_wholly(profile: Option<Profile>, mut tags: Vec<String>, last_seen: LastSeen) -> Decision {
+    tags.sort_unstable();
+    tags.dedup();
+    let mut decision = skipped(Reason::Brake, profile, last_seen);
+    (decision.report.held_back, decision.report.braked) = (true, true);
+    decision.report.tags_held = tags;
+    decision
+}
+
+/// Whether a sync is suspect that finds contacts with tags of the kinds `had`, and leaves them with those of the kinds
+/// `left`: it would take all tags of a kind, and nobody expected that. A swap is not suspect: something of the kind comes or
+/// stays. `None`: the user has nothing to lose, so the sync says nothing.
+fn suspicion(had: TagKinds, left: TagKinds, is_expected: bool) -> Option<bool> {
+    had.any().then(|| !is_expected && had.loses_a_kind(left))
+}
+
+#[cfg(test)]
+mod tests;

@@ -10,8 +10,10 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::clock::Millis;
-use crate::memory::{Memory, Seen};
+use crate::fields::CustomFields;
 use crate::merge::KeepTags;
+use crate::model::LastSeen;
+use crate::outcome::{Outcome, Reason};
 use crate::sandbox::{Mailmojo, Route, Sandbox, Sesamy, contact, contract, entitlement, user};
 use crate::upstream::{Attempt, Credentials, Gate, Meter, OwnMeter, Quota, Upstream};
 
@@ -51,23 +53,24 @@ impl Town {
         sandbox.mailmojo.put_contact(there);
         let sesamy = upstream(Api::Sesamy, sandbox.sesamy.url(), Sesamy::FIXED_TOKEN);
         let mailmojo = upstream(Api::Mailmojo, sandbox.mailmojo.url(), Mailmojo::FIXED_TOKEN);
-        let options = Options {
+        let settings = SyncSettings {
             guest_user_id_prefixes: vec!["guest|".into()],
             derive_tags: true,
             dry_run: false,
+            create_contacts: true,
+            keep_tags: KeepTags::default(),
             custom_fields: CustomFields::default(),
-            rules: Rules { create_contacts: true, keep_tags: KeepTags::default() },
         };
         let list = Mailmojo::LIST.try_into().unwrap();
         let mailmojo = mailmojo::Client::new(mailmojo, list);
         let (sesamy, addresses) = (sesamy::Client::new(sesamy), Arc::new(NoOtherUsers));
-        let syncer = Syncer::new(sesamy, mailmojo, addresses, Clock::system(), options);
+        let syncer = Syncer::new(sesamy, mailmojo, addresses, Clock::system(), settings);
         Self { sandbox, syncer }
     }
 
     async fn decide(&self) -> Decision {
         self.sandbox.clear_calls();
-        self.syncer.decide(&id(), &context(&Memory::default())).await.unwrap()
+        self.syncer.preview(&id(), &context(&LastSeen::default())).await.unwrap()
     }
 
     /// How often the profile, contracts, entitlements and the contact were read for the last decision.
@@ -81,29 +84,27 @@ fn id() -> UserId {
     UserId::new("u1").unwrap()
 }
 
-fn context(memory: &Memory) -> Context {
-    Context::new(Attempt::within(Duration::from_secs(60), &Clock::system()), memory.clone())
+fn context(last_seen: &LastSeen) -> Context {
+    Context::new(Attempt::within(Duration::from_secs(60), &Clock::system()), last_seen.clone())
 }
 
 #[tokio::test]
 async fn the_search_for_an_unknown_user_begins_with_a_sync_that_may_create_and_goes_on_with_any() {
     let town = Town::with_kari().await;
     let stranger = UserId::new("stranger").unwrap();
-    let missing = Memory { missing_since: Some(Clock::system().wall()), ..Memory::default() };
-    for (manner, memory, is_looked_for) in [
-        (Manner::Usual, Memory::default(), true),
-        (Manner::Again, Memory::default(), true),
-        (Manner::ExistingOnly, Memory::default(), false),
-        (Manner::Round, Memory::default(), false),
-        (Manner::ExistingOnly, missing.clone(), true),
-        (Manner::Round, missing, true),
+    let missing = LastSeen { missing_since: Some(Clock::system().wall()), ..LastSeen::default() };
+    for (mode, last_seen, is_looked_for) in [
+        (SyncMode::Normal, LastSeen::default(), true),
+        (SyncMode::Override, LastSeen::default(), true),
+        (SyncMode::ExistingOnly, LastSeen::default(), false),
+        (SyncMode::ExistingOnly, missing, true),
     ] {
-        let syncer = town.syncer.in_manner(manner);
-        let decision = syncer.decide(&stranger, &context(&memory)).await.unwrap();
+        let syncer = town.syncer.in_mode(mode);
+        let decision = syncer.preview(&stranger, &context(&last_seen)).await.unwrap();
         let report = decision.report();
         assert_eq!(report.outcome, Outcome::Skipped(Reason::UserNotFound));
-        assert_eq!(report.changes_at.is_some(), is_looked_for, "{manner:?} {memory:?}");
-        assert!(report.memory.missing_since.is_some());
+        assert_eq!(report.changes_at.is_some(), is_looked_for, "{mode:?} {last_seen:?}");
+        assert!(report.last_seen.missing_since.is_some());
     }
 }
 
@@ -111,12 +112,12 @@ async fn the_search_for_an_unknown_user_begins_with_a_sync_that_may_create_and_g
 async fn a_write_is_not_begun_where_the_machine_slept_past_the_end_of_the_sync() {
     let (town, clock) = (Town::with_kari().await, Clock::manual(Millis(0)));
     let attempt = Attempt::within(Duration::from_secs(60), &clock);
-    let context = Context::new(attempt.clone(), Memory::default());
-    let decision = town.syncer.decide(&id(), &context).await.unwrap();
+    let context = Context::new(attempt.clone(), LastSeen::default());
+    let decision = town.syncer.preview(&id(), &context).await.unwrap();
     assert!(decision.changes());
     clock.advance(Duration::from_secs(51)); // less than a `request_timeout` is left of it
-    let error = town.syncer.write(decision, &context).await.unwrap_err();
-    assert!(error.message.contains("no time is left for PATCH"), "{}", error.message);
+    let error = town.syncer.apply(decision, &context).await.unwrap_err();
+    assert!(error.to_string().contains("no time is left for PATCH"), "{error}");
     assert_eq!((town.sandbox.writes(), attempt.has_written()), (0, false));
 }
 
@@ -128,13 +129,13 @@ async fn a_decision_writes_nothing_until_it_is_written_and_then_exactly_its_requ
     assert!(decision.changes());
     assert_eq!(town.sandbox.writes(), 0);
     let (method, path, body) = {
-        let call = decision.request().unwrap();
-        (call.method.to_string(), call.path.clone(), call.body.clone())
+        let call = town.syncer.request(decision.write().unwrap());
+        (call.method.to_string(), call.path, call.body)
     };
     let expected = decision.report().clone();
     assert!(!format!("{decision:?}").contains("kari"), "{decision:?}");
 
-    let report = town.syncer.write(decision, &context(&Memory::default())).await.unwrap();
+    let report = town.syncer.apply(decision, &context(&LastSeen::default())).await.unwrap();
     assert_eq!(report, expected);
     let sent = town.sandbox.calls_to(Route::ContactPatch);
     assert_eq!((sent[0].method.clone(), sent[0].target.clone(), sent[0].body.clone()), (method, path, body));
@@ -145,9 +146,9 @@ async fn a_decision_writes_nothing_until_it_is_written_and_then_exactly_its_requ
 #[tokio::test]
 async fn existing_only_creates_and_subscribes_nobody() {
     let town = Town::with_kari().await;
-    let existing_only = town.syncer.in_manner(Manner::ExistingOnly);
+    let existing_only = town.syncer.in_mode(SyncMode::ExistingOnly);
     let outcome = async |syncer: &Syncer| {
-        syncer.decide(&id(), &context(&Memory::default())).await.unwrap().report().outcome
+        syncer.preview(&id(), &context(&LastSeen::default())).await.unwrap().report().outcome
     };
     assert_eq!(outcome(&existing_only).await, Outcome::Updated);
     town.sandbox.sesamy.set_field("u1", "email", "new@example.com");

@@ -6,16 +6,18 @@ pub const PREFIX: &str = "sesamy_";
 /// The longest tag, in characters. Source: Sesamy's help centre.
 pub const MAX_CHARS: usize = 99;
 
-/// What a tag of the profile becomes a tag of ours by.
+/// How a tag of the profile begins.
 pub(super) const CUSTOM: &str = "sesamy_tag_";
 
+/// How the tags of present access begin: to lose one is to lose what was paid for.
+pub(super) const ACTIVE: &str = "sesamy_active_";
+
 /// Whether `tag` is one that we add and remove.
-#[must_use]
 pub fn is_ours(tag: &str) -> bool {
     tag.starts_with(PREFIX)
 }
 
-/// `prefix` and the cleaned `parts`, joined by a hyphen and cut at [`MAX_CHARS`]; none where a part is empty.
+/// `prefix` and the cleaned `parts`, joined by a hyphen and cut at [`MAX_CHARS`]; `None` if a part is empty.
 pub(super) fn named(prefix: &str, parts: &[&str]) -> Option<String> {
     let parts: Vec<String> = parts.iter().map(|part| clean(part)).collect();
     if parts.iter().any(String::is_empty) {

@@ -5,43 +5,30 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
-use crate::sesamy::models::{Contract, Entitlement};
+use crate::model::{Contract, Entitlement};
 
 /// The rule that asks for a tag, and what of Sesamy's it holds for. Ids, SKUs and titles; nothing of a person.
 ///
 /// As JSON an object with the rule's name in `rule`. `Display` is a sentence without a full stop.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "rule", rename_all = "snake_case")]
-pub enum Reason {
+pub enum TagReason {
     /// A contract that is active and a subscription.
-    ActiveSubscription {
-        /// The contract's id.
-        contract_id: Option<String>,
-    },
+    ActiveSubscription { contract_id: Option<String> },
     /// A contract whose payment has failed.
     OverdueContract {
-        /// The contract's id.
         contract_id: Option<String>,
         /// `OVERDUE` or `RETRYING`.
         status: Option<String>,
     },
     /// A contract, running or over, for something that is bought once.
-    SinglePurchase {
-        /// The contract's id.
-        contract_id: Option<String>,
-    },
+    SinglePurchase { contract_id: Option<String> },
     /// An article that was paid for, with access or without.
-    BoughtArticle {
-        /// The entitlement's id.
-        entitlement_id: Option<String>,
-        /// The article's title.
-        title: Option<String>,
-    },
+    BoughtArticle { entitlement_id: Option<String>, title: Option<String> },
     /// Access that a partner or a code gives.
     ExternalAccess(Access),
     /// Access that a contract pays for which is not among the user's own.
     GiftedSubscription {
-        /// The access.
         #[serde(flatten)]
         access: Access,
         /// The contract that pays.
@@ -59,13 +46,9 @@ pub enum Reason {
 /// An entitlement that gives access.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Access {
-    /// The entitlement's id.
     pub entitlement_id: Option<String>,
-    /// The product's title.
     pub title: Option<String>,
-    /// The product's SKU.
     pub sku: Option<String>,
-    /// The purchase option of the SKU.
     pub purchase_option: Option<String>,
     /// When the access ends, RFC 3339; none: it has no end, or none that can be read.
     #[serde(serialize_with = "as_text")]
@@ -73,13 +56,13 @@ pub struct Access {
 }
 
 impl Access {
-    pub(super) fn of(entitlement: &Entitlement, until: Option<Timestamp>) -> Self {
+    pub(super) fn of(entitlement: &Entitlement) -> Self {
         Self {
             entitlement_id: entitlement.id.clone(),
             title: entitlement.title.clone(),
             sku: entitlement.sku.clone(),
             purchase_option: entitlement.purchase_option.clone(),
-            until,
+            until: entitlement.ends_at,
         }
     }
 
@@ -97,7 +80,7 @@ impl Access {
     }
 }
 
-impl Reason {
+impl TagReason {
     pub(super) fn active_subscription(contract: &Contract) -> Self {
         Self::ActiveSubscription { contract_id: contract.id.clone() }
     }
@@ -125,7 +108,7 @@ impl fmt::Display for Access {
     }
 }
 
-impl fmt::Display for Reason {
+impl fmt::Display for TagReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ActiveSubscription { contract_id } => {

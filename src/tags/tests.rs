@@ -3,19 +3,14 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::name::clean;
+use super::name::{MAX_CHARS, clean};
 use super::*;
+use crate::sesamy::json::user_of;
 
 const NOW: &str = "2026-01-01T12:00:00Z";
 
 fn tags_of(profile: Value, contracts: Value, entitlements: Value) -> Vec<String> {
-    let wanted = wanted(
-        &serde_json::from_value(profile).unwrap(),
-        &serde_json::from_value::<Vec<Contract>>(contracts).unwrap(),
-        &serde_json::from_value::<Vec<Entitlement>>(entitlements).unwrap(),
-        NOW.parse().unwrap(),
-    );
-    wanted.into_iter().collect()
+    wanted(&user_of(profile, contracts, entitlements), NOW.parse().unwrap()).into_keys().collect()
 }
 
 fn has(tag: &str, contracts: Value, entitlements: Value) -> bool {
@@ -211,13 +206,8 @@ fn a_tag_is_cut_at_99_characters_and_does_not_end_in_a_hyphen_then() {
 
 /// The sentences for one tag.
 fn why(tag: &str, profile: Value, contracts: Value, entitlements: Value) -> Vec<String> {
-    let reasons = reasons(
-        &serde_json::from_value(profile).unwrap(),
-        &serde_json::from_value::<Vec<Contract>>(contracts).unwrap(),
-        &serde_json::from_value::<Vec<Entitlement>>(entitlements).unwrap(),
-        NOW.parse().unwrap(),
-    );
-    reasons[tag].iter().map(ToString::to_string).collect()
+    let wanted = wanted(&user_of(profile, contracts, entitlements), NOW.parse().unwrap());
+    wanted[tag].iter().map(ToString::to_string).collect()
 }
 
 #[test]
@@ -290,13 +280,13 @@ fn a_reason_is_an_object_with_its_rule_for_programs() {
         until: Some("2027-01-01T00:00:00Z".parse().unwrap()),
         ..Access::default()
     };
-    let gift = Reason::GiftedSubscription { access, contract_id: Some("c9".into()) };
+    let gift = TagReason::GiftedSubscription { access, contract_id: Some("c9".into()) };
     assert_eq!(
         serde_json::to_value(gift).unwrap(),
         json!({"rule": "gifted_subscription", "entitlement_id": null, "title": null, "sku": "plus",
                "purchase_option": null, "until": "2027-01-01T00:00:00Z", "contract_id": "c9"})
     );
-    let tag = Reason::ProfileTag { tag: "vip".into() };
+    let tag = TagReason::ProfileTag { tag: "vip".into() };
     assert_eq!(serde_json::to_value(tag).unwrap(), json!({"rule": "profile_tag", "tag": "vip"}));
 }
 

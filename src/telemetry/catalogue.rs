@@ -5,6 +5,8 @@
 
 use strum::{EnumIter, IntoStaticStr, VariantNames};
 
+use crate::outcome::Outcome;
+
 /// How a metric counts, by Prometheus's own names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
 #[strum(serialize_all = "lowercase")]
@@ -91,7 +93,7 @@ metrics! {
     REMOVALS_ALLOWED_UNTIL: Gauge([]) = "sesamy_mailmojo_removals_allowed_until_timestamp_seconds",
         "the time in seconds since 1970 until which an operator has switched the removal guard off; 0 where \
          nobody has";
-    SYNCS: Counter([one_of("outcome", &OUTCOMES), one_of("reason", &REASONS)]) = "sesamy_mailmojo_syncs_total",
+    SYNCS: Counter([one_of("outcome", Outcome::VARIANTS), one_of("reason", &REASONS)]) = "sesamy_mailmojo_syncs_total",
         "syncs by outcome and, where there is one, reason";
     SYNC_DURATION: Histogram([]) = "sesamy_mailmojo_sync_duration_seconds",
         "how long a sync took";
@@ -152,31 +154,7 @@ pub(super) const EVENT_TYPES: [&str; 10] = [
     "none",
 ];
 const STATES: [&str; 6] = ["due", "leased", "scheduled", "failing", "held", "parked"];
-/// The ends of a sync: outcome and reason.
-pub(super) const ENDS: [(&str, &str); 19] = [
-    ("created", ""),
-    ("subscribed", ""),
-    ("updated", ""),
-    ("unchanged", ""),
-    ("skipped", "user_not_found"),
-    ("skipped", "guest"),
-    ("skipped", "no_email"),
-    ("skipped", "bad_email"),
-    ("skipped", "not_in_mailmojo"),
-    ("skipped", "removed_in_mailmojo"),
-    ("skipped", "left_under_old_address"),
-    ("skipped", "brake"),
-    ("failed", "transient"),
-    ("parked", "transient"),
-    ("parked", "permanent"),
-    ("parked", "poison"),
-    ("postponed", "resting"),
-    ("postponed", "transient"),
-    ("postponed", "permanent"),
-];
-/// How a sync can end.
-pub(crate) const OUTCOMES: [&str; 8] =
-    ["created", "subscribed", "updated", "unchanged", "skipped", "failed", "postponed", "parked"];
+/// The reasons of all outcomes; empty for an outcome without one.
 pub(super) const REASONS: [&str; 13] = [
     "",
     "user_not_found",

@@ -1,5 +1,5 @@
-//! One sync, as the clients know it: its time limit, the calls it may make, what it has written, and what time the APIs
-//! say it is.
+//! One sync, as the clients know it: its time limit, the calls it may make, what was answered, what it has written, and what
+//! time the APIs say it is.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,6 +18,7 @@ pub struct Attempt {
     has_written: Arc<AtomicBool>,
     is_late: Arc<AtomicBool>,
     times: Arc<PerApi<Mutex<Option<Reading>>>>,
+    answered: Arc<PerApi<AtomicBool>>,
 }
 
 /// What time an API said it was, and when it said so by our clock.
@@ -40,6 +41,7 @@ impl Attempt {
             has_written: Arc::default(),
             is_late: Arc::default(),
             times: Arc::default(),
+            answered: Arc::default(),
         }
     }
 
@@ -79,6 +81,17 @@ impl Attempt {
     pub(super) fn note_time(&self, api: Api, time: Millis) {
         let reading = Reading { time, read_at: self.clock.now() };
         *self.times.of(api).lock().unwrap_or_else(PoisonError::into_inner) = Some(reading);
+    }
+
+    /// The APIs that have answered a call.
+    #[must_use]
+    pub fn answered(&self) -> Vec<Api> {
+        Api::ALL.into_iter().filter(|api| self.answered.of(*api).load(Ordering::SeqCst)).collect()
+    }
+
+    /// Notes that `api` has answered a call.
+    pub(super) fn note_answer(&self, api: Api) {
+        self.answered.of(api).store(true, Ordering::SeqCst);
     }
 
     /// Whether a write has been sent and not been answered: it may still take effect if the sync is cut off now.

@@ -155,7 +155,9 @@ impl Upstream {
     /// [`Failure`], whose class says what follows. Where the answer asks to stay away, this process makes no further call by then.
     pub async fn call(&self, call: &Call, attempt: &Attempt) -> Result<Answer, Failure> {
         let (reply, token) = self.reply(call, attempt).await?;
-        self.conclude(call, reply, &token)
+        let answer = self.conclude(call, reply, &token)?;
+        attempt.note_answer(self.api);
+        Ok(answer)
     }
 
     /// Like [`call`](Self::call), for optional look-ups: a permanent refusal yields `None` and does not open the circuit.
@@ -167,7 +169,9 @@ impl Upstream {
         match judge(reply.status, &reply.headers, &reply.body, SystemTime::now()) {
             Verdict::Unauthorized | Verdict::Forbidden | Verdict::WrongPlace | Verdict::Permanent => Ok(None),
             Verdict::Success | Verdict::NotFound | Verdict::RateLimited(_) | Verdict::Transient => {
-                self.conclude(call, reply, &token).map(Some)
+                let answer = self.conclude(call, reply, &token)?;
+                attempt.note_answer(self.api);
+                Ok(Some(answer))
             }
         }
     }

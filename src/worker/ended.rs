@@ -2,15 +2,30 @@
 
 use std::time::Duration;
 
+use crate::outcome::{FailureReason, Outcome};
 use crate::personal::without_addresses;
-use crate::queue::{DRIFT, Entry, Job, POISON_PILL, Settlement, words_of_failure};
-use crate::sync::{Outcome, Report, SyncError};
+use crate::queue::{DRIFT, Entry, Job, POISON_PILL, Settlement, outcome_of_failure};
+use crate::sync::{Report, SyncError};
 use crate::telemetry;
+
+/// How a user ends who is parked without a sync.
+pub(super) const POISON: Outcome = Outcome::Parked(FailureReason::Poison);
+
+/// How a sync ends that the queue itself has kept from being decided: no API and no user is to blame.
+const OF_THE_QUEUE: Outcome = Outcome::Postponed(FailureReason::Transient);
+
+/// How a failed sync ended that was settled so.
+pub(super) fn outcome_of(error: &SyncError, settlement: &Settlement) -> Outcome {
+    match error {
+        SyncError::Api(failure) => outcome_of_failure(failure.class, settlement),
+        SyncError::Queue(_) => OF_THE_QUEUE,
+    }
+}
 
 /// Logs and counts a sync that ended well. Lists are joined by commas.
 pub(super) fn log_report(job: &Job, report: &Report, took: Duration) {
     let (ms, attempt) = (millis(took), job.attempts.saturating_add(1));
-    let (outcome, reason) = (report.outcome.as_str(), report.outcome.reason().unwrap_or_default());
+    let (outcome, reason) = report.outcome.words();
     tracing::info!(
         user_id = %job.user,
         event_type = job.event_type,
@@ -38,13 +53,14 @@ pub(super) fn log_report(job: &Job, report: &Report, took: Duration) {
     if job.event_type == DRIFT && report.outcome == Outcome::Updated && !report.held_back {
         telemetry::drift_repaired();
     }
-    telemetry::sync_ended(outcome, reason, took);
+    telemetry::sync_ended(report.outcome, took);
 }
 
 /// Logs and counts a sync that failed and was settled by `settlement`.
 pub(super) fn log_failure(job: &Job, error: &SyncError, settlement: &Settlement, took: Duration) {
     let (ms, attempt) = (millis(took), job.attempts.saturating_add(1));
-    let (outcome, reason) = words_of_failure(error.class, settlement);
+    let end = outcome_of(error, settlement);
+    let (outcome, reason) = end.words();
     macro_rules! line {
         ($level:ident) => {
             tracing::$level!(
@@ -58,24 +74,24 @@ pub(super) fn log_failure(job: &Job, error: &SyncError, settlement: &Settlement,
                 old_tags_removed = "",
                 ms,
                 attempt,
-                error = error.message,
+                error = %error,
                 "sync"
             )
         };
     }
-    match outcome {
-        "parked" => line!(error),
-        "failed" => line!(warn),
+    match end {
+        Outcome::Parked(_) => line!(error),
+        Outcome::Failed(_) => line!(warn),
         _ => line!(info), // the open circuit has a line of its own
     }
-    telemetry::sync_ended(outcome, reason, took);
+    telemetry::sync_ended(end, took);
 }
 
 fn millis(took: Duration) -> u64 {
     u64::try_from(took.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The entry in the user's history. Outcome and reason of a failed sync are decided as its lease ends.
+/// The entry in the user's history.
 pub(super) fn entry(job: &Job, result: &Result<Report, SyncError>, took: Duration) -> Entry {
     let common = Entry {
         event_type: job.event_type.clone(),
@@ -83,10 +99,15 @@ pub(super) fn entry(job: &Job, result: &Result<Report, SyncError>, took: Duratio
         ms: millis(took),
         ..Entry::default()
     };
+    let (outcome, reason) = match result {
+        Ok(report) => report.outcome.words(),
+        Err(SyncError::Queue(_)) => OF_THE_QUEUE.words(),
+        Err(SyncError::Api(_)) => Default::default(), // decided as the lease ends
+    };
     match result {
         Ok(report) => Entry {
-            outcome: report.outcome.as_str(),
-            reason: report.outcome.reason().unwrap_or_default(),
+            outcome,
+            reason,
             held_back: report.held_back,
             changed: report.changed.iter().map(|&field| field.to_owned()).collect(),
             tags_added: without_addresses(&report.tags_added),
@@ -95,16 +116,17 @@ pub(super) fn entry(job: &Job, result: &Result<Report, SyncError>, took: Duratio
             tags_held: without_addresses(&report.tags_held),
             ..common
         },
-        Err(error) => Entry { error: Some(error.message.clone()), ..common },
+        Err(error) => Entry { outcome, reason, error: Some(error.to_string()), ..common },
     }
 }
 
 /// The history's entry of a user who is parked without a sync.
 pub(super) fn entry_of_a_poison_pill(job: &Job) -> Entry {
+    let (outcome, reason) = POISON.words();
     Entry {
         event_type: job.event_type.clone(),
-        outcome: "parked",
-        reason: "poison",
+        outcome,
+        reason,
         attempt: job.attempts,
         error: Some(POISON_PILL.to_owned()),
         ..Entry::default()

@@ -6,14 +6,16 @@ use std::time::{Duration, Instant};
 
 use super::{Gates, cause, ended};
 use crate::clock::{Clock, Millis};
+use crate::outcome::Outcome;
 use crate::personal::without_addresses;
 use crate::queue::{
     DRIFT, Done, EXPIRY, Entry, Failed, Job, MISSING, Queue, RetryPolicy, Settled, Settlement, SharedState,
-    SyncEnd, words_of_failure,
+    SyncEnd,
 };
 use crate::sync::{Context, Report, SyncError, Syncer};
 use crate::upstream::circuit_breaker::{Blame, CallKind, FailedCall};
 use crate::upstream::{Api, Attempt, Class, Failure};
+use crate::user::UserId;
 
 /// What a sync needs of the settings.
 #[derive(Debug, Clone, Copy)]
@@ -33,10 +35,10 @@ impl Limits {
     /// themselves, or after [`Limits::resync_every`], spread by 5 % either way by `draw` in `0.0..1.0`, so that users who were
     /// synced together do not come back together. A user without a usable address has only the check of [`crate::sync`].
     fn check(&self, report: &Report, wall: Millis, draw: f64) -> Option<(Millis, String)> {
-        let is_missing = report.memory.missing_since.is_some();
+        let is_missing = report.last_seen.missing_since.is_some();
         let cause = if is_missing { MISSING } else { EXPIRY };
         let change = report.changes_at.map(|at| (at, cause));
-        let drift = self.resync_every.filter(|_| !is_missing && report.memory.email.is_some());
+        let drift = self.resync_every.filter(|_| !is_missing && report.last_seen.email.is_some());
         let drift = drift.map(|every| (wall.plus(every.mul_f64(0.95 + 0.1 * draw)), DRIFT));
         let earliest = change.into_iter().chain(drift).min_by_key(|(at, _)| *at);
         earliest.map(|(at, cause)| (at, cause.to_owned()))
@@ -68,11 +70,11 @@ pub struct Ended {
 }
 
 impl Ended {
-    /// The outcome and the reason, as in log, metrics and history.
-    pub fn words(&self) -> (&'static str, &'static str) {
+    /// How it ended, in log, metrics and history.
+    pub fn outcome(&self) -> Outcome {
         match &self.result {
-            Ok(report) => (report.outcome.as_str(), report.outcome.reason().unwrap_or_default()),
-            Err(error) => words_of_failure(error.class, &self.settlement),
+            Ok(report) => report.outcome,
+            Err(error) => ended::outcome_of(error, &self.settlement),
         }
     }
 }
@@ -123,13 +125,20 @@ impl SyncRunner {
             Ok(report) => SyncEnd::As(Settlement::Done(Box::new(Done {
                 held_back: report.held_back,
                 tags_held: without_addresses(&report.tags_held),
-                memory: report.memory.clone(),
+                memory: report.last_seen.clone(),
                 check: self.limits.check(report, self.clock.wall(), rand::random::<f64>()),
             }))),
-            Err(error) => SyncEnd::Failed(Box::new(self.failed(error, self.is_api_well(&job, error).await))),
+            Err(SyncError::Api(failure)) => {
+                SyncEnd::Failed(Box::new(self.failed(failure, self.is_api_well(&job, failure).await)))
+            }
+            Err(error @ SyncError::Queue(_)) => SyncEnd::As(Settlement::Retry {
+                at: self.limits.retry.retry_at(1, self.clock.now(), rand::random()),
+                counts: false,
+                error: error.to_string(),
+            }),
         };
         let entry = ended::entry(&job, &result, took);
-        let answered = answered(result.as_ref(), &context.attempt);
+        let answered = answered(result.as_ref().err(), &context.attempt);
         let job = Job { answered, ..Self::after(job, &context) };
         // The line of a sync that ended well is in the log before the row is settled; only the settlement decides the outcome of
         // a failure.
@@ -143,16 +152,32 @@ impl SyncRunner {
         Ended { result, settlement }
     }
 
-    /// Takes into account calls for `user` that are no sync; the result is whose fault a failure is. A lease of the user stands.
+    /// Takes into account the calls for `user` within `context` that are no sync; the result is whose fault a failure is. A
+    /// lease of the user stands.
     pub(crate) async fn record(
+        &self,
+        user: &UserId,
+        context: &Context,
+        error: Option<&SyncError>,
+    ) -> Option<Blame> {
+        let failed = error.and_then(SyncError::failure).map(|failure| self.failed(failure, None));
+        self.record_calls(user.as_str(), &answered(error, &context.attempt), failed).await
+    }
+
+    /// Takes into account that a call failed which was made for no user, as for a page of a list.
+    pub(crate) async fn record_failure(&self, failure: &Failure) {
+        self.record_calls("", &[], Some(self.failed(failure, None))).await;
+    }
+
+    async fn record_calls(
         &self,
         user: &str,
         answered: &[(Api, CallKind)],
-        failed: Option<&Failed>,
+        failed: Option<Failed>,
     ) -> Option<Blame> {
-        match self.queue.record_calls(user, answered, failed).await {
+        match self.queue.record_calls(user, answered, failed.as_ref()).await {
             Ok((blame, known)) => {
-                failed.into_iter().for_each(|failed| self.release_gate(failed));
+                failed.iter().for_each(|failed| self.release_gate(failed));
                 self.adopt(&known);
                 blame
             }
@@ -163,37 +188,23 @@ impl SyncRunner {
         }
     }
 
-    /// Takes into account that a call failed which was made for no user, as for a page of a list.
-    pub(crate) async fn record_failure(&self, failure: &Failure) {
-        let (message, answer) = (failure.to_string(), failure.answer());
-        let (kind, class, is_api_well) = (failure.kind, failure.class, None);
-        let call = FailedCall { kind, class, message, answer, is_api_well };
-        let failed = Failed { api: failure.api, call, policy: self.limits.retry, draw: rand::random() };
-        self.record("", &[], Some(&failed)).await;
-    }
-
     /// The failure, as the queue decides about it.
-    pub(crate) fn failed(&self, error: &SyncError, is_api_well: Option<bool>) -> Failed {
-        let call = FailedCall {
-            kind: error.kind,
-            class: error.class,
-            message: error.message.clone(),
-            answer: error.answer.clone(),
-            is_api_well,
-        };
-        Failed { api: error.api, call, policy: self.limits.retry, draw: rand::random() }
+    fn failed(&self, failure: &Failure, is_api_well: Option<bool>) -> Failed {
+        let (message, answer) = (failure.to_string(), failure.answer());
+        let call = FailedCall { kind: failure.kind, class: failure.class, message, answer, is_api_well };
+        Failed { api: failure.api, call, policy: self.limits.retry, draw: rand::random() }
     }
 
-    /// Whether the API is well though a probe's read has failed there: one harmless call. None: not asked.
-    async fn is_api_well(&self, job: &Job, error: &SyncError) -> Option<bool> {
+    /// Whether the API is well though a probe's read has failed there: one harmless call. `None`: not asked.
+    async fn is_api_well(&self, job: &Job, failure: &Failure) -> Option<bool> {
         let is_asked = job.is_probe
-            && error.kind == CallKind::Read
-            && matches!(error.class, Class::Transient | Class::Permanent);
+            && failure.kind == CallKind::Read
+            && matches!(failure.class, Class::Transient | Class::Permanent);
         if !is_asked {
             return None;
         }
         let attempt = Attempt::within(self.limits.request_timeout, &self.clock);
-        Some(self.syncer.is_well(error.api, &attempt).await)
+        Some(self.syncer.is_well(failure.api, &attempt).await)
     }
 
     /// Ends the lease; the result is how. If the store failed, the lease runs out, and the sync is done again.
@@ -266,15 +277,11 @@ impl SyncRunner {
     }
 }
 
-/// The calls of a sync that all succeeded, by API and kind. A write comes after reads of the same API.
-fn answered(result: Result<&Report, &SyncError>, attempt: &Attempt) -> Vec<(Api, CallKind)> {
-    let reads = |reached: &[Api]| reached.iter().map(|api| (*api, CallKind::Read)).collect::<Vec<_>>();
-    match result {
-        Ok(report) if attempt.has_written() => {
-            [reads(&report.reached), vec![(Api::Mailmojo, CallKind::Write)]].concat()
-        }
-        Ok(report) => reads(&report.reached),
-        Err(error) if error.kind == CallKind::Write => [reads(&error.reached), reads(&[error.api])].concat(),
-        Err(error) => reads(&error.reached),
-    }
+/// The calls that all succeeded, by API and kind. A write comes after reads of the same API.
+fn answered(error: Option<&SyncError>, attempt: &Attempt) -> Vec<(Api, CallKind)> {
+    let failed_read = error.and_then(SyncError::failure).filter(|failure| failure.kind == CallKind::Read);
+    let is_well = |api: &Api| failed_read.is_none_or(|failure| failure.api != *api);
+    let reads = attempt.answered().into_iter().filter(is_well).map(|api| (api, CallKind::Read));
+    let has_written = error.is_none() && attempt.has_written();
+    reads.chain(has_written.then_some((Api::Mailmojo, CallKind::Write))).collect()
 }

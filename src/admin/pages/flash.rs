@@ -3,10 +3,12 @@
 
 use std::borrow::Cow;
 
+use strum::VariantNames;
+
 use super::format::{Tone, tone_of};
 use crate::admin::fields::{Fields, with_query};
 use crate::app::Forgot;
-use crate::telemetry::OUTCOMES;
+use crate::outcome::Outcome;
 
 /// What was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +24,7 @@ pub(crate) enum Flash {
 impl Flash {
     /// A sync that ended so.
     pub(crate) fn synced(outcome: &str) -> Self {
-        Self::Synced(OUTCOMES.into_iter().find(|known| *known == outcome).unwrap_or("done"))
+        Self::Synced(Outcome::VARIANTS.iter().copied().find(|known| *known == outcome).unwrap_or("done"))
     }
 
     /// The page at `path`, with this on top.

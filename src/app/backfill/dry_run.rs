@@ -11,9 +11,9 @@ use super::report::{Line, ReportError, ReportFile};
 use super::summary::Tally;
 use super::waiting::until_open;
 use crate::app::App;
-use crate::memory::Memory;
+use crate::model::LastSeen;
 use crate::sync::{Context, Report, SyncError};
-use crate::upstream::circuit_breaker::{Blame, CallKind};
+use crate::upstream::circuit_breaker::Blame;
 use crate::upstream::{Attempt, Class};
 use crate::user::UserId;
 
@@ -46,9 +46,13 @@ impl DryRun {
         let each = stream::iter(users).map(|user| self.decide(user));
         let mut decisions = pin!(each.buffer_unordered(self.concurrency));
         while let Some((user, decision)) = decisions.next().await {
+            let answer;
             let line = match &decision {
                 Ok(decided) => Line::of_sync(&user, decided),
-                Err(error) => Line::unchanged(&user, "failed", &error.answer),
+                Err(error) => {
+                    answer = error.answer();
+                    Line::unchanged(&user, "failed", &answer)
+                }
             };
             self.tally.borrow_mut().count(&line);
             self.report.add(&line)?;
@@ -61,27 +65,26 @@ impl DryRun {
         let (runner, syncer) = (&self.app.runner, &self.app.syncer);
         let memory = self.app.memory_of(&user).await.unwrap_or_else(|error| {
             tracing::warn!(user_id = %user, %error, "cannot read what is remembered of the user; deciding without it");
-            Memory::default()
+            LastSeen::default()
         });
         let mut tries = 0;
         loop {
             until_open(runner, true).await;
             let context =
                 Context::new(Attempt::within(runner.limits.deadline, &runner.clock), memory.clone());
-            let error = match syncer.decide(&user, &context).await {
+            let error = match syncer.preview(&user, &context).await {
                 Ok(decision) => {
-                    let report = syncer.under_guard(decision, &context).report().clone();
-                    let answered: Vec<_> = report.reached.iter().map(|api| (*api, CallKind::Read)).collect();
-                    runner.record(user.as_str(), &answered, None).await;
-                    return (user, Ok(report));
+                    runner.record(&user, &context, None).await;
+                    return (user, Ok(decision.report().clone()));
                 }
                 Err(error) => error,
             };
             tries += 1;
-            let blame = runner.record(user.as_str(), &[], Some(&runner.failed(&error, None))).await;
-            let is_final = error.class == Class::Permanent || tries >= TRIES;
+            let blame = runner.record(&user, &context, Some(&error)).await;
+            let class = error.failure().map_or(Class::Transient, |failure| failure.class);
+            let is_final = class == Class::Permanent || tries >= TRIES;
             let is_of_api = matches!(blame, Some(Blame::Api { .. }));
-            if (is_final && !is_of_api) || matches!(error.class, Class::Refused(_)) {
+            if (is_final && !is_of_api) || matches!(class, Class::Refused(_)) {
                 return (user, Err(error));
             }
             sleep(runner.limits.retry.backoff.doubled(tries - 1)).await;

@@ -66,7 +66,7 @@ impl<'a> Line<'a> {
     }
 
     pub(super) fn of_sync(user: &'a UserId, report: &'a Report) -> Self {
-        let (outcome, reason) = (report.outcome.as_str(), report.outcome.reason().unwrap_or_default());
+        let (outcome, reason) = report.outcome.words();
         Self {
             changed: &report.changed,
             tags_added: without_addresses(&report.tags_added),

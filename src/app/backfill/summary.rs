@@ -99,7 +99,8 @@ pub(crate) struct Summary {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sync::{Outcome, Reason, Report};
+    use crate::outcome::{Outcome, Reason};
+    use crate::sync::Report;
     use crate::user::UserId;
     use serde_json::json;
 
@@ -115,8 +116,7 @@ mod tests {
             held_back: false,
             braked: false,
             withheld: None,
-            reached: vec![],
-            memory: crate::memory::Memory::default(),
+            last_seen: crate::model::LastSeen::default(),
             changes_at: None,
         }
     }

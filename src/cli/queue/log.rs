@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 use clap::builder::PossibleValuesParser;
+use strum::VariantNames;
 
 use super::show::entry_text;
 use crate::app::{App, Log};
@@ -11,13 +12,13 @@ use crate::cli::error::CommandError;
 use crate::cli::output::{self, Output, QUIET, STRONG};
 use crate::clock::Millis;
 use crate::config;
+use crate::outcome::Outcome;
 use crate::queue::LogFilter;
-use crate::telemetry::OUTCOMES;
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct LogArgs {
     /// Only syncs with this outcome.
-    #[arg(long, value_parser = PossibleValuesParser::new(OUTCOMES))]
+    #[arg(long, value_parser = PossibleValuesParser::new(Outcome::VARIANTS))]
     outcome: Option<String>,
     /// Only syncs by which a contact lost tags.
     #[arg(long)]

@@ -7,7 +7,7 @@ const NAME: &str = "mailmojo.custom_fields";
 
 fn fields(loaded: &Loaded) -> Vec<(String, &'static str)> {
     let fields = loaded.settings.mailmojo.custom_fields.iter();
-    fields.map(|(name, source)| (name.to_owned(), source.name())).collect()
+    fields.map(|(name, source)| (name.to_owned(), source.into())).collect()
 }
 
 fn named(fields: &[(&str, &'static str)]) -> Vec<(String, &'static str)> {

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::super::models::Profile;
 use super::*;
 use crate::clock::Clock;
 use crate::sandbox::{Fault, Route, Rule, Sandbox, Sesamy, Shape, contract, user};
@@ -163,6 +162,8 @@ fn one_odd_row_spoils_no_page() {
     assert_eq!(told, [("u1", true), ("u2", false)]);
     let emails: Vec<bool> = page.rows.iter().map(|row| row.profile.is_some()).collect();
     assert_eq!(emails, [true, false]);
-    let is_of_its_user = |row: &UserRow| row.profile.as_ref().is_none_or(|it: &Profile| it.is_of(&row.user));
+    let is_of_its_user = |row: &UserRow| {
+        row.profile.as_ref().is_none_or(|it| it.user_id.as_deref() == Some(row.user.as_str()))
+    };
     assert!(page.rows.iter().all(is_of_its_user));
 }

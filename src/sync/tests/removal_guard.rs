@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::fields::Source;
-use crate::memory::{SeenByOthers, TagKinds};
+use crate::model::{ContactKeys, SeenByOthers, SeenContact, TagKinds};
 use futures_util::future::BoxFuture;
 
 const ACTIVE: TagKinds = TagKinds { active: true, of_profile: false };
@@ -52,16 +52,21 @@ impl Town {
     /// With custom fields that hold what `source` says.
     fn with_fields(mut self, fields: &[(&str, Source)]) -> Self {
         let fields = fields.iter().map(|(name, source)| ((*name).to_owned(), *source)).collect();
-        self.syncer.options.custom_fields = CustomFields::new(fields);
         let mailmojo = upstream(Api::Mailmojo, self.sandbox.mailmojo.url(), Mailmojo::FIXED_TOKEN);
         let list = Mailmojo::LIST.try_into().unwrap();
-        self.syncer.mailmojo = Arc::new(mailmojo::Client::new(mailmojo, list).reading_custom(true));
+        let shared = self.shared();
+        shared.settings.custom_fields = CustomFields::new(fields);
+        shared.mailmojo = mailmojo::Client::new(mailmojo, list).reading_custom(true);
         self
     }
 
     fn tripped(mut self) -> Self {
-        self.syncer.addresses = Arc::new(Tripped);
+        self.shared().addresses = Arc::new(Tripped);
         self
+    }
+
+    fn shared(&mut self) -> &mut Shared {
+        Arc::get_mut(&mut self.syncer.shared).unwrap()
     }
 
     fn has(&self, tags: &[&str]) {
@@ -84,16 +89,16 @@ impl Town {
     }
 }
 
-fn remembered(email: &str, tags: TagKinds) -> Memory {
+fn remembered(email: &str, tags: TagKinds) -> LastSeen {
     let contact =
-        Some(Seen { status: Some("a".to_owned()), on_list: true, list_status: Some("a".to_owned()) });
-    Memory { email: Some(crate::personal::Personal::new(email)), contact, tags, ..Memory::default() }
+        Some(SeenContact { status: Some("a".to_owned()), on_list: true, list_status: Some("a".to_owned()) });
+    LastSeen { email: Some(crate::personal::Personal::new(email)), contact, tags, ..LastSeen::default() }
 }
 
 #[tokio::test]
 async fn no_tag_of_ours_goes_and_the_other_fields_are_written() {
     let town = Town::whose_source_is_broken().await.tripped();
-    let (report, suspect) = town.sync(context(&Memory::default())).await;
+    let (report, suspect) = town.sync(context(&LastSeen::default())).await;
     assert_eq!((report.outcome, report.held_back, report.braked), (Outcome::Updated, true, true));
     assert_eq!(report.changed, ["first_name", "tags"]);
     assert_eq!(report.tags_added, ["sesamy_tag_early-bird"]);
@@ -101,11 +106,11 @@ async fn no_tag_of_ours_goes_and_the_other_fields_are_written() {
     assert_eq!((report.tags_removed.len(), suspect), (0, None), "what is held back is lost by nobody");
     let kept = ["vip", "sesamy_active_sku_plus", "sesamy_tag_early-bird", "sesamy_tag_gone"];
     assert_eq!(town.tags_of("kari@example.com"), kept);
-    assert!(report.memory.email.is_some());
-    assert_eq!(report.memory.tags, BOTH);
+    assert!(report.last_seen.email.is_some());
+    assert_eq!(report.last_seen.tags, BOTH);
 
     // Nothing is left to write, and still the contact is not as it should be.
-    let (again, _) = town.sync(context(&report.memory)).await;
+    let (again, _) = town.sync(context(&report.last_seen)).await;
     assert_eq!((again.outcome, again.held_back), (Outcome::Skipped(Reason::Brake), true));
     assert_eq!(again.tags_held, report.tags_held);
     assert_eq!(town.tags_of("kari@example.com"), kept);
@@ -114,7 +119,7 @@ async fn no_tag_of_ours_goes_and_the_other_fields_are_written() {
 #[tokio::test]
 async fn a_sync_with_a_pass_is_not_held_back_and_not_counted() {
     let town = Town::whose_source_is_broken().await.tripped();
-    let (report, suspect) = town.sync(context(&Memory::default()).with_pass(true)).await;
+    let (report, suspect) = town.sync(context(&LastSeen::default()).with_pass(true)).await;
     assert_eq!((report.held_back, report.braked, suspect), (false, false, None));
     assert_eq!(town.tags_of("kari@example.com"), ["vip", "sesamy_tag_early-bird"]);
 }
@@ -134,12 +139,12 @@ async fn a_custom_field_of_what_was_bought_is_not_emptied_and_others_are_written
     let there = contact("kari@example.com").tags(["sesamy_tag_early-bird"]).first_name("Kari");
     let there = there.custom("plan", "Plus").custom("status", "ACTIVE").custom("count", 1);
     town.sandbox.mailmojo.put_contact(there.custom("company", "Avis").on_list(Mailmojo::LIST));
-    let (report, _) = town.sync(context(&Memory::default())).await;
+    let (report, _) = town.sync(context(&LastSeen::default())).await;
     assert_eq!((report.outcome, report.held_back, report.tags_held.len()), (Outcome::Updated, true, 0));
     let custom = town.sandbox.mailmojo.contact("kari@example.com").unwrap().custom;
     let expected = json!({"plan": "Plus", "status": "ACTIVE", "count": 1, "company": "", "id": "u1"});
     assert_eq!(json!(custom), expected);
-    let (report, _) = town.sync(context(&report.memory)).await;
+    let (report, _) = town.sync(context(&report.last_seen)).await;
     assert_eq!(report.outcome, Outcome::Skipped(Reason::Brake));
 }
 
@@ -151,7 +156,7 @@ async fn a_user_who_loses_nothing_is_synced_as_ever_and_a_contact_made_meanwhile
     town.sandbox.sesamy.set_field("u1", "tags", json!([]));
     let decision = town.decide().await;
     town.sandbox.mailmojo.put_contact(contact("kari@example.com").tags(["sesamy_active_sku_plus"]));
-    let report = town.syncer.write(decision, &context(&Memory::default())).await.unwrap();
+    let report = town.syncer.apply(decision, &context(&LastSeen::default())).await.unwrap();
     assert_eq!((report.outcome, report.held_back), (Outcome::Created, false));
     assert_eq!(town.tags_of("kari@example.com"), ["sesamy_active_sku_plus"]);
 }
@@ -162,37 +167,36 @@ async fn a_changed_address_and_a_deletion_are_held_wholly_and_nothing_is_forgott
     town.sandbox
         .mailmojo
         .put_contact(contact("old@example.com").tags(["sesamy_active_sku_plus"]).on_list(Mailmojo::LIST));
-    let before = Memory { missing_since: Some(Millis(5)), ..remembered("old@example.com", ACTIVE) };
+    let before = LastSeen { missing_since: Some(Millis(5)), ..remembered("old@example.com", ACTIVE) };
     let (moved, _) = town.sync(context(&before)).await;
     assert_eq!((moved.outcome, moved.held_back), (Outcome::Skipped(Reason::Brake), true));
     assert_eq!((moved.changed.len(), moved.tags_added.len(), moved.old_tags_removed.len()), (0, 0, 0));
     assert!(moved.tags_held.contains(&"sesamy_active_sku_plus".to_owned()), "{:?}", moved.tags_held);
-    let known_again = Memory {
-        list: moved.memory.list.clone(),
-        earlier: moved.memory.earlier.clone(),
+    let known_again = LastSeen {
+        list: moved.last_seen.list.clone(),
+        earlier: moved.last_seen.earlier.clone(),
         ..remembered("old@example.com", ACTIVE)
     };
-    assert_eq!(moved.memory, known_again, "known again, and all else as it was");
-    assert_eq!(moved.memory.earlier.len(), 1, "and the new address's contact was seen");
+    assert_eq!(moved.last_seen, known_again, "known again, and all else as it was");
+    assert_eq!(moved.last_seen.earlier.len(), 1, "and the new address's contact was seen");
 
     town.sandbox.sesamy.remove_user("u1");
     let (gone, _) = town.sync(context(&before)).await;
     assert_eq!((gone.outcome, gone.held_back), (Outcome::Skipped(Reason::Brake), true));
     assert_eq!(gone.tags_held, ["sesamy_active_sku_plus"]);
-    assert_eq!(gone.memory, Memory { list: gone.memory.list.clone(), ..before });
+    assert_eq!(gone.last_seen, LastSeen { list: gone.last_seen.list.clone(), ..before });
     assert_eq!(town.sandbox.writes(), 0);
 }
 
 #[tokio::test]
 async fn a_preview_shows_what_is_held_back() {
     let town = Town::whose_source_is_broken().await.tripped();
-    let context = context(&Memory::default());
-    let decision = town.syncer.decide(&id(), &context).await.unwrap();
-    let decision = town.syncer.under_guard(decision, &context);
-    let tags: Vec<String> =
-        decision.explanation().unwrap().tags.iter().map(|it| format!("{:?}", it.why)).collect();
+    let context = context(&LastSeen::default());
+    let decision = town.syncer.preview(&id(), &context).await.unwrap();
+    let change = decision.plan().unwrap().change.as_ref().unwrap();
+    let tags: Vec<String> = change.tags.iter().map(|it| format!("{:?}", it.why)).collect();
     assert_eq!(tags, ["SomebodyElses", "Held", "Added", "Held"]);
-    let body = decision.request().unwrap().body.clone().unwrap();
+    let body = town.syncer.request(decision.write().unwrap()).body.unwrap();
     assert_eq!(
         body["tags"],
         json!(["vip", "sesamy_active_sku_plus", "sesamy_tag_early-bird", "sesamy_tag_gone"])
@@ -231,9 +235,9 @@ async fn what_a_sync_says_of_its_source() {
     );
 
     town.has(&bought);
-    town.syncer.options.dry_run = true;
+    town.shared().settings.dry_run = true;
     assert_eq!(town.sync(context(&known)).await.1, None, "nothing is lost in a dry run");
-    town.syncer.options.dry_run = false;
+    town.shared().settings.dry_run = false;
 
     town.has(&["sesamy_tag_early-bird"]);
     town.sandbox.sesamy.set_field("u1", "tags", json!(["Regular"]));
@@ -244,12 +248,12 @@ async fn what_a_sync_says_of_its_source() {
     town.sandbox.sesamy.remove_user("u1");
     let (first, said) = town.sync(context(&known)).await;
     assert_eq!((first.outcome, said), (Outcome::Skipped(Reason::UserNotFound), Some(true)));
-    assert_eq!(first.memory.tags, ACTIVE, "what she has to lose stays known");
-    assert_eq!(town.sync(context(&first.memory)).await.1, None, "who stays unknown was counted before");
+    assert_eq!(first.last_seen.tags, ACTIVE, "what she has to lose stays known");
+    assert_eq!(town.sync(context(&first.last_seen)).await.1, None, "who stays unknown was counted before");
     let day_ago = Some(Millis(1));
-    let long_unknown = Memory { missing_since: day_ago, ..known };
+    let long_unknown = LastSeen { missing_since: day_ago, ..known };
     assert_eq!(town.sync(context(&long_unknown)).await.1, None, "and so was who is taken for deleted");
     let untagged = remembered("kari@example.com", TagKinds::default());
     assert_eq!(town.sync(context(&untagged)).await.1, None, "without tags there is nothing to lose");
-    assert_eq!(town.sync(context(&Memory::default())).await.1, None, "never known");
+    assert_eq!(town.sync(context(&LastSeen::default())).await.1, None, "never known");
 }

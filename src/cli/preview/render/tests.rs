@@ -5,10 +5,10 @@ use serde_json::json;
 
 use super::*;
 use crate::fields::Source;
-use crate::merge::why::{Custom, Field, FieldWhy, List, Tag, TagWhy};
+use crate::merge::{Custom, Field, FieldWhy, Placement, Tag, TagWhy};
 use crate::personal::Personal;
 use crate::tags::Access;
-use crate::tags::Reason;
+use crate::tags::TagReason;
 
 fn personal(value: &str) -> Option<Personal> {
     Some(Personal::new(value))
@@ -21,11 +21,12 @@ fn kari() -> Preview {
         name: name.to_owned(),
         source,
         changes: now != sesamy,
+        is_held: false,
         now: now.map(Personal::new),
         sesamy: sesamy.map(Personal::new),
     };
     let tag = |tag: &str, why, reasons| Tag { tag: tag.to_owned(), why, reasons };
-    let contract = |id: &str| Reason::ActiveSubscription { contract_id: Some(id.to_owned()) };
+    let contract = |id: &str| TagReason::ActiveSubscription { contract_id: Some(id.to_owned()) };
     let access = Access { entitlement_id: Some("e1".into()), sku: Some("plus".into()), ..Access::default() };
     Preview {
         user_id: "email|84cc".into(),
@@ -64,7 +65,7 @@ fn kari() -> Preview {
         ],
         tags: vec![
             tag("vip", TagWhy::SomebodyElses, Vec::new()),
-            tag("sesamy_active_sku_plus", TagWhy::AlreadyThere, vec![Reason::Access(access)]),
+            tag("sesamy_active_sku_plus", TagWhy::AlreadyThere, vec![TagReason::Access(access)]),
             tag(
                 "sesamy_active_subscriber",
                 TagWhy::Added,
@@ -72,7 +73,7 @@ fn kari() -> Preview {
             ),
             tag("sesamy_old", TagWhy::Removed, Vec::new()),
         ],
-        list: Some(List::LeftAlone { status: "u".into() }),
+        list: Some(Placement::LeftAlone { status: "u".into() }),
         old_contact: None,
         request: Some(Request {
             method: "PATCH".into(),
@@ -136,7 +137,7 @@ fn a_user_who_would_be_skipped_or_left_alone_is_shown_with_the_reason() {
         strip_str(&preview(&nobody)).to_string(),
         "email|84cc  would be skipped (user_not_found)\n\n  Nothing would be sent: Sesamy has no such user.\n"
     );
-    let on_list = strip_str(&preview(&Preview { list: Some(List::OnList), ..kari() })).to_string();
+    let on_list = strip_str(&preview(&Preview { list: Some(Placement::OnList), ..kari() })).to_string();
     assert!(on_list.contains("  list        = on the list already\n"), "{on_list}");
     let held_back = strip_str(&preview(&Preview { held_back: true, ..kari() })).to_string();
     assert!(held_back.contains("sync.dry_run is on"), "{held_back}");

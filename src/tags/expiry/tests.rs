@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::super::wanted;
 use super::*;
+use crate::sesamy::json::user_of;
 
 /// A moment so many milliseconds after the noon at which things end here.
 fn noon(ms: i64) -> Timestamp {
@@ -16,17 +17,13 @@ fn noon(ms: i64) -> Timestamp {
 
 const HOUR: i64 = 3_600_000;
 
-fn read<T: serde::de::DeserializeOwned>(list: Value) -> Vec<T> {
-    serde_json::from_value(list).unwrap()
-}
-
 fn next(contracts: Value, entitlements: Value, now: Timestamp) -> Option<Timestamp> {
-    next_change(&read(contracts), &read(entitlements), now)
+    next_change(&user_of(json!({}), contracts, entitlements), now)
 }
 
 fn tags_at(contracts: &Value, entitlements: &Value, now: Timestamp) -> BTreeSet<String> {
-    let profile = serde_json::from_value(json!({"tags": ["vip"]})).unwrap();
-    wanted(&profile, &read(contracts.clone()), &read(entitlements.clone()), now)
+    let user = user_of(json!({"tags": ["vip"]}), contracts.clone(), entitlements.clone());
+    wanted(&user, now).into_keys().collect()
 }
 
 #[test]
