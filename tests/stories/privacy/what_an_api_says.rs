@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use sesamy_mailmojo::sandbox::{CannedAnswer, Fault, Route, Rule, contact};
 
 use crate::support::admin::{Office, TOKEN};
-use crate::support::faults::{address, people, synced, text, told};
+use crate::support::faults::{address, people, synced, text};
 use crate::support::harness::{LIST, Town};
 use crate::support::shell::run;
 
@@ -85,7 +85,11 @@ async fn whatever_an_api_says_of_others_is_in_no_log_row_history_metric_or_list(
                 town.sandbox.sesamy.inject(rule().about(&user));
                 town.sandbox.mailmojo.inject(rule().about(&address(&user)));
                 town.sync(&user).await;
-                let outcome = told(&town, &user, "outcome")[0].clone();
+                // The line is written after the settlement, which is what `sync` waits for.
+                let is_its_sync =
+                    |line: &Value| line["message"] == "sync" && line["user_id"] == user.as_str();
+                let outcome =
+                    town.service.output.wait_for("the user's sync", is_its_sync).await["outcome"].clone();
                 let parks = [400, 409, 422].contains(&status);
                 assert_eq!(outcome == "parked", parks, "{user}: {outcome}");
                 assert!(

@@ -34,7 +34,7 @@ async fn ten_thousand_users_due_at_the_start_are_synced_a_few_at_a_time_and_even
     let mut sent = 0;
     while town.sandbox.count(Route::Subscribe) < USERS as u64 {
         let synced = town.sandbox.count(Route::Subscribe);
-        assert!(began.elapsed() < Duration::from_secs(300), "only {synced} are synced");
+        assert!(began.elapsed() < Duration::from_secs(900), "only {synced} are synced");
         let asked = Instant::now();
         assert_eq!(town.event("userVendor.1#update", &format!("user{sent}")).await, 202);
         slowest = slowest.max(asked.elapsed());

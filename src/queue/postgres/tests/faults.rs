@@ -147,7 +147,9 @@ async fn a_locked_row_holds_up_only_its_own_events() {
     assert!(kept[0].is_err() && kept[1].is_ok(), "{kept:?}");
     assert!(store.accepting());
 
-    sqlx::raw_sql("SELECT FROM users FOR UPDATE").execute(&mut console).await.unwrap();
+    // The probe has to wait as well, or it may find that events can be kept before this test looks.
+    let locks = "LOCK TABLE documents IN SHARE MODE; SELECT FROM users FOR UPDATE";
+    sqlx::raw_sql(locks).execute(&mut console).await.unwrap();
     let together = join_all(["ola", "kari", "liv"].map(|user| push(&store, user))).await;
     assert!(together.iter().all(Result::is_err), "{together:?}");
     assert!(!store.accepting(), "so many locked rows are not a few odd ones");
