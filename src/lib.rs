@@ -47,7 +47,6 @@ pub mod event;
 pub mod fields;
 mod fingerprint;
 mod mailmojo;
-mod memory;
 mod merge;
 mod model;
 mod outcome;

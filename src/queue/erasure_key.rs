@@ -7,7 +7,7 @@ use std::fmt;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use crate::memory::ContactKeys;
+use crate::model::ContactKeys;
 
 /// The first part of each hash: it keeps these apart from the hashes of addresses, which have the same secret.
 const CONTEXT: &[u8] = b"default";

@@ -102,7 +102,7 @@ pub fn outcome(class: Class, settlement: &Settlement) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory::Memory;
+    use crate::model::LastSeen;
     use crate::queue::{Lane, LeaseName, Role};
     use crate::upstream::PerApi;
     use crate::upstream::circuit_breaker::{CallKind, OpenReason};
@@ -135,7 +135,7 @@ mod tests {
             has_pass: false,
             suspect: None,
             answered: vec![],
-            memory: Memory::default(),
+            memory: LastSeen::default(),
             learned: None,
         }
     }

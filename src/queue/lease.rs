@@ -12,7 +12,7 @@ use super::settle::{Settlement, SyncEnd};
 use super::store::{Change, First, Index, Look, Question, Seen};
 use super::{Queue, QueueError, QueuePolicy, Role};
 use crate::clock::Millis;
-use crate::memory::Memory;
+use crate::model::LastSeen;
 use crate::upstream::circuit_breaker::CallKind;
 use crate::upstream::{Api, PerApi};
 use crate::user::UserId;
@@ -84,9 +84,9 @@ pub struct Job {
     /// The calls that all succeeded under this lease, as far as its holder has reported.
     pub answered: Vec<(Api, CallKind)>,
     /// What the row remembers of the user.
-    pub memory: Memory,
+    pub memory: LastSeen,
     /// What the row is to remember instead unless the lease ends by [`super::Settlement::Done`]. None: nothing new.
-    pub learned: Option<Box<Memory>>,
+    pub learned: Option<Box<LastSeen>>,
 }
 
 impl Job {
@@ -220,7 +220,7 @@ impl Queue {
     /// Erases the rows of forgotten users again, which an event or a backfill has made since, and drops their jobs. A user with
     /// memory was synced, and so cannot be one of them.
     async fn without_forgotten(&self, jobs: Vec<Job>) -> Result<Vec<Job>, QueueError> {
-        let is_new = |job: &&Job| job.memory == Memory::default();
+        let is_new = |job: &&Job| job.memory == LastSeen::default();
         let new: Vec<UserId> = jobs.iter().filter(is_new).map(|job| job.user.clone()).collect();
         let forgotten = if new.is_empty() { new } else { self.forgotten(&new).await? };
         let (forgotten, jobs): (Vec<_>, Vec<_>) =

@@ -16,7 +16,7 @@ use super::views::{Census, Filter, ParkedGroup, Retry, UserRow};
 use super::{HistoryRow, LogFilter, Queue, QueueError};
 use crate::address;
 use crate::clock::Millis;
-use crate::memory::{ContactKeys, SeenByOthers};
+use crate::model::{ContactKeys, SeenByOthers};
 use crate::sync::AddressIndex;
 use crate::upstream::{Api, Meter, Turn};
 use crate::user::UserId;

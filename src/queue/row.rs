@@ -13,7 +13,7 @@ use super::lease::{Job, LeaseName, LeaseRequest, UserLease};
 use super::settle::{Settled, Settlement};
 use super::{DRIFT, EXPIRY, RESTRICTED};
 use crate::clock::Millis;
-use crate::memory::Memory;
+use crate::model::LastSeen;
 
 /// The cause of a row that an operator made due with `retry`.
 pub(super) const RETRY: &str = "retry";
@@ -70,7 +70,7 @@ pub(super) struct Row {
     pub(super) check_cause: Option<String>,
     /// What the row remembers of the user.
     #[serde(with = "remembered")]
-    pub(super) last_seen: Memory,
+    pub(super) last_seen: LastSeen,
 }
 
 /// The columns of the table `users`, in the order in which the stores name them. The last two are derived from `last_seen`,
@@ -477,12 +477,12 @@ mod tags {
 mod remembered {
     use super::*;
 
-    pub(super) fn serialize<S: Serializer>(memory: &Memory, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(memory: &LastSeen, serializer: S) -> Result<S::Ok, S::Error> {
         memory.to_json().serialize(serializer)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Memory, D::Error> {
-        Ok(Memory::of_json(Option::<String>::deserialize(deserializer)?.as_deref()))
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<LastSeen, D::Error> {
+        Ok(LastSeen::of_json(Option::<String>::deserialize(deserializer)?.as_deref()))
     }
 }
 

@@ -12,7 +12,7 @@ use super::row::Row;
 use super::store::{Change, Index, Look, Seen};
 use super::{Counted, Queue, QueueError, QueuePolicy};
 use crate::clock::Millis;
-use crate::memory::Memory;
+use crate::model::LastSeen;
 use crate::upstream::circuit_breaker::{Blame, CallKind};
 use crate::upstream::{Api, Class};
 
@@ -66,7 +66,7 @@ pub struct Done {
     /// The tags that the removal guard kept the sync from removing, masked.
     pub tags_held: Vec<String>,
     /// What to remember, in place of what was.
-    pub memory: Memory,
+    pub memory: LastSeen,
     /// When the clock asks for the next sync, by the wall clock, and why; in place of what was. None: never.
     pub check: Option<(Millis, String)>,
 }

@@ -20,7 +20,7 @@ use std::time::Duration;
 use self::operators::{ask, by_hand};
 use super::{Done, Entry, Job, Queue, QueueError, QueuePolicy, Rates, Settled, Settlement, SyncEnd};
 use crate::clock::{Clock, Millis};
-use crate::memory::{Memory, Seen};
+use crate::model::{LastSeen, SeenContact};
 use crate::personal::Personal;
 use crate::queue::{EXPIRY, Filter, LeaseRequest, Role, Slots};
 use crate::upstream::{PerApi, Quota};
@@ -185,14 +185,14 @@ macro_rules! stories_of_one_process {
 pub(super) use {stories, stories_of_one_process, stories_of_real_stores};
 
 /// Memory of this address, and of an active contact on the list.
-pub(super) fn seen(address: &str) -> Memory {
+pub(super) fn seen(address: &str) -> LastSeen {
     let status = Some("a".to_owned());
-    let contact = Seen { status: status.clone(), on_list: true, list_status: status };
-    Memory { email: Some(Personal::new(address)), contact: Some(contact), ..Memory::default() }
+    let contact = SeenContact { status: status.clone(), on_list: true, list_status: status };
+    LastSeen { email: Some(Personal::new(address)), contact: Some(contact), ..LastSeen::default() }
 }
 
 /// The end of a sync that leaves this in the row.
-pub(super) fn done_with(memory: Memory, check_at: Option<Millis>) -> Settlement {
+pub(super) fn done_with(memory: LastSeen, check_at: Option<Millis>) -> Settlement {
     let check = check_at.map(|at| (at, EXPIRY.to_owned()));
     Settlement::Done(Box::new(Done { memory, check, ..Done::default() }))
 }

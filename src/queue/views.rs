@@ -8,7 +8,7 @@ use super::lane::Lane;
 use super::lease::LeaseName;
 use super::row::{Row, RowState};
 use crate::clock::Millis;
-use crate::memory::Memory;
+use crate::model::LastSeen;
 use crate::user::UserId;
 
 /// How many rows are in which state, each counted to [`Census::LIMIT`] at the most.
@@ -88,7 +88,7 @@ pub struct UserRow {
     pub check_cause: Option<String>,
     /// What is remembered of the user; not for lists.
     #[serde(skip)]
-    pub memory: Memory,
+    pub memory: LastSeen,
     /// The lease: for its holder alone.
     #[serde(skip)]
     pub lease: Option<LeaseName>,

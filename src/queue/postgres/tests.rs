@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use super::{PostgresStore, PostgresUrl, Tuning};
 use crate::clock::{Clock, Millis};
-use crate::memory::Memory;
+use crate::model::LastSeen;
 use crate::personal::Personal;
 use crate::queue::lane::Lane;
 use crate::queue::lease::LeaseName;
@@ -125,10 +125,10 @@ fn full(id: &str) -> Row {
         reason: Some("address".to_owned()),
         check_at: Some(Millis(4)),
         check_cause: Some("drift".to_owned()),
-        last_seen: Memory {
+        last_seen: LastSeen {
             email: Some(Personal::new("Kari@Example.com")),
             missing_since: Some(Millis(5)),
-            ..Memory::default()
+            ..LastSeen::default()
         },
     }
 }
@@ -187,7 +187,7 @@ async fn each_index_finds_its_rows_in_its_order() {
     let idle =
         || Row { lease: None, due_at: None, parked_at: None, held_back: false, check_at: None, ..full("") };
     let at = |at: i64| Some(Millis(at));
-    let unknown = |since: i64| Memory { missing_since: at(since), ..Memory::default() };
+    let unknown = |since: i64| LastSeen { missing_since: at(since), ..LastSeen::default() };
     let rows = [
         ("due b", Row { lane: Lane::Retries, due_at: at(5), ..idle() }),
         ("due a", Row { lane: Lane::Retries, due_at: at(6), lease: service_lease(), ..idle() }),
@@ -209,7 +209,7 @@ async fn each_index_finds_its_rows_in_its_order() {
     let named = |(id, row): (&str, Row)| Row { user_id: id.to_owned(), ..row };
     let known = |row: Row| match row.user_id.as_str() {
         "parked" => row,
-        _ => Row { last_seen: Memory::default(), ..row },
+        _ => Row { last_seen: LastSeen::default(), ..row },
     };
     save(&store, Change::rows(rows.map(named).map(known))).await;
     let expiry = Index::CheckAfter { cause: "expiry", at: Millis(1_000_000) };

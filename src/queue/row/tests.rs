@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::memory::Memory;
+use crate::model::LastSeen;
 use crate::personal::Personal;
 use crate::queue::{AGAIN, Done, EXISTING_ONLY, EXPIRY, MISSING, Role};
 use crate::upstream::PerApi;
@@ -153,7 +153,7 @@ fn the_end_of_a_lease() {
 
 #[test]
 fn what_a_sync_has_seen_is_kept_however_it_ends() {
-    let learned = Memory { has_left: true, ..Memory::default() };
+    let learned = LastSeen { has_left: true, ..LastSeen::default() };
     let job = Job { learned: Some(Box::new(learned.clone())), ..job(&leased()) };
     let retry = Settlement::Retry { at: LATER, counts: true, error: String::new() };
     let park = Settlement::Park { error: String::new(), answer: String::new() };
@@ -192,9 +192,9 @@ fn a_check_by_the_clock() {
     let check =
         |row: Row, cause: &str| Row { check_at: Some(NOW), check_cause: Some(cause.to_owned()), ..row };
     let due = |lane, cause: &str| Row { cause: cause.to_owned(), ..due_at(NOW, lane) };
-    let address = Memory { email: Some(Personal::new("kari@example.com")), ..Memory::default() };
-    let unknown = Memory { missing_since: Some(NOW), ..Memory::default() };
-    let gone = Memory { missing_since: Some(NOW), ..address };
+    let address = LastSeen { email: Some(Personal::new("kari@example.com")), ..LastSeen::default() };
+    let unknown = LastSeen { missing_since: Some(NOW), ..LastSeen::default() };
+    let gone = LastSeen { missing_since: Some(NOW), ..address };
     for (case, before, cause, after) in [
         ("access ends", idle(), EXPIRY, due(Lane::Retries, EXPIRY)),
         ("the last sync is long ago", idle(), DRIFT, due(Lane::Background, DRIFT)),
@@ -336,10 +336,10 @@ fn each_row_is_in_one_state() {
 
 #[test]
 fn a_row_comes_back_from_its_record_and_has_a_value_for_each_column() {
-    let memory = Memory {
+    let memory = LastSeen {
         email: Some(Personal::new("Kari@Example.com")),
         missing_since: Some(NOW),
-        ..Memory::default()
+        ..LastSeen::default()
     };
     let tags_held = vec!["sesamy_tag_æ".to_owned()];
     let held = Row { last_seen: memory, held_back: true, tags_held, has_pass: true, ..idle() };

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::sharing::fails;
 use super::{Shop, UPDATE, park, retry, seen};
 use crate::clock::Millis;
-use crate::memory::Memory;
+use crate::model::LastSeen;
 use crate::queue::{
     DRIFT, Done, EXISTING_ONLY, EXPIRY, Entry, Filter, Job, Lane, LeaseRequest, LogFilter, MISSING, Queue,
     Retry, RowState, Settlement, SharedState, Slots, UserLease,
@@ -83,15 +83,15 @@ enum Remembered {
 }
 
 impl Remembered {
-    fn after(self, before: &Memory, now: Millis) -> Memory {
+    fn after(self, before: &LastSeen, now: Millis) -> LastSeen {
         match self {
             Self::Same => before.clone(),
-            Self::Nothing => Memory::default(),
+            Self::Nothing => LastSeen::default(),
             Self::Address(address, true) => seen(&format!("{address}@example.com")),
             Self::Address(address, false) => {
-                Memory { contact: None, has_left: true, ..seen(&address.to_string()) }
+                LastSeen { contact: None, has_left: true, ..seen(&address.to_string()) }
             }
-            Self::Missing => Memory { missing_since: Some(now), ..Memory::default() },
+            Self::Missing => LastSeen { missing_since: Some(now), ..LastSeen::default() },
         }
     }
 }

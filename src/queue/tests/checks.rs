@@ -12,7 +12,7 @@ use super::{
     stories, user,
 };
 use crate::clock::Millis;
-use crate::memory::Memory;
+use crate::model::LastSeen;
 use crate::queue::{
     Checked, DRIFT, Done, EXPIRY, Job, Lane, LeaseRequest, Queue, RowState, Settled, Settlement, Slots,
 };
@@ -40,7 +40,7 @@ async fn checks(queue: &Queue) -> Checked {
 /// Syncs `name`, who is to be looked at again at that time.
 async fn synced_until(shop: &Shop, queue: &Queue, name: &str, check_at: Option<Millis>) {
     let job = leased(shop, queue, name).await;
-    let settled = queue.settle(&job, done_with(Memory::default(), check_at), None).await.unwrap();
+    let settled = queue.settle(&job, done_with(LastSeen::default(), check_at), None).await.unwrap();
     assert_eq!(settled, Settled::AsAsked);
 }
 
@@ -119,9 +119,9 @@ async fn who_is_due_in_the_background_is_lifted_and_keeps_the_cause(shop: Shop) 
 async fn a_user_whom_sesamy_does_not_know_yet_keeps_the_cause(shop: Shop) {
     let queue = shop.opens().await;
     let missing_since = Some(shop.clock.now());
-    for (memory, cause) in [(Memory::default(), UPDATE), (seen("kari@example.com"), EXPIRY)] {
+    for (memory, cause) in [(LastSeen::default(), UPDATE), (seen("kari@example.com"), EXPIRY)] {
         let job = leased(&shop, &queue, "kari").await;
-        let memory = Memory { missing_since, ..memory };
+        let memory = LastSeen { missing_since, ..memory };
         queue.settle(&job, done_with(memory, shop.later(HOUR)), None).await.unwrap();
         shop.clock.advance(HOUR);
         assert_eq!(checks(&queue).await, Checked { expired: 1, ..Checked::default() });
@@ -141,7 +141,7 @@ async fn who_is_being_synced_is_left_until_that_ends(shop: Shop) {
     leased(&shop, &queue, "lost").await;
     let job = leased(&shop, &queue, "kari").await;
     assert_eq!(checks(&queue).await, Checked::default(), "and there is nothing more to do at once");
-    queue.settle(&job, done_with(Memory::default(), at), None).await.unwrap();
+    queue.settle(&job, done_with(LastSeen::default(), at), None).await.unwrap();
     assert_eq!(checks(&queue).await, Checked { expired: 1, ..Checked::default() });
     shop.clock.advance(LEASE);
     assert_eq!(checks(&queue).await, Checked::default(), "who was never settled is due anyhow");
@@ -155,7 +155,7 @@ async fn many_whose_time_has_come_are_made_due_in_small_steps(shop: Shop) {
     due(&shop, &queue, &all.iter().map(String::as_str).collect::<Vec<_>>()).await;
     let at = shop.clock.now();
     let jobs = queue.lease(Slots::for_any(1_000)).await.unwrap().jobs;
-    settles_all(&queue, &jobs, done_with(Memory::default(), Some(at))).await;
+    settles_all(&queue, &jobs, done_with(LastSeen::default(), Some(at))).await;
     let mut steps = Vec::new();
     for _ in 0..3 {
         let Checked { expired, more, .. } = checks(&queue).await;

@@ -9,7 +9,7 @@ use super::{
     seen, stories, user,
 };
 use crate::clock::Millis;
-use crate::memory::Memory;
+use crate::model::LastSeen;
 use crate::queue::{Entry, LeaseRequest, Queue, Settled, Settlement, Slots, UserLease};
 use crate::sync::AddressIndex;
 use crate::upstream::Api;
@@ -87,7 +87,7 @@ async fn who_was_forgotten_is_taken_up_again_only_by_asking_for_it(shop: Shop) {
     assert!(queue.lease(Slots::for_any(9)).await.unwrap().jobs.is_empty());
     assert!(!is_known(&queue, "kari").await);
     let job = ask(&queue, again("kari")).await.unwrap();
-    assert_eq!((job.generation, job.memory.clone()), (1, Memory::default()));
+    assert_eq!((job.generation, job.memory.clone()), (1, LastSeen::default()));
     assert!(queue.forgotten(&[user("kari")]).await.unwrap().is_empty());
     assert_eq!(queue.settle(&job, done(), None).await.unwrap(), Settled::AsAsked);
     assert_eq!(leased(&shop, &queue, "kari").await.event_type, UPDATE, "events are kept again");
@@ -143,9 +143,9 @@ async fn to_forget_a_probe_makes_room_for_another(shop: Shop) {
 
 async fn who_was_missing_for_long_goes_where_nothing_is_left_to_do(shop: Shop) {
     let queue = shop.opens().await;
-    let missing = |since| Memory { missing_since: Some(since), ..Memory::default() };
+    let missing = |since| LastSeen { missing_since: Some(since), ..LastSeen::default() };
     let long = shop.clock.now();
-    let address = Memory { missing_since: Some(long), ..seen("kari@example.com") };
+    let address = LastSeen { missing_since: Some(long), ..seen("kari@example.com") };
     let lately = long.plus(HOUR);
     let gone = ["gone-1", "gone-2", "gone-parked"];
     let stays = ["address", "due", "held", "held-back", "known", "lately"];
@@ -154,7 +154,7 @@ async fn who_was_missing_for_long_goes_where_nothing_is_left_to_do(shop: Shop) {
         let (memory, held_back) = match name {
             "address" => (address.clone(), false),
             "held-back" => (missing(long), true),
-            "known" => (Memory::default(), false),
+            "known" => (LastSeen::default(), false),
             "lately" => (missing(lately), false),
             _ => (missing(long), false),
         };

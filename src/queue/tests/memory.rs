@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::operators::{ask, by_hand};
 use super::{LEASE, Shop, UPDATE, done, done_with, leased, only_job, park, retry, seen, stories, user};
-use crate::memory::{Earlier, Memory, Seen, SeenByOthers};
+use crate::model::{Earlier, LastSeen, SeenByOthers, SeenContact};
 use crate::queue::{Filter, Job, Queue, Settled, Settlement, UserRow};
 use crate::sync::AddressIndex;
 
@@ -21,23 +21,23 @@ stories! {
 const HOUR: Duration = Duration::from_secs(3_600);
 
 /// All kinds of what may be remembered.
-fn memories() -> Vec<Memory> {
-    let gone = Seen { status: Some("d".to_owned()), on_list: true, list_status: None };
+fn memories() -> Vec<LastSeen> {
+    let gone = SeenContact { status: Some("d".to_owned()), on_list: true, list_status: None };
     vec![
         seen("Kari@Example.com"),
-        Memory { contact: Some(Seen::default()), ..seen("kari@example.com") },
-        Memory { contact: Some(gone), has_left: true, ..seen("kari@example.com") },
-        Memory { contact: None, ..seen("kari@example.com") },
-        Memory { missing_since: Some(crate::clock::Millis(7)), ..Memory::default() },
-        Memory { list: Some("12 at https://api.mailmojo.no".to_owned()), ..seen("kari@example.com") },
-        Memory {
+        LastSeen { contact: Some(SeenContact::default()), ..seen("kari@example.com") },
+        LastSeen { contact: Some(gone), has_left: true, ..seen("kari@example.com") },
+        LastSeen { contact: None, ..seen("kari@example.com") },
+        LastSeen { missing_since: Some(crate::clock::Millis(7)), ..LastSeen::default() },
+        LastSeen { list: Some("12 at https://api.mailmojo.no".to_owned()), ..seen("kari@example.com") },
+        LastSeen {
             earlier: vec![
-                Earlier { key: "ab".repeat(16), contact: Some(Seen::default()), has_left: false },
+                Earlier { key: "ab".repeat(16), contact: Some(SeenContact::default()), has_left: false },
                 Earlier { key: "cd".repeat(16), contact: seen("").contact, has_left: true },
             ],
             ..seen("kari@example.com")
         },
-        Memory::default(),
+        LastSeen::default(),
     ]
 }
 
@@ -48,7 +48,7 @@ async fn row(queue: &Queue, name: &str) -> UserRow {
 async fn what_a_sync_leaves_is_there_at_the_next(shop: Shop) {
     let mut queue = shop.opens().await;
     let mut job = leased(&shop, &queue, "kari").await;
-    assert_eq!(job.memory, Memory::default());
+    assert_eq!(job.memory, LastSeen::default());
     for memory in memories() {
         for check_at in [shop.later(HOUR), shop.later(HOUR), None, shop.later(2 * HOUR)] {
             let settled = queue.settle(&job, done_with(memory.clone(), check_at), None).await.unwrap();
@@ -114,9 +114,9 @@ async fn what_is_late_leaves_nothing(shop: Shop) {
     let how = done_with(seen("kari@example.com"), shop.later(HOUR));
     assert_eq!(queue.settle(&late, how, None).await.unwrap(), Settled::LeaseLost);
     let before = row(&queue, "kari").await;
-    assert_eq!((before.memory, before.check_at), (Memory::default(), None));
+    assert_eq!((before.memory, before.check_at), (LastSeen::default(), None));
     queue.settle(&current, done(), None).await.unwrap();
-    assert_eq!(row(&queue, "kari").await.memory, Memory::default());
+    assert_eq!(row(&queue, "kari").await.memory, LastSeen::default());
 }
 
 async fn an_event_meanwhile_takes_nothing_of_it_away(shop: Shop) {
@@ -158,12 +158,12 @@ async fn the_address_of_another_user_is_found_in_any_letter_case(shop: Shop) {
 async fn what_other_users_have_seen_of_a_contact_is_found_by_address_and_list(shop: Shop) {
     let queue = shop.opens().await;
     let (ours, other) = ("12 at https://api.mailmojo.no", "13 at https://api.mailmojo.no");
-    let remember = |contact: Option<Seen>, list: &str| Memory {
+    let remember = |contact: Option<SeenContact>, list: &str| LastSeen {
         contact,
         list: Some(list.to_owned()),
         ..seen("Kari@example.com")
     };
-    let off_list = Some(Seen { status: Some("a".to_owned()), ..Seen::default() });
+    let off_list = Some(SeenContact { status: Some("a".to_owned()), ..SeenContact::default() });
     for (name, memory) in [
         ("none", remember(None, ours)),
         ("off", remember(off_list, ours)),

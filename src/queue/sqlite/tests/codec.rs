@@ -1,7 +1,7 @@
 //! What is saved comes back as it was, and the statement of an event is the rule of an event.
 
 use super::*;
-use crate::memory::{Memory, Seen as SeenContact};
+use crate::model::{LastSeen, SeenContact};
 use crate::personal::Personal;
 
 /// A row in which every column has a value of its own.
@@ -26,11 +26,11 @@ fn full() -> Row {
         reason: Some(String::new()),
         check_at: Some(Millis(-9)),
         check_cause: Some("expiry".to_owned()),
-        last_seen: Memory {
+        last_seen: LastSeen {
             email: Some(Personal::new("kari@example.com")),
             contact: Some(SeenContact { on_list: true, ..SeenContact::default() }),
             missing_since: Some(Millis(10)),
-            ..Memory::default()
+            ..LastSeen::default()
         },
     }
 }

@@ -1,7 +1,7 @@
 //! What is erased is in no file any more, free pages and the log included.
 
 use super::*;
-use crate::memory::Memory;
+use crate::model::LastSeen;
 use crate::personal::Personal;
 use crate::queue::erasure_key::ErasureKey;
 
@@ -15,7 +15,7 @@ fn is_in_a_file(folder: &Path, secret: &str) -> bool {
 
 fn at_address(name: &str) -> Row {
     let email = Some(Personal::new(format!("{name}@Example.com")));
-    Row { last_seen: Memory { email, missing_since: Some(Millis(1)), ..Memory::default() }, ..row(name) }
+    Row { last_seen: LastSeen { email, missing_since: Some(Millis(1)), ..LastSeen::default() }, ..row(name) }
 }
 
 /// Saves so many users, whose ids and addresses have `canary` in them, and others beside, each with a history.

@@ -1,7 +1,7 @@
 //! What is read for people, beside the writer.
 
 use super::*;
-use crate::memory::Memory;
+use crate::model::LastSeen;
 use crate::personal::Personal;
 use crate::queue::history::LogFilter;
 use crate::queue::row::RowState;
@@ -127,7 +127,7 @@ async fn users_are_found_by_address() {
     let store = open(&path).unwrap();
     let at_address = |name: &str, address: &str| {
         let email = Some(Personal::new(address));
-        Row { last_seen: Memory { email, ..Memory::default() }, ..row(name) }
+        Row { last_seen: LastSeen { email, ..LastSeen::default() }, ..row(name) }
     };
     let rows = [
         at_address("b", "Kari@Example.com"),

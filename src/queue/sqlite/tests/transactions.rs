@@ -9,7 +9,7 @@ async fn each_index_gives_its_rows_in_order() {
     let at = |millis: i64| Some(Millis(millis));
     let service = lease("service-1");
     let missing = |since: i64| {
-        let memory = crate::memory::Memory { missing_since: at(since), ..Default::default() };
+        let memory = crate::model::LastSeen { missing_since: at(since), ..Default::default() };
         Row { last_seen: memory, ..Row::default() }
     };
     let (now, later, far) = (NOW.0, NOW.0 + 1, NOW.0 + 1_000);

@@ -73,7 +73,7 @@ async fn a_row_tells_all_that_is_kept_of_a_user(shop: Shop) {
         reason: None,
         check_at: None,
         check_cause: None,
-        memory: crate::memory::Memory::default(),
+        memory: crate::model::LastSeen::default(),
         lease: None,
     };
     assert_eq!(queue.rows_of(&[user("kari")]).await.unwrap(), [row]);
