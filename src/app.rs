@@ -86,7 +86,7 @@ impl App {
     /// What syncs due users, at most `concurrency` at a time.
     pub(crate) fn worker(&self, concurrency: usize, heartbeat: Heartbeat, pause: Pause) -> Worker {
         let Self { runner, syncer, .. } = self.clone();
-        Worker { hand: runner, syncer, concurrency, heartbeat, pause }
+        Worker { runner, syncer, concurrency, heartbeat, pause }
     }
 
     /// The state of the queue and of both APIs, as all processes on the store know it.

@@ -40,7 +40,7 @@ pub type Gates = PerApi<Arc<Gate>>;
 #[derive(Debug)]
 pub struct Worker {
     /// The queue that users come from, and how a sync ends.
-    pub hand: SyncRunner,
+    pub runner: SyncRunner,
     /// What syncs them.
     pub syncer: Arc<Syncer>,
     /// `sync.concurrency`: how many users at a time; of the background lane half as many, and one at least.
@@ -88,7 +88,7 @@ impl Worker {
     }
 
     async fn lease_and_sync(self: &Arc<Self>, running: &mut Running, stop: &CancellationToken) {
-        let started = self.hand.queue.started();
+        let started = self.runner.queue.started();
         let mut started = std::pin::pin!(started);
         loop {
             self.heartbeat.beat();
@@ -105,7 +105,7 @@ impl Worker {
                 Next::Never => return,
                 Next::After(wait) => (false, None, wait.clamp(Duration::from_millis(5), POLL)),
                 Next::WhenDue(due) => {
-                    let wait = due.map_or(POLL, |due| due.since(self.hand.clock.now()));
+                    let wait = due.map_or(POLL, |due| due.since(self.runner.clock.now()));
                     // A row that is due, and still was not leased, must not make the loop spin.
                     (true, due, wait.clamp(Duration::from_millis(5), POLL))
                 }
@@ -113,7 +113,7 @@ impl Worker {
             tokio::select! {
                 () = stop.cancelled() => {}
                 Some(ended) = running.tasks.join_next_with_id() => self.reap(running, ended).await,
-                () = self.hand.queue.due_before(known), if listens && self.slots(running).all > 0 => {}
+                () = self.runner.queue.due_before(known), if listens && self.slots(running).all > 0 => {}
                 () = tokio::time::sleep(sleep) => {}
             }
         }
@@ -121,19 +121,19 @@ impl Worker {
 
     /// Leases as many users as may start now, and starts them; the result is when to do so again.
     async fn lease(self: &Arc<Self>, running: &mut Running) -> Next {
-        let held = Api::ALL.into_iter().filter_map(|api| self.hand.gates.of(api).held_until()).max();
+        let held = Api::ALL.into_iter().filter_map(|api| self.runner.gates.of(api).held_until()).max();
         if let Some(until) = held {
             // The answer that asked for it is about to be settled.
-            return Next::After(until.since(self.hand.clock.now()));
+            return Next::After(until.since(self.runner.clock.now()));
         }
         let slots = self.slots(running);
         if slots.all == 0 {
             return Next::After(POLL);
         }
-        match self.hand.queue.lease(slots).await {
+        match self.runner.queue.lease(slots).await {
             Ok(leased) => {
                 running.has_failed = false;
-                self.hand.adopt(&leased.known); // before any of them is synced
+                self.runner.adopt(&leased.known); // before any of them is synced
                 self.start(leased, slots, running)
             }
             Err(QueueError::Closed) => {
@@ -163,7 +163,7 @@ impl Worker {
         self.pause.set(leased.known.paused_at);
         let is_full = leased.jobs.len() == slots.all;
         for job in leased.jobs {
-            let context = self.hand.context(&job);
+            let context = self.runner.context(&job);
             let before = running.last_of(&job.user);
             let work = Arc::clone(self).work(job.clone(), context.clone());
             let ended = CancellationToken::new();
@@ -177,7 +177,7 @@ impl Worker {
             });
             running.syncs.insert(id.id(), RunningSync { job, context, ended });
         }
-        let now = self.hand.clock.now();
+        let now = self.runner.clock.now();
         let is_closed = |api: &Api| leased.known.breakers.of(*api).admission(now) == Admission::All;
         if !Api::ALL.iter().all(is_closed) {
             // No event makes a difference before the circuit closes, or lets the next probe through.
@@ -188,18 +188,18 @@ impl Worker {
 
     /// One sync, from lease to settlement.
     async fn work(self: Arc<Self>, job: Job, context: Context) {
-        if let Some(parked) = self.hand.limits.retry.of_a_poison_pill(&job) {
+        if let Some(parked) = self.runner.limits.retry.of_a_poison_pill(&job) {
             let (outcome, reason) = ended::POISON.words();
             tracing::error!(user_id = %job.user, attempt = job.attempts, outcome, reason,
                 "parked without a sync: the service has ended in the middle of this user's sync time and again");
             telemetry::sync_ended(ended::POISON, Duration::ZERO);
             let entry = ended::entry_of_a_poison_pill(&job);
-            self.hand.settle(&job, parked, Some(entry)).await;
+            self.runner.settle(&job, parked, Some(entry)).await;
             return;
         }
         let syncer = self.syncer.in_mode(cause::mode_of(&job.event_type));
         let sync = syncer.sync(&job.user, &context);
-        self.hand.run(job.clone(), context.clone(), sync).await;
+        self.runner.run(job.clone(), context.clone(), sync).await;
     }
 
     async fn reap(&self, running: &mut Running, ended: Result<(Id, ()), JoinError>) {
@@ -215,10 +215,10 @@ impl Worker {
             // As if the process had ended: the lease stands for a while, for the panic may have been in a write, and the next
             // lease counts it.
             let failures = job.attempts.saturating_add(1);
-            let (now, limits) = (self.hand.clock.now(), &self.hand.limits);
+            let (now, limits) = (self.runner.clock.now(), &self.runner.limits);
             let at = limits.retry.retry_at(failures, now, rand::random::<f64>());
             let settlement = Settlement::Abandon { until: at.max(now.plus(limits.request_timeout)) };
-            self.hand.settle(&job, settlement, None).await;
+            self.runner.settle(&job, settlement, None).await;
         }
     }
 
@@ -239,7 +239,7 @@ impl Worker {
             }
         }
         for RunningSync { job, context, .. } in std::mem::take(&mut running.syncs).into_values() {
-            self.hand.cut_off(job, &context).await;
+            self.runner.cut_off(job, &context).await;
         }
     }
 }

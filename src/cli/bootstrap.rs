@@ -31,8 +31,8 @@ pub(super) fn app_on(settings: &Settings, queue: Queue, clock: Clock, clients: C
     let of_sync = sync_settings(settings);
     let syncer = Arc::new(Syncer::new(clients.sesamy, clients.mailmojo, addresses, clock.clone(), of_sync));
     let limits = limits(&settings.sync);
-    let hand = SyncRunner { queue, gates: clients.gates, syncer: Arc::clone(&syncer), clock, limits };
-    App::new(hand, syncer, sync::usual_calls(settings.sesamy.derive_tags))
+    let runner = SyncRunner { queue, gates: clients.gates, syncer: Arc::clone(&syncer), clock, limits };
+    App::new(runner, syncer, sync::usual_calls(settings.sesamy.derive_tags))
 }
 
 /// Previews syncs. A queue is opened if there is one: it has what is remembered of a user, and the account of calls, so
