@@ -114,7 +114,7 @@ fn failures(summary: &Summary) -> io::Result<()> {
     }
     if !summary.tally.failed.is_empty() && !summary.dry_run {
         line(
-            "`queue list --state parked` shows who failed for good, `queue list --state scheduled` who is tried again",
+            "`queue list --state parked` shows who failed for good, `queue list --state failing` who is tried again",
         )?;
     }
     Ok(())
