@@ -101,7 +101,11 @@ pub(super) async fn forget(
     }
     let calls = if mailmojo { Syncer::calls_to_remove_tags() } else { PerApi::default() };
     let request = LeaseRequest { user: user.clone(), cause: FORGET, lane: Lane::Events, calls, again: false };
-    let job = lease(runner, &request, wait, NOT_DONE).await?;
+    let job = match lease(runner, &request, wait, NOT_DONE).await {
+        // Another command has forgotten the user meanwhile, which the next call finds at once.
+        Err(AppError::Forgotten) => return Box::pin(forget(runner, syncer, user, mailmojo, wait)).await,
+        leased => leased?,
+    };
     tracing::info!(user_id = %user, mailmojo, "an operator wants a user forgotten");
     let (job, taken_off) = match mailmojo {
         true => remove_tags_leased(runner, syncer, job, row.as_ref(), wait).await?,
